@@ -1,0 +1,151 @@
+"""Frozen configuration, checked once at the border: what a trial is, what a run was asked for."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tune_brain.errors import ConfigError
+
+ARCHITECTURES = ("linear", "cnn", "resnet18", "resnet34")
+
+Precision = Literal["fp32", "bf16"]
+
+
+class Frozen(BaseModel):
+    """A configuration that cannot change and knows no other field than its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Hyperparameters(Frozen):
+    """What a space file fixes or tunes for one architecture; every field can be either."""
+
+    max_lr: float = Field(gt=0)
+    """Peak learning rate of the one-cycle schedule."""
+    weight_decay: float = Field(ge=0)
+    """Decoupled weight decay of AdamW (Loshchilov & Hutter, ICLR 2019)."""
+    grad_clip: float = Field(gt=0)
+    """Largest total L2 norm of a step's gradient; a longer one is scaled down to it."""
+    batch_size: int = Field(default=32, ge=1)
+    """Images in one optimizer step."""
+    warmup_share: float = Field(default=0.3, gt=0, lt=1)
+    """Share of the trial's steps in which the learning rate rises."""
+    rotation: float = Field(default=10.0, ge=0, le=180)
+    """Largest random rotation of a training image, in degrees to either side."""
+    flip: float = Field(default=0.5, ge=0, le=1)
+    """Probability that a training image is flipped left to right."""
+
+
+class TrialConfig(Frozen):
+    """All that decides a trial beside the arrays it trains on and the weights it starts from."""
+
+    arch: str
+    """Name of the architecture, a key of `tune_brain.models.BUILDERS`."""
+    epochs: int = Field(ge=1)
+    """Length of the trial: one complete one-cycle over so many epochs."""
+    image_size: int = Field(ge=16)
+    """Side of the square images, in pixels."""
+    classes: int = Field(ge=2)
+    """Number of classes."""
+    seed: int = Field(ge=0)
+    """Decides the initial weights, the order of the images and their augmentation."""
+    precision: Precision = "fp32"
+    """Arithmetic of the forward and backward pass; weights and optimizer stay in fp32."""
+    hyperparameters: Hyperparameters
+
+
+class RunConfig(Frozen):
+    """Everything that a run was asked for; `run.toml` in its folder."""
+
+    data: Path | None = None
+    """Folder of images in class folders; left out: the built-in demo images."""
+    out: Path
+    """Folder of the run."""
+    arch: tuple[str, ...] = Field(default=ARCHITECTURES, min_length=1)
+    """Architectures to search."""
+    configs: int = Field(default=24, ge=1)
+    """Configurations sampled for each architecture, the untuned baseline not counted."""
+    ladder: tuple[int, ...] = Field(default=(3, 6, 12), min_length=1)
+    """Lengths of the trials, in epochs, rising; the last is the full length."""
+    image_size: int = Field(default=224, ge=16, le=1024)
+    """Side to which images are resized and centre-cropped, in pixels."""
+    spaces: Path | None = None
+    """Folder of space files; left out: those that come with tune_brain."""
+    time_budget: float | None = Field(default=None, gt=0)
+    """Seconds after which no further trial starts; left out: none."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Trials at a time; left out: as many as the machines have room for."""
+    gpus_per_trial: float | None = Field(default=None, ge=0)
+    """GPUs that a trial takes, fractions allowed; left out: 1 where there are GPUs, else 0."""
+    address: str | None = None
+    """Address of a running Ray cluster (`auto` finds it); left out: this machine alone."""
+    seed: int = Field(default=0, ge=0)
+    """Decides the cut, the configurations and every trial."""
+    weights: str = "imagenet"
+    """Where resnet34 starts: `imagenet`, the path of a state dict, or `none` for random weights."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the trials; `auto` measures which is faster for each architecture."""
+    seeds: int = Field(default=3, ge=1)
+    """Seeds with which each winner and each baseline is trained again."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 1:
+            raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
+        if unknown := [arch for arch in self.arch if arch not in ARCHITECTURES]:
+            raise ValueError(f"arch must be among {', '.join(ARCHITECTURES)}, not {', '.join(unknown)}")
+        if len(set(self.arch)) != len(self.arch):
+            raise ValueError(f"arch names each architecture once, not {', '.join(self.arch)}")
+        return self
+
+    @property
+    def epochs(self) -> int:
+        """The full length of a trial, in epochs: the top of the ladder."""
+        return self.ladder[-1]
+
+
+Model = TypeVar("Model", bound=Frozen)
+
+
+def check(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
+    """Build a configuration from plain values.
+
+    Raises:
+        ConfigError: a value breaks its rule; the message names source, field, rule and value.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        found = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'values'}: {problem['msg']}"
+            + (f", not {problem['input']!r}" if problem["loc"] and problem["type"] != "missing" else "")
+            for problem in error.errors()
+        )
+        raise ConfigError(f"{source} does not fit", found=found) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file.
+
+    Raises:
+        ConfigError: there is no such file, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError("A TOML file must be readable", found=f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("A TOML file must follow TOML 1.0", found=f"{path}: {error}") from None
+
+
+def to_toml(model: Frozen, comment: str) -> str:
+    """A configuration as TOML under a comment; fields that are None are left out, since TOML has no null."""
+    document = tomlkit.document()
+    for line in comment.splitlines():
+        document.add(tomlkit.comment(line))
+    document.update(model.model_dump(mode="json", exclude_none=True))
+    return tomlkit.dumps(document)

@@ -1,0 +1,82 @@
+"""Every error a user can cause or meet, each with its exit code.
+
+TuneBrainError               1
+├── ConfigError              2   an option, a space file or a run file breaks a rule
+├── DataError                3   the image folder cannot be searched
+├── WeightsError             4   pretrained weights are missing or do not fit
+├── RunFolderError           5   a run folder is missing, incomplete or not what the command needs
+├── SealedTestError          6   the sealed test would be opened twice
+├── ClusterError             7   Ray cannot be reached or has not what a trial asks for
+├── SearchError              8   the search ended without what was asked of it
+└── Interrupted            130   Ctrl-C or SIGTERM; what is finished stays readable
+
+`Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
+"""
+
+
+class TuneBrainError(Exception):
+    """A rule, the value that breaks it, and the remedy: printed as one message, never as a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, rule: str, *, found: object = None, remedy: str = "") -> None:
+        self.rule, self.found, self.remedy = rule, found, remedy
+        parts = [rule.rstrip(".")]
+        if found is not None:
+            parts.append(f"; found: {found}")
+        parts.append(".")
+        if remedy:
+            parts.append(f"\n{remedy}")
+        super().__init__("".join(parts))
+
+
+class ConfigError(TuneBrainError):
+    """An option, a space file or a run file breaks a rule."""
+
+    exit_code = 2
+
+
+class DataError(TuneBrainError):
+    """The image folder cannot be searched."""
+
+    exit_code = 3
+
+
+class WeightsError(TuneBrainError):
+    """Pretrained weights are missing or do not fit."""
+
+    exit_code = 4
+
+
+class RunFolderError(TuneBrainError):
+    """A run folder is missing, incomplete or not what the command needs."""
+
+    exit_code = 5
+
+
+class SealedTestError(TuneBrainError):
+    """The sealed test would be opened twice."""
+
+    exit_code = 6
+
+
+class ClusterError(TuneBrainError):
+    """Ray cannot be reached or has not what a trial asks for."""
+
+    exit_code = 7
+
+
+class SearchError(TuneBrainError):
+    """The search ended without what was asked of it."""
+
+    exit_code = 8
+
+
+class Interrupted(TuneBrainError):
+    """Ctrl-C or SIGTERM; what is finished stays readable."""
+
+    exit_code = 130
+
+
+class Diverged(Exception):
+    """A trial met a non-finite loss: it ends as failed and is not tried again."""

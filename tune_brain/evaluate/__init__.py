@@ -1,0 +1,1 @@
+"""Winners, their seed runs, and the sealed test, opened once."""

@@ -1,0 +1,172 @@
+"""Rows on disk and where they came from: the one source of truth of a run.
+
+A row is one line of JSON, appended whole and flushed. A last line without its line feed was torn by a
+crash: readers pass it over and the next append cuts it off. Everything else is written aside and renamed,
+so that a half-written file is never read as a whole one.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from tune_brain.config import Frozen
+from tune_brain.errors import RunFolderError
+
+State = Literal["running", "completed", "failed"]
+Why = Literal["finished", "diverged", "raised", "lost"]
+
+
+class EpochRow(Frozen):
+    """One epoch of one trial, as measured at its end."""
+
+    trial: int
+    """The trial's number, counted through the run."""
+    arch: str
+    epoch: int
+    """From 1."""
+    train_loss: float
+    """Mean cross-entropy over the epoch's augmented batches, in nats."""
+    train_accuracy: float
+    train_macro_f1: float
+    val_loss: float
+    """Mean cross-entropy on validation, in nats."""
+    val_accuracy: float
+    val_macro_f1: float
+    """The objective of the search."""
+    lr: float
+    """Learning rate of the epoch's last step."""
+    grad_norm: float
+    """Mean L2 norm of the gradient before clipping."""
+    clipped_share: float
+    """Share of the epoch's steps in which the gradient was clipped."""
+    seconds: float
+    """Wall-clock seconds of the epoch, validation included."""
+
+
+class TrialRow(Frozen):
+    """One trial: written when it starts and again when it ends; the last row of a number counts."""
+
+    trial: int
+    """Counted through the run, from 0."""
+    arch: str
+    configuration: int
+    """The configuration's number in its study; 0 is the untuned baseline."""
+    epochs: int
+    """The rung: how many epochs the trial trains."""
+    values: dict[str, float]
+    """The tuned hyperparameters, by name."""
+    seed: int
+    state: State
+    why: Why | None = None
+    """Why it ended; None while it runs."""
+    detail: str = ""
+    """The divergence or the exception in words."""
+    attempt: int = 1
+    """A trial that raises or is lost is tried a second time."""
+    score: float | None = None
+    """Macro-F1 on validation after the last epoch; None unless completed."""
+    started: float
+    """Unix time, in seconds."""
+    seconds: float = 0.0
+    """Wall-clock seconds from its start to its end."""
+    node: str = ""
+    """Address of the machine that trained it."""
+    worker: int = 0
+    """Process id of the worker that trained it."""
+    device: str = ""
+
+
+class SeedRow(Frozen):
+    """One seed run: a winner or a baseline trained again at full length, scored on validation."""
+
+    arch: str
+    role: Literal["winner", "baseline"]
+    index: int
+    """The seed's place, from 0."""
+    seed: int
+    values: dict[str, float]
+    val_loss: float
+    val_accuracy: float
+    val_macro_f1: float
+    seconds: float
+
+
+Row = TypeVar("Row", bound=Frozen)
+
+
+def append(path: Path, row: Frozen) -> None:
+    """Add one row to a file of rows, making file and folder where they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _cut_torn_line(file)
+        file.write(row.model_dump_json().encode() + b"\n")
+        file.flush()
+
+
+def _cut_torn_line(file: Any) -> None:
+    size = file.seek(0, os.SEEK_END)
+    if not size:
+        return
+    file.seek(size - 1)
+    if file.read(1) == b"\n":
+        return
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def read(path: Path, kind: type[Row]) -> list[Row]:
+    """The rows of a file in the order in which they were written; a missing file has none.
+
+    Raises:
+        RunFolderError: a whole line is not a row of this kind.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")[:-1]
+    try:
+        return [kind.model_validate_json(line) for line in lines]
+    except ValidationError as error:
+        raise RunFolderError(
+            f"Each line of {path.name} must be one {kind.__name__}",
+            found=f"{path}: {error.errors()[0]['msg']}",
+            remedy="Remove the damaged line, or take the file from a backup.",
+        ) from None
+
+
+def latest(rows: Iterable[TrialRow]) -> list[TrialRow]:
+    """The last row of each trial, by number."""
+    last = {row.trial: row for row in rows}
+    return [last[number] for number in sorted(last)]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file aside and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write plain values as indented JSON, aside and renamed; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The plain values of a JSON file.
+
+    Raises:
+        RunFolderError: the file is missing or not JSON.
+    """
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"A run needs a readable {path.name}", found=f"{path}: {error}") from None
+    return value

@@ -1,0 +1,1 @@
+"""Rows to tables, tables to figures, figures to a page."""

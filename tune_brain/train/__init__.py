@@ -1,0 +1,1 @@
+"""One trial: a plain loop over arrays that yields one row per epoch."""
