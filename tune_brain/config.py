@@ -142,10 +142,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError("A TOML file must follow TOML 1.0", found=f"{path}: {error}") from None
 
 
-def to_toml(model: Frozen, comment: str) -> str:
+def to_toml(model: Frozen, comment: str, leave_out: frozenset[str] = frozenset()) -> str:
     """A configuration as TOML under a comment; fields that are None are left out, since TOML has no null."""
     document = tomlkit.document()
     for line in comment.splitlines():
         document.add(tomlkit.comment(line))
-    document.update(model.model_dump(mode="json", exclude_none=True))
+    document.update(model.model_dump(mode="json", exclude_none=True, exclude=set(leave_out)))
     return tomlkit.dumps(document)

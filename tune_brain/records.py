@@ -18,6 +18,10 @@ from tune_brain.errors import RunFolderError
 
 State = Literal["running", "completed", "failed"]
 Why = Literal["finished", "diverged", "raised", "lost"]
+Role = Literal["winner", "baseline"]
+
+BASELINE = 0
+"""The configuration number of the untuned baseline."""
 
 
 class EpochRow(Frozen):
@@ -84,7 +88,7 @@ class SeedRow(Frozen):
     """One seed run: a winner or a baseline trained again at full length, scored on validation."""
 
     arch: str
-    role: Literal["winner", "baseline"]
+    role: Role
     index: int
     """The seed's place, from 0."""
     seed: int

@@ -1,0 +1,91 @@
+# shellcheck shell=bash
+# Sourced by workstation.sh and tests/run.sh, so that both make and keep the same environment.
+#
+#   environment EXTRA    ("" for none) makes or updates .venv in the project's folder, then puts its bin first on PATH
+#
+# PYTHON names the interpreter, python3 by default. .venv/stamp says what was installed.
+
+root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+venv=$root/.venv
+
+say() { printf '%s\n' "$*" >&2; }
+
+check_interpreter() {
+    if ! command -v "$python" >/dev/null; then
+        say "tune_brain needs Python 3.11 or newer; found: no command $python."
+        say "Install Python, or name the interpreter: PYTHON=/path/to/python3 $0"
+        return 1
+    fi
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        say "tune_brain needs Python 3.11 or newer; found: $python is $("$python" -V 2>&1 | head -n 1)."
+        say "Name a newer interpreter: PYTHON=/path/to/python3 $0"
+        return 1
+    fi
+    # Debian ships venv without the ensurepip that it needs.
+    if ! "$python" -I -c 'import ensurepip, venv' 2>/dev/null; then
+        say "tune_brain needs Python with its venv module; found: $python has none."
+        say "Install it (Debian, Ubuntu: apt install python3-venv), or name another interpreter: PYTHON=/path/to/python3 $0"
+        return 1
+    fi
+}
+
+version() { "$1" -I -c 'import sys; print(sys.version)' 2>/dev/null; }
+
+# The folder is in it because a moved .venv still points at its old place.
+fingerprint() {
+    "$python" -I -c '
+import hashlib, pathlib, sys
+root = pathlib.Path(sys.argv[1])
+parts = [sys.version, str(root), *((root / name).read_text() for name in ("pyproject.toml", "constraints.txt"))]
+print(hashlib.sha256("\0".join(parts).encode()).hexdigest())' "$root"
+}
+
+stamp() { cat "$venv/stamp" 2>/dev/null || true; }
+
+installed() { [[ $(stamp) == "$wanted"*"$extra" ]] && "$venv/bin/python" -I -c 'import tune_brain' 2>/dev/null; }
+
+reusable() {
+    [[ $(stamp) != unfinished && $(version "$venv/bin/python") == "$(version "$python")" ]] &&
+        grep -qsF "$venv/bin/" "$venv/bin/pip" && "$venv/bin/python" -I -m pip --version >/dev/null 2>&1
+}
+
+install() {
+    local before quiet=--quiet
+    if ! reusable; then
+        say "Making $venv with $("$python" -V)"
+        rm -rf "$venv"
+        mkdir "$venv"
+        echo unfinished >"$venv/stamp"
+        "$python" -I -m venv "$venv"
+    fi
+    before=$(stamp)
+    echo unfinished >"$venv/stamp"
+    # pip ends with an ordinary failure on Ctrl-C, which must not pass for one that left the environment whole.
+    trap 'exit 130' INT TERM HUP
+    say "Installing tune_brain${extra:+ with its $extra tools} (about 6 GB where nothing is installed yet: minutes)"
+    if [[ -t 2 ]]; then quiet=; fi
+    "$venv/bin/python" -I -m pip install --disable-pip-version-check $quiet \
+        --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}" >&2 || {
+        local status=$?
+        echo "$before" >"$venv/stamp"
+        return "$status"
+    }
+    echo "$wanted $extra" >"$venv/stamp"
+}
+
+environment() {
+    local python=${PYTHON:-python3} extra=$1 wanted
+    check_interpreter
+    wanted=$(fingerprint)
+    if ! installed; then
+        # A subshell keeps the lock, and gives it up before anything else starts. The file is a lock, nothing is written to it.
+        (
+            if command -v flock >/dev/null && ! flock --nonblock 9; then
+                say "Waiting for another start to finish installing"
+                flock 9
+            fi
+            if ! installed; then install; fi
+        ) 9>>"$root/constraints.txt"
+    fi
+    export PATH=$venv/bin:$PATH
+}

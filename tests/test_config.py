@@ -1,0 +1,155 @@
+"""The border where values are checked, and the files in which they are kept."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+from pydantic import ValidationError
+
+from tune_brain.config import (
+    ARCHITECTURES,
+    Hyperparameters,
+    RunConfig,
+    TrialConfig,
+    check,
+    read_toml,
+    to_toml,
+)
+from tune_brain.errors import ConfigError
+
+TRIAL = {"arch": "cnn", "epochs": 3, "image_size": 32, "classes": 4, "seed": 0}
+HYPERPARAMETERS = {"max_lr": 1e-3, "weight_decay": 1e-4, "grad_clip": 1.0}
+
+# Paths are text that UTF-8 can hold.
+PATHS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20).map(Path)
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_nan=False)
+RUNS = st.builds(
+    RunConfig,
+    data=st.none() | PATHS,
+    out=PATHS,
+    arch=st.lists(st.sampled_from(ARCHITECTURES), unique=True, min_size=1).map(tuple),
+    configs=st.integers(1, 10_000),
+    ladder=st.sets(st.integers(1, 1000), min_size=1, max_size=5).map(lambda rungs: tuple(sorted(rungs))),
+    image_size=st.integers(16, 1024),
+    spaces=st.none() | PATHS,
+    time_budget=st.none() | POSITIVE,
+    concurrency=st.none() | st.integers(1, 1000),
+    gpus_per_trial=st.none() | st.floats(0, 8),
+    address=st.none() | st.text(st.characters(codec="utf-8")),
+    seed=st.integers(0, 2**63 - 1),
+    weights=st.text(st.characters(codec="utf-8")),
+    precision=st.sampled_from(["auto", "fp32", "bf16"]),
+    seeds=st.integers(1, 100),
+)
+TRIALS = st.builds(
+    TrialConfig,
+    arch=st.sampled_from(ARCHITECTURES),
+    epochs=st.integers(1, 1000),
+    image_size=st.integers(16, 1024),
+    classes=st.integers(2, 1000),
+    seed=st.integers(0, 2**63 - 1),
+    precision=st.sampled_from(["fp32", "bf16"]),
+    hyperparameters=st.builds(
+        Hyperparameters,
+        max_lr=POSITIVE,
+        weight_decay=POSITIVE,
+        grad_clip=POSITIVE,
+        batch_size=st.integers(1, 4096),
+    ),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(RUNS)
+def test_a_run_file_reads_back_as_it_was_asked_for(config: RunConfig) -> None:
+    assert check(RunConfig, tomllib.loads(to_toml(config, "A comment.")), "run.toml") == config
+
+
+@settings(deadline=None, max_examples=50)
+@given(TRIALS)
+def test_a_trial_file_reads_back_to_the_last_bit(config: TrialConfig) -> None:
+    assert check(TrialConfig, tomllib.loads(to_toml(config, "A comment.")), "cnn.toml") == config
+
+
+def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -> None:
+    text = to_toml(
+        RunConfig(out=Path("results/a"), seed=7), "Two lines,\nboth of them comments.", frozenset({"out"})
+    )
+    assert text.startswith("# Two lines,\n# both of them comments.\n")
+    file = tmp_path / "run.toml"
+    file.write_text(text, encoding="utf-8")
+    values = read_toml(file)
+    assert "out" not in values
+    assert "data" not in values
+    assert values["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "words"),
+    [
+        (RunConfig, {"out": "a", "configs": 0}, ["configs", "greater than or equal to 1", "not 0"]),
+        (RunConfig, {"out": "a", "image_size": 8}, ["image_size", "greater than or equal to 16", "not 8"]),
+        (RunConfig, {"out": "a", "time_budget": float("nan")}, ["time_budget", "greater than 0", "not nan"]),
+        (RunConfig, {"out": "a", "ladder": [3, 6, 6]}, ["ladder must rise", "(3, 6, 6)"]),
+        (RunConfig, {"out": "a", "ladder": [6, 3]}, ["ladder must rise", "(6, 3)"]),
+        (RunConfig, {"out": "a", "ladder": [0, 3]}, ["ladder must rise from at least 1 epoch", "(0, 3)"]),
+        (RunConfig, {"out": "a", "ladder": []}, ["ladder", "at least 1 item", "not []"]),
+        (RunConfig, {"out": "a", "arch": ["vgg"]}, ["arch must be among", *ARCHITECTURES, "not vgg"]),
+        (RunConfig, {"out": "a", "arch": ["cnn", "cnn"]}, ["arch", "once", "cnn, cnn"]),
+        (RunConfig, {"out": "a", "epochs": 12}, ["epochs", "not permitted", "not 12"]),
+        (RunConfig, {"configs": 3}, ["out", "required"]),
+        (TrialConfig, TRIAL, ["hyperparameters", "required"]),
+        (
+            TrialConfig,
+            {**TRIAL, "classes": 1, "hyperparameters": {**HYPERPARAMETERS, "max_lr": -1}},
+            [
+                "classes",
+                "greater than or equal to 2",
+                "not 1",
+                "hyperparameters.max_lr",
+                "greater than 0",
+                "not -1",
+            ],
+        ),
+        (
+            Hyperparameters,
+            {**HYPERPARAMETERS, "grad_clip": "much"},
+            ["grad_clip", "valid number", "not 'much'"],
+        ),
+        (Hyperparameters, {**HYPERPARAMETERS, "flip": 1.5}, ["flip", "less than or equal to 1", "not 1.5"]),
+    ],
+)
+def test_a_broken_rule_is_told_with_source_field_and_value(
+    kind: type[Any], values: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        check(kind, values, "the/file.toml")
+    for word in ["the/file.toml", *words]:
+        assert word in str(told.value)
+
+
+def test_a_configuration_cannot_change() -> None:
+    config = RunConfig(out=Path("a"))
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+
+
+def test_full_length_is_the_top_of_the_ladder() -> None:
+    assert RunConfig(out=Path("a"), ladder=(2, 5)).epochs == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "readable"), (b"max_lr = 1e-4e", "TOML 1.0"), (b"name = '\xff'", "TOML 1.0")],
+    ids=["missing", "not TOML", "not UTF-8"],
+)
+def test_an_unreadable_file_is_named(content: bytes | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigError, match=words) as told:
+        read_toml(file)
+    assert str(file) in str(told.value)

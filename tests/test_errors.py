@@ -1,0 +1,51 @@
+"""What a user reads when something is wrong, and the exit code that a script reads."""
+
+import pickle
+import re
+
+import pytest
+
+from tune_brain import errors
+from tune_brain.errors import DataError, Diverged, TuneBrainError
+
+KINDS = [TuneBrainError, *TuneBrainError.__subclasses__()]
+
+
+def test_a_message_holds_rule_value_and_remedy() -> None:
+    error = DataError("A class needs at least two images.", found="glioma: 1", remedy="Add images of glioma.")
+    assert str(error) == "A class needs at least two images; found: glioma: 1.\nAdd images of glioma."
+    assert (error.rule, error.found, error.remedy) == (
+        "A class needs at least two images.",
+        "glioma: 1",
+        "Add images of glioma.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "text"), [(None, "A rule."), (0, "A rule; found: 0."), ("", "A rule; found: .")]
+)
+def test_only_none_means_that_nothing_was_found(found: object, text: str) -> None:
+    assert str(DataError("A rule", found=found)) == text
+
+
+def test_an_error_comes_back_whole_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(DataError("A rule", found=3, remedy="A remedy.")))
+    assert isinstance(error, DataError)
+    assert (str(error), error.rule, error.found) == ("A rule; found: 3.\nA remedy.", "A rule", 3)
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_classes() -> None:
+    assert errors.__doc__ is not None
+    drawn = re.findall(r"^[├└─ ]*(\w+) +(\d+)(?:  |$)", errors.__doc__, flags=re.MULTILINE)
+    assert {name: int(code) for name, code in drawn} == {kind.__name__: kind.exit_code for kind in KINDS}
+
+
+def test_exit_codes_tell_the_errors_apart() -> None:
+    codes = [kind.exit_code for kind in KINDS]
+    assert len(set(codes)) == len(codes)
+    assert 0 not in codes
+    assert errors.Interrupted.exit_code == 130
+
+
+def test_a_divergence_is_no_error_of_the_user() -> None:
+    assert not issubclass(Diverged, TuneBrainError)

@@ -1,0 +1,151 @@
+"""Rows survive what a crash does to the end of a file; other files appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from tune_brain import records
+from tune_brain.config import Frozen
+from tune_brain.errors import RunFolderError
+from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read_json, write_json, write_text
+
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+TEXT = st.text(st.characters(codec="utf-8"))
+TRIALS = st.builds(
+    TrialRow,
+    trial=st.integers(0, 5),
+    arch=TEXT,
+    values=st.dictionaries(TEXT, FINITE, max_size=3),
+    detail=TEXT,
+    score=st.none() | FINITE,
+    started=FINITE,
+    seconds=FINITE,
+)
+
+
+def trial(number: int, **values: object) -> TrialRow:
+    """A row of one trial, running unless told otherwise."""
+    plain = {
+        "arch": "cnn",
+        "configuration": 0,
+        "epochs": 3,
+        "values": {"max_lr": 1e-3},
+        "seed": 1,
+        "started": 0.5,
+    }
+    return TrialRow.model_validate({"trial": number, "state": "running", **plain, **values})
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(TRIALS, max_size=4))
+def test_rows_read_back_equal_and_in_order(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[TrialRow]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "read_back.jsonl"
+    path.unlink(missing_ok=True)
+    for row in rows:
+        records.append(path, row)
+    assert records.read(path, TrialRow) == rows
+
+
+def test_a_row_is_one_line_whatever_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    records.append(path, trial(0, detail="two\nlines, \u2028 and a\r\nthird"))
+    assert path.read_bytes().count(b"\n") == 1
+    assert path.read_bytes().endswith(b"\n")
+
+
+def test_a_missing_file_has_no_rows_and_its_folder_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "results" / "a" / "trials.jsonl"
+    assert records.read(path, TrialRow) == []
+    records.append(path, trial(0))
+    assert records.read(path, TrialRow) == [trial(0)]
+
+
+class Note(Frozen):
+    """A row so short that every place where it can be torn is tried."""
+
+    text: str
+
+
+def test_a_torn_last_line_is_passed_over_and_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    rows, after = [Note(text="first"), Note(text="größer: 脳\n")], Note(text="after")
+    for row in rows:
+        records.append(path, row)
+    whole = path.read_bytes()
+    for length in range(len(whole) + 1):
+        path.write_bytes(whole[:length])
+        kept = rows[: whole[:length].count(b"\n")]
+        assert records.read(path, Note) == kept
+        records.append(path, after)
+        assert records.read(path, Note) == [*kept, after]
+
+
+@pytest.mark.parametrize("line", [b"{", b"", b"{}", b"\xff", b'{"trial": 0}'])
+def test_a_damaged_whole_line_is_told_not_passed_over(line: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
+    records.append(path, trial(0))
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    with pytest.raises(RunFolderError, match="TrialRow") as told:
+        records.read(path, TrialRow)
+    assert str(path) in str(told.value)
+
+
+@pytest.mark.parametrize("kind", [EpochRow, SeedRow])
+def test_rows_of_another_kind_are_refused(kind: type[EpochRow | SeedRow], tmp_path: Path) -> None:
+    records.append(tmp_path / "trials.jsonl", trial(0))
+    with pytest.raises(RunFolderError, match=kind.__name__):
+        records.read(tmp_path / "trials.jsonl", kind)
+
+
+def test_the_last_row_of_a_trial_counts() -> None:
+    rows = [
+        trial(2),
+        trial(0),
+        trial(2, state="failed", why="raised"),
+        trial(0, state="completed", score=0.5),
+    ]
+    assert latest(rows) == [rows[3], rows[2]]
+    assert latest([*rows, trial(2, attempt=2)])[1].attempt == 2
+    assert latest([]) == []
+
+
+def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "made" / "run.toml"
+    write_text(path, "first\n")
+    write_text(path, "größer\n")
+    assert path.read_text(encoding="utf-8") == "größer\n"
+    assert list(path.parent.iterdir()) == [path]
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_text(path, "third\n" * 100_000)
+    assert path.read_text(encoding="utf-8") == "größer\n"
+
+
+def test_json_reads_back_and_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    value = {"cnn": {"accuracy": {"mean": 0.1 + 0.2, "low": None}}, "names": ["größer"]}
+    write_json(path, value)
+    assert read_json(path) == value
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"f1": float("nan")})
+    assert read_json(path) == value
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [None, "{", ""])
+def test_a_missing_or_broken_json_file_is_named(content: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(RunFolderError) as told:
+        read_json(path)
+    assert str(path) in str(told.value)

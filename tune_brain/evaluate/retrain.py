@@ -1,0 +1,133 @@
+"""Seed runs: winners and baselines trained again at full length with other seeds, through Ray in parallel."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+
+from tune_brain import compute
+from tune_brain.config import TrialConfig
+from tune_brain.data.prepare import Development
+from tune_brain.models import build
+from tune_brain.progress import Progress, clock
+from tune_brain.records import BASELINE, Role, SeedRow, append, read
+from tune_brain.runs import Run, Winner
+from tune_brain.seeds import derive
+from tune_brain.train.fit import fit, predict
+
+State = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedRun:
+    """One winner or baseline to be trained with one seed."""
+
+    role: Role
+    index: int
+    training: TrialConfig
+    values: Mapping[str, float]
+
+    @property
+    def name(self) -> str:
+        """How its weights and predictions are called."""
+        return f"{self.role}-{self.training.arch}-{self.index}"
+
+    def weights(self, run: Path) -> Path:
+        """Where its weights stand."""
+        return run / "weights" / f"{self.name}.safetensors"
+
+
+def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
+    """All seed runs of a run. A baseline that won its study is trained once, as the winner.
+
+    No seed is that of a trial of the search: a winner's own seed is part of why it won.
+    """
+    runs = []
+    for arch, winner in winners.items():
+        roles: dict[Role, Mapping[str, float]] = {"winner": winner.values}
+        if winner.configuration != BASELINE:
+            roles["baseline"] = run.spaces[arch].baseline
+        for role, values in roles.items():
+            for index in range(run.config.seeds):
+                hyperparameters = run.spaces[arch].hyperparameters(values)
+                seed = derive(run.config.seed, arch, role, "seed run", index)
+                training = winner.training.model_copy(
+                    update={"hyperparameters": hyperparameters, "seed": seed}
+                )
+                runs.append(SeedRun(role=role, index=index, training=training, values=values))
+    return runs
+
+
+def train_all(
+    run: Run,
+    runs: Sequence[SeedRun],
+    development: Development,
+    weights: State | None,
+    slots: compute.Slots,
+    progress: Progress,
+) -> None:
+    """Train every seed run that an earlier start has not; write its weights, then its row.
+
+    Inside `compute.session`.
+
+    Raises:
+        ClusterError: a seed run raised or diverged.
+    """
+    rows = run.folder / "seed_runs.jsonl"
+    done = {(row.role, row.arch, row.index) for row in read(rows, SeedRow)}
+    left = [one for one in runs if (one.role, one.training.arch, one.index) not in done]
+    progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
+    shared, start = compute.put(development), compute.put(weights)
+    jobs = [(one.training, shared, start) for one in left]
+    (run.folder / "weights").mkdir(exist_ok=True)
+    for ended, (index, (row, state)) in enumerate(compute.each(_train, jobs, slots), 1):
+        one = left[index]
+        aside = one.weights(run.folder).with_suffix(".part")
+        save_file({name: torch.from_numpy(array) for name, array in state.items()}, aside)
+        aside.replace(one.weights(run.folder))
+        seed_row = SeedRow(
+            arch=one.training.arch,
+            role=one.role,
+            index=one.index,
+            seed=one.training.seed,
+            values=dict(one.values),
+            **row,
+        )
+        append(rows, seed_row)
+        progress.say(
+            f"{one.name}: validation macro-F1 {seed_row.val_macro_f1:.4f} in {clock(seed_row.seconds)} "
+            f"({ended}/{len(left)})"
+        )
+
+
+def _train(
+    config: TrialConfig, development: Development, weights: State | None
+) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
+    """Train one seed run; return its last row and its state as arrays."""
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    model = build(config, weights)
+    last: dict[str, float] = {}
+    for row in fit(model, config, development, _device()):
+        last = row
+    kept = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
+    state = {name: tensor.cpu().contiguous().numpy() for name, tensor in model.state_dict().items()}
+    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, state
+
+
+def logits(config: TrialConfig, state: State, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits [N, C] of a trained model for images uint8 [N, 1, H, W]."""
+    torch.set_num_threads(1)
+    model = build(config)
+    model.load_state_dict(dict(state))
+    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision).numpy()
+    return scores
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

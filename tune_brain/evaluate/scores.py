@@ -1,0 +1,121 @@
+"""What was said of the sealed test, as scores: official and unseen, beside baselines and floors, in words."""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.evaluate.sealed import Opened
+from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
+from tune_brain.records import SeedRow
+from tune_brain.runs import Winner
+
+PARTS = ("official", "unseen")
+REFERENCES = ("majority", "nearest_neighbour")
+
+Scores = dict[str, Any]
+Floats = NDArray[np.float64]
+
+
+def winner_scores(opened: Opened, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
+    """The scores of each winner over its seed runs: {arch: {"official": ..., "unseen": ...}}."""
+    return {arch: _both(opened, _seed_runs(opened, "winner", arch), classes) for arch in archs}
+
+
+def comparisons(
+    opened: Opened, winners: Mapping[str, Winner], seed_rows: Sequence[SeedRow], classes: Sequence[str]
+) -> Scores:
+    """What the winners are held against: floors, untuned baselines, each other; and a sentence for each."""
+    baselines = {arch: _seed_runs(opened, "baseline", arch) for arch in winners}
+    return {
+        "classes": list(classes),
+        "references": {
+            name: _both(opened, opened.probabilities[name][None], classes, probabilistic=False)
+            for name in REFERENCES
+        },
+        "baselines": {
+            arch: _both(opened, spoken, classes) for arch, spoken in baselines.items() if len(spoken)
+        },
+        "validation": {
+            arch: {
+                "search": winner.score,
+                **{
+                    role: [row.val_macro_f1 for row in seed_rows if (row.arch, row.role) == (arch, role)]
+                    for role in ("winner", "baseline")
+                },
+            }
+            for arch, winner in winners.items()
+        },
+        "mcnemar": _mcnemar(opened, list(winners)),
+        "verdicts": {arch: _verdict(opened, arch, baselines[arch]) for arch in winners},
+    }
+
+
+def _seed_runs(opened: Opened, role: str, arch: str) -> Floats:
+    """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
+    names = sorted(name for name in opened.probabilities if name.startswith(f"{role}-{arch}-"))
+    return np.array([opened.probabilities[name] for name in names])
+
+
+def _part(opened: Opened, part: str) -> NDArray[np.bool_]:
+    return opened.unseen if part == "unseen" else np.ones(len(opened.labels), dtype=bool)
+
+
+def _both(
+    opened: Opened, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
+) -> dict[str, Scores]:
+    scores = {}
+    for part in PARTS:
+        inside = _part(opened, part)
+        scores[part] = score(
+            spoken[:, inside],
+            opened.labels[inside],
+            opened.groups[inside],
+            classes,
+            probabilistic=probabilistic,
+        )
+    return scores
+
+
+def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
+    """Each pair of winners by their first seed runs, Holm's correction within each part."""
+    table: list[Scores] = []
+    right = {arch: _seed_runs(opened, "winner", arch)[0].argmax(1) == opened.labels for arch in archs}
+    for part in PARTS:
+        inside = _part(opened, part)
+        rows = [
+            {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}
+            for a, b in combinations(archs, 2)
+        ]
+        corrected = holm([row["p"] for row in rows])
+        table += [{**row, "p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+    return table
+
+
+def _verdict(opened: Opened, arch: str, baseline: Floats) -> str:
+    """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
+    inside = opened.unseen if opened.unseen.any() else _part(opened, "official")
+    where = "unseen" if opened.unseen.any() else "official"
+    labels, groups = opened.labels[inside], opened.groups[inside]
+    winner = _seed_runs(opened, "winner", arch)[:, inside]
+    neighbour = opened.probabilities["nearest_neighbour"][None, inside]
+    place = f"on {len(labels)} {where} images"
+    against_neighbour = _phrase(difference(winner, neighbour, labels, groups), "the nearest neighbour")
+    if not len(baseline):
+        return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {place}."
+    gap = difference(winner, baseline[:, inside], labels, groups)
+    return f"{arch}: the winner {_phrase(gap, 'its untuned baseline')} and {against_neighbour}, {place}."
+
+
+def _phrase(gap: Mapping[str, float | None], other: str) -> str:
+    mean, low, high = gap["mean"], gap["low"], gap["high"]
+    if mean is None or low is None or high is None:
+        return f"cannot be held against {other} (too few images)"
+    interval = f"95 % interval {low * 100:+.1f} to {high * 100:+.1f}"
+    if low > 0:
+        return f"beat {other} by {mean * 100:.1f} points of macro-F1 ({interval})"
+    if high < 0:
+        return f"fell behind {other} by {-mean * 100:.1f} points of macro-F1 ({interval})"
+    return f"did not differ clearly from {other} ({mean * 100:+.1f} points of macro-F1, {interval})"

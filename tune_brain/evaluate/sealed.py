@@ -1,0 +1,108 @@
+"""The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from scipy.special import softmax
+
+from tune_brain import __version__, compute
+from tune_brain.data.prepare import Prepared
+from tune_brain.errors import SealedTestError
+from tune_brain.evaluate.retrain import SeedRun, logits
+from tune_brain.records import read_json, write_json
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """What the sealed test holds beside its pixels, and what each model said of it."""
+
+    labels: Ints
+    """[N], true classes."""
+    unseen: NDArray[np.bool_]
+    """[N], False where a training image is a twin."""
+    groups: Ints
+    """[N], images of one group share a number."""
+    probabilities: dict[str, NDArray[np.float64]]
+    """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
+
+
+def open_test(run: Path, prepared: Prepared, runs: Sequence[SeedRun], slots: compute.Slots) -> Opened:
+    """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
+
+    What they said is kept in predictions.npz; from then on that file is read and the test stays closed.
+
+    Raises:
+        SealedTestError: the test was opened before for other seed runs, and what they said is lost.
+    """
+    kept, seal = run / "predictions.npz", run / "sealed.json"
+    names = [one.name for one in runs]
+    if kept.exists():
+        return _read(kept)
+    # A seal broken for these very runs and nothing kept: the opening was cut short before it told anything.
+    if seal.exists() and read_json(seal)["for"] != names:
+        raise SealedTestError(
+            "The sealed test is opened once",
+            found=f"{seal} says that it was, for other seed runs",
+            remedy="Start a new run: a second look at the test would no longer be a first one.",
+        )
+    opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
+    write_json(seal, {**opening, "digest": prepared.summary["digest"], "for": names})
+    folder = prepared.sealed
+    pixels, labels, thumbnails, unseen, groups = (
+        np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
+    )
+    shared = compute.put(pixels)
+    jobs = [(one.training, load_file(one.weights(run)), shared) for one in runs]
+    probabilities = {
+        runs[index].name: softmax(scores.astype(np.float64), axis=1)
+        for index, scores in compute.each(logits, jobs, slots)
+    }
+    train = prepared.development().train
+    one_hot = np.eye(len(prepared.classes))
+    majority = np.full(len(labels), np.bincount(train.labels).argmax())
+    probabilities["majority"] = one_hot[majority]
+    probabilities["nearest_neighbour"] = one_hot[train.labels[_nearest(train.thumbnails, thumbnails)]]
+    opened = Opened(labels=labels, unseen=unseen, groups=groups, probabilities=probabilities)
+    _write(kept, opened)
+    return opened
+
+
+def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
+    """[len(asked)], the nearest known thumbnail [*, 32, 32] of each, by squared distance of raw pixels."""
+    from sklearn.neighbors import NearestNeighbors
+
+    model = NearestNeighbors(n_neighbors=1, algorithm="brute")
+    model.fit(known.reshape(len(known), -1).astype(np.float32))
+    found: Ints = model.kneighbors(asked.reshape(len(asked), -1).astype(np.float32), return_distance=False)
+    return found[:, 0]
+
+
+def _write(path: Path, opened: Opened) -> None:
+    aside = path.with_suffix(".part")
+    with aside.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=opened.labels,
+            unseen=opened.unseen,
+            groups=opened.groups,
+            **{f"probabilities/{name}": array for name, array in opened.probabilities.items()},
+        )
+    aside.replace(path)
+
+
+def _read(path: Path) -> Opened:
+    with np.load(path, allow_pickle=False) as file:
+        spoken = {name for name in file.files if name.startswith("probabilities/")}
+        return Opened(
+            labels=file["labels"],
+            unseen=file["unseen"],
+            groups=file["groups"],
+            probabilities={name.partition("/")[2]: file[name] for name in spoken},
+        )

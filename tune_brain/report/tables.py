@@ -1,0 +1,194 @@
+"""Rows and scores as tables: the numbers of the page are computed here; nothing is drawn or put in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tune_brain.config import RunConfig
+from tune_brain.evaluate.winners import choose
+from tune_brain.records import BASELINE, EpochRow, TrialRow
+
+PARTS = ("official", "unseen")
+METRICS = ("f1", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
+LESS_IS_BETTER = frozenset({"log_loss", "calibration_error"})
+REFERENCES = ("nearest_neighbour", "majority")
+
+SIGNIFICANT = 0.05
+"""A corrected p-value below it counts as a difference."""
+
+
+def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
+    """One line for each trial, by architecture in the run's order, then by number.
+
+    The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
+    configuration; `winner`, the best full-length trial of its architecture so far.
+    """
+    studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
+    chosen = {arch: choose(study, config.epochs) for arch, study in studies.items()}
+    lines = [
+        {
+            **row.model_dump(),
+            "full": row.epochs == config.epochs,
+            "baseline": row.configuration == BASELINE,
+            "winner": row == chosen[arch],
+        }
+        for arch, study in studies.items()
+        for row in study
+    ]
+    flags = ["full", "baseline", "winner"]
+    return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags]).astype(
+        {"score": float, **dict.fromkeys(flags, bool)}
+    )
+
+
+def parameters(trials: pd.DataFrame) -> list[str]:
+    """Names of what was tuned in these trials, in the order of their space."""
+    return list(dict.fromkeys(name for values in trials["values"] for name in values))
+
+
+def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
+    """One line for each epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
+    attempts: dict[int, list[EpochRow]] = {}
+    for row in rows:
+        attempt = attempts.setdefault(row.trial, [])
+        if attempt and row.epoch <= attempt[-1].epoch:
+            attempt.clear()
+        attempt.append(row)
+    kept = pd.DataFrame(
+        [row.model_dump() for attempt in attempts.values() for row in attempt],
+        columns=list(EpochRow.model_fields),
+    )
+    about = trials[["trial", "configuration", "epochs", "full", "baseline", "winner"]]
+    return kept.merge(about, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
+
+
+def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """One line for each architecture: what its search did, and the best and the baseline at full length."""
+    lines = []
+    for arch in config.arch:
+        study = trials[trials["arch"] == arch]
+        full = study[study["full"]]
+        lines.append(
+            {
+                "arch": arch,
+                "configurations": study.loc[~study["baseline"], "configuration"].nunique(),
+                "trials": [int((study["epochs"] == rung).sum()) for rung in config.ladder],
+                "running": int((study["state"] == "running").sum()),
+                "failed": int((study["state"] == "failed").sum()),
+                "seconds": float(study["seconds"].sum()),
+                "best": full["score"].max(),
+                "baseline": full.loc[full["baseline"], "score"].max(),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def scores(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> pd.DataFrame:
+    """One line for each classifier, part and metric: winners and baselines by architecture, then the floors.
+
+    Columns: classifier (architecture or reference), role (winner, baseline, reference), part, n (images),
+    groups, seeds, metric, mean, std, low, high (NaN where undefined), best (no winner has a better mean).
+    """
+    table = pd.DataFrame(
+        _score_lines(scores, comparisons),
+        columns=[
+            "classifier",
+            "role",
+            "part",
+            "n",
+            "groups",
+            "seeds",
+            "metric",
+            "mean",
+            "std",
+            "low",
+            "high",
+        ],
+    ).astype(dict.fromkeys(("mean", "std", "low", "high"), float))
+    sign = np.where(table["metric"].isin(LESS_IS_BETTER), -1.0, 1.0)
+    value = (table["mean"] * sign).where(table["role"] == "winner")
+    highest = value.groupby([table["part"], table["metric"]]).transform("max")
+    table["best"] = value.notna() & (value == highest)
+    return table
+
+
+def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    baselines, references = comparisons.get("baselines", {}), comparisons.get("references", {})
+    classifiers = [
+        (arch, role, found[arch])
+        for arch in scores
+        for role, found in (("winner", scores), ("baseline", baselines))
+        if arch in found
+    ]
+    classifiers += [(name, "reference", references[name]) for name in REFERENCES if name in references]
+    for name, role, parts in classifiers:
+        for part in PARTS:
+            about = {"classifier": name, "role": role, "part": part}
+            about |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
+            for metric in METRICS:
+                if metric in parts[part]:
+                    yield {**about, "metric": metric, **parts[part][metric]}
+
+
+def row_shares(confusion: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+    """[C, C], each row of a confusion matrix over its sum: recall on the diagonal; NaN without images."""
+    counts = np.asarray(confusion, dtype=np.float64)
+    total = counts.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    return shares
+
+
+def per_class(score: Mapping[str, Any]) -> pd.DataFrame:
+    """One line for each class of one score: n, and the means of precision, recall, f1 and roc_auc."""
+    measures = ("precision", "recall", "f1", "roc_auc")
+    lines = [
+        {"class": name, "n": found["n"], **{key: found.get(key, {}).get("mean") for key in measures}}
+        for name, found in score["per_class"].items()
+    ]
+    return pd.DataFrame(lines).astype(dict.fromkeys(measures, float))
+
+
+def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
+    """Validation macro-F1 by architecture: the winner's in the search, and of both roles' seed runs."""
+    lines = []
+    for arch, found in comparisons.get("validation", {}).items():
+        line = {"arch": arch, "search": found["search"]}
+        for role in ("winner", "baseline"):
+            seeds = np.asarray(found[role], dtype=np.float64)
+            line[role] = seeds.mean() if len(seeds) else np.nan
+            line[f"{role}_std"] = seeds.std(ddof=1) if len(seeds) > 1 else np.nan
+            line[f"{role}_seeds"] = len(seeds)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
+    """McNemar's tests, the unseen part first; `better` names the winner of a difference, else it is None."""
+    lines = [
+        {**row, "better": _better(row)}
+        for part in reversed(PARTS)
+        for row in comparisons.get("mcnemar", [])
+        if row["part"] == part
+    ]
+    return pd.DataFrame(lines, columns=["part", "a", "b", "only_a", "only_b", "p", "p_holm", "better"])
+
+
+def _better(row: Mapping[str, Any]) -> str | None:
+    if row["p_holm"] >= SIGNIFICANT:
+        return None
+    return str(row["a"] if row["only_a"] > row["only_b"] else row["b"])
+
+
+def images(data: Mapping[str, Any]) -> pd.DataFrame:
+    """How many images, by class (the index) and part: train, validation, official, unseen."""
+    counts = data.get("counts", {})
+    parts = {
+        "train": counts.get("train", {}),
+        "validation": counts.get("validation", {}),
+        "official": data.get("official", {}),
+        "unseen": data.get("unseen", {}),
+    }
+    return pd.DataFrame(parts, index=data.get("classes", []), columns=list(parts)).fillna(0).astype(int)

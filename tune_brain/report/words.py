@@ -1,0 +1,150 @@
+"""Numbers and facts of a run in words, as plain text: whoever puts them on a page escapes them."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tune_brain.progress import clock
+from tune_brain.report.contents import Contents
+
+METRICS = {
+    "f1": "macro-F1",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "calibration_error": "calibration error",
+}
+REFERENCES = {"nearest_neighbour": "nearest neighbour", "majority": "majority class"}
+NOTHING = "-"
+
+
+def classifier(name: str, role: str) -> str:
+    """What a classifier of the score table is called."""
+    return {"reference": REFERENCES.get(name, name), "baseline": f"{name}, untuned"}.get(role, name)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score; a hyphen where it is undefined."""
+    return NOTHING if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(low: float, high: float) -> str:
+    """An interval; nothing where it is undefined."""
+    return "" if np.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def spread(std: float) -> str:
+    """A standard deviation; nothing where it is undefined."""
+    return "" if np.isnan(std) else f"± {number(std)}"
+
+
+def setting(value: float) -> str:
+    """A hyperparameter's value, to three digits."""
+    return f"{value:.3g}"
+
+
+def p_value(p: float) -> str:
+    """A probability to two digits, or below 0.001 just that."""
+    return "< 0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def verdict(arch: str, sentence: str) -> str:
+    """An architecture's sentence without its name in front, to stand under it."""
+    said = sentence.removeprefix(f"{arch}: ")
+    return said[:1].upper() + said[1:]
+
+
+def pair(line: Mapping[str, Any]) -> str:
+    """A line of `tables.pairs` as a sentence."""
+    a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))
+    if not only_a + only_b:
+        return f"{a} and {b} are right on the same images."
+    apart = f"{a} alone is right on {only_a}, {b} alone on {only_b}"
+    if line["better"] is None:
+        return f"{apart}: no clear difference."
+    return f"{apart}: {line['better']} is better, more than chance explains."
+
+
+def facts(contents: Contents, folder: Path) -> Iterator[tuple[str, str]]:
+    """What was run, on what, when and where, as (label, text)."""
+    config, record, trials = contents.config, contents.record, contents.trials
+    data = record.get("data", {})
+    total = sum(n for part in data.get("counts", {}).values() for n in part.values())
+    yield "Run", folder.resolve().name
+    source = config.data.name if config.data else "built-in demo images"
+    yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
+    lengths = ", ".join(map(str, config.ladder))
+    yield "Search", f"{config.configs} configurations and a baseline each, trials of {lengths} epochs"
+    yield "Seed", str(config.seed)
+    if trials:
+        ended = max(row.started + row.seconds for row in trials)
+        took = f", {clock(ended - min(row.started for row in trials))} of searching"
+    else:
+        took = ""
+    if "started" in record:
+        yield "Started", datetime.fromisoformat(record["started"]).strftime("%Y-%m-%d %H:%M") + took
+    yield "Device", _device(contents)
+    if "precision" in record:
+        kinds = record["precision"]
+        same = len(set(kinds.values())) == 1
+        yield (
+            "Precision",
+            next(iter(kinds.values())) if same else ", ".join(f"{k} {v}" for k, v in kinds.items()),
+        )
+    if "packages" in record:
+        named = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
+        shown = ("tune_brain", "Python", "torch", "ray", "optuna")
+        yield "Software", ", ".join(f"{name} {named[name]}" for name in shown if name in named)
+    if record.get("commit"):
+        yield "Commit", record["commit"]
+    opened = contents.sealed.get("opened")
+    yield "Sealed test", f"opened {opened} by {contents.sealed['by']}" if opened else "not opened yet"
+
+
+def _device(contents: Contents) -> str:
+    machine = contents.record.get("machine", {})
+    nodes = {row.node for row in contents.trials if row.node}
+    devices = sorted({row.device for row in contents.trials if row.device})
+    parts = [
+        " and ".join(devices),
+        f"{machine['processor']} with {machine['cores']} cores" if machine.get("processor") else "",
+        f"{len(nodes)} machines" if len(nodes) > 1 else "",
+        f"{contents.record['slots']} trials at a time" if "slots" in contents.record else "",
+    ]
+    return ", ".join(part for part in parts if part) or "not known"
+
+
+def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
+    """What a reader must know to read the scores rightly: what was missing, left out or not known."""
+    config, record = contents.config, contents.record
+    data = record.get("data", {})
+    if not record:
+        yield "record.json is missing: data, weights, versions and commit of this run are not known."
+    if "resnet34" in config.arch and "weights" in record:
+        yield f"resnet34 started from {record['weights']}."
+    official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
+    if seen := official - unseen:
+        yield (
+            f"{seen} of the {official} test images have a twin among the images of the other parts. "
+            "The unseen scores leave them out."
+        )
+    gone = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
+    if gone and unseen:
+        yield (
+            f"The unseen test has no image of {', '.join(map(str, gone))}: "
+            "its macro averages run over the other classes."
+        )
+    if data.get("dropped"):
+        yield f"{data['dropped']} training images were left out: they are twins of given validation images."
+    for reason, found in data.get("left_out", {}).items():
+        names = ", ".join(found["names"]) + (", ..." if found["n"] > len(found["names"]) else "")
+        yield f"{found['n']} files were left out ({reason}): {names}."
+    if record and not record.get("commit"):
+        yield "The code's commit is not known."
+    if contents.scores and config.seeds == 1:
+        yield "One seed for each winner: the spread between seeds is not known."

@@ -1,0 +1,175 @@
+"""A run's folder: made once from what was asked, opened by every later stage."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune_brain import __version__, space
+from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
+from tune_brain.errors import RunFolderError
+from tune_brain.records import write_text
+from tune_brain.space import Space
+
+_PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pillow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run was asked for, and the spaces that it searches."""
+
+    config: RunConfig
+    spaces: Mapping[str, Space]
+
+    @property
+    def folder(self) -> Path:
+        """Where everything that the run makes stands."""
+        return self.config.out
+
+
+class Winner(Frozen):
+    """The configuration chosen on validation for one architecture; all that is needed to train it again."""
+
+    configuration: int
+    """Its number in the study; 0 is the untuned baseline."""
+    trial: int
+    """The full-length trial that won."""
+    score: float
+    """That trial's macro-F1 on validation. A best of many: another seed will more often score less."""
+    values: dict[str, float]
+    """The tuned hyperparameters."""
+    data: Path | None = None
+    """The folder of images; left out: the built-in demo images."""
+    data_digest: str
+    """Digest of the images, their classes and parts."""
+    split_seed: int
+    """Seed that cut validation from training."""
+    weights: str
+    """Where a pretrained architecture started."""
+    training: TrialConfig
+    """The trial, complete."""
+
+
+def create(config: RunConfig) -> Run:
+    """Make a run's folder with run.toml and its spaces.
+
+    Raises:
+        ConfigError: a space file is missing or breaks a rule.
+        RunFolderError: the folder holds a run already, or cannot be written.
+    """
+    if (config.out / "run.toml").exists():
+        raise RunFolderError(
+            "A new run needs a folder of its own",
+            found=f"{config.out} holds a run",
+            remedy=f"Name another with --out, or go on with `tune-brain resume {config.out}`.",
+        )
+    spaces = space.load(config.spaces or space.default_folder(), config.arch)
+    kept = config.model_copy(update={"spaces": None})
+    try:
+        space.save(spaces, config.out / "spaces")
+        comment = f"Repeat this run with: tune-brain run --config {config.out / 'run.toml'}"
+        write_text(config.out / "run.toml", to_toml(kept, comment, leave_out=frozenset({"out"})))
+    except OSError as error:
+        raise RunFolderError(
+            "A run's folder must be writable", found=f"{config.out}: {error.strerror}"
+        ) from None
+    return Run(kept, spaces)
+
+
+def read_config(path: Path, out: Path) -> RunConfig:
+    """What a run.toml asks for, to be written to another folder; its spaces stand beside it."""
+    values = read_toml(path)
+    beside = path.parent / "spaces"
+    spaces = {"spaces": beside} if beside.is_dir() else {}
+    return check(RunConfig, {**spaces, **values, "out": out}, str(path))
+
+
+def open_run(folder: Path) -> Run:
+    """Open the folder of a run.
+
+    Raises:
+        RunFolderError: there is no run in it.
+        ConfigError: its run.toml or a space file was damaged.
+    """
+    path = folder / "run.toml"
+    if not path.is_file():
+        raise RunFolderError(
+            "A run's folder holds run.toml",
+            found=f"none in {folder}",
+            remedy="Give the folder that `tune-brain search` or `tune-brain run` printed.",
+        )
+    config = read_config(path, folder)
+    return Run(config, space.load(folder / "spaces", config.arch))
+
+
+def winner_file(folder: Path, arch: str) -> Path:
+    """Where the winner of an architecture stands."""
+    return folder / "winners" / f"{arch}.toml"
+
+
+def write_winner(folder: Path, winner: Winner) -> Path:
+    """Write a winner to its file."""
+    path = winner_file(folder, winner.training.arch)
+    write_text(path, to_toml(winner, f"Train it again with: tune-brain train {path}"))
+    return path
+
+
+def read_winner(path: Path) -> Winner:
+    """Read a winner's file.
+
+    Raises:
+        ConfigError: the file is missing or damaged.
+    """
+    return check(Winner, read_toml(path), str(path))
+
+
+def read_winners(run: Run) -> dict[str, Winner]:
+    """The winners of a run, by architecture, in the run's order.
+
+    Raises:
+        RunFolderError: the search has left none yet.
+    """
+    files = {arch: winner_file(run.folder, arch) for arch in run.config.arch}
+    winners = {arch: read_winner(path) for arch, path in files.items() if path.is_file()}
+    if not winners:
+        raise RunFolderError(
+            "Winners stand when the search has ended",
+            found=f"none in {run.folder / 'winners'}",
+            remedy=f"End it first: tune-brain resume {run.folder}",
+        )
+    return winners
+
+
+def origin() -> dict[str, Any]:
+    """Where a run was made: versions, machine, git commit and time, as plain values."""
+    return {
+        "tune_brain": __version__,
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "commit": _commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that runs, marked where files differ from it; None outside a checkout."""
+    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40")
+    try:
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

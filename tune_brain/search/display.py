@@ -1,0 +1,78 @@
+"""What a search shows while it runs: a table of its studies, a line for each trial that ends."""
+
+import time
+
+from rich.table import Table
+
+from tune_brain.config import RunConfig
+from tune_brain.progress import clock
+from tune_brain.records import BASELINE, TrialRow
+from tune_brain.search.ladder import expected_epochs
+from tune_brain.search.ledger import Ledger
+
+
+def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
+    """Each study's running trials, its configurations by fate, its best so far, and the time left."""
+    table = Table(caption=f"time left about {_time_left(config, ledger, slots)}", box=None, pad_edge=False)
+    for heading in ("architecture", "running", "tried", "promoted", "failed", "best so far", "epochs"):
+        table.add_column(heading, justify="left" if heading in ("architecture", "running") else "right")
+    for arch in config.arch:
+        rows = ledger.of(arch)
+        running = [row for row in rows if row.state == "running"]
+        tried = {row.configuration for row in rows if row.configuration != BASELINE}
+        promoted = {
+            row.configuration for row in rows
+            if row.configuration != BASELINE and row.epochs > config.ladder[0]
+        }  # fmt: skip
+        table.add_row(
+            arch,
+            ", ".join(f"{_name(row)} at {row.epochs}" for row in running) or "-",
+            f"{len(tried)}/{config.configs}",
+            str(len(promoted)),
+            str(sum(row.state == "failed" for row in rows)),
+            best_so_far(rows, config.epochs),
+            f"{ledger.spent(arch)}/{expected_epochs(config.ladder, config.configs)}",
+        )
+    return table
+
+
+def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> str:
+    """One ended trial as a line of the log."""
+    rows = ledger.of(row.arch)
+    tried = len({other.configuration for other in rows if other.configuration != BASELINE})
+    outcome = f"macro-F1 {row.score:.4f}" if row.score is not None else f"failed ({row.why}: {row.detail})"
+    values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
+    return (
+        f"{row.arch:9} trial {row.trial:<4} {_name(row):>9} {row.epochs:>3} epochs  {outcome}  "
+        f"[{values}]  {clock(row.seconds)}; {tried}/{config.configs} tried, "
+        f"best {best_so_far(rows, config.epochs)}, {_time_left(config, ledger, slots)} left"
+    )
+
+
+def best_so_far(rows: list[TrialRow], full_length: int) -> str:
+    """The best score of the full-length trials, or of the longest there are, with its length."""
+    scored = [(row.epochs, row.score) for row in rows if row.score is not None]
+    if not scored:
+        return "-"
+    longest = max(epochs for epochs, _ in scored)
+    best = max(score for epochs, score in scored if epochs == longest)
+    return f"{best:.4f}" if longest == full_length else f"{best:.4f} at {longest} epochs"
+
+
+def _name(row: TrialRow) -> str:
+    return "baseline" if row.configuration == BASELINE else f"#{row.configuration}"
+
+
+def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
+    """From each study's seconds an epoch so far and the epochs that its ladder still expects."""
+    total = 0.0
+    for arch in config.arch:
+        rows = ledger.of(arch)
+        ended = [row for row in rows if row.state == "completed"]
+        if not ended:
+            return "?"
+        pace = sum(row.seconds for row in ended) / sum(row.epochs for row in ended)
+        under_way = [row for row in rows if row.state == "running"]
+        total += sum(max(0.0, row.epochs * pace - (time.time() - row.started)) for row in under_way)
+        total += max(0, expected_epochs(config.ladder, config.configs) - ledger.spent(arch)) * pace
+    return clock(total / slots)

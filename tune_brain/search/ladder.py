@@ -1,0 +1,120 @@
+"""The ladder: from a study's rows to what it trains next.
+
+A trial is a complete one-cycle of 3, 6 or 12 epochs; the best third of a rung is trained anew at the next,
+as soon as a slot is free (ASHA's asynchronous promotion, Li et al., MLSys 2020, without its cuts through a
+running trial). Pure: equal rows give equal steps.
+"""
+
+import itertools
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from tune_brain.records import BASELINE, TrialRow
+
+PROMOTED_SHARE = 3
+"""One in so many of a rung is promoted."""
+ATTEMPTS = 2
+"""How often a trial that raises or is lost is started."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """Start a trial once more: it raised, or it was lost with its worker or its driver."""
+
+    row: TrialRow
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a configuration at a rung; one that has no trial yet must be sampled first."""
+
+    configuration: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing can start until a running trial ends."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The study has trained all that it will."""
+
+
+Step = Again | Train | Wait | Finished
+
+
+def next_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int, live: Collection[int]) -> Step:
+    """What a study trains next.
+
+    Interrupted trials come first, then the baseline at full length, then promotions from the highest rung
+    down, then a new configuration at the bottom. When all are sampled and a rung can grow no more, its best
+    is promoted even where a third of it is less than one, so that every study ends with a full-length trial.
+
+    Args:
+        rows: the latest row of each trial of the study.
+        ladder: the rungs, in epochs, rising.
+        configs: how many configurations to sample beside the baseline.
+        live: the numbers of the trials that a worker is training now.
+    """
+    running = [row for row in rows if row.state == "running"]
+    for row in rows:
+        if row.state == "running" and row.trial not in live:
+            return Again(row, row.attempt)
+        if row.state == "failed" and row.why in ("raised", "lost") and row.attempt < ATTEMPTS:
+            return Again(row, row.attempt + 1)
+    if not any(row.configuration == BASELINE for row in rows):
+        return Train(BASELINE, ladder[-1])
+
+    sampled = max((row.configuration for row in rows), default=BASELINE)
+    for rung, above in reversed(list(itertools.pairwise(ladder))):
+        ranked = ranking(rows, rung)
+        best = ranked[: len(ranked) // PROMOTED_SHARE]
+        if (chosen := _first_left(best, rows, above)) is not None:
+            return Train(chosen, above)
+    if sampled < configs:
+        return Train(sampled + 1, ladder[0])
+    for rung, above in itertools.pairwise(ladder):
+        if any(row.epochs <= rung for row in running):
+            break
+        arrived = any(row.epochs == above and row.state != "failed" for row in _sampled(rows))
+        if not arrived and (chosen := _first_left(ranking(rows, rung), rows, above)) is not None:
+            return Train(chosen, above)
+    return Wait() if running else Finished()
+
+
+def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:
+    """The ended trials of the sampled configurations at a rung, best first; failed ones count, as the worst.
+
+    The baseline is trained at the top alone and has no place in the rungs below.
+    """
+    ended = [row for row in _sampled(rows) if row.epochs == rung and row.state != "running"]
+    return sorted(ended, key=lambda row: (-_score(row), row.configuration))
+
+
+def expected_epochs(ladder: Sequence[int], configs: int) -> int:
+    """How many epochs a study will train if each rung promotes its third, or at least its best."""
+    total, size = ladder[-1], configs
+    for rung in ladder:
+        total += size * rung
+        size = max(1, size // PROMOTED_SHARE)
+    return total
+
+
+def _sampled(rows: Iterable[TrialRow]) -> list[TrialRow]:
+    return [row for row in rows if row.configuration != BASELINE]
+
+
+def _score(row: TrialRow) -> float:
+    return -math.inf if row.score is None else row.score
+
+
+def _first_left(ranked: Sequence[TrialRow], rows: Iterable[TrialRow], above: int) -> int | None:
+    promoted = {row.configuration for row in rows if row.epochs == above}
+    return next(
+        (row.configuration for row in ranked if row.score is not None and row.configuration not in promoted),
+        None,
+    )

@@ -1,0 +1,51 @@
+"""The ledger: the rows of a run in memory and on disk, written by one hand."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_brain.records import EpochRow, TrialRow, append, latest, read
+
+
+class Ledger:
+    """Rows of all studies of a run: appended to disk first, then kept in memory, the latest of each trial."""
+
+    def __init__(self, run: Path) -> None:
+        """Read what an earlier start of the same run has left."""
+        self._epochs_file, self._trials_file = run / "epochs.jsonl", run / "trials.jsonl"
+        self.trials: dict[int, TrialRow] = {
+            row.trial: row for row in latest(read(self._trials_file, TrialRow))
+        }
+        self._epochs_seen = {(row.trial, row.epoch) for row in read(self._epochs_file, EpochRow)}
+
+    def of(self, arch: str) -> list[TrialRow]:
+        """The latest row of each trial of a study, by number."""
+        return [row for row in self.trials.values() if row.arch == arch]
+
+    def spent(self, arch: str) -> int:
+        """Epochs that a study has spent or has under way."""
+        return sum(row.epochs for row in self.trials.values() if row.arch == arch)
+
+    def start(self, row: TrialRow) -> None:
+        """A trial starts, for the first time or again."""
+        self._write(row)
+
+    def epoch(self, trial: int, metrics: Mapping[str, Any]) -> None:
+        """An epoch ended. A trial started again repeats its rows, since it is a pure function: kept once."""
+        if (trial, metrics["epoch"]) in self._epochs_seen:
+            return
+        fields = {name: metrics[name] for name in EpochRow.model_fields if name not in ("trial", "arch")}
+        append(self._epochs_file, EpochRow(trial=trial, arch=self.trials[trial].arch, **fields))
+        self._epochs_seen.add((trial, metrics["epoch"]))
+
+    def end(self, trial: int, **fields: Any) -> TrialRow:
+        """A trial ended: `fields` are those of its row that its end decides."""
+        before = self.trials[trial]
+        row = before.model_copy(update={**fields, "seconds": round(time.time() - before.started, 3)})
+        self._write(row)
+        return row
+
+    def _write(self, row: TrialRow) -> None:
+        append(self._trials_file, row)
+        self.trials[row.trial] = row

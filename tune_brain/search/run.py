@@ -1,0 +1,102 @@
+"""The search stage: all studies of a run as one Ray experiment."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray import tune
+
+from tune_brain.compute import Slots
+from tune_brain.config import Precision, RunConfig
+from tune_brain.data.prepare import Development
+from tune_brain.errors import Interrupted, SearchError
+from tune_brain.progress import Progress
+from tune_brain.records import TrialRow
+from tune_brain.search.display import studies_table, trial_line
+from tune_brain.search.ledger import Ledger
+from tune_brain.search.searcher import Event, RowSearcher
+from tune_brain.search.trainable import TrialWorker
+from tune_brain.space import Space
+
+# Ray Tune's own loggers, syncer and snapshots would write a second truth beside the rows.
+_TUNE_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
+
+
+def search(
+    config: RunConfig,
+    spaces: Mapping[str, Space],
+    development: Development,
+    weights: Mapping[str, torch.Tensor] | None,
+    precision: Mapping[str, Precision],
+    slots: Slots,
+    progress: Progress,
+) -> None:
+    """Run the studies of `config` until each has finished; go on where the rows in its folder end.
+
+    Inside `compute.session`. Rows are written to `config.out` as they come.
+
+    Raises:
+        Interrupted: Ctrl-C; the rows hold all that is finished.
+        SearchError: Ray Tune ended the experiment before the studies had finished.
+    """
+    ledger = Ledger(config.out)
+
+    def on_event(event: Event, row: TrialRow) -> None:
+        if event == "ended":
+            progress.say(trial_line(row, config, ledger, slots.count))
+
+    searcher = RowSearcher(
+        config,
+        spaces,
+        ledger,
+        classes=len(development.classes),
+        precision=precision,
+        slots=slots.count,
+        on_event=on_event,
+    )
+    worker = tune.with_resources(
+        tune.with_parameters(TrialWorker, development=development, weights=weights),
+        tune.PlacementGroupFactory([slots.resources]),
+    )
+    with progress.table(lambda: studies_table(config, ledger, slots.count)):
+        _fit(worker, searcher)
+    if not searcher.finished:
+        raise Interrupted("Interrupted")
+    if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
+        raise SearchError(
+            "A search needs at least one full-length trial that ends well",
+            found="; ".join(
+                sorted({f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()})
+            ),
+            remedy="Lower the learning rates of the space files, or raise --time-budget.",
+        )
+
+
+def _endings(ledger: Ledger) -> str:
+    endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()}
+    return "; ".join(sorted(endings)) or "no trial"
+
+
+def _fit(worker: Any, searcher: RowSearcher) -> None:
+    os.environ.update(_TUNE_ENVIRONMENT)
+    scratch = tempfile.mkdtemp(prefix="tune-brain-")
+    try:
+        tune.Tuner(
+            worker,
+            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="search",
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        ).fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

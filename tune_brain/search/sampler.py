@@ -1,0 +1,97 @@
+"""The sampler: from a study's rows to the values of its next configuration, through Optuna.
+
+A small in-memory Optuna study is rebuilt from the rows at each call, so the rows stay the only truth:
+nothing is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tune_brain.errors import ConfigError
+from tune_brain.records import TrialRow
+from tune_brain.seeds import derive
+from tune_brain.space import Space
+
+STARTUP = 10
+"""Configurations sampled at random before TPE takes over (Optuna's own default)."""
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The tuned hyperparameters of a space as Optuna's distributions."""
+    return {
+        name: FloatDistribution(limits.low, limits.high, log=limits.log)
+        for name, limits in space.tuned.items()
+    }
+
+
+def study(rows: Sequence[TrialRow], space: Space, full_length: int) -> optuna.Study:
+    """An in-memory Optuna study with one trial for each configuration, in order of its number.
+
+    Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial is
+    RUNNING, one whose last trial failed FAIL, one that is scored at full length COMPLETE, others PRUNED.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    built = optuna.create_study(direction="maximize", study_name=space.arch)
+    built.add_trials(_trials(rows, space, full_length))
+    return built
+
+
+def suggest(
+    rows: Sequence[TrialRow], space: Space, full_length: int, *, seed: int, number: int
+) -> dict[str, float]:
+    """Values for configuration `number`, by multivariate TPE with constant liar on the rows so far."""
+    built = study(rows, space, full_length)
+    built.sampler = optuna.samplers.TPESampler(
+        n_startup_trials=STARTUP,
+        multivariate=True,
+        constant_liar=True,
+        seed=derive(seed, space.arch, "sampler", number) % 2**32,
+    )
+    return dict(built.ask(distributions(space)).params)
+
+
+def write_journal(
+    path: Path, rows: Mapping[str, Sequence[TrialRow]], spaces: Mapping[str, Space], full_length: int
+) -> None:
+    """Write the studies as an Optuna journal file, which optuna-dashboard opens.
+
+    Raises:
+        ConfigError: the file exists; a journal is only ever appended to, so two searches would mix in it.
+    """
+    if path.exists():
+        raise ConfigError("The journal is written to a new file", found=f"{path} exists")
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    for arch, space in spaces.items():
+        built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
+        built.add_trials(_trials(rows.get(arch, ()), space, full_length))
+
+
+def _trials(rows: Sequence[TrialRow], space: Space, full_length: int) -> list[FrozenTrial]:
+    by_configuration: dict[int, list[TrialRow]] = {}
+    for row in rows:
+        by_configuration.setdefault(row.configuration, []).append(row)
+    return [_trial(by_configuration[number], space, full_length) for number in sorted(by_configuration)]
+
+
+def _trial(rows: Sequence[TrialRow], space: Space, full_length: int) -> FrozenTrial:
+    scores = {row.epochs: row.score for row in rows if row.score is not None}
+    if any(row.state == "running" for row in rows):
+        state = TrialState.RUNNING
+    elif rows[-1].state == "failed":
+        state = TrialState.FAIL
+    else:
+        state = TrialState.COMPLETE if full_length in scores else TrialState.PRUNED
+    return create_trial(
+        state=state,
+        value=scores[full_length] if state == TrialState.COMPLETE else None,
+        params=dict(rows[0].values),
+        distributions=distributions(space),
+        intermediate_values=scores,
+        user_attrs={"configuration": rows[0].configuration, "trials": [row.trial for row in rows]},
+    )

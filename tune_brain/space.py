@@ -1,0 +1,116 @@
+"""A space: what is fixed and what is tuned for one architecture, read from one TOML file."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from tune_brain.config import Frozen, Hyperparameters, Precision, TrialConfig, check, read_toml, to_toml
+from tune_brain.errors import ConfigError
+
+
+class Range(Frozen):
+    """The values that a tuned hyperparameter may take: low to high, both included."""
+
+    low: float
+    high: float
+    log: bool = True
+    """Sampled evenly in the logarithm; otherwise evenly in the value."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low must be above 0 where log = true, not {self.low}")
+        return self
+
+
+class Space(Frozen):
+    """What is fixed and what is tuned for one architecture, and the untuned baseline."""
+
+    arch: str
+    fixed: dict[str, int | float] = Field(default_factory=dict)
+    tuned: dict[str, Range] = Field(min_length=1)
+    baseline: dict[str, float]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if twice := sorted(self.fixed.keys() & self.tuned.keys()):
+            raise ValueError(f"a hyperparameter is fixed or tuned, not both: {', '.join(twice)}")
+        if self.baseline.keys() != self.tuned.keys():
+            raise ValueError(
+                f"the baseline names what is tuned ({', '.join(self.tuned)}), not {', '.join(self.baseline)}"
+            )
+        for name, value in self.baseline.items():
+            if not self.tuned[name].low <= value <= self.tuned[name].high:
+                raise ValueError(f"baseline {name} must lie in its range, not {value}")
+        for values in (
+            {name: limits.low for name, limits in self.tuned.items()},
+            {name: limits.high for name, limits in self.tuned.items()},
+        ):
+            self.hyperparameters(values)
+        return self
+
+    def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
+        """The fixed hyperparameters completed by values for the tuned ones."""
+        return Hyperparameters.model_validate({**self.fixed, **values})
+
+    def trial(
+        self,
+        values: Mapping[str, float],
+        *,
+        epochs: int,
+        image_size: int,
+        classes: int,
+        seed: int,
+        precision: Precision,
+    ) -> TrialConfig:
+        """The configuration of one trial with these values for what is tuned."""
+        return TrialConfig(
+            arch=self.arch,
+            epochs=epochs,
+            image_size=image_size,
+            classes=classes,
+            seed=seed,
+            precision=precision,
+            hyperparameters=self.hyperparameters(values),
+        )
+
+
+def default_folder() -> Path:
+    """The folder of the space files that come with tune_brain, in a checkout or in an installed wheel."""
+    package = Path(__file__).parent
+    installed = package / "search_spaces"
+    return installed if installed.is_dir() else package.parent / "search_spaces"
+
+
+def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
+    """Read `<arch>.toml` for each architecture.
+
+    Raises:
+        ConfigError: a file is missing, breaks a rule, or speaks of another architecture.
+    """
+    spaces = {}
+    for arch in archs:
+        path = folder / f"{arch}.toml"
+        if not path.is_file():
+            there = ", ".join(sorted(file.name for file in folder.glob("*.toml"))) or "no space file"
+            raise ConfigError(
+                f"Each architecture needs a space file {arch}.toml",
+                found=f"{there} in {folder}",
+                remedy="Copy one of the files that come with tune_brain and edit it.",
+            )
+        space = check(Space, read_toml(path), str(path))
+        if space.arch != arch:
+            raise ConfigError(f"{path.name} must say arch = '{arch}'", found=space.arch)
+        spaces[arch] = space
+    return spaces
+
+
+def save(spaces: Mapping[str, Space], folder: Path) -> None:
+    """Write each space to `<arch>.toml`, so that a run keeps the spaces that it searched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for arch, space in spaces.items():
+        (folder / f"{arch}.toml").write_text(to_toml(space, f"The space that was searched for {arch}."))

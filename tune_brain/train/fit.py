@@ -1,0 +1,173 @@
+"""The training loop: a model and its arrays in, one row for each epoch out."""
+
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
+from tune_brain.config import Precision, TrialConfig
+from tune_brain.data.augment import augment
+from tune_brain.data.batches import steps_per_epoch, training_batches
+from tune_brain.data.prepare import Development
+from tune_brain.errors import Diverged
+from tune_brain.seeds import derive
+from tune_brain.train.metrics import accuracy, confusion, macro_f1
+from tune_brain.train.optim import one_cycle, optimizer
+
+
+class Step(NamedTuple):
+    """What one optimizer step leaves behind: tensors on the device, detached."""
+
+    loss: Tensor
+    """Mean cross-entropy of the batch before the step, in nats."""
+    norm: Tensor
+    """L2 norm of the whole gradient before it was clipped."""
+    logits: Tensor
+    """float32 [B, classes], before the step."""
+    labels: Tensor
+    """int64 [B]."""
+
+
+def fit(
+    model: nn.Module, config: TrialConfig, development: Development, device: torch.device
+) -> Iterator[dict[str, float]]:
+    """Train a model for one complete one-cycle, in place.
+
+    The order of the images and their augmentation come from the seed alone: on one kind of CPU and one
+    number of threads, equal configurations, weights and arrays give equal rows except for `seconds`.
+
+    Args:
+        model: float [N, 1, H, W] in 0..1 to logits [N, classes]; it is moved to the device.
+        config: hyperparameters, epochs, precision and seed.
+        development: the training and validation images.
+        device: where to train; the training images are kept there.
+
+    Yields:
+        After each epoch, the fields of `records.EpochRow` from `epoch` on.
+
+    Raises:
+        Diverged: a loss or the norm of the gradient was not finite.
+    """
+    hp, train = config.hyperparameters, development.train
+    place(model, device, config.precision)
+    pixels, labels = view(train.pixels).to(device), view(train.labels).to(device)
+    update = optimizer(model, hp)
+    schedule = one_cycle(update, hp, config.epochs * steps_per_epoch(len(labels), hp.batch_size))
+    order = torch.Generator().manual_seed(derive(config.seed, "order"))
+    augmentation = torch.Generator().manual_seed(derive(config.seed, "augment"))
+
+    for epoch in range(1, config.epochs + 1):
+        started, lr = time.perf_counter(), 0.0
+        model.train()
+        # Read once, at the epoch's end: to read in the loop would be to wait for the device at each step.
+        steps: list[Step] = []
+        for index in training_batches(len(labels), hp.batch_size, order):
+            index = index.to(device)
+            batch = augment(pixels[index], rotation=hp.rotation, flip=hp.flip, generator=augmentation)
+            steps.append(step(model, update, batch, labels[index], hp.grad_clip, config.precision))
+            lr = update.param_groups[0]["lr"]
+            schedule.step()
+        row = {
+            "epoch": epoch,
+            **_training_scores(steps, hp.grad_clip, config.classes),
+            **_validation_scores(model, development, device, config),
+            "lr": lr,
+            "seconds": time.perf_counter() - started,
+        }
+        _raise_if_diverged(row, config.epochs)
+        yield row
+
+
+def step(
+    model: nn.Module,
+    update: torch.optim.Optimizer,
+    batch: Tensor,
+    labels: Tensor,
+    grad_clip: float,
+    precision: Precision,
+) -> Step:
+    """Take one optimizer step on a batch: float [B, 1, H, W] in 0..1 and its labels int64 [B]."""
+    update.zero_grad()
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = model(batch).float()
+    loss = cross_entropy(logits, labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    # On a CPU the fused kernels of `foreach` are the slower ones.
+    norm = clip_grad_norm_(model.parameters(), grad_clip, foreach=batch.device.type != "cpu")
+    update.step()
+    return Step(loss.detach(), norm, logits.detach(), labels)
+
+
+def predict(
+    model: nn.Module, pixels: NDArray[np.uint8] | Tensor, device: torch.device, precision: Precision
+) -> Tensor:
+    """Logits float32 [N, classes] on the CPU for images uint8 [N, 1, H, W]; leaves the model in eval mode."""
+    images = pixels if isinstance(pixels, Tensor) else view(pixels)
+    place(model, device, precision)
+    model.eval()
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits = [model(chunk.to(device).float() / 255).float() for chunk in torch.split(images, 128)]
+        return torch.cat(logits).cpu()
+
+
+def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
+    """Move a model to a device, its convolutions in the memory layout that suits the precision."""
+    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+    model.to(device).to(memory_format=layout)
+
+
+def view(array: NDArray[Any]) -> Tensor:
+    """A tensor on the memory of an array; it must not be written to.
+
+    The arrays of a search are read-only and shared by all trials of a machine. Torch warns of the one, and
+    a copy for each trial would undo the other.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
+
+
+def _training_scores(steps: Sequence[Step], grad_clip: float, classes: int) -> dict[str, float]:
+    losses, norms = (torch.stack(values) for values in ([s.loss for s in steps], [s.norm for s in steps]))
+    labels = torch.cat([s.labels for s in steps])
+    sizes = losses.new_tensor([len(s.labels) for s in steps])
+    counts = confusion(torch.cat([s.logits for s in steps]).argmax(1), labels, classes)
+    return {
+        "train_loss": float(losses @ sizes / len(labels)),
+        "train_accuracy": accuracy(counts),
+        "train_macro_f1": macro_f1(counts),
+        "grad_norm": float(norms.mean()),
+        "clipped_share": float((norms > grad_clip).float().mean()),
+    }
+
+
+def _validation_scores(
+    model: nn.Module, development: Development, device: torch.device, config: TrialConfig
+) -> dict[str, float]:
+    labels = view(development.validation.labels)
+    logits = predict(model, development.validation.pixels, device, config.precision)
+    counts = confusion(logits.argmax(1), labels, config.classes)
+    return {
+        "val_loss": float(cross_entropy(logits, labels)),
+        "val_accuracy": accuracy(counts),
+        "val_macro_f1": macro_f1(counts),
+    }
+
+
+def _raise_if_diverged(row: dict[str, float], epochs: int) -> None:
+    words = {
+        "train_loss": "training loss",
+        "grad_norm": "norm of the gradient",
+        "val_loss": "validation loss",
+    }
+    for name, quantity in words.items():
+        if not math.isfinite(row[name]):
+            raise Diverged(f"In epoch {row['epoch']} of {epochs} the {quantity} was {row[name]}.")

@@ -1,0 +1,31 @@
+"""Scores of predicted classes, from a confusion matrix."""
+
+import torch
+from torch import Tensor
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Counts int64 [classes, classes]: rows are true classes, columns predicted ones.
+
+    Args:
+        predicted: class numbers int64 [N].
+        labels: class numbers int64 [N].
+        classes: how many classes there are.
+    """
+    return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
+
+
+def accuracy(confusion: Tensor) -> float:
+    """Share of the images whose class is predicted."""
+    return float(confusion.diagonal().sum() / confusion.sum())
+
+
+def macro_f1(confusion: Tensor) -> float:
+    """Mean F1 over the classes that have images; a class that is never predicted has F1 = 0.
+
+    F1 of a class is 2 TP / (its images + its predictions).
+    """
+    counts = confusion.double()
+    images, predictions = counts.sum(1), counts.sum(0)
+    present = images > 0
+    return float((2 * counts.diagonal() / (images + predictions))[present].mean())
