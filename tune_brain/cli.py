@@ -1,6 +1,6 @@
 """`tune-brain`: each command parses its options and calls one stage.
 
-Stages are imported inside the commands, so that `--help` and a mistyped option need not wait for torch or Ray.
+Stages are imported inside the commands, so that `--help` and a mistyped option do not wait for torch.
 """
 
 import re
@@ -68,9 +68,7 @@ Configs = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    _option(
-        "--epochs", help="Full length of a trial, in epochs; the top of the ladder.", default="12; demo 6"
-    ),
+    _option("--epochs", help="Full length of a trial, in epochs, the ladder's top.", default="12; demo 6"),
 ]
 Ladder = Annotated[
     str | None,
@@ -85,7 +83,7 @@ ImageSize = Annotated[
     int | None,
     _option(
         "--image-size",
-        help="Side of the resized, centre-cropped images.",
+        help="Side of the images trained on.",
         default=_shown("image_size", " px"),
     ),
 ]
@@ -107,7 +105,7 @@ Concurrency = Annotated[
 GpusPerTrial = Annotated[
     float | None,
     _option(
-        "--gpus-per-trial", help="GPUs that a trial takes; fractions share one.", default="1 if there are any"
+        "--gpus-per-trial", help="GPUs a trial takes; fractions share one.", default="1 if there are any"
     ),
 ]
 Address = Annotated[
@@ -116,7 +114,7 @@ Address = Annotated[
 ]
 Seed = Annotated[
     int | None,
-    _option("--seed", help="Decides the split, the configurations, every trial.", default=_shown("seed")),
+    _option("--seed", help="Decides the split and every trial.", default=_shown("seed")),
 ]
 Weights = Annotated[
     str | None,
@@ -132,9 +130,7 @@ Precision = Annotated[
 ]
 Seeds = Annotated[
     int | None,
-    _option(
-        "--seeds", help="Seeds with which winners and baselines are trained again.", default=_shown("seeds")
-    ),
+    _option("--seeds", help="Seed runs of each winner and baseline.", default=_shown("seeds")),
 ]
 
 

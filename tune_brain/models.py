@@ -105,7 +105,8 @@ def _cnn(classes: int, image_size: int) -> nn.Module:
     widths = (1, 32, 64, 128, 256)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(2)]
+        # Pooled before ReLU: the same values as after it, from a quarter of the work.
+        layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
     side = image_size // 2 ** (len(widths) - 1)
     if side > 7:
         # Bounds the first linear layer, which would hold nearly all parameters of a net for large images.

@@ -135,7 +135,7 @@ def train(file: Path, to: Path) -> Path:
     rows.unlink(missing_ok=True)
     score = 0.0
     for row in fit(model, config, prepared.development(), device):
-        append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))  # type: ignore[arg-type]
+        append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
         score = row["val_macro_f1"]
         progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")
     save_file(model.state_dict(), to / "weights.safetensors")
@@ -170,12 +170,11 @@ def _described(summary: dict[str, Any]) -> Iterator[str]:
     """What was found in the image folder, in a few lines."""
     counts = {part: sum(by_class.values()) for part, by_class in summary["counts"].items()}
     official, unseen = sum(summary["official"].values()), sum(summary["unseen"].values())
-    yield (
-        f"{len(summary['classes'])} classes ({', '.join(summary['classes'])}): {counts['train']} images to train, "
-        f"{counts['validation']} to validate, {official} to test, sealed"
-    )
+    trained, validated = counts["train"], counts["validation"]
+    yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
+    yield f"{trained} images to train, {validated} to validate, {official} to test, which are sealed"
     if unseen < official:
-        yield f"{official - unseen} of the {official} test images have a twin outside the test: {unseen} are unseen"
+        yield f"{official - unseen} of the {official} test images have a twin outside the test: {unseen} unseen"
     if summary["dropped"]:
         yield f"{summary['dropped']} training images left out, twins of validation images"
     for reason, left in summary["left_out"].items():

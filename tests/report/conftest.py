@@ -157,8 +157,8 @@ class MadeUp:
         probabilities = {name: np.eye(len(self.classes))[named[name]] for name in named}
         rows = []
         roles: tuple[tuple[Role, float], ...] = (("winner", 0.0), ("baseline", 0.04))
-        for arch in winners:
-            for role, less in roles:
+        for arch, winner in winners.items():
+            for role, less in roles[:1] if winner.configuration == BASELINE else roles:
                 for index in range(self.config.seeds):
                     skill = SKILL[arch] - less + self.generator.normal(0, 0.005)
                     probabilities[f"{role}-{arch}-{index}"] = self._say(labels, skill)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,15 +86,10 @@ def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
 
 
 def _write(path: Path, opened: Opened) -> None:
+    spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
     aside = path.with_suffix(".part")
     with aside.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=opened.labels,
-            unseen=opened.unseen,
-            groups=opened.groups,
-            **{f"probabilities/{name}": array for name, array in opened.probabilities.items()},
-        )
+        np.savez_compressed(file, labels=opened.labels, unseen=opened.unseen, groups=opened.groups, **spoken)
     aside.replace(path)
 
 

@@ -67,7 +67,7 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
         )
     figure.update_yaxes(
         tickvals=list(heights.values()),
-        ticktext=[html.escape(name) for name in names.values()],
+        ticktext=[_label(html.escape(name), role) for (_, role), name in names.items()],
         range=[0.4, len(names) + 0.6],
         gridcolor="#ffffff",
     )
@@ -91,8 +91,8 @@ def learning_curves(curves: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
         )
     _add_lines(figure, curves[curves["baseline"] & ~curves["winner"]], "baseline", color=INK, dash="dot")
     _add_lines(figure, curves[curves["winner"]], "winner", color=WINNER, width=3.5)
-    figure.update_xaxes(title="epoch", range=[0.7, ladder[-1] + 0.3], dtick=_step(ladder[-1]))
-    figure.update_yaxes(title="validation macro-F1")
+    figure.update_xaxes(title=_title("epoch"), range=[0.7, ladder[-1] + 0.3], dtick=_step(ladder[-1]))
+    figure.update_yaxes(title=_title("validation macro-F1"))
     return figure
 
 
@@ -142,9 +142,11 @@ def parameter_scores(trials: pd.DataFrame, name: str) -> go.Figure:
     baseline = scored[scored["baseline"] & ~scored["winner"]]
     _add_dots(figure, baseline, "baseline", color=INK, size=11, symbol="diamond")
     _add_dots(figure, scored[scored["winner"]], "winner", color=WINNER, size=13)
-    figure.update_xaxes(title=html.escape(name), type="log" if _spans_decades(table["value"]) else "linear")
+    figure.update_xaxes(
+        title=_title(html.escape(name)), type="log" if _spans_decades(table["value"]) else "linear"
+    )
     if figure.layout.xaxis.type == "log":
-        figure.update_xaxes(exponentformat="power", dtick=1, minor={"ticks": ""})
+        figure.update_xaxes(exponentformat="power", dtick=1, tickfont={"size": 10})
     return figure
 
 
@@ -196,10 +198,11 @@ def confusion(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> go.F
         texttemplate="%{text}",
         hovertemplate="true %{y}, predicted %{x}: %{text}<extra></extra>",
     )
+    figure.update_layout(plot_bgcolor=GRID)
     places = list(range(len(names)))
-    figure.update_xaxes(title="predicted", tickvals=places, ticktext=names, showgrid=False, ticks="")
+    figure.update_xaxes(title=_title("predicted"), tickvals=places, ticktext=names, showgrid=False, ticks="")
     figure.update_yaxes(
-        title="true", tickvals=places, ticktext=names, showgrid=False, autorange="reversed", ticks=""
+        title=_title("true"), tickvals=places, ticktext=names, showgrid=False, autorange="reversed", ticks=""
     )
     return figure
 
@@ -211,6 +214,14 @@ def _cell(count: float, share: float) -> str:
 
 def _interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.3f}" if np.isnan(low) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "standoff": 8}
+
+
+def _label(name: str, role: str) -> str:
+    return f"<b>{name}</b>" if role == "winner" else name
 
 
 def _step(epochs: int) -> int:

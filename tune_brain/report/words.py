@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,14 @@ def verdict(arch: str, sentence: str) -> str:
     return said[:1].upper() + said[1:]
 
 
+def progress(study: Mapping[str, Any]) -> str:
+    """How far the search of one architecture has come, from its line of `tables.studies`."""
+    trials = f"{sum(study['trials'])} trials of {study['configurations']} configurations and the baseline"
+    running = f", {study['running']} running" if study["running"] else ""
+    against = f" The untuned baseline scored {number(study['baseline'])}." if study["baseline"] >= 0 else ""
+    return f"{trials}, {study['failed']} failed{running}.{against}"
+
+
 def pair(line: Mapping[str, Any]) -> str:
     """A line of `tables.pairs` as a sentence."""
     a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))
@@ -70,12 +77,11 @@ def pair(line: Mapping[str, Any]) -> str:
     return f"{apart}: {line['better']} is better, more than chance explains."
 
 
-def facts(contents: Contents, folder: Path) -> Iterator[tuple[str, str]]:
+def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     """What was run, on what, when and where, as (label, text)."""
     config, record, trials = contents.config, contents.record, contents.trials
     data = record.get("data", {})
     total = sum(n for part in data.get("counts", {}).values() for n in part.values())
-    yield "Run", folder.resolve().name
     source = config.data.name if config.data else "built-in demo images"
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
     lengths = ", ".join(map(str, config.ladder))
@@ -87,7 +93,7 @@ def facts(contents: Contents, folder: Path) -> Iterator[tuple[str, str]]:
     else:
         took = ""
     if "started" in record:
-        yield "Started", datetime.fromisoformat(record["started"]).strftime("%Y-%m-%d %H:%M") + took
+        yield "Started", _moment(record["started"]) + took
     yield "Device", _device(contents)
     if "precision" in record:
         kinds = record["precision"]
@@ -101,9 +107,15 @@ def facts(contents: Contents, folder: Path) -> Iterator[tuple[str, str]]:
         shown = ("tune_brain", "Python", "torch", "ray", "optuna")
         yield "Software", ", ".join(f"{name} {named[name]}" for name in shown if name in named)
     if record.get("commit"):
-        yield "Commit", record["commit"]
-    opened = contents.sealed.get("opened")
-    yield "Sealed test", f"opened {opened} by {contents.sealed['by']}" if opened else "not opened yet"
+        commit, _, dirty = record["commit"].partition("-")
+        yield "Commit", commit[:12] + (" with local changes" if dirty else "")
+    sealed = contents.sealed
+    said = f"opened {_moment(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
+    yield "Sealed test", said
+
+
+def _moment(stamp: str) -> str:
+    return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M")
 
 
 def _device(contents: Contents) -> str:
@@ -142,7 +154,7 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     if data.get("dropped"):
         yield f"{data['dropped']} training images were left out: they are twins of given validation images."
     for reason, found in data.get("left_out", {}).items():
-        names = ", ".join(found["names"]) + (", ..." if found["n"] > len(found["names"]) else "")
+        names = ", ".join(found["names"]) + (" and more" if found["n"] > len(found["names"]) else "")
         yield f"{found['n']} files were left out ({reason}): {names}."
     if record and not record.get("commit"):
         yield "The code's commit is not known."

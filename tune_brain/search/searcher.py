@@ -47,7 +47,7 @@ class RowSearcher(Searcher):
         if len(self._live) >= self._slots:
             return None
         late = self._deadline is not None and time.monotonic() > self._deadline
-        for arch in () if late else sorted(self._config.arch, key=self._ledger.spent):
+        for arch in () if late else self._by_need():
             step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step)
@@ -82,6 +82,14 @@ class RowSearcher(Searcher):
     def __getstate__(self) -> dict[str, Any]:
         # Ray Tune pickles the searcher into its experiment folder, from which nothing is ever read here.
         return {}
+
+    def _by_need(self) -> list[str]:
+        """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
+
+        Ray gives a trial that waits for its new worker to one that has just ended, and stops the new one:
+        only trials that outlast the start of a worker let all slots come up, so the longest begin.
+        """
+        return sorted(reversed(self._config.arch), key=self._ledger.spent)
 
     def _next(self, arch: str) -> Step:
         return next_step(

@@ -100,8 +100,7 @@ def step(
         logits = model(batch).float()
     loss = cross_entropy(logits, labels)
     loss.backward()  # type: ignore[no-untyped-call]
-    # On a CPU the fused kernels of `foreach` are the slower ones.
-    norm = clip_grad_norm_(model.parameters(), grad_clip, foreach=batch.device.type != "cpu")
+    norm = clip_grad_norm_(model.parameters(), grad_clip)
     update.step()
     return Step(loss.detach(), norm, logits.detach(), labels)
 

@@ -1,6 +1,5 @@
 """Which arithmetic trains an architecture faster on this machine: measured once, then remembered."""
 
-import os
 import platform
 import re
 import time
@@ -9,14 +8,17 @@ from pathlib import Path
 import torch
 
 from tune_brain.config import Hyperparameters, Precision, TrialConfig
+from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
 from tune_brain.models import build
 from tune_brain.records import read_json, write_json
 from tune_brain.train.fit import place, step
 from tune_brain.train.optim import optimizer
 
-GAIN = 1.05
-"""How much faster bf16 must be to be worth its rounding."""
+GAIN = 1.25
+"""How many times as fast bf16 must be; less is near the noise, and the choice must not change with it."""
+BUDGET = 0.5
+"""Seconds to measure for; two steps in each precision are taken however long they last."""
 
 
 def choose(arch: str, image_size: int, classes: int, device: torch.device) -> Precision:
@@ -25,9 +27,7 @@ def choose(arch: str, image_size: int, classes: int, device: torch.device) -> Pr
     Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder
     for this processor, this version of torch, this architecture and this image size.
     """
-    cache = (
-        Path(os.environ.get("TUNE_BRAIN_CACHE") or Path.home() / ".cache" / "tune_brain") / "precision.json"
-    )
+    cache = cache_root() / "precision.json"
     key = f"{_processor(device)} | torch {torch.__version__} | {arch} | {image_size} px"
     try:
         known = read_json(cache)
@@ -44,38 +44,41 @@ def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        fp32 = seconds_per_step(arch, image_size, classes, device, "fp32")
-        bf16 = seconds_per_step(arch, image_size, classes, device, "bf16")
+        seconds = step_seconds(arch, image_size, classes, device)
     finally:
         torch.set_num_threads(threads)
-    return "bf16" if bf16 * GAIN < fp32 else "fp32"
+    return "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
 
 
-def seconds_per_step(
-    arch: str, image_size: int, classes: int, device: torch.device, precision: Precision, budget: float = 0.5
-) -> float:
-    """The fastest of a few training steps on random images, in seconds.
+def step_seconds(arch: str, image_size: int, classes: int, device: torch.device) -> dict[Precision, float]:
+    """Seconds that a training step on random images takes in each precision: the fastest of a few.
 
-    The batch shrinks for large images, so that even a slow architecture takes seconds and not minutes.
+    On a CPU the seconds of this process are counted, so that other work on the machine weighs less. The
+    batch shrinks for large images, so that even a slow architecture takes seconds and not minutes.
     """
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     hp = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
     config = TrialConfig(
         arch=arch, epochs=1, image_size=image_size, classes=classes, seed=0, hyperparameters=hp
     )
-    model = build(config)
-    place(model, device, precision)
-    update = optimizer(model, hp)
-    size = max(4, min(32, 32 * 64**2 // image_size**2))
-    batch = torch.full((size, 1, image_size, image_size), 0.5, device=device)
+    size = max(4, min(32, 32 * 48**2 // image_size**2))
+    batch = torch.rand((size, 1, image_size, image_size), generator=torch.Generator().manual_seed(0))
+    batch = batch.to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
-    durations: list[float] = []
-    while len(durations) < 3 or sum(durations) < budget:
-        started = time.perf_counter()
-        step(model, update, batch, labels, hp.grad_clip, precision)
-        if device.type != "cpu":
-            torch.accelerator.synchronize(device)
-        durations.append(time.perf_counter() - started)
-    return min(durations)
+    durations: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
+    models = {precision: build(config) for precision in durations}
+    updates = {precision: optimizer(model, hp) for precision, model in models.items()}
+    rounds_end = clock() + BUDGET
+    # In turns, so that a change in the machine's load meets both; the first step of each only warms up.
+    while len(durations["bf16"]) < 2 or clock() < rounds_end:
+        for precision, model in models.items():
+            place(model, device, precision)
+            started = clock()
+            step(model, updates[precision], batch, labels, hp.grad_clip, precision)
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            durations[precision].append(clock() - started)
+    return {precision: min(times) for precision, times in durations.items()}
 
 
 def _processor(device: torch.device) -> str:
