@@ -3,7 +3,8 @@
 #
 #   environment EXTRA    ("" for none) makes or updates .venv in the project's folder, then puts its bin first on PATH
 #
-# PYTHON names the interpreter, python3 by default. .venv/stamp says what was installed.
+# PYTHON names the interpreter; without it, .venv keeps the one it was made with, and a first one gets python3.
+# .venv/stamp says what was installed.
 
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 venv=$root/.venv
@@ -62,7 +63,7 @@ install() {
     echo unfinished >"$venv/stamp"
     # pip ends with an ordinary failure on Ctrl-C, which must not pass for one that left the environment whole.
     trap 'exit 130' INT TERM HUP
-    say "Installing tune_brain${extra:+ with its $extra tools} (about 6 GB where nothing is installed yet: minutes)"
+    say "Installing tune_brain${extra:+ with its $extra tools} (the first time takes minutes and about 6 GB)"
     if [[ -t 2 ]]; then quiet=; fi
     "$venv/bin/python" -I -m pip install --disable-pip-version-check $quiet \
         --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}" >&2 || {
@@ -74,7 +75,9 @@ install() {
 }
 
 environment() {
-    local python=${PYTHON:-python3} extra=$1 wanted
+    local python=${PYTHON:-} extra=$1 wanted
+    if [[ -z $python && -x $venv/bin/python ]]; then python=$(readlink -f -- "$venv/bin/python"); fi
+    python=${python:-python3}
     check_interpreter
     wanted=$(fingerprint)
     if ! installed; then

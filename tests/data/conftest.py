@@ -1,0 +1,49 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tune_brain.data.demo import write_demo
+
+Writer = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "demo"
+    write_demo(folder, per_class=(16, 6))
+    return folder
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Writer:
+    """Writes small images of noise, each its own, or the one that a seed names, below a folder."""
+
+    def images(*names: str, seed: int | None = None) -> Path:
+        root = tmp_path / "images"
+        for number, name in enumerate(names):
+            path = root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            own = [seed] if seed is not None else [number, *name.encode()]
+            pixels = np.random.default_rng(own).integers(0, 256, (24, 24), np.uint8)
+            Image.fromarray(pixels).save(path, "PNG")
+        return root
+
+    return images
+
+
+@pytest.fixture
+def real() -> Path:
+    folder = os.environ.get("TUNE_BRAIN_DATA")
+    if not folder:
+        pytest.skip("TUNE_BRAIN_DATA names no folder with sartaj/ and nickparvar/")
+    return Path(folder)

@@ -1,0 +1,126 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tune_brain.data.catalogue import natural, scan
+from tune_brain.errors import DataError
+
+Writer = Callable[..., Path]
+TWO = ("a/1.png", "a/2.png", "b/1.png", "b/2.png")
+
+
+def below(part: str, names: tuple[str, ...] = TWO) -> list[str]:
+    return [f"{part}/{name}" for name in names]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"Training": "train", "Testing": "test"},
+        {"train": "train", "test": "test"},
+        {"TRAIN": "train", "Val": "validation", "Test": "test"},
+        {"training": "train", "valid": "validation", "testing": "test"},
+        {"train": "train", "validation": "validation", "test": "test"},
+    ],
+)
+def test_layouts_in_parts(write: Writer, parts: dict[str, str]) -> None:
+    root = write(*(name for folder in parts for name in below(folder)))
+    catalogue = scan(root)
+    assert catalogue.classes == ("a", "b")
+    assert catalogue.parts == tuple(parts.values())
+    assert {(image.name, image.label, image.part) for image in catalogue.images} == {
+        (f"{folder}/{name}", "ab".index(name[0]), part) for folder, part in parts.items() for name in TWO
+    }
+    assert catalogue.left_out == ()
+
+
+def test_one_folder_of_classes_is_all_training(write: Writer) -> None:
+    catalogue = scan(write(*TWO, "c/1.JPG", "c/2.jpeg"))
+    assert catalogue.classes == ("a", "b", "c")
+    assert {image.part for image in catalogue.images} == {"train"}
+    assert len(catalogue.images) == 6
+
+
+def test_images_stand_in_natural_order(write: Writer) -> None:
+    names = ("a/m (10).png", "a/m (2).png", "a/m (1).png", "a/g (3).png", *TWO[2:])
+    catalogue = scan(write(*names))
+    assert [image.name for image in catalogue.images[:4]] == [
+        "a/g (3).png",
+        "a/m (1).png",
+        "a/m (2).png",
+        "a/m (10).png",
+    ]
+    assert sorted(["x2", "x10", "x", "2", "x02", "10"], key=natural) == ["2", "10", "x", "x02", "x2", "x10"]
+
+
+def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
+    root = write(
+        *below("Training"),
+        *below("Testing"),
+        "Testing/b/.ipynb_checkpoints/1.png",
+        "Testing/b/._1.png",
+        "Training/a/deeper/1.png",
+        "Training/1.png",
+        "__MACOSX/Training/a/1.png",
+        "masks/1.png",
+    )
+    (root / "Training/a/Thumbs.db").write_bytes(b"")
+    (root / "Training/c").write_text("a file where a class folder should be")
+    (root / "Training/a/gone.png").symlink_to(root / "nowhere.png")
+    catalogue = scan(root)
+    assert len(catalogue.images) == 8
+    assert {left.name: left.reason for left in catalogue.left_out} == {
+        "Testing/b/.ipynb_checkpoints": "hidden folder",
+        "Testing/b/._1.png": "hidden file",
+        "Training/a/deeper": "folder inside a class folder",
+        "Training/1.png": "image beside the class folders",
+        "__MACOSX": "hidden folder",
+        "masks": "folder beside the parts",
+        "Training/a/Thumbs.db": "not a JPEG or PNG file",
+        "Training/c": "not a JPEG or PNG file",
+        "Training/a/gone.png": "link to nothing",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a/1.png", "a/2.png"], "at least two class folders; found: a"),
+        (["1.png"], "at least two class folders; found: none"),
+        (["a/1.png", "b/1.png", "b/2.png"], "at least 2 to train on; found: a has 1"),
+        (["a/1.png", "a/2.png", "b/.1.png"], r"found: b has 0 \(1 left out, such as b/.1.png: hidden file\)"),
+        ([*below("train"), "test/a/1.png", "test/b/.1.png"], "at least 1 to test on; found: b has 0"),
+        ([*below("train"), "test/a/1.png"], "same class folders; found: train: a, b; test: a.\nRename.*: b"),
+        (
+            [*below("train"), *below("test"), *below("val", ("a/1.png", "c/1.png"))],
+            "found: train: a, b; val: a, c",
+        ),
+        (below("train"), "no test folder"),
+        (below("Testing"), "no train folder"),
+        (
+            [*below("train"), *below("Training"), *below("test")],
+            "found: (Training and train|train and Train)",
+        ),
+    ],
+)
+def test_folders_that_cannot_be_searched(write: Writer, names: list[str], said: str) -> None:
+    root = write(*names)
+    with pytest.raises(DataError, match=said):
+        scan(root)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere is not there"):
+        scan(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="is a file"):
+        scan(tmp_path / "file")
+    with pytest.raises(DataError, match="found: none"):
+        scan(tmp_path)
+
+
+def test_real_folder_with_a_stray_hidden_one(real: Path) -> None:
+    catalogue = scan(real / "nickparvar")
+    assert [left.name for left in catalogue.left_out] == ["Testing/meningioma/.ipynb_checkpoints"]
+    assert len(catalogue.images) == 5_708 + 1_311

@@ -1,0 +1,221 @@
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tune_brain.data import prepare as room
+from tune_brain.data.cache import decode
+from tune_brain.data.catalogue import scan
+from tune_brain.data.demo import CLASSES
+from tune_brain.data.prepare import Prepared, prepare
+from tune_brain.data.twins import unit_vectors
+from tune_brain.errors import DataError
+
+Writer = Callable[..., Path]
+
+
+def some(part: str, n: int, classes: str = "ab") -> list[str]:
+    return [f"{part}{name}/{i}.png" for name in classes for i in range(n)]
+
+
+def sealed(prepared: Prepared, name: str) -> np.ndarray:
+    return np.load(prepared.sealed / f"{name}.npy")
+
+
+def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
+    prepared = prepare(demo, image_size=24, seed=0)
+    development, summary = prepared.development(), prepared.summary
+    assert development.classes == prepared.classes == CLASSES
+    for part, images in (("train", development.train), ("validation", development.validation)):
+        n = len(images.labels)
+        assert images.pixels.shape == (n, 1, 24, 24)
+        assert images.thumbnails.shape == (n, 32, 32)
+        assert isinstance(images.pixels, np.memmap)
+        assert list(summary["counts"][part].values()) == np.bincount(images.labels, minlength=4).tolist()
+        assert min(summary["counts"][part].values()) > 0
+    n = len(sealed(prepared, "labels"))
+    assert n == 24
+    assert sealed(prepared, "pixels").shape == (n, 1, 24, 24)
+    assert sealed(prepared, "thumbnails").shape == (n, 32, 32)
+    assert sealed(prepared, "groups").shape == (n,)
+    names = json.loads((prepared.sealed / "names.json").read_text())
+    decoded, _ = decode([demo / name for name in names], 24)
+    assert (decoded.pixels == sealed(prepared, "pixels")).all()
+    assert [CLASSES.index(name.split("/")[1]) for name in names] == sealed(prepared, "labels").tolist()
+    assert sum(summary["official"].values()) == n
+    assert (
+        sum(summary["unseen"].values()) == sealed(prepared, "unseen").sum() == n - summary["twins"]["across"]
+    )
+    assert summary["twins"] == {"groups": 8, "images": 16, "across": 4}
+    assert summary["left_out"] == {}
+    assert summary["dropped"] == 0
+    assert summary == json.loads(json.dumps(summary))
+
+
+def test_no_twin_crosses_to_validation_and_unseen_means_no_twin(demo: Path) -> None:
+    prepared = prepare(demo, image_size=24, seed=1)
+    development = prepared.development()
+    train, validation, test = (
+        unit_vectors(np.asarray(thumbnails))
+        for thumbnails in (
+            development.train.thumbnails,
+            development.validation.thumbnails,
+            sealed(prepared, "thumbnails"),
+        )
+    )
+    assert (train @ validation.T).max() < 0.995
+    twin = (test @ np.concatenate([train, validation]).T).max(axis=1) >= 0.995
+    assert (sealed(prepared, "unseen") == ~twin).all()
+    assert twin.any()
+
+
+def test_a_second_call_reads_back(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+    first = prepare(demo, image_size=24, seed=0, progress=lambda done, of: calls.append((done, of)))
+    assert calls[-1] == (88, 88)
+
+    def again(*_: object) -> None:
+        raise AssertionError("decoded twice")
+
+    monkeypatch.setattr(room, "decode", again)
+    assert prepare(demo, image_size=24, seed=0) == first
+
+
+def test_whatever_changes_is_prepared_anew(write: Writer) -> None:
+    root = write(*some("", 12))
+    seen = {prepare(root, image_size=16, seed=0).folder}
+    seen.add(prepare(root, image_size=17, seed=0).folder)
+    seen.add(prepare(root, image_size=16, seed=1).folder)
+    os.utime(root / "a/0.png", ns=(1, 1))
+    seen.add(prepare(root, image_size=16, seed=0).folder)
+    (root / "a/0.png").rename(root / "a/100.png")
+    seen.add(prepare(root, image_size=16, seed=0).folder)
+    (root / "notes.txt").touch()
+    seen.add(prepare(root, image_size=16, seed=0).folder)
+    assert len(seen) == 6
+
+
+def test_a_damaged_cache_is_made_anew(write: Writer) -> None:
+    root = write(*some("", 12))
+    prepared = prepare(root, image_size=16, seed=0)
+    before = prepared.development().train.pixels.tobytes()
+    (prepared.folder / "train/pixels.npy").write_bytes(b"")
+    assert prepare(root, image_size=16, seed=0).development().train.pixels.tobytes() == before
+
+
+def test_digest_is_of_the_content_alone(write: Writer, tmp_path: Path) -> None:
+    root = write(*some("", 12))
+    digest = prepare(root, image_size=16, seed=0).summary["digest"]
+    moved = shutil.copytree(root, tmp_path / "elsewhere" / "copy")
+    (moved / "a/3.png").rename(moved / "a/x3.png")
+    assert prepare(moved, image_size=20, seed=7).summary["digest"] == digest
+    (moved / "a/x3.png").rename(moved / "b/x3.png")
+    assert prepare(moved, image_size=16, seed=0).summary["digest"] != digest
+
+
+def test_seed_decides_the_cut_and_pixels_follow_their_labels(write: Writer) -> None:
+    root = write(*some("", 30))
+    for i, name in enumerate(some("", 30)):
+        pixels = np.random.default_rng(i).integers(0, 100, (20, 20), np.uint8) + 150 * (i >= 30)
+        pixels[0, 0] = i
+        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
+    marks = []
+    for seed in (0, 0, 1):
+        held = prepare(root, image_size=20, seed=seed).development().validation
+        assert (held.labels == (held.pixels[:, 0, 9, 9] >= 150)).all()
+        assert (held.labels == (held.pixels[:, 0, 0, 0] >= 30)).all()
+        marks.append((held.labels.tolist(), held.pixels[:, 0, 0, 0].tolist()))
+    assert marks[0] == marks[1] != marks[2]
+
+
+def test_one_folder_is_cut_in_three(write: Writer) -> None:
+    root = write(*some("", 50))
+    shutil.copy(root / "a/1.png", root / "a/twin.png")
+    counts = prepare(root, image_size=16, seed=0).summary["counts"]
+    assert sum(sum(part.values()) for part in counts.values()) == 101
+    assert counts["test"] == {"a": pytest.approx(10, abs=1), "b": 10}
+    assert counts["validation"] == {"a": pytest.approx(6, abs=1), "b": 6}
+    for seed in range(3):
+        prepared = prepare(root, image_size=16, seed=seed)
+        assert sealed(prepared, "unseen").all()
+        assert prepared.summary["twins"]["across"] == 0
+
+
+def test_given_validation_stays_and_its_twins_leave_training(write: Writer) -> None:
+    root = write(*some("train/", 6), *some("val/", 3), *some("test/", 4))
+    shutil.copy(root / "val/a/0.png", root / "train/a/2.png")
+    shutil.copy(root / "val/a/0.png", root / "train/a/3.png")
+    shutil.copy(root / "train/a/2.png", root / "test/a/0.png")
+    shutil.copy(root / "train/b/5.png", root / "test/b/0.png")
+    prepared = prepare(root, image_size=16, seed=0)
+    assert prepared.summary["counts"] == {
+        "train": {"a": 4, "b": 6},
+        "validation": {"a": 3, "b": 3},
+        "test": {"a": 4, "b": 4},
+    }
+    assert prepared.summary["dropped"] == 2
+    assert prepared.summary["unseen"] == {"a": 3, "b": 3}
+    names = json.loads((prepared.sealed / "names.json").read_text())
+    seen = [name for name, new in zip(names, sealed(prepared, "unseen"), strict=True) if not new]
+    assert seen == ["test/a/0.png", "test/b/0.png"]
+
+
+def test_a_class_whose_training_is_all_in_validation(write: Writer) -> None:
+    root = write(*some("train/", 2), *some("val/", 2), *some("test/", 1))
+    for i in range(2):
+        shutil.copy(root / f"val/a/{i}.png", root / f"train/a/{i}.png")
+    with pytest.raises(DataError, match="found: none in a"):
+        prepare(root, image_size=16, seed=0)
+
+
+def test_unreadable_images_are_counted_and_the_work_goes_on(write: Writer) -> None:
+    root = write(*some("Training/", 8), *some("Testing/", 3), "Testing/a/.ipynb_checkpoints/0.png")
+    for i in range(6):
+        (root / f"Training/b/broken{i}.jpg").write_bytes(b"nothing")
+    whole = (root / "Testing/b/1.png").read_bytes()
+    (root / "Testing/b/1.png").write_bytes(whole[: len(whole) // 2])
+    summary = prepare(root, image_size=16, seed=0).summary
+    assert summary["official"] == {"a": 3, "b": 2}
+    assert summary["left_out"] == {
+        "not an image inside": {"n": 6, "names": [f"Training/b/broken{i}.jpg" for i in range(5)]},
+        "truncated or damaged": {"n": 1, "names": ["Testing/b/1.png"]},
+        "hidden folder": {"n": 1, "names": ["Testing/a/.ipynb_checkpoints"]},
+    }
+
+
+def test_a_class_without_readable_images(write: Writer) -> None:
+    root = write(*some("", 4))
+    for i in range(3):
+        (root / f"b/{i}.png").write_bytes(b"nothing")
+    with pytest.raises(
+        DataError, match=r"found: b has 1 \(3 left out, such as b/0.png: not an image inside\)"
+    ):
+        prepare(root, image_size=16, seed=0)
+
+
+def test_names_of_any_alphabet(write: Writer) -> None:
+    names = [
+        f"{part}{name}" for part in ("Training/", "Testing/") for name in ("опухоль/é {}.png", "b/{}.png")
+    ]
+    root = write(*(name.format(i) for name in names for i in range(3)))
+    (root / os.fsdecode(b"Testing/b/\xff.png")).write_bytes((root / "Testing/b/0.png").read_bytes())
+    prepared = prepare(root, image_size=16, seed=0)
+    assert prepared.classes == ("b", "опухоль")
+    assert prepared.summary["official"]["b"] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "unseen"), [("sartaj", 135), ("nickparvar", 832)])
+def test_real_sets(real: Path, name: str, unseen: int) -> None:
+    prepared = prepare(real / name, image_size=16, seed=0)
+    assert sum(prepared.summary["unseen"].values()) == pytest.approx(unseen, abs=3)
+    counts = prepared.summary["counts"]
+    for label in prepared.classes:
+        share = counts["validation"][label] / (counts["validation"][label] + counts["train"][label])
+        assert share == pytest.approx(0.15, abs=0.01)
+    assert len(scan(real / name).images) == sum(sum(part.values()) for part in counts.values())

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tune_brain.data.split import blocks, cut, join
+from tune_brain.errors import DataError
+
+
+def slices(patients: int, each: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Thumbnails that drift within a patient and jump between patients."""
+    random = np.random.default_rng(seed)
+    common = random.normal(size=(8, 8))
+    volumes = random.normal(size=(patients, 2, 8, 8))
+    drift = np.linspace(0, 1, each)[:, None, None]
+    images = np.concatenate([a * (1 - drift) + b * drift for a, b in volumes]) + common
+    return np.clip(128 + 40 * images, 0, 255).astype(np.uint8)
+
+
+def test_ordered_series_fall_into_blocks() -> None:
+    thumbnails = slices(6, 10)
+    names = [f"train/a/gg ({i})-copy.jpg" for i in range(5, 65)]
+    group = blocks(names, thumbnails)
+    assert [len(set(group[start : start + 20])) for start in (0, 20, 40)] == [1, 1, 1]
+    assert len(set(group)) == 3
+    assert len(set(blocks(names, thumbnails, size=7))) == 9
+
+
+def test_order_is_that_of_the_numbers_not_of_the_list() -> None:
+    thumbnails, shuffled = slices(6, 10), np.random.default_rng(1).permutation(60)
+    names = np.array([f"a/{i}.jpg" for i in range(60)])
+    group = blocks(names[shuffled], thumbnails[shuffled])
+    assert (np.equal.outer(group, group) == np.equal.outer(shuffled // 20, shuffled // 20)).all()
+
+
+def test_shuffled_series_have_no_blocks() -> None:
+    thumbnails = np.random.default_rng(1).permutation(slices(6, 10))
+    assert len(set(blocks([f"a/{i}.jpg" for i in range(60)], thumbnails))) == 60
+
+
+def test_short_flat_and_numberless_series_have_no_blocks() -> None:
+    thumbnails = slices(6, 10)
+    assert len(set(blocks([f"a/{i}.jpg" for i in range(20)], thumbnails[:20]))) == 20
+    assert len(set(blocks([f"a/{i}.jpg" for i in range(60)], np.zeros_like(thumbnails)))) == 60
+    assert len(set(blocks(["a/" + "x" * i + ".jpg" for i in range(60)], thumbnails))) == 60
+    assert blocks([], thumbnails[:0]).shape == (0,)
+
+
+def test_series_end_at_folders_names_and_patients() -> None:
+    thumbnails = slices(6, 10)
+    folders = [f"{'ab'[i >= 30]}/{i}.jpg" for i in range(60)]
+    assert len(set(blocks(folders, thumbnails))) == 4
+    patients = [f"a/p{i // 10}_slice{i % 10}_t1.jpg" for i in range(60)]
+    group = blocks(patients, thumbnails)
+    assert (np.equal.outer(group, group) == np.equal.outer(np.arange(60) // 10, np.arange(60) // 10)).all()
+
+
+groupings = st.integers(1, 30).flatmap(
+    lambda n: st.lists(
+        st.lists(st.integers(0, 9), min_size=n, max_size=n).map(np.array), min_size=1, max_size=3
+    )
+)
+
+
+@given(groupings)
+def test_join_is_the_finest_grouping_that_holds_all(given_groups: list[NDArray[np.int64]]) -> None:
+    joined = join(*given_groups)
+    linked = np.any([np.equal.outer(group, group) for group in given_groups], axis=0)
+    for _ in range(len(joined)):
+        linked = linked @ linked
+    assert joined.dtype == np.int64
+    assert (np.equal.outer(joined, joined) == linked).all()
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Labels and groups; each class has at least two groups of its own, some groups mix classes."""
+    pure = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), max_size=25))
+    pure += [(label, draw(st.integers(1, 12))) for label in (0, 1, 2) for _ in range(2)]
+    labels = [label for label, n in pure for _ in range(n)]
+    groups = [number for number, (_, n) in enumerate(pure) for _ in range(n)]
+    mixed = draw(st.lists(st.tuples(st.integers(0, 2), st.integers(100, 102)), max_size=10))
+    return np.array(labels + [m[0] for m in mixed]), np.array(groups + [m[1] for m in mixed])
+
+
+@given(grouped(), st.sampled_from([0.15, 0.2]), st.integers(0, 3))
+def test_no_group_crosses_a_cut_and_no_class_is_missing(
+    case: tuple[NDArray[np.int64], NDArray[np.int64]], share: float, seed: int
+) -> None:
+    labels, groups = case
+    held = cut(labels, groups, share, seed)
+    assert held.dtype == bool
+    assert not set(groups[held]) & set(groups[~held])
+    assert set(labels[held]) == set(labels[~held]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_class_gives_about_its_share(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, 30, 150)
+    groups = np.repeat(np.arange(150), sizes)
+    labels = np.repeat(random.integers(0, 4, 150), sizes)
+    held = cut(labels, groups, 0.15, seed)
+    for label in range(4):
+        assert held[labels == label].mean() == pytest.approx(0.15, abs=0.02)
+
+
+def test_a_giant_group_stays_in_training() -> None:
+    groups = np.concatenate([np.zeros(300, int), np.arange(1, 101)])
+    labels = np.arange(400) % 2
+    for seed in range(5):
+        held = cut(labels, groups, 0.15, seed)
+        assert not held[:300].any()
+        assert held.mean() == pytest.approx(0.15, abs=0.01)
+
+
+def test_seed_decides_the_cut() -> None:
+    labels, groups = np.arange(100) % 2, np.arange(100)
+    assert (cut(labels, groups, 0.2, 1) == cut(labels, groups, 0.2, 1)).all()
+    assert (cut(labels, groups, 0.2, 1) != cut(labels, groups, 0.2, 2)).any()
+
+
+def test_a_class_of_one_group_cannot_be_cut() -> None:
+    with pytest.raises(DataError, match="found: glioma: all its images belong together"):
+        cut(np.array(["glioma"] * 3 + ["notumor"] * 3), np.array([0, 0, 0, 1, 2, 3]), 0.2, 0)

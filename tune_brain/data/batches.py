@@ -1,0 +1,28 @@
+"""The order in which a trial sees its images."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+
+def training_batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Places of n images in a fresh random order, batch by batch: int64 [B].
+
+    A last batch of a single image, on which batch normalisation cannot work, joins the batch before it.
+
+    Args:
+        n: number of images.
+        batch_size: images in a batch.
+        generator: on the CPU, so that a seed means the same on every device.
+    """
+    order = torch.randperm(n, generator=generator)
+    steps = steps_per_epoch(n, batch_size)
+    for step in range(steps):
+        yield order[step * batch_size : (step + 1) * batch_size if step < steps - 1 else n]
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Number of batches in which `training_batches` hands out n images."""
+    steps = -(-n // batch_size)
+    return steps - 1 if steps > 1 and n % batch_size == 1 else steps

@@ -1,0 +1,183 @@
+"""Decode every image once, and keep what was made of it on disk.
+
+A decoded image is grey pixels of one size, with a thumbnail and a digest to compare it by. What is made of a
+data set is kept in `$TUNE_BRAIN_CACHE` (or `~/.cache/tune_brain`), in a folder written aside and renamed.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tune_brain.errors import DataError
+from tune_brain.records import write_text
+
+THUMBNAIL = 32
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Images in the order of their files, less those that could not be decoded."""
+
+    pixels: NDArray[np.uint8]
+    """[N, 1, S, S], grey."""
+    thumbnails: NDArray[np.uint8]
+    """[N, 32, 32], the whole image squashed, so that images of any shape can be compared."""
+    digests: tuple[str, ...]
+    """SHA-256 of each image's full-size grey pixels and their shape."""
+    sizes: tuple[tuple[int, int], ...]
+    """Width and height of each image as shown, in pixels."""
+
+
+def decode(
+    files: Sequence[Path], image_size: int, progress: Callable[[int, int], None] | None = None
+) -> tuple[Decoded, dict[int, str]]:
+    """Decode images in threads.
+
+    Args:
+        files: JPEG and PNG files.
+        image_size: S, in pixels.
+        progress: called with the number of files done and of all.
+
+    Returns:
+        The decoded images, and for each file that could not be decoded its place in `files` and the reason.
+    """
+    pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
+    thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), np.uint8)
+    digests, sizes, failures = [], [], {}
+
+    def one(index: int) -> tuple[str, tuple[int, int]] | str:
+        try:
+            image = open_grey(files[index])
+            pixels[index, 0] = square(image, image_size)
+            thumbnails[index] = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
+        except Exception as error:  # decoders raise whatever a damaged file makes them meet
+            return _reason(error)
+        content = hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes())
+        return content.hexdigest(), image.size
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Pillow warns of damaged metadata as well, which leaves the picture whole.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for index, result in enumerate(pool.map(one, range(len(files)))):
+            if isinstance(result, str):
+                failures[index] = result
+            else:
+                digests.append(result[0])
+                sizes.append(result[1])
+            if progress:
+                progress(index + 1, len(files))
+    if failures:
+        kept = [index for index in range(len(files)) if index not in failures]
+        pixels, thumbnails = pixels[kept], thumbnails[kept]
+    decoded = Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(digests), sizes=tuple(sizes))
+    return decoded, failures
+
+
+def open_grey(file: Path) -> Image.Image:
+    """An image file as 8-bit grey, full size, upright as its EXIF orientation says, transparent parts black.
+
+    Raises:
+        OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files.
+    """
+    with Image.open(file, formats=("JPEG", "PNG")) as image:
+        # A JPEG hands over its brightness channel alone, several times faster than all three.
+        image.draft("L", None)
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I"):
+            sixteen = np.asarray(image).astype(np.float32)
+            return Image.fromarray(np.rint(sixteen / 257).astype(np.uint8))
+        if image.has_transparency_data:
+            seen = image.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("L")
+        return image.convert("L") if image.mode != "L" else image
+
+
+def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """The centre of an image, its shorter side resized to `size` (antialiased bilinear): [size, size]."""
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image inside"
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return "too many pixels"
+    if isinstance(error, OSError) and error.errno:
+        return f"unreadable ({os.strerror(error.errno)})"
+    return "truncated or damaged"
+
+
+def cache_root() -> Path:
+    """The folder in which prepared data sets are kept, there or not."""
+    return Path(os.environ.get("TUNE_BRAIN_CACHE") or "~/.cache/tune_brain").expanduser()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file that the folder's manifest names is there in its full length."""
+    try:
+        lengths = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == length for name, length in lengths.items())
+    except (OSError, ValueError):
+        return False
+
+
+def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+    """Write a folder whole or not at all; where another process has written it meanwhile, theirs stays.
+
+    Args:
+        folder: where it shall stand; a damaged one is replaced.
+        arrays: what to write as `<name>.npy`.
+        values: what to write as `<name>.json`.
+
+    Raises:
+        DataError: the cache cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
+            made = Path(aside) / folder.name
+            _fill(made, arrays, values)
+            if folder.exists() and not is_whole(folder):
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rename(Path(aside) / "damaged")
+            try:
+                made.rename(folder)
+            except OSError:
+                if not is_whole(folder):
+                    raise
+    except OSError as error:
+        raise DataError(
+            "The cache must be writable",
+            found=f"{folder.parent}: {error.strerror}",
+            remedy="Make room, or name another folder in TUNE_BRAIN_CACHE.",
+        ) from None
+
+
+def _fill(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
+    for name, array in arrays.items():
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            np.save(file, array)
+            file.flush()
+            os.fsync(file.fileno())
+    for name, value in values.items():
+        write_text(folder / f"{name}.json", json.dumps(value, indent=1, allow_nan=False) + "\n")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    lengths = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    write_text(folder / MANIFEST, json.dumps(lengths, indent=1) + "\n")

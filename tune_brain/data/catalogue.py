@@ -1,0 +1,221 @@
+"""What lies in an image folder: its classes, its images, the part each belongs to, and what is left out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tune_brain.errors import DataError
+
+Part = Literal["train", "validation", "test"]
+
+PARTS: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+SUFFIXES = (".jpg", ".jpeg", ".png")
+LAYOUTS = "Lay the images out as Training/<class>/ and Testing/<class>/, or as one folder of class folders."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One image file of a class."""
+
+    name: str
+    """Path below the root, with forward slashes."""
+    label: int
+    """Place of its class in `Catalogue.classes`."""
+    part: Part
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file or folder that the catalogue passes over, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """The images of a folder, before any of them is opened."""
+
+    root: Path
+    classes: tuple[str, ...]
+    """Names of the class folders, sorted."""
+    parts: tuple[Part, ...]
+    """The parts that the folder has."""
+    images: tuple[Image, ...]
+    """By part, class and file name, numbers in names compared as numbers."""
+    left_out: tuple[LeftOut, ...]
+
+
+def scan(root: Path) -> Catalogue:
+    """List the images below a folder without opening them.
+
+    Recognised, in any case of the letters: training and test folders (`Training` and `Testing`, `train` and
+    `test`), a validation folder beside them (`val`, `valid`, `validation`), or one folder of class folders,
+    in which every image is of the part "train". Images stand directly in their class folder. What is hidden,
+    of another kind or deeper is left out and named.
+
+    Raises:
+        DataError: no such folder, no known layout, parts with unlike classes, fewer than two classes, a class
+            without images or with fewer than two to train on.
+    """
+    if not root.is_dir():
+        raise DataError(
+            "The data must be a folder of images in class folders",
+            found=f"{root} is {'a file' if root.exists() else 'not there'}",
+            remedy="Check the path; `tune-brain demo-data DIR` writes a folder to try.",
+        )
+    left_out: list[LeftOut] = []
+    parts = _parts(root, left_out)
+    folders = {part: _class_folders(root, folder, left_out) for part, folder in parts.items()}
+    classes = _common_classes(root, parts, folders)
+    images = tuple(
+        Image(name=file.relative_to(root).as_posix(), label=label, part=part)
+        for part, named in folders.items()
+        for label, name in enumerate(classes)
+        for file in _image_files(root, named[name], left_out)
+    )
+    catalogue = Catalogue(
+        root=root, classes=classes, parts=tuple(parts), images=images, left_out=tuple(left_out)
+    )
+    require_images(catalogue)
+    return catalogue
+
+
+def require_images(catalogue: Catalogue) -> None:
+    """Check that each class has an image in every part, and two to train on.
+
+    Raises:
+        DataError: a class has too few.
+    """
+    present = Counter((image.part, image.label) for image in catalogue.images)
+    for part in catalogue.parts:
+        needed = 2 if part == "train" else 1
+        counts = [present[part, label] for label in range(len(catalogue.classes))]
+        short = [f"{name} has {n}" for name, n in zip(catalogue.classes, counts, strict=True) if n < needed]
+        if short:
+            raise DataError(
+                f"Every class needs readable JPEG or PNG images, at least {needed} to {_USE[part]}",
+                found=", ".join(short) + _passed_over(catalogue.left_out),
+                remedy="Add images to the class, or remove its folder from every part.",
+            )
+
+
+_USE = {"train": "train on", "validation": "validate on", "test": "test on"}
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """A sort key that compares the numbers in a name as numbers: image(2) before image(10)."""
+    pieces = re.split(r"(\d+)", name)
+    return [(int(piece), "") if i % 2 else (-1, piece) for i, piece in enumerate(pieces)], name
+
+
+def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
+    """The folder of each part; one folder of classes is all training."""
+    found: dict[Part, Path] = {}
+    folders = [entry for entry in _entries(root) if entry.is_dir() and not _hidden(entry)]
+    for folder in folders:
+        part = PARTS.get(folder.name.lower())
+        if part in found:
+            raise DataError(
+                f"A data set has one {part} folder", found=f"{found[part].name} and {folder.name} in {root}"
+            )
+        if part:
+            found[part] = folder
+    if "train" not in found and "test" not in found:
+        return {"train": root}
+    if missing := {"train", "test"} - set(found):
+        raise DataError(
+            "A data set in parts has a training and a test folder",
+            found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
+            remedy=f"{LAYOUTS} Given the latter, tune_brain cuts the test part itself.",
+        )
+    beside = [entry for entry in _entries(root) if entry not in found.values()]
+    left_out.extend(LeftOut(name=entry.name, reason=_strange(entry, "beside the parts")) for entry in beside)
+    return {part: found[part] for part in ("train", "validation", "test") if part in found}
+
+
+def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
+    """The class folders of a part by name."""
+    folders = {}
+    for entry in _entries(folder):
+        if entry.is_dir() and not _hidden(entry):
+            folders[entry.name] = entry
+        else:
+            name = entry.relative_to(root).as_posix()
+            left_out.append(LeftOut(name=name, reason=_strange(entry, "beside the class folders")))
+    return folders
+
+
+def _common_classes(
+    root: Path, parts: dict[Part, Path], folders: dict[Part, dict[str, Path]]
+) -> tuple[str, ...]:
+    classes = tuple(sorted(folders["train"]))
+    for part, named in folders.items():
+        if unlike := set(named) ^ set(classes):
+            raise DataError(
+                "Every part must have the same class folders",
+                found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
+                f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
+                remedy=f"Rename, add or remove: {', '.join(sorted(unlike))}.",
+            )
+    if len(classes) < 2:
+        raise DataError(
+            "A data set needs at least two class folders",
+            found=f"{', '.join(classes) or 'none'} in {parts['train']}"
+            + (f", which holds {_listed(_entries(root))}" if not classes else ""),
+            remedy=LAYOUTS,
+        )
+    return classes
+
+
+def _image_files(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[Path]:
+    for entry in _entries(folder):
+        if entry.is_file() and not _hidden(entry) and entry.suffix.lower() in SUFFIXES:
+            yield entry
+        else:
+            name = entry.relative_to(root).as_posix()
+            left_out.append(LeftOut(name=name, reason=_strange(entry, "inside a class folder")))
+
+
+def _strange(entry: Path, place: str) -> str:
+    if entry.is_dir():
+        return "hidden folder" if _hidden(entry) else f"folder {place}"
+    if _hidden(entry):
+        return "hidden file"
+    if entry.suffix.lower() in SUFFIXES:
+        return f"image {place}" if entry.is_file() else "link to nothing"
+    return "not a JPEG or PNG file"
+
+
+def _hidden(entry: Path) -> bool:
+    # Archives made on a Mac unpack into __MACOSX, editors leave __pycache__ and the like.
+    return entry.name.startswith((".", "__"))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
+    except OSError as error:
+        raise DataError("Every folder must be readable", found=f"{folder}: {error.strerror}") from None
+
+
+def _listed(entries: Sequence[Path]) -> str:
+    names = [entry.name for entry in entries]
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
+
+
+def _passed_over(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    return f" ({len(left_out)} left out, such as {left_out[0].name}: {left_out[0].reason})"

@@ -1,0 +1,223 @@
+"""From a folder of images to the arrays of a search: training and validation to see, the test part sealed.
+
+Nothing here reads the sealed part back.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
+from tune_brain.data.catalogue import Catalogue, LeftOut, require_images, scan
+from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.twins import twin_groups
+from tune_brain.errors import DataError
+from tune_brain.records import read_json
+from tune_brain.seeds import derive
+
+FORMAT = 1
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images of one part, in one order."""
+
+    pixels: NDArray[np.uint8]
+    """[N, 1, S, S], grey."""
+    labels: NDArray[np.int64]
+    """[N], places in the tuple of classes."""
+    thumbnails: NDArray[np.uint8]
+    """[N, 32, 32], grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Development:
+    """All that a search can see."""
+
+    classes: tuple[str, ...]
+    train: Images
+    validation: Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A data set decoded and cut, on disk."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    image_size: int
+    """Side of the images, in pixels."""
+    summary: dict[str, Any]
+    """What is in the data set, as plain JSON: digest, counts, test, left_out, twins, dropped, image_sizes."""
+
+    def development(self) -> Development:
+        """Training and validation images, memory-mapped."""
+        return Development(
+            classes=self.classes,
+            train=_load(self.folder / "train"),
+            validation=_load(self.folder / "validation"),
+        )
+
+    @property
+    def sealed(self) -> Path:
+        """Folder of the test part: pixels, labels, thumbnails, unseen, groups (.npy) and names.json."""
+        return self.folder / "sealed"
+
+
+def prepare(
+    root: Path, *, image_size: int, seed: int, progress: Callable[[int, int], None] | None = None
+) -> Prepared:
+    """Scan, decode, group and cut an image folder, or read back what an earlier call has made of it.
+
+    Validation is 15 % of each training class, cut by groups of twins and neighbouring files, unless the
+    folder has a validation part; training images with a twin in such a given part are left out of training.
+    Without a test part, 20 % of each class are cut off the same way first. A given test part stays as it is;
+    those of its images that have no twin in the other parts are marked unseen.
+
+    Args:
+        root: the image folder, see `tune_brain.data.catalogue.scan`.
+        image_size: side of the prepared images, in pixels.
+        seed: decides the cuts.
+        progress: called while decoding with the number of files done and of all.
+
+    Raises:
+        DataError: the folder cannot be searched, or the cache cannot be written.
+    """
+    catalogue = scan(root)
+    folder = cache_root() / _key(catalogue, image_size, seed)
+    if not is_whole(folder):
+        files = [root / image.name for image in catalogue.images]
+        decoded, failures = decode(files, image_size, progress)
+        catalogue = _without(catalogue, failures)
+        store(folder, *_contents(catalogue, decoded, seed))
+    summary = read_json(folder / "summary.json")
+    return Prepared(folder=folder, classes=tuple(summary["classes"]), image_size=image_size, summary=summary)
+
+
+def _key(catalogue: Catalogue, image_size: int, seed: int) -> str:
+    """Changes when any file, its name, size or time does, or what is asked of it."""
+    digest = hashlib.sha256(f"{FORMAT} {image_size} {seed}".encode())
+    for image in catalogue.images:
+        state = (catalogue.root / image.name).stat()
+        digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
+    for left in catalogue.left_out:
+        digest.update(os.fsencode(f"\n{left.name}\0{left.reason}"))
+    return digest.hexdigest()[:32]
+
+
+def _without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
+    """The catalogue less the images that could not be decoded; it still has to hold enough of each class."""
+    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=why) for i, why in failures.items())
+    images = tuple(image for i, image in enumerate(catalogue.images) if i not in failures)
+    readable = replace(catalogue, images=images, left_out=left_out + catalogue.left_out)
+    require_images(readable)
+    return readable
+
+
+def _contents(
+    catalogue: Catalogue, decoded: Decoded, seed: int
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays and the JSON values to keep, by path below the folder, without suffix."""
+    names = [image.name for image in catalogue.images]
+    labels = np.array([image.label for image in catalogue.images])
+    twins = twin_groups(decoded.digests, decoded.thumbnails)
+    neighbours = blocks(names, decoded.thumbnails)
+    parts = _parts(catalogue, twins, neighbours, seed)
+    test = parts == "test"
+    unseen = ~np.isin(twins[test], twins[~test])
+    arrays: dict[str, NDArray[Any]] = {
+        "sealed/unseen": unseen,
+        "sealed/groups": join(twins[test], neighbours[test]),
+    }
+    for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
+        chosen = parts == part
+        arrays[f"{folder}/pixels"] = decoded.pixels[chosen]
+        arrays[f"{folder}/labels"] = labels[chosen]
+        arrays[f"{folder}/thumbnails"] = decoded.thumbnails[chosen]
+    of_group = np.bincount(twins)
+    summary = {
+        "digest": _digest(catalogue, decoded),
+        "classes": list(catalogue.classes),
+        "counts": {
+            part: _by_class(labels[parts == part], catalogue.classes)
+            for part in ("train", "validation", "test")
+        },
+        "official": _by_class(labels[test], catalogue.classes),
+        "unseen": _by_class(labels[test][unseen], catalogue.classes),
+        "left_out": _by_reason(catalogue.left_out),
+        "twins": {
+            "groups": int((of_group > 1).sum()),
+            "images": int(of_group[of_group > 1].sum()),
+            "across": int((~unseen).sum()),
+        },
+        "dropped": int((parts == "dropped").sum()),
+        "image_sizes": [
+            {"width": width, "height": height, "n": n}
+            for (width, height), n in Counter(decoded.sizes).most_common(5)
+        ],
+    }
+    sealed_names = [name for name, sealed in zip(names, test, strict=True) if sealed]
+    return arrays, {"sealed/names": sealed_names, "summary": summary}
+
+
+def _parts(
+    catalogue: Catalogue, twins: NDArray[np.int64], neighbours: NDArray[np.int64], seed: int
+) -> NDArray[np.str_]:
+    """The part of each image; "dropped": left out of training for its twin in the given validation part."""
+    parts = np.array([image.part for image in catalogue.images], dtype="<U10")
+    names = np.array(catalogue.classes)[[image.label for image in catalogue.images]]
+
+    def cut_off(part: str, share: float) -> None:
+        training = np.flatnonzero(parts == "train")
+        groups = join(twins[training], neighbours[training])
+        parts[training[cut(names[training], groups, share, derive(seed, "cut", part))]] = part
+
+    if "test" not in catalogue.parts:
+        cut_off("test", TEST_SHARE)
+    if "validation" not in catalogue.parts:
+        cut_off("validation", VALIDATION_SHARE)
+        return parts
+    parts[(parts == "train") & np.isin(twins, twins[parts == "validation"])] = "dropped"
+    if lost := set(catalogue.classes) - set(names[parts == "train"]):
+        raise DataError(
+            "Every class needs training images that are not in the validation part as well",
+            found=f"none in {', '.join(sorted(lost))}",
+            remedy="Remove the validation folder, and tune_brain cuts validation from training by itself.",
+        )
+    return parts
+
+
+def _digest(catalogue: Catalogue, decoded: Decoded) -> str:
+    """Identity of the data: every image's content, class and published part, wherever the files lie."""
+    entries = sorted(
+        f"{digest} {image.part} {catalogue.classes[image.label]}"
+        for digest, image in zip(decoded.digests, catalogue.images, strict=True)
+    )
+    return hashlib.sha256(os.fsencode("\n".join(entries))).hexdigest()
+
+
+def _by_class(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+
+
+def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """How many were left out for each reason, and the first five names."""
+    reasons = dict.fromkeys(left.reason for left in left_out)
+    names = {reason: [left.name for left in left_out if left.reason == reason] for reason in reasons}
+    return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
+
+
+def _load(folder: Path) -> Images:
+    pixels, labels, thumbnails = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "labels", "thumbnails")
+    )
+    return Images(pixels=pixels, labels=labels, thumbnails=thumbnails)
