@@ -30,6 +30,14 @@ check_interpreter() {
     fi
 }
 
+# The interpreter that .venv was made with; nothing where it is missing, broken or too old.
+own_interpreter() {
+    "$venv/bin/python" -I -c '
+import sys
+if sys.version_info >= (3, 11) and sys.prefix != sys.base_prefix:
+    print(sys._base_executable)' 2>/dev/null || true
+}
+
 version() { "$1" -I -c 'import sys; print(sys.version)' 2>/dev/null; }
 
 # The folder is in it because a moved .venv still points at its old place.
@@ -37,8 +45,8 @@ fingerprint() {
     "$python" -I -c '
 import hashlib, pathlib, sys
 root = pathlib.Path(sys.argv[1])
-parts = [sys.version, str(root), *((root / name).read_text() for name in ("pyproject.toml", "constraints.txt"))]
-print(hashlib.sha256("\0".join(parts).encode()).hexdigest())' "$root"
+files = [(root / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
+print(hashlib.sha256(repr([sys.version, str(root), *files]).encode()).hexdigest())' "$root"
 }
 
 stamp() { cat "$venv/stamp" 2>/dev/null || true; }
@@ -46,7 +54,7 @@ stamp() { cat "$venv/stamp" 2>/dev/null || true; }
 installed() { [[ $(stamp) == "$wanted"*"$extra" ]] && "$venv/bin/python" -I -c 'import tune_brain' 2>/dev/null; }
 
 reusable() {
-    [[ $(stamp) != unfinished && $(version "$venv/bin/python") == "$(version "$python")" ]] &&
+    [[ $(stamp) != unfinished && -n $(own_interpreter) && $(version "$venv/bin/python") == "$(version "$python")" ]] &&
         grep -qsF "$venv/bin/" "$venv/bin/pip" && "$venv/bin/python" -I -m pip --version >/dev/null 2>&1
 }
 
@@ -75,8 +83,7 @@ install() {
 }
 
 environment() {
-    local python=${PYTHON:-} extra=$1 wanted
-    if [[ -z $python && -x $venv/bin/python ]]; then python=$(readlink -f -- "$venv/bin/python"); fi
+    local python=${PYTHON:-$(own_interpreter)} extra=$1 wanted
     python=${python:-python3}
     check_interpreter
     wanted=$(fingerprint)

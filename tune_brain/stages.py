@@ -100,12 +100,12 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     prepared = images(run.config, progress)
     _same_data(run, prepared)
     resolved = weights.resolve(run.config.weights) if PRETRAINED in chosen else None
-    seed_runs = plan(run, chosen)
     with _going_on(f"evaluate {folder}"), compute.session(run.config) as slots:
         state = resolved.state if resolved else None
-        train_all(run, seed_runs, prepared.development(), state, slots, progress)
+        seed_runs = train_all(run, plan(run, chosen), prepared.development(), state, slots, progress)
         progress.say("opening the sealed test")
         opened = open_test(run.folder, prepared, seed_runs, slots)
+    chosen = {arch: winner for arch, winner in chosen.items() if len(opened.seed_runs("winner", arch))}
     scores = winner_scores(opened, list(chosen), prepared.classes)
     rows = read(run.folder / "seed_runs.jsonl", SeedRow)
     against = comparisons(opened, chosen, rows, prepared.classes)
@@ -174,7 +174,7 @@ def _described(summary: dict[str, Any]) -> Iterator[str]:
     yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
     yield f"{trained} images to train, {validated} to validate, {official} to test, which are sealed"
     if unseen < official:
-        yield f"{official - unseen} of the {official} test images have a twin outside the test: {unseen} unseen"
+        yield f"{official - unseen} of the {official} test images have a twin outside it: {unseen} unseen"
     if summary["dropped"]:
         yield f"{summary['dropped']} training images left out, twins of validation images"
     for reason, left in summary["left_out"].items():

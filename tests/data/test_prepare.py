@@ -3,9 +3,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.data import prepare as room
@@ -23,8 +25,9 @@ def some(part: str, n: int, classes: str = "ab") -> list[str]:
     return [f"{part}{name}/{i}.png" for name in classes for i in range(n)]
 
 
-def sealed(prepared: Prepared, name: str) -> np.ndarray:
-    return np.load(prepared.sealed / f"{name}.npy")
+def sealed(prepared: Prepared, name: str) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(prepared.sealed / f"{name}.npy")
+    return array
 
 
 def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:

@@ -30,7 +30,7 @@ def test_ordered_series_fall_into_blocks() -> None:
 def test_order_is_that_of_the_numbers_not_of_the_list() -> None:
     thumbnails, shuffled = slices(6, 10), np.random.default_rng(1).permutation(60)
     names = np.array([f"a/{i}.jpg" for i in range(60)])
-    group = blocks(names[shuffled], thumbnails[shuffled])
+    group = blocks(names[shuffled].tolist(), thumbnails[shuffled])
     assert (np.equal.outer(group, group) == np.equal.outer(shuffled // 20, shuffled // 20)).all()
 
 

@@ -96,7 +96,7 @@ class MadeUp:
     def _train(self, row: TrialRow, space: Space) -> TrialRow:
         off = abs(math.log10(row.values["max_lr"] / space.baseline["max_lr"]))
         if row.values["max_lr"] > 0.8 * space.tuned["max_lr"].high:
-            detail = "the loss became nan in epoch 1 of <class 'float'>"
+            detail = "the loss was <b>not finite</b> in epoch 1"
             return row.model_copy(
                 update={"state": "failed", "why": "diverged", "detail": detail, "seconds": 3.0}
             )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.errors import DataError
+from tune_brain.seeds import derive
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
@@ -37,17 +38,18 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
             "Demo images are written to a new or empty folder", found=folder, remedy="Name another one."
         )
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
-            made = Path(aside) / folder.name
-            for label, name in enumerate(CLASSES):
-                training = [draw(name, np.random.default_rng([seed, label, i])) for i in range(per_class[0])]
-                testing = [
-                    draw(name, np.random.default_rng([seed, label, i, 1])) for i in range(per_class[1])
-                ]
-                _write_class(made / "Training" / name, _with_twins(training, training, 7, 15, back=7))
-                _write_class(made / "Testing" / name, _with_twins(testing, training, 3, 10, back=0))
-            made.rename(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as aside:
+            training, testing = Path(aside) / "Training", Path(aside) / "Testing"
+            for name in CLASSES:
+                images, others = (
+                    [draw(name, np.random.default_rng(derive(seed, part, name, i))) for i in range(n)]
+                    for part, n in zip(("Training", "Testing"), per_class, strict=True)
+                )
+                _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
+                _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
+            training.rename(folder / "Training")
+            testing.rename(folder / "Testing")
     except OSError as error:
         raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load, save
 
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.prepare import Development
+from tune_brain.errors import Diverged
 from tune_brain.models import build
 from tune_brain.progress import Progress, clock
 from tune_brain.records import BASELINE, Role, SeedRow, append, read
@@ -70,13 +71,16 @@ def train_all(
     weights: State | None,
     slots: compute.Slots,
     progress: Progress,
-) -> None:
+) -> list[SeedRun]:
     """Train every seed run that an earlier start has not; write its weights, then its row.
 
     Inside `compute.session`.
 
+    Returns:
+        Those that ended well: a seed run that diverges is said and left out, which the scores' count shows.
+
     Raises:
-        ClusterError: a seed run raised or diverged.
+        ClusterError: a seed run raised.
     """
     rows = run.folder / "seed_runs.jsonl"
     done = {(row.role, row.arch, row.index) for row in read(rows, SeedRow)}
@@ -85,46 +89,53 @@ def train_all(
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
     (run.folder / "weights").mkdir(exist_ok=True)
-    for ended, (index, (row, state)) in enumerate(compute.each(_train, jobs, slots), 1):
+    diverged = []
+    for ended, (index, result) in enumerate(compute.each(_train, jobs, slots), 1):
         one = left[index]
+        if isinstance(result, str):
+            diverged.append(one)
+            progress.say(f"{one.name}: diverged and is left out of the scores: {result}")
+            continue
+        measured, state = result
         aside = one.weights(run.folder).with_suffix(".part")
-        save_file({name: torch.from_numpy(array) for name, array in state.items()}, aside)
+        aside.write_bytes(state)
         aside.replace(one.weights(run.folder))
-        seed_row = SeedRow(
+        row = SeedRow(
             arch=one.training.arch,
             role=one.role,
             index=one.index,
             seed=one.training.seed,
             values=dict(one.values),
-            **row,
+            **measured,
         )
-        append(rows, seed_row)
-        progress.say(
-            f"{one.name}: validation macro-F1 {seed_row.val_macro_f1:.4f} in {clock(seed_row.seconds)} "
-            f"({ended}/{len(left)})"
-        )
+        append(rows, row)
+        took = f"{clock(row.seconds)} ({ended}/{len(left)})"
+        progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
+    return [one for one in runs if one not in diverged]
 
 
 def _train(
     config: TrialConfig, development: Development, weights: State | None
-) -> tuple[dict[str, float], dict[str, NDArray[np.float32]]]:
-    """Train one seed run; return its last row and its state as arrays."""
+) -> tuple[dict[str, float], bytes] | str:
+    """Train one seed run; return its last measures and its state as safetensors, or how it diverged."""
     torch.set_num_threads(1)
     started = time.perf_counter()
     model = build(config, weights)
     last: dict[str, float] = {}
-    for row in fit(model, config, development, _device()):
-        last = row
+    try:
+        for row in fit(model, config, development, _device()):
+            last = row
+    except Diverged as end:
+        return str(end)
     kept = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
-    state = {name: tensor.cpu().contiguous().numpy() for name, tensor in model.state_dict().items()}
-    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, state
+    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, save(model.state_dict())
 
 
-def logits(config: TrialConfig, state: State, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [N, C] of a trained model for images uint8 [N, 1, H, W]."""
+def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W]."""
     torch.set_num_threads(1)
     model = build(config)
-    model.load_state_dict(dict(state))
+    model.load_state_dict(load(state))
     scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision).numpy()
     return scores
 

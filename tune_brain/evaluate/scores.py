@@ -21,14 +21,14 @@ Floats = NDArray[np.float64]
 
 def winner_scores(opened: Opened, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
     """The scores of each winner over its seed runs: {arch: {"official": ..., "unseen": ...}}."""
-    return {arch: _both(opened, _seed_runs(opened, "winner", arch), classes) for arch in archs}
+    return {arch: _both(opened, opened.seed_runs("winner", arch), classes) for arch in archs}
 
 
 def comparisons(
     opened: Opened, winners: Mapping[str, Winner], seed_rows: Sequence[SeedRow], classes: Sequence[str]
 ) -> Scores:
     """What the winners are held against: floors, untuned baselines, each other; and a sentence for each."""
-    baselines = {arch: _seed_runs(opened, "baseline", arch) for arch in winners}
+    baselines = {arch: opened.seed_runs("baseline", arch) for arch in winners}
     return {
         "classes": list(classes),
         "references": {
@@ -51,12 +51,6 @@ def comparisons(
         "mcnemar": _mcnemar(opened, list(winners)),
         "verdicts": {arch: _verdict(opened, arch, baselines[arch]) for arch in winners},
     }
-
-
-def _seed_runs(opened: Opened, role: str, arch: str) -> Floats:
-    """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
-    names = sorted(name for name in opened.probabilities if name.startswith(f"{role}-{arch}-"))
-    return np.array([opened.probabilities[name] for name in names])
 
 
 def _part(opened: Opened, part: str) -> NDArray[np.bool_]:
@@ -82,7 +76,7 @@ def _both(
 def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     """Each pair of winners by their first seed runs, Holm's correction within each part."""
     table: list[Scores] = []
-    right = {arch: _seed_runs(opened, "winner", arch)[0].argmax(1) == opened.labels for arch in archs}
+    right = {arch: opened.seed_runs("winner", arch)[0].argmax(1) == opened.labels for arch in archs}
     for part in PARTS:
         inside = _part(opened, part)
         rows = [
@@ -99,7 +93,7 @@ def _verdict(opened: Opened, arch: str, baseline: Floats) -> str:
     inside = opened.unseen if opened.unseen.any() else _part(opened, "official")
     where = "unseen" if opened.unseen.any() else "official"
     labels, groups = opened.labels[inside], opened.groups[inside]
-    winner = _seed_runs(opened, "winner", arch)[:, inside]
+    winner = opened.seed_runs("winner", arch)[:, inside]
     neighbour = opened.probabilities["nearest_neighbour"][None, inside]
     place = f"on {len(labels)} {where} images"
     against_neighbour = _phrase(difference(winner, neighbour, labels, groups), "the nearest neighbour")

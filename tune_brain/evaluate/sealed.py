@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy.special import softmax
 
 from tune_brain import __version__, compute
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
-from tune_brain.records import read_json, write_json
+from tune_brain.records import Role, read_json, write_json
 
 Ints = NDArray[np.int64]
 
@@ -32,6 +31,11 @@ class Opened:
     """[N], images of one group share a number."""
     probabilities: dict[str, NDArray[np.float64]]
     """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
+
+    def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
+        """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
+        names = sorted(name for name in self.probabilities if name.startswith(f"{role}-{arch}-"))
+        return np.array([self.probabilities[name] for name in names])
 
 
 def open_test(run: Path, prepared: Prepared, runs: Sequence[SeedRun], slots: compute.Slots) -> Opened:
@@ -60,7 +64,7 @@ def open_test(run: Path, prepared: Prepared, runs: Sequence[SeedRun], slots: com
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
     )
     shared = compute.put(pixels)
-    jobs = [(one.training, load_file(one.weights(run)), shared) for one in runs]
+    jobs = [(one.training, one.weights(run).read_bytes(), shared) for one in runs]
     probabilities = {
         runs[index].name: softmax(scores.astype(np.float64), axis=1)
         for index, scores in compute.each(logits, jobs, slots)

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from tune_brain.progress import clock
 from tune_brain.records import write_text
-from tune_brain.report import figures, tables, words
+from tune_brain.report import figures, style, tables, words
 from tune_brain.report.contents import Contents, read_contents
 
 DRAWN = ("f1", "accuracy")
@@ -34,7 +34,13 @@ def write_page(run: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(words=words, clock=clock, plot=_plot, plotly=Markup(get_plotlyjs()))
+    environment.globals.update(
+        words=words,
+        clock=clock,
+        LESS_IS_BETTER=tables.LESS_IS_BETTER,
+        plot=_plot,
+        plotly=Markup(get_plotlyjs()),
+    )
     path = run / "dashboard.html"
     write_text(path, environment.get_template("page.html").render(_values(read_contents(run), run)))
     return path
@@ -69,8 +75,8 @@ def _values(contents: Contents, run: Path) -> dict[str, Any]:
         "retrained": _lines(tables.retrained(contents.comparisons)),
         "ladder": config.ladder,
         "studies": _lines(studies),
-        "colours": figures,
-        "rungs": figures.rung_colours(config.ladder),
+        "style": style,
+        "rungs": style.rungs(config.ladder),
         "curves": {arch: _curves(curves[curves["arch"] == arch], config.ladder) for arch in config.arch},
         "parameters": {arch: _parameters(study) for arch, study in of_arch.items()},
         "confusions": {arch: _confusions(parts) for arch, parts in contents.scores.items()},

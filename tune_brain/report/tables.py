@@ -31,6 +31,7 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     lines = [
         {
             **row.model_dump(),
+            "why": row.why or "",
             "full": row.epochs == config.epochs,
             "baseline": row.configuration == BASELINE,
             "winner": row == chosen[arch],
@@ -166,7 +167,7 @@ def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """McNemar's tests, the unseen part first; `better` names the winner of a difference, else it is None."""
+    """McNemar's tests, the unseen part first; `better` names who is, or is empty."""
     lines = [
         {**row, "better": _better(row)}
         for part in reversed(PARTS)
@@ -176,9 +177,9 @@ def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["part", "a", "b", "only_a", "only_b", "p", "p_holm", "better"])
 
 
-def _better(row: Mapping[str, Any]) -> str | None:
+def _better(row: Mapping[str, Any]) -> str:
     if row["p_holm"] >= SIGNIFICANT:
-        return None
+        return ""
     return str(row["a"] if row["only_a"] > row["only_b"] else row["b"])
 
 

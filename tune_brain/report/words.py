@@ -60,10 +60,20 @@ def verdict(arch: str, sentence: str) -> str:
 
 def progress(study: Mapping[str, Any]) -> str:
     """How far the search of one architecture has come, from its line of `tables.studies`."""
+    if not sum(study["trials"]):
+        return "No trial has started yet."
     trials = f"{sum(study['trials'])} trials of {study['configurations']} configurations and the baseline"
     running = f", {study['running']} running" if study["running"] else ""
     against = f" The untuned baseline scored {number(study['baseline'])}." if study["baseline"] >= 0 else ""
     return f"{trials}, {study['failed']} failed{running}.{against}"
+
+
+def ending(trial: Mapping[str, Any]) -> str:
+    """How a trial of `tables.trials` ended."""
+    said = trial["why"] or trial["state"]
+    attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
+    detail = f": {trial['detail']}" if trial["detail"] else ""
+    return f"{'the winner, ' if trial['winner'] else ''}{said}{attempt}{detail}"
 
 
 def pair(line: Mapping[str, Any]) -> str:
@@ -72,7 +82,7 @@ def pair(line: Mapping[str, Any]) -> str:
     if not only_a + only_b:
         return f"{a} and {b} are right on the same images."
     apart = f"{a} alone is right on {only_a}, {b} alone on {only_b}"
-    if line["better"] is None:
+    if not line["better"]:
         return f"{apart}: no clear difference."
     return f"{apart}: {line['better']} is better, more than chance explains."
 

@@ -12,7 +12,7 @@ from ray import tune
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.prepare import Development
-from tune_brain.errors import Interrupted, SearchError
+from tune_brain.errors import SearchError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow
 from tune_brain.search.display import studies_table, trial_line
@@ -21,9 +21,12 @@ from tune_brain.search.searcher import Event, RowSearcher
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.space import Space
 
-# Ray Tune's own loggers, syncer and snapshots would write a second truth beside the rows.
+# Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
+# waits for epochs to end so that it can save a state that nobody reads.
 _TUNE_ENVIRONMENT = {
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
@@ -43,8 +46,7 @@ def search(
     Inside `compute.session`. Rows are written to `config.out` as they come.
 
     Raises:
-        Interrupted: Ctrl-C; the rows hold all that is finished.
-        SearchError: Ray Tune ended the experiment before the studies had finished.
+        SearchError: no trial ended well at full length.
     """
     ledger = Ledger(config.out)
 
@@ -67,8 +69,6 @@ def search(
     )
     with progress.table(lambda: studies_table(config, ledger, slots.count)):
         _fit(worker, searcher)
-    if not searcher.finished:
-        raise Interrupted("Interrupted")
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",

@@ -40,7 +40,6 @@ class RowSearcher(Searcher):
         self._classes, self._precision, self._slots, self._on_event = classes, precision, slots, on_event
         self._live: dict[str, int] = {}
         self._deadline = time.monotonic() + config.time_budget if config.time_budget else None
-        self.finished = False
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
@@ -51,10 +50,7 @@ class RowSearcher(Searcher):
             step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step)
-        if self._live:
-            return None
-        self.finished = True
-        return str(Searcher.FINISHED)
+        return None if self._live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch ended that is not the trial's last."""
@@ -89,7 +85,8 @@ class RowSearcher(Searcher):
         Ray gives a trial that waits for its new worker to one that has just ended, and stops the new one:
         only trials that outlast the start of a worker let all slots come up, so the longest begin.
         """
-        return sorted(reversed(self._config.arch), key=self._ledger.spent)
+        archs = self._config.arch
+        return sorted(archs, key=lambda arch: (self._ledger.spent(arch), -archs.index(arch)))
 
     def _next(self, arch: str) -> Step:
         return next_step(

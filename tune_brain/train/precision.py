@@ -61,18 +61,19 @@ def step_seconds(arch: str, image_size: int, classes: int, device: torch.device)
     config = TrialConfig(
         arch=arch, epochs=1, image_size=image_size, classes=classes, seed=0, hyperparameters=hp
     )
-    size = max(4, min(32, 32 * 48**2 // image_size**2))
+    size = max(4, min(32, 32 * 40**2 // image_size**2))
     batch = torch.rand((size, 1, image_size, image_size), generator=torch.Generator().manual_seed(0))
     batch = batch.to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
     durations: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     models = {precision: build(config) for precision in durations}
+    for precision, model in models.items():
+        place(model, device, precision)
     updates = {precision: optimizer(model, hp) for precision, model in models.items()}
-    rounds_end = clock() + BUDGET
+    end = clock() + BUDGET
     # In turns, so that a change in the machine's load meets both; the first step of each only warms up.
-    while len(durations["bf16"]) < 2 or clock() < rounds_end:
+    while len(durations["bf16"]) < 2 or clock() < end:
         for precision, model in models.items():
-            place(model, device, precision)
             started = clock()
             step(model, updates[precision], batch, labels, hp.grad_clip, precision)
             if device.type != "cpu":

@@ -1,0 +1,136 @@
+"""What the figures draw, by its numbers; names are escaped."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tune_brain.report import figures, style
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+def score_lines() -> pd.DataFrame:
+    columns = ("classifier", "role", "part", "metric", "mean", "low", "high")
+    return pd.DataFrame(
+        [
+            ("cnn", "winner", "official", "f1", 0.8, 0.7, 0.85),
+            ("cnn", "winner", "unseen", "f1", 0.6, 0.5, 0.9),
+            ("cnn", "winner", "unseen", "accuracy", 0.1, 0.1, 0.1),
+            ("majority", "reference", "official", "f1", 0.2, np.nan, np.nan),
+        ],
+        columns=columns,
+    )
+
+
+def test_dots_stand_at_their_means_with_their_intervals():
+    names = {("cnn", "winner"): "cnn", ("majority", "reference"): SCRIPT}
+    figure = figures.score_dots(score_lines(), "f1", names)
+    official, unseen = figure.data
+    assert official.x == (0.8, 0.2)
+    assert unseen.x == (0.6,)
+    assert unseen.error_x.array[0] == pytest.approx(0.3)
+    assert unseen.error_x.arrayminus[0] == pytest.approx(0.1)
+    assert official.y[0] > unseen.y[0] > official.y[1]
+    assert official.marker.color == (style.PARTS["official"], style.WHITE)
+    assert "<script>" not in figure.to_json()
+    assert figure.layout.yaxis.ticktext == ("<b>cnn</b>", "&lt;script&gt;alert(1)&lt;…")
+
+
+def trial_lines() -> pd.DataFrame:
+    lines = [
+        # trial, configuration, epochs, lr, score, state
+        (0, 0, 6, 1e-3, 0.80, "completed"),
+        (1, 1, 3, 1e-4, 0.50, "completed"),
+        (2, 2, 3, 2e-2, np.nan, "failed"),
+        (3, 1, 6, 1e-4, 0.90, "completed"),
+        (4, 3, 6, 2e-3, 0.70, "completed"),
+    ]
+    table = pd.DataFrame(lines, columns=["trial", "configuration", "epochs", "lr", "score", "state"])
+    return table.assign(
+        values=[{"lr": lr, SCRIPT: 1.0} for lr in table["lr"]],
+        why=np.where(table["state"] == "failed", SCRIPT, "finished"),
+        full=table["epochs"] == 6,
+        baseline=table["configuration"] == 0,
+        winner=table["trial"] == 3,
+    )
+
+
+def by_name(figure) -> dict:
+    return {trace.name: trace for trace in figure.data}
+
+
+def test_parameter_scores_tell_the_trials_apart():
+    figure = figures.parameter_scores(trial_lines(), "lr")
+    dots = by_name(figure)
+    assert {name: (trace.x, trace.y) for name, trace in dots.items() if name != "failed"} == {
+        "shorter": ((1e-4,), (0.5,)),
+        "full length": ((2e-3,), (0.7,)),
+        "baseline": ((1e-3,), (0.8,)),
+        "winner": ((1e-4,), (0.9,)),
+    }
+    assert dots["failed"].x == (2e-2,)
+    assert dots["failed"].y[0] < 0.5
+    assert "<script>" not in dots["failed"].customdata[0]
+    assert figure.layout.xaxis.type == "log"
+    low, high = figure.layout.xaxis.range
+    assert low < -4
+    assert high > -1
+
+
+def test_a_baseline_that_wins_is_drawn_as_the_winner():
+    trials = trial_lines()
+    trials["winner"] = trials["baseline"]
+    dots = by_name(figures.parameter_scores(trials, "lr"))
+    assert "baseline" not in dots
+    assert dots["winner"].x == (1e-3,)
+
+
+def test_parameter_scores_without_decades_or_scores():
+    alike = figures.parameter_scores(trial_lines(), SCRIPT)
+    assert alike.layout.xaxis.type == "linear"
+    assert "<script>" not in alike.layout.xaxis.title.text
+    failed = trial_lines().assign(score=np.nan, state="failed")
+    assert [trace.name for trace in figures.parameter_scores(failed, "lr").data] == ["failed"]
+    assert figures.parameter_scores(trial_lines(), "unknown").data == ()
+
+
+def test_zero_cannot_stand_on_a_logarithmic_axis():
+    assert style.decades(pd.Series([0.0, 1.0]))["type"] == "linear"
+
+
+def curve_lines() -> pd.DataFrame:
+    trials = trial_lines().drop(columns=["score"])
+    lines = [
+        (number, epoch, 0.1 * epoch + 0.01 * number)
+        for number, epochs in ((0, 2), (1, 3), (2, 1), (3, 2))
+        for epoch in range(1, epochs + 1)
+    ]
+    return pd.DataFrame(lines, columns=["trial", "epoch", "val_macro_f1"]).merge(trials, on="trial")
+
+
+def test_learning_curves_hold_a_line_for_each_trial():
+    lines = by_name(figures.learning_curves(curve_lines(), (3, 6)))
+    assert set(lines) == {"3 epochs", "baseline", "winner"}
+    assert lines["3 epochs"].x == (1, 2, 3, None, 1, None)
+    assert lines["3 epochs"].y == (0.11, 0.21, 0.31, None, 0.12, None)
+    assert lines["winner"].y == (0.13, 0.23, None)
+    assert lines["baseline"].x == (1, 2, None)
+    assert lines["winner"].line.width > 2 * lines["3 epochs"].line.width
+
+
+def test_each_length_has_a_colour_and_full_length_the_darkest():
+    colours = style.rungs((3, 6, 12))
+    assert len(set(colours.values())) == 3
+    assert colours[12] == style.rungs((12,))[12] == "rgb(24, 100, 171)"
+
+
+def test_a_confusion_matrix_shows_counts_and_shares():
+    figure = figures.confusion([[3, 1, 0], [0, 0, 0], [0.5, 0, 1.5]], ["a", SCRIPT, "c"])
+    cells = figure.data[0]
+    assert list(cells.z[0]) == [0.75, 0.25, 0]
+    assert cells.text[0][0] == "<b>3</b><br>75%"
+    assert cells.text[2][2] == "<b>1.5</b><br>75%"
+    assert set(cells.text[1]) == {""}
+    assert [(note.y, note.text) for note in figure.layout.annotations] == [(1, "no image")]
+    assert cells.customdata[0][2] == "true a<br>predicted c"
+    assert "<script>" not in str(figure.to_dict())

@@ -1,0 +1,178 @@
+"""The page: whole, offline, escaped, and meaningful however far the run has come."""
+
+import json
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tune_brain.errors import RunFolderError
+from tune_brain.records import TrialRow, append
+from tune_brain.report.page import write_page
+
+LARGEST = 6 * 2**20
+"""Bytes that a page may have."""
+
+
+@dataclass
+class Page(HTMLParser):
+    """A page as a browser takes it apart."""
+
+    html: str
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    styles: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            (self.scripts if tag == "script" else self.styles).append("")
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+        elif self.cdata_elem == "style":
+            self.styles[-1] += data
+        else:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    @property
+    def figures(self) -> list[dict]:
+        kinds = [attrs.get("type") for tag, attrs in self.tags if tag == "script"]
+        held = [
+            script for script, kind in zip(self.scripts, kinds, strict=True) if kind == "application/json"
+        ]
+        return [json.loads(script, parse_constant=pytest.fail) for script in held]
+
+
+def read_page(run: Path) -> Page:
+    path = write_page(run)
+    assert path == run / "dashboard.html"
+    assert path.stat().st_size <= LARGEST
+    page = Page(path.read_text(encoding="utf-8"))
+    for word in ("nan", "None", "NaT", "undefined"):
+        assert word not in page.text.split()
+    return page
+
+
+@pytest.fixture(scope="module")
+def scored_page(scored_run) -> Page:
+    return read_page(scored_run)
+
+
+def test_the_page_holds_every_score(scored_page, scored_run):
+    scores = json.loads((scored_run / "scores.json").read_text())
+    for parts in scores.values():
+        for score in parts.values():
+            for metric in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "calibration_error"):
+                low, high = score[metric]["low"], score[metric]["high"]
+                told = f"{score[metric]['mean']:.3f} ± {score[metric]['std']:.3f} [{low:.3f}, {high:.3f}]"
+                assert told in scored_page.text
+
+
+def test_the_page_tells_verdicts_pairs_and_trials(scored_page, scored_run):
+    comparisons = json.loads((scored_run / "comparisons.json").read_text())
+    for arch, sentence in comparisons["verdicts"].items():
+        assert sentence.removeprefix(f"{arch}: ")[1:] in scored_page.text
+    assert "linear alone is right on" in scored_page.text
+    assert "diverged: the loss was <b>not finite</b> in epoch 1" in scored_page.text
+    rows = (scored_run / "trials.jsonl").read_text().splitlines()
+    in_table = [attrs for tag, attrs in scored_page.tags if tag == "td" and "data-value" in attrs]
+    assert len(in_table) % len({json.loads(row)["trial"] for row in rows}) == 0
+
+
+def test_every_kind_of_figure_is_there(scored_page):
+    kinds = [attrs["aria-label"] for _, attrs in scored_page.tags if attrs.get("class") == "plot"]
+    assert len(kinds) == len(scored_page.figures) == 2 + 2 + 2 * 3 + 2 * 2
+    for kind in (
+        "macro-F1 of",
+        "learning curves of cnn",
+        "weight_decay against score, linear",
+        "confusion matrix",
+    ):
+        assert any(kind in found for found in kinds)
+
+
+def test_the_page_asks_nothing_of_the_network(scored_page):
+    policies = [
+        attrs["content"] for tag, attrs in scored_page.tags if tag == "meta" and "http-equiv" in attrs
+    ]
+    assert len(policies) == 1
+    assert "default-src 'none'" in policies[0]
+    assert "http" not in policies[0]
+    for tag, attrs in scored_page.tags:
+        assert tag not in ("link", "img", "iframe", "object", "base")
+        assert not {"src", "srcset", "action", "onerror", "onload"} & attrs.keys()
+        assert attrs.get("href", "#").startswith("#")
+    assert not any("url(" in style or "@import" in style for style in scored_page.styles)
+    assert sum("plotly.js v" in script for script in scored_page.scripts) == 1
+
+
+def test_names_from_a_user_are_escaped_everywhere(new_run):
+    names = ("<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "a & b", '" onload="x')
+    run = new_run("<b>run</b>".replace("/", ""), classes=names, archs=("linear", "cnn"), configs=2, images=24)
+    page = read_page(run)
+    assert {tag for tag, _ in page.tags}.isdisjoint({"img", "b>run<b>"})
+    figures = len(page.figures)
+    assert len(page.scripts) == figures + 2
+    assert not any({"onload", "onerror"} & attrs.keys() for _, attrs in page.tags)
+    for name in names:
+        assert name in page.text
+    assert "<b>run<b>" in page.text
+    assert not any("<script>" in json.dumps(figure) for figure in page.figures)
+
+
+def test_a_search_without_scores_says_so(new_run):
+    page = read_page(new_run(archs=("linear", "cnn"), searched=("cnn",), configs=3, evaluated=False))
+    assert "There are no test scores yet." in page.text
+    assert "Scores on the test" not in page.text
+    assert "no full-length trial has ended well" in page.text
+    assert "No epoch has ended yet." in page.text
+    assert len(page.figures) == 1 + 3
+
+
+def test_a_run_that_has_only_begun_has_a_page(new_run):
+    run = new_run(archs=("cnn",), searched=(), evaluated=False)
+    (run / "record.json").unlink()
+    page = read_page(run)
+    assert "No trial has started yet." in page.text
+    assert "record.json is missing" in page.text
+    assert page.figures == []
+
+
+def test_a_first_trial_under_way_is_shown(new_run):
+    run = new_run(archs=("cnn",), searched=(), evaluated=False)
+    row = TrialRow(
+        trial=0,
+        arch="cnn",
+        configuration=0,
+        epochs=12,
+        values={"max_lr": 0.1},
+        seed=0,
+        state="running",
+        started=0,
+    )
+    append(run / "trials.jsonl", row)
+    page = read_page(run)
+    assert "1 trials of 0 configurations and the baseline, 0 failed, 1 running." in page.text
+    assert "untuned 12 0.1 - 0 s running" in page.text
+
+
+def test_the_same_run_gives_the_same_page(scored_run, scored_page):
+    assert write_page(scored_run).read_text(encoding="utf-8") == scored_page.html
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match=r"run\.toml"):
+        write_page(tmp_path)

@@ -1,0 +1,177 @@
+"""The numbers of the page, by hand."""
+
+import numpy as np
+import pytest
+
+from tune_brain.config import RunConfig
+from tune_brain.records import EpochRow, TrialRow
+from tune_brain.report import tables
+
+CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 2), configs=3)
+EMPTY = dict.fromkeys(("mean", "std", "low", "high"))
+
+
+def trial(number: int, score: float | None = 0.5, **fields) -> TrialRow:
+    state = "completed" if score is not None else "failed"
+    plain = {"arch": "cnn", "configuration": number, "epochs": 1, "values": {"max_lr": 0.1}, "seconds": 10.0}
+    return TrialRow(trial=number, score=score, state=state, seed=0, started=0, **{**plain, **fields})
+
+
+def epoch(number: int, place: int, score: float = 0.5) -> EpochRow:
+    names = set(EpochRow.model_fields) - {"trial", "arch", "epoch", "val_macro_f1"}
+    return EpochRow(trial=number, arch="cnn", epoch=place, val_macro_f1=score, **dict.fromkeys(names, 0.0))
+
+
+ROWS = [
+    trial(0, 0.6, epochs=2),
+    trial(1, 0.9),
+    trial(2, None, why="diverged", detail="nan"),
+    trial(3, 0.7, epochs=2, configuration=1),
+    trial(4, 0.2, epochs=2, arch="linear", configuration=0),
+    trial(5, 0.7, epochs=2, configuration=3),
+]
+
+
+def test_trials_stand_by_architecture_with_winner_and_baseline_marked():
+    table = tables.trials(ROWS, CONFIG)
+    assert table["trial"].tolist() == [4, 0, 1, 2, 3, 5]
+    assert table.loc[table["winner"], "trial"].tolist() == [4, 3]
+    assert table.loc[table["baseline"], "trial"].tolist() == [4, 0]
+    assert table.loc[table["full"], "trial"].tolist() == [4, 0, 3, 5]
+    assert table.loc[table["score"].isna(), "trial"].tolist() == [2]
+    assert table["why"].tolist() == ["", "", "", "diverged", "", ""]
+
+
+def test_what_was_tuned_is_named_once_in_order():
+    rows = [trial(1, values={"max_lr": 1, "clip": 2}), trial(2, values={"max_lr": 1, "decay": 3})]
+    assert tables.parameters(tables.trials(rows, CONFIG)) == ["max_lr", "clip", "decay"]
+
+
+def test_curves_are_those_of_the_last_attempt():
+    rows = [epoch(3, 1, 0.1), epoch(1, 1, 0.4), epoch(3, 2, 0.2), epoch(3, 1, 0.5), epoch(3, 2, 0.7)]
+    table = tables.curves([*rows, epoch(99, 1)], tables.trials(ROWS, CONFIG))
+    assert table[["trial", "epoch", "val_macro_f1"]].values.tolist() == [
+        [1, 1, 0.4],
+        [3, 1, 0.5],
+        [3, 2, 0.7],
+    ]
+    assert table["epochs"].tolist() == [1, 2, 2]
+    assert table["winner"].tolist() == [False, True, True]
+
+
+def test_a_last_attempt_that_broke_off_hides_the_one_before():
+    rows = [epoch(3, 1, 0.1), epoch(3, 2, 0.2), epoch(3, 1, 0.5)]
+    assert tables.curves(rows, tables.trials(ROWS, CONFIG))["val_macro_f1"].tolist() == [0.5]
+
+
+def test_studies_count_what_the_search_did():
+    table = tables.studies(tables.trials(ROWS, CONFIG), CONFIG).set_index("arch")
+    assert table.loc["cnn"].to_dict() == {
+        "configurations": 3,
+        "trials": [2, 3],
+        "running": 0,
+        "failed": 1,
+        "seconds": 50.0,
+        "best": 0.7,
+        "baseline": 0.6,
+    }
+    assert table.loc["linear", "configurations"] == 0
+    assert table.loc["linear", "best"] == table.loc["linear", "baseline"] == 0.2
+
+
+def test_nothing_gives_empty_tables():
+    trials = tables.trials([], CONFIG)
+    assert trials.empty
+    assert tables.curves([], trials).empty
+    assert tables.parameters(trials) == []
+    studies = tables.studies(trials, CONFIG)
+    assert studies["seconds"].tolist() == [0, 0]
+    assert studies["best"].isna().all()
+    for table in (tables.scores({}, {}), tables.retrained({}), tables.pairs({}), tables.images({})):
+        assert table.empty
+
+
+def scored(f1: float, log_loss: float | None = None) -> dict:
+    about = {"n": 10, "groups": 5, "seeds": 3}
+    found = {"f1": {"mean": f1, "std": 0.01, "low": f1 - 0.1, "high": f1 + 0.1}}
+    if log_loss is not None:
+        found["log_loss"] = {"mean": log_loss, "std": None, "low": None, "high": None}
+    return {**about, **found}
+
+
+def test_scores_stand_by_classifier_with_the_best_winner_marked():
+    winners = {
+        "cnn": {"official": scored(0.8, 0.5), "unseen": scored(0.7, 0.9)},
+        "linear": {"official": scored(0.6, 0.4), "unseen": {**scored(0.0), "n": 0, "f1": EMPTY}},
+    }
+    comparisons = {
+        "baselines": {"cnn": {"official": scored(0.9, 0.1), "unseen": scored(0.9, 0.1)}},
+        "references": {"majority": {"official": scored(0.1), "unseen": scored(0.1)}},
+    }
+    table = tables.scores(winners, comparisons)
+    order = table[["classifier", "role"]].drop_duplicates().values.tolist()
+    assert order == [["cnn", "winner"], ["cnn", "baseline"], ["linear", "winner"], ["majority", "reference"]]
+    best = table.loc[table["best"], ["classifier", "part", "metric"]].values.tolist()
+    assert best == [
+        ["cnn", "official", "f1"],
+        ["cnn", "unseen", "f1"],
+        ["cnn", "unseen", "log_loss"],
+        ["linear", "official", "log_loss"],
+    ]
+    empty = table[(table["classifier"] == "linear") & (table["part"] == "unseen")]
+    assert empty[["mean", "std", "low", "high"]].isna().all(axis=None)
+    assert table.loc[table["classifier"] == "majority", "metric"].tolist() == ["f1", "f1"]
+    assert table.loc[0, ["n", "groups", "seeds", "mean", "low"]].tolist() == [
+        10,
+        5,
+        3,
+        0.8,
+        pytest.approx(0.7),
+    ]
+
+
+def test_row_shares_are_of_the_true_class():
+    shares = tables.row_shares([[3, 1], [0, 0]])
+    assert shares[0].tolist() == [0.75, 0.25]
+    assert np.isnan(shares[1]).all()
+
+
+def test_classes_of_a_score_are_listed_with_their_means():
+    one = {"n": 4, **{name: {**EMPTY, "mean": 0.5} for name in ("precision", "recall", "f1", "roc_auc")}}
+    table = tables.per_class({"per_class": {"a": one, "b": {"n": 0, "precision": EMPTY}}})
+    assert table.loc[0].tolist() == ["a", 4, 0.5, 0.5, 0.5, 0.5]
+    assert table.loc[1, ["precision", "recall", "f1", "roc_auc"]].isna().all()
+
+
+def test_retrained_scores_are_means_over_the_seeds():
+    found = {"cnn": {"search": 0.9, "winner": [0.7, 0.8, 0.9], "baseline": [0.6]}}
+    found["linear"] = {"search": 0.5, "winner": [0.5, 0.5], "baseline": []}
+    table = tables.retrained({"validation": found}).set_index("arch")
+    assert table.loc["cnn", ["search", "winner", "winner_std"]].tolist() == pytest.approx([0.9, 0.8, 0.1])
+    assert table.loc["cnn", ["baseline", "baseline_seeds"]].tolist() == [0.6, 1]
+    assert np.isnan(table.loc["cnn", "baseline_std"])
+    assert np.isnan(table.loc["linear", "baseline"])
+
+
+def test_pairs_name_who_is_better_beyond_chance():
+    pair = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "p": 0.02}
+    rows = [
+        {**pair, "part": "official", "p_holm": 0.04},
+        {**pair, "part": "unseen", "p_holm": 0.05},
+        {**pair, "part": "unseen", "only_a": 1, "only_b": 9, "p_holm": 0.01},
+    ]
+    table = tables.pairs({"mcnemar": rows})
+    assert table["part"].tolist() == ["unseen", "unseen", "official"]
+    assert table["better"].tolist() == ["", "linear", "cnn"]
+
+
+def test_images_are_counted_by_class_and_part():
+    data = {
+        "classes": ["a", "all"],
+        "counts": {"train": {"a": 3, "all": 4}, "validation": {"a": 1}, "test": {"a": 9}},
+        "official": {"a": 9, "all": 2},
+        "unseen": {"a": 5, "all": 0},
+    }
+    table = tables.images(data)
+    assert table.index.tolist() == ["a", "all"]
+    assert table.values.tolist() == [[3, 1, 9, 5], [4, 0, 2, 0]]

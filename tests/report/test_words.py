@@ -1,0 +1,76 @@
+"""Numbers in words."""
+
+import pytest
+
+from tune_brain.report import words
+from tune_brain.report.contents import read_contents
+from tune_brain.report.tables import images
+
+PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "better": ""}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (PAIR, "cnn alone is right on 9, linear alone on 1: no clear difference."),
+        (
+            {**PAIR, "better": "cnn"},
+            "cnn alone is right on 9, linear alone on 1: cnn is better, more than chance explains.",
+        ),
+        ({**PAIR, "only_a": 0, "only_b": 0}, "cnn and linear are right on the same images."),
+    ],
+)
+def test_a_pair_is_a_sentence(line, said):
+    assert words.pair(line) == said
+
+
+def test_what_is_undefined_is_not_called_nan():
+    nan = float("nan")
+    assert (words.number(nan), words.number(None), words.interval(nan, nan), words.spread(nan)) == (
+        "-",
+        "-",
+        "",
+        "",
+    )
+    assert (words.number(0.12345), words.interval(0.1, 0.25)) == ("0.123", "[0.100, 0.250]")
+
+
+def test_a_p_value_keeps_two_digits():
+    assert [words.p_value(p) for p in (0.0004, 0.00123, 0.456, 1.0)] == ["< 0.001", "0.0012", "0.46", "1"]
+
+
+def test_a_verdict_stands_under_its_architecture():
+    assert words.verdict("cnn", "cnn: the winner beat it.") == "The winner beat it."
+    assert words.verdict("cnn", "Nothing was said.") == "Nothing was said."
+
+
+def test_the_end_of_a_trial_is_told():
+    trial = {"why": "", "state": "running", "attempt": 2, "detail": "", "winner": False}
+    assert words.ending(trial) == "running, attempt 2"
+    failed = {**trial, "why": "raised", "state": "failed", "detail": "out of memory"}
+    assert words.ending(failed) == "raised, attempt 2: out of memory"
+    assert words.ending({**trial, "why": "finished", "attempt": 1, "winner": True}) == "the winner, finished"
+
+
+def test_notes_name_what_flatters_a_score(scored_run):
+    contents = read_contents(scored_run)
+    notes = "\n".join(words.notes(contents, images(contents.record["data"])))
+    assert "30 of the 48 test images have a twin" in notes
+    assert "no image of notumor" in notes
+    assert "3 training images were left out" in notes
+    assert "7 files were left out (not an image)" in notes
+    assert "resnet34" not in notes
+
+
+def test_notes_name_the_weights_that_were_used(new_run):
+    contents = read_contents(new_run(archs=("resnet34",), searched=(), evaluated=False))
+    notes = list(words.notes(contents, images(contents.record["data"])))
+    assert "resnet34 started from random weights." in notes
+
+
+def test_facts_name_no_folder_but_the_last(scored_run):
+    facts = dict(words.facts(read_contents(scored_run)))
+    assert facts["Data"] == "mri: 288 images at 64 px"
+    assert facts["Seed"] == "0"
+    assert facts["Sealed test"] == "opened 2026-01-02 03:04 by <tester>"
+    assert "cpu" in facts["Device"]

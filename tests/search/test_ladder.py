@@ -1,0 +1,149 @@
+from collections.abc import Callable, Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tune_brain.records import TrialRow
+from tune_brain.search.ladder import Again, Finished, Train, Wait, expected_epochs, next_step
+
+MakeRow = Callable[..., TrialRow]
+LADDER = (3, 6, 12)
+
+
+def step(rows: Sequence[TrialRow], configs: int = 9, live: Sequence[int] = ()):
+    return next_step(rows, LADDER, configs, live)
+
+
+def test_the_baseline_comes_first_and_at_full_length() -> None:
+    assert step([]) == Train(0, 12)
+
+
+def test_new_configurations_start_at_the_bottom_and_are_counted_up(row: MakeRow) -> None:
+    assert step([row(0, 12)]) == Train(1, 3)
+    assert step([row(0, 12), row(1, 3), row(2, 3)]) == Train(3, 3)
+
+
+def test_the_best_third_of_a_rung_is_promoted_before_a_new_configuration_starts(row: MakeRow) -> None:
+    rows = [row(0, 12), row(1, 3, 0.1), row(2, 3, 0.9), row(3, 3, 0.5)]
+    assert step(rows) == Train(2, 6)
+    assert step([*rows, row(2, 6, 0.9)]) == Train(4, 3)
+
+
+def test_the_highest_rung_is_promoted_first(row: MakeRow) -> None:
+    bottom = [row(number, 3, number / 20) for number in range(1, 13)]
+    middle = [row(12, 6, 0.2), row(11, 6, 0.8), row(10, 6, 0.3)]
+    assert step([row(0, 12), *bottom, *middle], configs=12) == Train(11, 12)
+    assert step([row(0, 12), *bottom, *middle, row(11, 12)], configs=12) == Train(9, 6)
+
+
+def test_of_equal_scores_the_earlier_configuration_is_promoted(row: MakeRow) -> None:
+    assert step([row(0, 12), row(1, 3), row(2, 3), row(3, 3)]) == Train(1, 6)
+
+
+def test_the_baseline_has_no_place_in_a_rung(row: MakeRow) -> None:
+    assert step([row(0, 12), row(1, 3), row(2, 3)]) == Train(3, 3)
+
+
+def test_failed_configurations_count_as_the_worst_and_are_never_promoted(row: MakeRow) -> None:
+    rows = [row(0, 12), row(1, 3, None), row(2, 3, None), row(3, 3, 0.1)]
+    assert step(rows) == Train(3, 6)
+    assert step([row(0, 12), row(1, 3, None)], configs=1) == Finished()
+
+
+def test_when_all_are_sampled_the_best_is_taken_to_the_top_even_alone(row: MakeRow) -> None:
+    rows = [row(0, 12), row(1, 3, 0.4), row(2, 3, 0.6)]
+    assert step(rows, configs=2) == Train(2, 6)
+    assert step([*rows, row(2, 6, 0.1)], configs=2) == Train(2, 12)
+    assert step([*rows, row(2, 6, 0.1), row(2, 12, 0.7)], configs=2) == Finished()
+
+
+def test_a_best_that_fails_above_gives_way_to_the_next(row: MakeRow) -> None:
+    rows = [row(0, 12), row(1, 3, 0.4), row(2, 3, 0.6), row(2, 6, None)]
+    assert step(rows, configs=2) == Train(1, 6)
+
+
+def test_a_rung_is_not_closed_while_a_trial_in_it_runs(row: MakeRow) -> None:
+    running = row(2, 3, None, state="running", why=None)
+    assert step([row(0, 12), row(1, 3, 0.4), running], configs=2, live=[running.trial]) == Wait()
+
+
+def test_a_trial_that_runs_nowhere_is_taken_up_at_its_own_attempt(row: MakeRow) -> None:
+    lost = row(1, 3, None, state="running", why=None)
+    assert step([row(0, 12), lost]) == Again(lost, 1)
+
+
+def test_what_raises_or_is_lost_is_tried_once_more_and_what_diverges_never(row: MakeRow) -> None:
+    raised = row(1, 3, None, why="raised")
+    assert step([row(0, 12), raised]) == Again(raised, 2)
+    twice = row(1, 3, None, why="lost", attempt=2)
+    assert step([row(0, 12), twice]) == Train(2, 3)
+    assert step([row(0, 12), row(1, 3, None, why="diverged")]) == Train(2, 3)
+
+
+def test_a_ladder_of_one_rung_trains_every_configuration_at_full_length(row: MakeRow) -> None:
+    rows = [row(0, 12)]
+    for number in range(1, 4):
+        assert next_step(rows, (12,), 3, ()) == Train(number, 12)
+        rows.append(row(number, 12))
+    assert next_step(rows, (12,), 3, ()) == Finished()
+
+
+def run_alone(scores: Sequence[float], make: MakeRow, ladder: Sequence[int]) -> list[TrialRow]:
+    """A whole study on one slot, where a configuration scores the same at each rung."""
+    rows: list[TrialRow] = []
+    while isinstance(then := next_step(rows, ladder, len(scores), ()), Train):
+        score = 0.0 if then.configuration == 0 else scores[then.configuration - 1]
+        rows.append(make(then.configuration, then.epochs, score))
+    assert then == Finished()
+    return rows
+
+
+def halving(scores: Sequence[float], ladder: Sequence[int]) -> list[set[int]]:
+    """Synchronous successive halving: who stands at each rung above the first."""
+    standing = sorted(range(1, len(scores) + 1), key=lambda number: -scores[number - 1])
+    rungs = []
+    for _ in ladder[1:]:
+        standing = standing[: max(1, len(standing) // 3)]
+        rungs.append(set(standing))
+    return rungs
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.permutations(range(1, 28)), st.integers(1, 27), st.sampled_from([(3, 6, 12), (2, 4), (1, 3, 9, 27)])
+)
+def test_on_one_slot_everything_that_synchronous_halving_promotes_is_promoted(
+    order: list[int], size: int, ladder: tuple[int, ...]
+) -> None:
+    scores = [value / 100 for value in order[:size]]
+    rows = run_alone(scores, make_row(), ladder)
+    for rung, expected in zip(ladder[1:], halving(scores, ladder), strict=True):
+        assert expected <= {row.configuration for row in rows if row.epochs == rung and row.configuration}
+    trained = [(row.configuration, row.epochs) for row in rows]
+    assert len(trained) == len(set(trained)), "a configuration was trained twice at one rung"
+
+
+def make_row() -> Callable[..., TrialRow]:
+    def make(configuration: int, epochs: int, score: float) -> TrialRow:
+        return TrialRow(
+            trial=configuration * 100 + epochs,
+            arch="linear",
+            configuration=configuration,
+            epochs=epochs,
+            values={},
+            seed=0,
+            state="completed",
+            why="finished",
+            score=score,
+            started=0.0,
+        )
+
+    return make
+
+
+def test_expected_epochs_are_those_of_a_study_whose_promotions_come_at_the_end() -> None:
+    assert expected_epochs((3, 6, 12), 9) == 12 + 9 * 3 + 3 * 6 + 1 * 12
+    assert expected_epochs((12,), 5) == 12 + 5 * 12
+    # The best come first, so nothing is promoted that a later one overtakes.
+    rows = run_alone([1 - number / 100 for number in range(27)], make_row(), (1, 3, 9))
+    assert sum(row.epochs for row in rows) == expected_epochs((1, 3, 9), 27)

@@ -1,0 +1,103 @@
+from collections.abc import Callable
+from math import log10
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tune_brain.errors import ConfigError
+from tune_brain.records import TrialRow
+from tune_brain.search.sampler import study, suggest, write_journal
+from tune_brain.seeds import derive
+from tune_brain.space import Space
+
+MakeRow = Callable[..., TrialRow]
+VALUES = {"max_lr": 1e-3, "grad_clip": 1.0}
+
+
+@pytest.fixture
+def rows(row: MakeRow) -> list[TrialRow]:
+    return [
+        row(0, 12, 0.80, values=VALUES),
+        row(1, 3, 0.50, values=VALUES),
+        row(2, 3, 0.60, values=VALUES),
+        row(2, 12, 0.90, values=VALUES),
+        row(3, 3, None, values=VALUES),
+        row(4, 3, 0.70, values=VALUES),
+        row(4, 6, None, values=VALUES, state="running", why=None),
+    ]
+
+
+def test_a_configuration_is_one_trial_with_its_scores_at_the_rungs(
+    rows: list[TrialRow], space: Space
+) -> None:
+    trials = study(rows, space, 12).trials
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.COMPLETE,
+        TrialState.FAIL,
+        TrialState.RUNNING,
+    ]
+    assert trials[2].value == 0.90
+    assert trials[2].intermediate_values == {3: 0.60, 12: 0.90}
+    assert trials[4].intermediate_values == {3: 0.70}
+    assert trials[1].params == VALUES
+    assert trials[2].user_attrs == {"configuration": 2, "trials": [203, 212]}
+
+
+def test_equal_rows_give_equal_suggestions_inside_the_space(rows: list[TrialRow], space: Space) -> None:
+    first = suggest(rows, space, 12, seed=7, number=5)
+    assert suggest(list(rows), space, 12, seed=7, number=5) == first
+    assert first.keys() == space.tuned.keys()
+    assert all(space.tuned[name].low <= value <= space.tuned[name].high for name, value in first.items())
+    assert suggest(rows, space, 12, seed=8, number=5) != first
+    assert suggest(rows, space, 12, seed=7, number=6) != first
+
+
+def test_a_failed_or_running_trial_does_not_count_as_a_score(rows: list[TrialRow], space: Space) -> None:
+    assert study(rows, space, 12).best_trial.number == 2
+
+
+@pytest.mark.slow
+def test_it_beats_random_search_on_a_known_function(row: MakeRow, space: Space) -> None:
+    def known(values: dict[str, float]) -> float:
+        return 1 - (log10(values["max_lr"]) + 3.3) ** 2 / 10 - (log10(values["grad_clip"]) - 0.2) ** 2 / 10
+
+    def searched(seed: int) -> float:
+        rows: list[TrialRow] = []
+        for number in range(1, 41):
+            values = suggest(rows, space, 12, seed=seed, number=number)
+            rows.append(row(number, 12, known(values), values=values))
+        return max(row.score for row in rows)
+
+    def at_random(seed: int) -> float:
+        generator = np.random.default_rng(seed)
+        draws = [
+            {
+                name: float(np.exp(generator.uniform(np.log(limits.low), np.log(limits.high))))
+                for name, limits in space.tuned.items()
+            }
+            for _ in range(40)
+        ]
+        return max(map(known, draws))
+
+    regret = [1 - searched(seed) for seed in range(5)]
+    random_regret = [1 - at_random(derive(seed) % 2**32) for seed in range(5)]
+    assert np.median(regret) < np.median(random_regret) / 2
+
+
+def test_the_journal_opens_in_optuna_and_is_never_written_over(
+    rows: list[TrialRow], space: Space, tmp_path: Path
+) -> None:
+    file = tmp_path / "studies.log"
+    write_journal(file, {"linear": rows}, {"linear": space}, 12)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    opened = optuna.load_study(study_name="linear", storage=storage)
+    assert [trial.state for trial in opened.trials] == [
+        trial.state for trial in study(rows, space, 12).trials
+    ]
+    with pytest.raises(ConfigError, match="new file"):
+        write_journal(file, {"linear": rows}, {"linear": space}, 12)

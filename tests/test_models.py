@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import resnet18, resnet34
+
+from tune_brain.config import ARCHITECTURES, Hyperparameters, TrialConfig
+from tune_brain.errors import ConfigError
+from tune_brain.models import BUILDERS, GREY, IMAGENET, build
+from tune_brain.train.fit import step
+from tune_brain.train.optim import optimizer
+
+
+def trial(arch: str, *, image_size: int = 16, classes: int = 3, seed: int = 0) -> TrialConfig:
+    hyperparameters = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
+    return TrialConfig(
+        arch=arch,
+        epochs=1,
+        image_size=image_size,
+        classes=classes,
+        seed=seed,
+        hyperparameters=hyperparameters,
+    )
+
+
+def images(n: int, side: int) -> Tensor:
+    return torch.rand((n, 1, side, side), generator=torch.Generator().manual_seed(1))
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    pairs = zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    return all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_every_architecture_has_a_builder() -> None:
+    assert tuple(BUILDERS) == ARCHITECTURES
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+class TestEveryArchitecture:
+    @pytest.mark.parametrize(("image_size", "classes"), [(16, 2), (37, 5)])
+    def test_maps_grey_images_to_a_logit_for_each_class(
+        self, arch: str, image_size: int, classes: int
+    ) -> None:
+        model = build(trial(arch, image_size=image_size, classes=classes)).eval()
+        batch = images(3, image_size)
+        with torch.inference_mode():
+            logits = model(batch)
+            alone = model(batch[:1])
+        assert logits.shape == (3, classes)
+        assert logits.dtype == torch.float32
+        torch.testing.assert_close(alone, logits[:1], rtol=1e-4, atol=1e-4)
+
+    def test_the_seed_alone_decides_the_weights(self, arch: str) -> None:
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        first = build(trial(arch))
+        assert torch.equal(torch.get_rng_state(), before)
+        torch.manual_seed(2)
+        assert same(first, build(trial(arch)))
+        assert not same(first, build(trial(arch, seed=1)))
+
+    @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+    def test_a_step_lowers_the_loss_of_its_batch(self, arch: str, precision: str) -> None:
+        config = trial(arch)
+        model = build(config).train()
+        update = optimizer(model, config.hyperparameters)
+        batch, labels = images(8, 16), torch.arange(8) % 3
+        losses = [
+            float(step(model, update, batch, labels, 1.0, precision).loss)  # type: ignore[arg-type]
+            for _ in range(3)
+        ]
+        assert losses[2] < losses[0]
+        assert np.isfinite(losses).all()
+
+
+def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="linear, cnn, resnet18, resnet34; found: vgg"):
+        build(trial("vgg"))
+
+
+def randomise_batch_norm(model: nn.Module) -> None:
+    """Give batch norm statistics and scales that a wrong order or a missing layer would show in."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+                assert tensor is not None
+                tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
+
+
+def test_resnet18_is_torchvisions_with_its_own_weights() -> None:
+    torch.manual_seed(0)
+    theirs = resnet18(num_classes=1000).eval()
+    randomise_batch_norm(theirs)
+    ours = BUILDERS["resnet18"](1000, 64).eval()
+    ours.load_state_dict(theirs.state_dict())
+    colour = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = theirs(colour)
+        torch.testing.assert_close(ours(colour), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_resnet34_takes_the_given_weights_but_for_its_head() -> None:
+    torch.manual_seed(0)
+    given = resnet34(num_classes=7).state_dict()
+    model = build(trial("resnet34"), given)
+    random = build(trial("resnet34"))
+    for name, value in model.net.state_dict().items():  # type: ignore[union-attr, operator]
+        if name.startswith("fc."):
+            assert torch.equal(value, random.net.state_dict()[name])  # type: ignore[union-attr, operator]
+        else:
+            assert torch.equal(value, given[name]), name
+
+
+def test_the_other_architectures_leave_weights_aside() -> None:
+    given = resnet18(num_classes=3).state_dict()
+    assert same(build(trial("resnet18"), given), build(trial("resnet18")))
+
+
+@pytest.mark.parametrize(("arch", "constants"), [("resnet18", GREY), ("resnet34", IMAGENET)])
+def test_grey_becomes_three_normalised_channels(
+    arch: str, constants: tuple[tuple[float, ...], tuple[float, ...]]
+) -> None:
+    batch = images(2, 16)
+    channels = build(trial(arch)).input(batch)  # type: ignore[operator]
+    assert channels.shape == (2, 3, 16, 16)
+    for channel in range(3):
+        mean, std = (values[channel % len(values)] for values in constants)
+        torch.testing.assert_close(channels[:, channel], (batch[:, 0] - mean) / std)
+
+
+@pytest.mark.parametrize("arch", ["linear", "cnn"])
+def test_one_channel_suffices_where_no_weights_ask_for_three(arch: str) -> None:
+    assert build(trial(arch)).input(images(2, 16)).shape == (2, 1, 16, 16)  # type: ignore[operator]
+
+
+def test_cnn_stays_small_for_large_images() -> None:
+    sizes = {
+        side: sum(p.numel() for p in build(trial("cnn", image_size=side)).parameters()) for side in (112, 224)
+    }
+    assert sizes[224] == sizes[112] < 5e6
+    with torch.inference_mode():
+        assert build(trial("cnn", image_size=224))(images(1, 224)).shape == (1, 3)

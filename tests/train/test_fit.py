@@ -1,0 +1,203 @@
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from tune_brain.config import Hyperparameters, TrialConfig
+from tune_brain.data.prepare import Development, Images
+from tune_brain.errors import Diverged
+from tune_brain.models import build
+from tune_brain.records import EpochRow
+from tune_brain.train.fit import fit, predict
+
+CPU = torch.device("cpu")
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Read-only, as arrays from Ray's store and memory-mapped ones are."""
+    array.flags.writeable = False
+    return array
+
+
+def squares(n: int, seed: int) -> Images:
+    """A bright square, above in images of class 0, below in those of class 1."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    pixels = rng.integers(0, 60, (n, 1, 16, 16), dtype=np.uint8)
+    for image, label in zip(pixels, labels, strict=True):
+        row, column = rng.integers(1, 4) + 8 * label, rng.integers(1, 11)
+        image[0, row : row + 4, column : column + 4] = 250
+    return Images(
+        pixels=frozen(pixels),
+        labels=frozen(labels.astype(np.int64)),
+        thumbnails=frozen(np.zeros((n, 32, 32), dtype=np.uint8)),
+    )
+
+
+DEVELOPMENT = Development(classes=("above", "below"), train=squares(42, 0), validation=squares(20, 1))
+
+
+def trial(
+    arch: str = "linear", *, epochs: int = 2, seed: int = 0, precision: str = "fp32", **values: float
+) -> TrialConfig:
+    hyperparameters = {"max_lr": 1e-3, "weight_decay": 1e-2, "grad_clip": 1.0, "batch_size": 8, **values}
+    return TrialConfig(
+        arch=arch,
+        epochs=epochs,
+        image_size=16,
+        classes=2,
+        seed=seed,
+        precision=precision,  # type: ignore[arg-type]
+        hyperparameters=Hyperparameters.model_validate(hyperparameters),
+    )
+
+
+def rows(config: TrialConfig, development: Development = DEVELOPMENT) -> list[dict[str, float]]:
+    return list(fit(build(config), config, development, CPU))
+
+
+def untimed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+def test_each_epoch_yields_the_fields_of_its_row() -> None:
+    result = rows(trial(epochs=3))
+    assert [row["epoch"] for row in result] == [1, 2, 3]
+    for row in result:
+        EpochRow.model_validate({"trial": 0, "arch": "linear", **row})
+    assert set(result[0]) == EpochRow.model_fields.keys() - {"trial", "arch"}
+
+
+@pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "fp32"), ("cnn", "bf16")])
+def test_a_trial_learns_what_can_be_learnt(arch: str, precision: str) -> None:
+    last = rows(trial(arch, epochs=8, precision=precision, rotation=0.0, max_lr=3e-3))[-1]
+    assert last["train_accuracy"] > 0.9
+    assert last["val_macro_f1"] > 0.9
+
+
+@pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), ("resnet18", "bf16")])
+def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, precision: str) -> None:
+    config = trial(arch, precision=precision, epochs=1 if arch == "resnet18" else 2)
+    torch.manual_seed(1)
+    first = rows(config)
+    torch.manual_seed(2)
+    assert untimed(first) == untimed(rows(config))
+
+
+def test_the_seed_decides_order_and_augmentation_too() -> None:
+    config, other = trial(), trial(seed=1)
+    results = []
+    for each in (config, other):
+        model = build(config)
+        results.append(untimed(list(fit(model, each, DEVELOPMENT, CPU))))
+    assert results[0] != results[1]
+
+
+def test_augmentation_has_a_generator_of_its_own() -> None:
+    """The order of the images does not change when augmentation is turned off."""
+
+    class Recorder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(2, 1))
+            self.seen: list[float] = []
+
+        def forward(self, images: Tensor) -> Tensor:
+            if self.training:
+                self.seen += images.amax((1, 2, 3)).tolist()
+            return images.mean((2, 3)) @ self.weight.T
+
+    marked = np.zeros((10, 1, 16, 16), dtype=np.uint8)
+    marked[:] = np.arange(10, 110, 10, dtype=np.uint8)[:, None, None, None]
+    train = Images(pixels=marked, labels=np.arange(10) % 2, thumbnails=np.zeros((10, 32, 32), np.uint8))
+    development = Development(classes=("a", "b"), train=train, validation=DEVELOPMENT.validation)
+    seen = []
+    for flip in (0.0, 1.0):
+        recorder = Recorder()
+        list(fit(recorder, trial(rotation=0.0, flip=flip), development, CPU))
+        seen.append(np.round(np.array(recorder.seen) * 255))
+    assert np.array_equal(seen[0], seen[1])
+    assert not np.array_equal(seen[0][:10], seen[0][10:])
+    assert sorted(seen[0][:10]) == sorted(seen[0][10:]) == list(range(10, 110, 10))
+
+
+def test_the_numbers_of_a_row_against_the_loop_written_out() -> None:
+    """One epoch in one batch: the scores before the step, the norm before clipping, the rate of the step."""
+    config = trial(epochs=1, batch_size=64, rotation=0.0, flip=0.0, grad_clip=1e-3)
+    images, labels = torch.tensor(DEVELOPMENT.train.pixels) / 255, torch.tensor(DEVELOPMENT.train.labels)
+    model = build(config)
+    logits = model(images)
+    loss = nn.functional.cross_entropy(logits, labels)
+    norm = torch.cat([grad.flatten() for grad in torch.autograd.grad(loss, list(model.parameters()))]).norm()
+    (row,) = rows(config)
+    assert row["train_loss"] == pytest.approx(loss.item(), rel=1e-4)
+    assert row["train_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    assert row["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    assert row["clipped_share"] == 1
+    assert row["lr"] == pytest.approx(1e-3 / 25 / 1e4)
+
+
+def test_the_loss_of_an_epoch_weighs_images_and_not_batches() -> None:
+    """42 images in batches of 40 and 2; at a vanishing rate the mean is that of one batch of 42."""
+    values = {"max_lr": 1e-12, "weight_decay": 0.0, "rotation": 0.0, "flip": 0.0}
+    (uneven,) = rows(trial(epochs=1, batch_size=40, **values))
+    (whole,) = rows(trial(epochs=1, batch_size=42, **values))
+    assert uneven["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-5)
+
+
+def test_clipping_bounds_what_a_step_uses() -> None:
+    never, always = (rows(trial(epochs=1, grad_clip=clip))[0] for clip in (1e6, 1e-6))
+    assert (never["clipped_share"], always["clipped_share"]) == (0, 1)
+    assert never["val_loss"] != always["val_loss"]
+
+
+def test_validation_scores_are_those_of_the_trained_model() -> None:
+    config = trial("resnet18", epochs=1)
+    model = build(config)
+    (row,) = fit(model, config, DEVELOPMENT, CPU)
+    labels = torch.tensor(DEVELOPMENT.validation.labels)
+    logits = predict(model, DEVELOPMENT.validation.pixels, CPU, "fp32")
+    assert logits.shape == (20, 2)
+    assert logits.dtype == torch.float32
+    assert row["val_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
+    assert row["val_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+def test_predictions_do_not_depend_on_their_neighbours() -> None:
+    model = build(trial("resnet18")).train()
+    pixels = np.concatenate([DEVELOPMENT.train.pixels] * 4)
+    together = predict(model, pixels, CPU, "fp32")
+    alone = predict(model, torch.tensor(pixels[130:131]), CPU, "fp32")
+    torch.testing.assert_close(together[130:131], alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("poison", "words"),
+    [
+        ({"train": math.nan}, "epoch 1 of 2 the training loss was nan"),
+        ({"train": math.inf}, "epoch 1 of 2 the training loss was (nan|inf)"),
+        ({"validation": math.nan}, "epoch 1 of 2 the validation loss was nan"),
+    ],
+)
+def test_a_loss_that_is_not_finite_ends_the_trial(poison: Mapping[str, float], words: str) -> None:
+    class Poisoned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = build(trial())
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.net(images)
+            return logits + poison.get("train" if self.training else "validation", 0.0)
+
+    with pytest.raises(Diverged, match=words):
+        list(fit(Poisoned(), trial(), DEVELOPMENT, CPU))
+
+
+def test_an_absurd_learning_rate_diverges() -> None:
+    with pytest.raises(Diverged, match="In epoch 1 of 2 the .* was (nan|inf)"):
+        rows(trial(max_lr=1e30, grad_clip=1e30))

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tune_brain.config import Hyperparameters
+from tune_brain.train.optim import one_cycle, optimizer
+
+
+def hyperparameters(warmup_share: float = 0.3, weight_decay: float = 0.1) -> Hyperparameters:
+    return Hyperparameters(max_lr=2e-3, weight_decay=weight_decay, grad_clip=1.0, warmup_share=warmup_share)
+
+
+def rates(hp: Hyperparameters, steps: int) -> list[float]:
+    update = optimizer(nn.Linear(2, 2), hp)
+    schedule = one_cycle(update, hp, steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(update.param_groups[0]["lr"])
+        update.step()
+        schedule.step()
+    return rates
+
+
+def written_out(hp: Hyperparameters, steps: int, step: int) -> float:
+    """Half a cosine up from max / 25 to max, and half a cosine down to max / 25 / 10,000."""
+    low, high, end = hp.max_lr / 25, hp.max_lr, hp.max_lr / 25 / 1e4
+    top = hp.warmup_share * steps - 1
+    if step <= top:
+        return low + (high - low) * (1 - math.cos(math.pi * step / top)) / 2
+    return end + (high - end) * (1 + math.cos(math.pi * (step - top) / (steps - 1 - top))) / 2
+
+
+@given(steps=st.integers(10, 60), share=st.sampled_from([0.25, 0.3, 0.5, 0.77]))
+def test_the_rate_follows_the_one_cycle_formula(steps: int, share: float) -> None:
+    hp = hyperparameters(share)
+    expected = [written_out(hp, steps, step) for step in range(steps)]
+    assert rates(hp, steps) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "share"), [(1, 0.3), (2, 0.5), (4, 0.25), (10, 0.1)])
+def test_a_trial_of_few_steps_has_a_rate_at_each(steps: int, share: float) -> None:
+    hp = hyperparameters(share)
+    assert all(0 < rate <= hp.max_lr * (1 + 1e-6) for rate in rates(hp, steps))
+
+
+def test_decay_spares_biases_and_batch_norm() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 2))
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    update = optimizer(model, hyperparameters(weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    update.step()
+    for name, value in model.named_parameters():
+        shrunk = 1 - 2e-3 * 0.5 if name in ("0.weight", "3.weight") else 1
+        torch.testing.assert_close(value.data, before[name] * shrunk)
