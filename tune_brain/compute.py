@@ -1,10 +1,11 @@
 """Ray: start or join it, what it has, arrays into its store, a function over jobs."""
 
 import contextlib
+import itertools
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,29 +102,30 @@ def put(value: Any) -> Any:
 
 
 def each(
-    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], slots: Slots
+    function: Callable[..., Any], jobs: Iterable[tuple[Any, ...]], slots: Slots
 ) -> Iterator[tuple[int, Any]]:
     """Run a function over jobs, as many at a time as there are slots; yield (index, result) as each ends.
 
-    References made by `put` among a job's arguments arrive as their values.
+    A job is taken from `jobs` when a slot is free for it. References made by `put` among its arguments
+    arrive as their values.
 
     Raises:
         ClusterError: a job raised; the message carries the job's own error.
     """
     remote = ray.remote(num_cpus=slots.cpus, num_gpus=slots.gpus)(function)
-    waiting = list(enumerate(jobs))
+    waiting = enumerate(jobs)
     running: dict[Any, int] = {}
-    while waiting or running:
-        while waiting and len(running) < slots.count:
-            index, job = waiting.pop(0)
+    while True:
+        for index, job in itertools.islice(waiting, slots.count - len(running)):
             running[remote.remote(*job)] = index
+        if not running:
+            return
         done, _ = ray.wait(list(running), num_returns=1)
         index = running.pop(done[0])
         try:
             result = ray.get(done[0])
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
-            raise ClusterError(
-                "A job must end without an error", found=f"{type(cause).__name__}: {cause}"
-            ) from error
+            found = f"{type(cause).__name__}: {cause}"
+            raise ClusterError("A job must end without an error", found=found) from error
         yield index, result

@@ -17,7 +17,7 @@ from tune_brain.errors import DataError, Interrupted, WeightsError
 from tune_brain.evaluate import winners
 from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, winner_scores
-from tune_brain.evaluate.sealed import open_test
+from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.models import build
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, append, latest, read, read_json, write_json
@@ -97,14 +97,17 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
         run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
     progress = Progress(run.folder / "run.log")
     chosen = runs.read_winners(run)
+    planned = plan(run, chosen)
+    asked = [one.name for one in planned]
+    check_seal(run.folder, asked)
     prepared = images(run.config, progress)
     _same_data(run, prepared)
     resolved = weights.resolve(run.config.weights) if PRETRAINED in chosen else None
     with _going_on(f"evaluate {folder}"), compute.session(run.config) as slots:
         state = resolved.state if resolved else None
-        seed_runs = train_all(run, plan(run, chosen), prepared.development(), state, slots, progress)
+        seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
         progress.say("opening the sealed test")
-        opened = open_test(run.folder, prepared, seed_runs, slots)
+        opened = open_test(run.folder, prepared, asked, seed_runs, slots)
     chosen = {arch: winner for arch, winner in chosen.items() if len(opened.seed_runs("winner", arch))}
     scores = winner_scores(opened, list(chosen), prepared.classes)
     rows = read(run.folder / "seed_runs.jsonl", SeedRow)

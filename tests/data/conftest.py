@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.data.demo import write_demo
 
 Writer = Callable[..., Path]
+Slices = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +41,21 @@ def write(tmp_path: Path) -> Writer:
         return root
 
     return images
+
+
+@pytest.fixture
+def slices() -> Slices:
+    """Draws thumbnails that drift within a patient and jump between patients."""
+
+    def drawn(patients: int, each: int, seed: int = 0) -> NDArray[np.uint8]:
+        random = np.random.default_rng(seed)
+        common = random.normal(size=(8, 8))
+        volumes = random.normal(size=(patients, 2, 8, 8))
+        drift = np.linspace(0, 1, each)[:, None, None]
+        images = np.concatenate([a * (1 - drift) + b * drift for a, b in volumes]) + common
+        return np.clip(128 + 40 * images, 0, 255).astype(np.uint8)
+
+    return drawn
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.data.batches import steps_per_epoch, training_batches
@@ -10,6 +10,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 200), batch_size=st.integers(1, 64))
 def test_every_image_comes_once_an_epoch(n: int, batch_size: int) -> None:
     batches = list(training_batches(n, batch_size, generator()))
@@ -20,6 +21,7 @@ def test_every_image_comes_once_an_epoch(n: int, batch_size: int) -> None:
     assert len(batches[-1]) <= batch_size + 1
 
 
+@settings(deadline=None)
 @given(n=st.integers(2, 200), batch_size=st.integers(2, 64))
 def test_no_batch_holds_a_single_image(n: int, batch_size: int) -> None:
     assert min(len(batch) for batch in training_batches(n, batch_size, generator())) >= 2

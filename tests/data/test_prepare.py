@@ -19,6 +19,7 @@ from tune_brain.data.twins import unit_vectors
 from tune_brain.errors import DataError
 
 Writer = Callable[..., Path]
+Slices = Callable[..., NDArray[np.uint8]]
 
 
 def some(part: str, n: int, classes: str = "ab") -> list[str]:
@@ -75,6 +76,29 @@ def test_no_twin_crosses_to_validation_and_unseen_means_no_twin(demo: Path) -> N
     twin = (test @ np.concatenate([train, validation]).T).max(axis=1) >= 0.995
     assert (sealed(prepared, "unseen") == ~twin).all()
     assert twin.any()
+
+
+def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) -> None:
+    place = {}
+    for number, name in enumerate(("Training/a", "Training/b", "Testing/a", "Testing/b")):
+        images = slices(8, 10, seed=number)
+        images[45] = images[5]  # joins the first block with the third
+        (tmp_path / name).mkdir(parents=True)
+        for i, pixels in enumerate(images.repeat(2, axis=1).repeat(2, axis=2)):
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+            place[pixels.tobytes()] = (name, 0 if i // 20 == 2 else i // 20)
+    for seed in range(2):
+        prepared = prepare(tmp_path, image_size=16, seed=seed)
+        development = prepared.development()
+        train, validation = (
+            {place[pixels.tobytes()] for pixels in images.pixels}
+            for images in (development.train, development.validation)
+        )
+        assert not train & validation
+        assert len(train | validation) == 2 * 3
+    test = [place[pixels.tobytes()] for pixels in sealed(prepared, "pixels")]
+    groups = sealed(prepared, "groups")
+    assert len(set(test)) == len(set(groups)) == len(set(zip(test, groups.tolist(), strict=True))) == 6
 
 
 def test_a_second_call_reads_back(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,18 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.errors import DataError
 
-
-def slices(patients: int, each: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Thumbnails that drift within a patient and jump between patients."""
-    random = np.random.default_rng(seed)
-    common = random.normal(size=(8, 8))
-    volumes = random.normal(size=(patients, 2, 8, 8))
-    drift = np.linspace(0, 1, each)[:, None, None]
-    images = np.concatenate([a * (1 - drift) + b * drift for a, b in volumes]) + common
-    return np.clip(128 + 40 * images, 0, 255).astype(np.uint8)
+Slices = Callable[..., NDArray[np.uint8]]
 
 
-def test_ordered_series_fall_into_blocks() -> None:
+def test_ordered_series_fall_into_blocks(slices: Slices) -> None:
     thumbnails = slices(6, 10)
     names = [f"train/a/gg ({i})-copy.jpg" for i in range(5, 65)]
     group = blocks(names, thumbnails)
@@ -27,19 +21,19 @@ def test_ordered_series_fall_into_blocks() -> None:
     assert len(set(blocks(names, thumbnails, size=7))) == 9
 
 
-def test_order_is_that_of_the_numbers_not_of_the_list() -> None:
+def test_order_is_that_of_the_numbers_not_of_the_list(slices: Slices) -> None:
     thumbnails, shuffled = slices(6, 10), np.random.default_rng(1).permutation(60)
     names = np.array([f"a/{i}.jpg" for i in range(60)])
     group = blocks(names[shuffled].tolist(), thumbnails[shuffled])
     assert (np.equal.outer(group, group) == np.equal.outer(shuffled // 20, shuffled // 20)).all()
 
 
-def test_shuffled_series_have_no_blocks() -> None:
+def test_shuffled_series_have_no_blocks(slices: Slices) -> None:
     thumbnails = np.random.default_rng(1).permutation(slices(6, 10))
     assert len(set(blocks([f"a/{i}.jpg" for i in range(60)], thumbnails))) == 60
 
 
-def test_short_flat_and_numberless_series_have_no_blocks() -> None:
+def test_short_flat_and_numberless_series_have_no_blocks(slices: Slices) -> None:
     thumbnails = slices(6, 10)
     assert len(set(blocks([f"a/{i}.jpg" for i in range(20)], thumbnails[:20]))) == 20
     assert len(set(blocks([f"a/{i}.jpg" for i in range(60)], np.zeros_like(thumbnails)))) == 60
@@ -47,7 +41,16 @@ def test_short_flat_and_numberless_series_have_no_blocks() -> None:
     assert blocks([], thumbnails[:0]).shape == (0,)
 
 
-def test_series_end_at_folders_names_and_patients() -> None:
+def test_order_by_luck_or_in_traces_makes_no_blocks(slices: Slices) -> None:
+    for seed in range(40):
+        few = np.random.default_rng(seed).permutation(slices(6, 4, seed))
+        assert len(set(blocks([f"a/{i}.jpg" for i in range(24)], few))) == 24
+    random = np.random.default_rng(0)
+    traces = slices(60, 10) * 0.25 + 0.75 * random.permutation(slices(60, 10, seed=1))
+    assert len(set(blocks([f"a/{i}.jpg" for i in range(600)], traces.astype(np.uint8)))) == 600
+
+
+def test_series_end_at_folders_names_and_patients(slices: Slices) -> None:
     thumbnails = slices(6, 10)
     folders = [f"{'ab'[i >= 30]}/{i}.jpg" for i in range(60)]
     assert len(set(blocks(folders, thumbnails))) == 4
@@ -63,6 +66,7 @@ groupings = st.integers(1, 30).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(groupings)
 def test_join_is_the_finest_grouping_that_holds_all(given_groups: list[NDArray[np.int64]]) -> None:
     joined = join(*given_groups)
@@ -84,6 +88,7 @@ def grouped(draw: st.DrawFn) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.array(labels + [m[0] for m in mixed]), np.array(groups + [m[1] for m in mixed])
 
 
+@settings(deadline=None)
 @given(grouped(), st.sampled_from([0.15, 0.2]), st.integers(0, 3))
 def test_no_group_crosses_a_cut_and_no_class_is_missing(
     case: tuple[NDArray[np.int64], NDArray[np.int64]], share: float, seed: int
@@ -113,6 +118,17 @@ def test_a_giant_group_stays_in_training() -> None:
         held = cut(labels, groups, 0.15, seed)
         assert not held[:300].any()
         assert held.mean() == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_class_of_few_groups_gives_the_smallest_that_leaves_every_class_some() -> None:
+    large = np.repeat([0, 1], [25, 15])
+    assert (cut(np.zeros(40, int), large, 0.15, 0) == (large == 1)).all()
+    # Group 2 is the smallest of class 0, but the rest of class 1 is held out already.
+    labels = np.array([1, 0, 1] + [0] * 20)
+    groups = np.array([1, 2, 2] + [3] * 10 + [4] * 10)
+    for seed in range(5):
+        held = set(groups[cut(labels, groups, 0.15, seed)])
+        assert held in ({1, 3}, {1, 4})
 
 
 def test_seed_decides_the_cut() -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -57,6 +57,7 @@ def test_no_images() -> None:
     assert twin_groups([], np.zeros((0, 32, 32), np.uint8)).shape == (0,)
 
 
+@settings(deadline=None)
 @given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20))
 def test_chunks_do_not_matter(seeds: list[int]) -> None:
     thumbnails = pictures(*seeds)

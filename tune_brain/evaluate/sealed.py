@@ -18,6 +18,9 @@ from tune_brain.records import Role, read_json, write_json
 
 Ints = NDArray[np.int64]
 
+SEAL = "sealed.json"
+"""Says when and by what the test was opened; absent while it is sealed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
@@ -38,33 +41,50 @@ class Opened:
         return np.array([self.probabilities[name] for name in names])
 
 
-def open_test(run: Path, prepared: Prepared, runs: Sequence[SeedRun], slots: compute.Slots) -> Opened:
-    """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
+def check_seal(run: Path, asked: Sequence[str]) -> None:
+    """Refuse to go on towards a second opening; an opening cut short before it told anything may be repeated.
 
-    What they said is kept in predictions.npz; from then on that file is read and the test stays closed.
+    Args:
+        run: the run's folder.
+        asked: names of the seed runs that are to be scored.
 
     Raises:
-        SealedTestError: the test was opened before for other seed runs, and what they said is lost.
+        SealedTestError: the test was opened for other seed runs than these.
     """
-    kept, seal = run / "predictions.npz", run / "sealed.json"
-    names = [one.name for one in runs]
-    if kept.exists():
-        return _read(kept)
-    # A seal broken for these very runs and nothing kept: the opening was cut short before it told anything.
-    if seal.exists() and read_json(seal)["for"] != names:
+    seal = run / SEAL
+    if seal.exists() and read_json(seal)["for"] != list(asked):
         raise SealedTestError(
             "The sealed test is opened once",
             found=f"{seal} says that it was, for other seed runs",
             remedy="Start a new run: a second look at the test would no longer be a first one.",
         )
+
+
+def open_test(
+    run: Path, prepared: Prepared, asked: Sequence[str], runs: Sequence[SeedRun], slots: compute.Slots
+) -> Opened:
+    """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
+
+    What they said is kept in predictions.npz; from then on that file is read and the test stays closed.
+
+    Args:
+        run: the run's folder.
+        prepared: the data set.
+        asked: names of all seed runs, as for `check_seal`.
+        runs: those of them that ended well.
+        slots: where they predict.
+    """
+    kept = run / "predictions.npz"
+    if kept.exists():
+        return _read(kept)
     opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
-    write_json(seal, {**opening, "digest": prepared.summary["digest"], "for": names})
+    write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": list(asked)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
     )
     shared = compute.put(pixels)
-    jobs = [(one.training, one.weights(run).read_bytes(), shared) for one in runs]
+    jobs = ((one.training, one.weights(run).read_bytes(), shared) for one in runs)
     probabilities = {
         runs[index].name: softmax(scores.astype(np.float64), axis=1)
         for index, scores in compute.each(logits, jobs, slots)

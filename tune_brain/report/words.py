@@ -62,10 +62,11 @@ def progress(study: Mapping[str, Any]) -> str:
     """How far the search of one architecture has come, from its line of `tables.studies`."""
     if not sum(study["trials"]):
         return "No trial has started yet."
-    trials = f"{sum(study['trials'])} trials of {study['configurations']} configurations and the baseline"
-    running = f", {study['running']} running" if study["running"] else ""
     against = f" The untuned baseline scored {number(study['baseline'])}." if study["baseline"] >= 0 else ""
-    return f"{trials}, {study['failed']} failed{running}.{against}"
+    return (
+        f"Configurations sampled: {study['configurations']}. "
+        f"Trials: {sum(study['trials'])}, running {study['running']}, failed {study['failed']}.{against}"
+    )
 
 
 def ending(trial: Mapping[str, Any]) -> str:

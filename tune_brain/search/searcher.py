@@ -82,11 +82,18 @@ class RowSearcher(Searcher):
     def _by_need(self) -> list[str]:
         """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
 
+        What an interrupted driver left running does not count: it is chosen again as it was then.
+
         Ray gives a trial that waits for its new worker to one that has just ended, and stops the new one:
         only trials that outlast the start of a worker let all slots come up, so the longest begin.
         """
-        archs = self._config.arch
-        return sorted(archs, key=lambda arch: (self._ledger.spent(arch), -archs.index(arch)))
+        archs, live = self._config.arch, self._live.values()
+
+        def spent(arch: str) -> int:
+            rows = self._ledger.of(arch)
+            return sum(row.epochs for row in rows if row.state != "running" or row.trial in live)
+
+        return sorted(archs, key=lambda arch: (spent(arch), -archs.index(arch)))
 
     def _next(self, arch: str) -> Step:
         return next_step(

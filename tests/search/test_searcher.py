@@ -1,0 +1,132 @@
+"""The searcher as Ray Tune calls it, with results made up here instead of trained."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from tune_brain.config import RunConfig
+from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.search.ledger import Ledger
+from tune_brain.search.searcher import RowSearcher
+from tune_brain.space import Space
+
+WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
+
+
+@pytest.fixture
+def make(tmp_path: Path, space: Space):
+    def make(**options: Any) -> RowSearcher:
+        asked = {"out": tmp_path, "arch": ("linear", "cnn"), "configs": 3, "ladder": (1, 2), "image_size": 32}
+        config = RunConfig.model_validate({**asked, **options})
+        spaces = {arch: space.model_copy(update={"arch": arch}) for arch in config.arch}
+        return RowSearcher(
+            config,
+            spaces,
+            Ledger(tmp_path),
+            classes=4,
+            precision=dict.fromkeys(config.arch, "fp32"),
+            slots=options.get("concurrency", 2),
+            on_event=lambda *_: None,
+        )
+
+    return make
+
+
+def result(epoch: int, score: float = 0.5) -> dict[str, Any]:
+    numbers = dict.fromkeys(set(EpochRow.model_fields) - {"trial", "arch"}, 0.5)
+    return {**numbers, "epoch": epoch, "val_macro_f1": score, **WORKER}
+
+
+def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
+    """Train everything that the searcher hands out, one at a time."""
+    handed = []
+    while len(handed) < limit and isinstance(config := searcher.suggest(f"ray-{len(handed)}"), dict):
+        name = f"ray-{len(handed)}"
+        handed.append(config)
+        score = 1 - abs(config["hyperparameters"]["max_lr"] - 1e-3)
+        for epoch in range(1, config["epochs"]):
+            searcher.on_trial_result(name, result(epoch))
+        searcher.on_trial_complete(name, result=result(config["epochs"], score))
+    return handed
+
+
+def rows_of(folder: Path) -> list[TrialRow]:
+    return latest(read(folder / "trials.jsonl", TrialRow))
+
+
+def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Path) -> None:
+    searcher = make()
+    handed = work(searcher)
+    assert searcher.suggest("last") == Searcher.FINISHED
+    rows = rows_of(tmp_path)
+    assert len(rows) == len(handed)
+    assert {row.state for row in rows} == {"completed"}
+    assert {(row.arch, row.configuration) for row in rows if row.epochs == 2} > {("linear", 0), ("cnn", 0)}
+    epochs = read(tmp_path / "epochs.jsonl", EpochRow)
+    assert [(row.trial, row.epoch) for row in epochs] == [
+        (row.trial, epoch) for row in rows for epoch in range(1, row.epochs + 1)
+    ]
+    # A configuration keeps its values from rung to rung, and its trials have seeds of their own.
+    for row in rows:
+        peers = [
+            other for other in rows if (other.arch, other.configuration) == (row.arch, row.configuration)
+        ]
+        assert all(other.values == row.values for other in peers)
+    assert len({row.seed for row in rows}) == len(rows)
+
+
+def test_no_more_is_handed_out_than_there_are_slots(make) -> None:
+    searcher = make()
+    assert isinstance(searcher.suggest("a"), dict)
+    assert isinstance(searcher.suggest("b"), dict)
+    assert searcher.suggest("c") is None
+    searcher.on_trial_complete("a", result=result(2))
+    assert isinstance(searcher.suggest("d"), dict)
+
+
+def test_the_study_that_is_furthest_behind_in_epochs_gets_the_slot(make, tmp_path: Path) -> None:
+    searcher = make(configs=6, ladder=(1, 8))
+    work(searcher)
+    spent = {"linear": 0, "cnn": 0}
+    for row in rows_of(tmp_path):
+        if all(done < 20 for done in spent.values()):
+            assert spent[row.arch] == min(spent.values())
+        spent[row.arch] += row.epochs
+
+
+def test_a_diverged_trial_fails_for_good_and_a_raised_one_is_tried_once_more(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",), configs=1, ladder=(1,))
+    searcher.suggest("baseline")
+    searcher.on_trial_complete("baseline", result={"why": "diverged", "detail": "nan", **WORKER})
+    first = searcher.suggest("first")
+    searcher.on_trial_complete("first", result={"why": "raised", "detail": "ValueError: no", **WORKER})
+    again = searcher.suggest("again")
+    assert again == first
+    searcher.on_trial_complete("again", error=True)
+    assert searcher.suggest("end") == Searcher.FINISHED
+    baseline, other = rows_of(tmp_path)
+    assert (baseline.state, baseline.why, baseline.attempt) == ("failed", "diverged", 1)
+    assert (other.state, other.why, other.attempt) == ("failed", "lost", 2)
+
+
+@pytest.mark.parametrize("stop", range(1, 10))
+def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(
+    make, tmp_path: Path, stop: int
+) -> None:
+    whole = work(make(concurrency=1))
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    killed = make(concurrency=1)
+    work(killed, limit=stop)
+    killed.suggest("under way when the driver dies")
+    resumed = work(make(concurrency=1))
+    before = [row for row in rows_of(tmp_path) if row.trial < stop]
+    assert [row.seed for row in before] == [config["seed"] for config in whole[:stop]]
+    assert resumed == whole[stop:]
+
+
+def test_after_the_time_budget_nothing_starts(make) -> None:
+    searcher = make(time_budget=1e-9)
+    assert searcher.suggest("a") == Searcher.FINISHED

@@ -1,0 +1,256 @@
+"""The whole road through the command line, on real Ray and generated images."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from tune_brain.config import RunConfig, read_toml
+from tune_brain.data.prepare import prepare
+from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read
+from tune_brain.runs import read_winner
+
+pytestmark = pytest.mark.slow
+
+SMALL = (
+    *("--arch", "linear", "--arch", "cnn", "--configs", "3", "--ladder", "1,2", "--image-size", "32"),
+    *("--concurrency", "1", "--weights", "none", "--precision", "fp32"),
+)
+
+
+@pytest.fixture(scope="module")
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="module")
+def command(environment: dict[str, str]):
+    def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from tune_brain.cli import main; main()", *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run, from images to bundles."""
+    folder = tmp_path_factory.mktemp("road") / "run"
+    done = command("run", "--data", phantoms, "--out", folder, "--seeds", 2, *SMALL)
+    for line in done.stdout.splitlines()[-3:]:
+        assert Path(line.split(maxsplit=1)[1]).exists()
+    return folder
+
+
+def trials(folder: Path) -> list[dict[str, Any]]:
+    """What the rows say of each trial, but for when and how fast it ran."""
+    timing = {"started", "seconds", "worker"}
+    return [row.model_dump(exclude=timing) for row in latest(read(folder / "trials.jsonl", TrialRow))]
+
+
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    return [row.model_dump(exclude={"seconds"}) for row in read(folder / "epochs.jsonl", EpochRow)]
+
+
+def test_every_trial_and_epoch_has_its_row(finished: Path) -> None:
+    rows = latest(read(finished / "trials.jsonl", TrialRow))
+    assert {row.state for row in rows} == {"completed"}
+    for arch in ("linear", "cnn"):
+        tried = {row.configuration for row in rows if row.arch == arch}
+        assert tried == {0, 1, 2, 3}
+    scores = {(row["trial"], row["epoch"]): row["val_macro_f1"] for row in epochs(finished)}
+    assert len(scores) == sum(row.epochs for row in rows)
+    assert all(scores[row.trial, row.epochs] == row.score for row in rows)
+
+
+def test_the_winner_is_the_best_full_length_trial(finished: Path) -> None:
+    for arch in ("linear", "cnn"):
+        winner = read_winner(finished / "winners" / f"{arch}.toml")
+        rows = [row for row in latest(read(finished / "trials.jsonl", TrialRow)) if row.arch == arch]
+        assert winner.score == max(row.score for row in rows if row.epochs == 2)
+        assert winner.training.hyperparameters.max_lr == winner.values["max_lr"]
+
+
+def test_scores_are_official_and_unseen_with_n_spread_and_interval(finished: Path) -> None:
+    scores = json.loads((finished / "scores.json").read_text())
+    assert list(scores) == ["linear", "cnn"]
+    for both in scores.values():
+        assert both["official"]["n"] == 20
+        assert 0 < both["unseen"]["n"] < 20
+        assert both["official"]["seeds"] == 2
+        accuracy = both["official"]["accuracy"]
+        assert accuracy.keys() == {"mean", "std", "low", "high"}
+        assert 0 <= accuracy["low"] <= accuracy["mean"] <= accuracy["high"] <= 1
+        assert sum(map(sum, both["official"]["confusion"])) == pytest.approx(20)
+    against = json.loads((finished / "comparisons.json").read_text())
+    assert against["references"].keys() == {"majority", "nearest_neighbour"}
+    assert [row["part"] for row in against["mcnemar"]] == ["official", "unseen"]
+    assert all("neighbour" in sentence for sentence in against["verdicts"].values())
+
+
+def test_scores_are_those_of_the_predictions_that_were_kept(finished: Path) -> None:
+    scores = json.loads((finished / "scores.json").read_text())
+    with np.load(finished / "predictions.npz") as kept:
+        right = [
+            (kept[f"probabilities/winner-cnn-{seed}"].argmax(1) == kept["labels"])[kept["unseen"]].mean()
+            for seed in (0, 1)
+        ]
+    assert scores["cnn"]["unseen"]["accuracy"]["mean"] == pytest.approx(np.mean(right))
+    assert scores["cnn"]["unseen"]["accuracy"]["std"] == pytest.approx(np.std(right, ddof=1))
+
+
+def test_no_seed_run_has_the_seed_of_a_trial(finished: Path) -> None:
+    searched = {row.seed for row in read(finished / "trials.jsonl", TrialRow)}
+    seeds = [row.seed for row in read(finished / "seed_runs.jsonl", SeedRow)]
+    assert len(set(seeds)) == len(seeds) >= 4
+    assert searched.isdisjoint(seeds)
+
+
+def test_the_record_says_what_and_where(finished: Path) -> None:
+    record = json.loads((finished / "record.json").read_text())
+    assert record["weights"] == "random weights"
+    assert record["precision"] == {"linear": "fp32", "cnn": "fp32"}
+    assert record["packages"]["ray"]
+    assert record["data"]["counts"]["test"]
+    log = (finished / "run.log").read_text()
+    assert re.search(r"cnn +trial \d+ +#3", log)
+    assert "opening the sealed test" in log
+
+
+def test_a_search_repeats_bit_for_bit_and_cannot_reach_the_sealed_test(
+    finished: Path, command, tmp_path: Path, phantoms: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(cache))
+    sealed = prepare(phantoms, image_size=32, seed=0).sealed
+    hidden = sealed.with_name("hidden")
+    sealed.rename(hidden)
+    try:
+        command("search", "--config", finished / "run.toml", "--out", tmp_path / "again")
+    finally:
+        hidden.rename(sealed)
+    assert trials(tmp_path / "again") == trials(finished)
+    assert epochs(tmp_path / "again") == epochs(finished)
+    assert not (tmp_path / "again" / "sealed.json").exists()
+
+
+def test_a_winner_trains_again_as_it_was(finished: Path, command, tmp_path: Path) -> None:
+    done = command("train", finished / "winners" / "cnn.toml", "--to", tmp_path / "cnn")
+    assert done.stdout.strip() == str(tmp_path / "cnn")
+    assert "as in the search" in done.stderr
+    winner = read_winner(finished / "winners" / "cnn.toml")
+    searched = [row for row in epochs(finished) if row["trial"] == winner.trial]
+    assert epochs(tmp_path / "cnn") == searched
+    assert load_file(tmp_path / "cnn" / "weights.safetensors")
+
+
+def test_the_sealed_test_is_opened_once(finished: Path, command) -> None:
+    before = {
+        name: (finished / name).read_bytes() for name in ("sealed.json", "predictions.npz", "scores.json")
+    }
+    command("evaluate", finished, "--seeds", 2)
+    assert {name: (finished / name).read_bytes() for name in before} == before
+    refused = command("evaluate", finished, "--seeds", 3, code=6)
+    assert "opened once" in refused.stderr
+    assert {name: (finished / name).read_bytes() for name in before} == before
+
+
+def test_changed_images_are_refused(finished: Path, command, phantoms: Path, tmp_path: Path) -> None:
+    changed, copy = tmp_path / "changed", tmp_path / "run"
+    shutil.copytree(phantoms, changed)
+    shutil.copytree(finished, copy)
+    next((changed / "Training" / "glioma").iterdir()).unlink()
+    asked = (copy / "run.toml").read_text().replace(str(phantoms), str(changed))
+    (copy / "run.toml").write_text(asked)
+    assert "digest" in command("resume", copy, code=3).stderr
+
+
+def test_models_and_studies_are_exported(finished: Path, command, tmp_path: Path) -> None:
+    command("export", finished, "--to", tmp_path / "models", "--optuna", tmp_path / "studies.log")
+    best = json.loads((tmp_path / "models" / "configurations.json").read_text())
+    assert best["cnn"]["values"].keys() == {"max_lr", "weight_decay", "grad_clip"}
+    assert load_file(tmp_path / "models" / "cnn" / "weights.safetensors")
+    model = json.loads((tmp_path / "models" / "cnn" / "model.json").read_text())
+    assert len(model["classes"]) == 4
+    assert model["scores"]["unseen"]["n"] > 0
+    assert (tmp_path / "studies.log").stat().st_size > 0
+    assert "empty folder" in command("export", finished, "--to", tmp_path / "models", code=5).stderr
+
+
+def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
+    finished: Path, command, environment: dict[str, str], phantoms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+    with subprocess.Popen(
+        [*program, "search", "--data", str(phantoms), "--out", str(folder), *SMALL],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stderr is not None
+        said = ""
+        while "trial 1 " not in said:
+            line = running.stderr.readline()
+            assert line, said
+            said += line
+        os.killpg(running.pid, signal.SIGINT)
+        said += running.stderr.read()
+    assert running.returncode == 130, said
+    assert "Traceback" not in said
+    assert f"tune-brain resume {folder}" in said
+    assert len(epochs(folder)) < len(epochs(finished))
+    command("resume", folder)
+    assert trials(folder) == trials(finished)
+    assert epochs(folder) == epochs(finished)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("search", "--data", "nowhere"), 3, "nowhere"),
+        (("search", "--arch", "vgg"), 2, "vgg"),
+        (("search", "--ladder", "6,3"), 2, "ladder"),
+        (("search", "--ladder", "3,x"), 2, "3,x"),
+        (("search", "--ladder", "3,6", "--epochs", "12"), 2, "--epochs"),
+        (("search", "--time-budget", "soon"), 2, "soon"),
+        (("search", "--image-size", "4"), 2, "image_size"),
+        (("search", "--spaces", "nowhere"), 2, "nowhere"),
+        (("search", "--config", "nowhere.toml"), 2, "nowhere.toml"),
+        (("search", "--colour", "red"), 2, "--colour"),
+        (("evaluate", "nowhere"), 5, "run.toml"),
+        (("report", "nowhere"), 5, "nowhere"),
+        (("export", "nowhere"), 2, "--to"),
+        (("train", "nowhere.toml"), 2, "nowhere.toml"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_message_with_its_exit_code(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert says in command(*arguments, code=code).stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_run_toml_holds_what_was_asked(finished: Path, phantoms: Path) -> None:
+    asked = RunConfig.model_validate({**read_toml(finished / "run.toml"), "out": finished})
+    assert asked.data == phantoms
+    assert asked.ladder == (1, 2)
+    assert asked.arch == ("linear", "cnn")
