@@ -16,6 +16,13 @@ GREY = ((0.18,), (0.18,))
 # What torchvision's pretrained networks were trained with, for red, green and blue.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+BF16_RESNET_SIZE = 17
+"""Smallest image side, in pixels, at which a ResNet is trained in bf16.
+
+Below it, the last stage's strided convolution sees a single pixel, and there oneDNN (torch 2.14.1, a CPU with
+avx512_bf16) leaves part of the weight gradient uninitialised.
+"""
+
 
 class GreyInput(nn.Module):
     """Normalises grey images and repeats them over the channels that a network expects.
@@ -146,10 +153,16 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
             new one. The other architectures always start at random.
 
     Raises:
-        ConfigError: there is no such architecture.
+        ConfigError: there is no such architecture, or it cannot be trained in bf16 at this image size.
     """
     if config.arch not in BUILDERS:
         raise ConfigError(f"arch must be one of {', '.join(BUILDERS)}", found=config.arch)
+    if config.precision == "bf16" and not allows_bf16(config.arch, config.image_size):
+        raise ConfigError(
+            f"{config.arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
+            found=f"{config.image_size} pixels",
+            remedy="Take larger images, or precision fp32 or auto.",
+        )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))
         net = BUILDERS[config.arch](config.classes, config.image_size)
@@ -163,6 +176,11 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
     model.add_module("input", GreyInput(mean, std, channels))
     model.add_module("net", net)
     return model
+
+
+def allows_bf16(arch: str, image_size: int) -> bool:
+    """Whether bf16 gives right gradients for an architecture at an image size."""
+    return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
 
 
 def is_head(name: str) -> bool:

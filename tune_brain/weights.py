@@ -126,7 +126,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         ) from None
     except (SafetensorError, EOFError, RuntimeError, ValueError) as error:
         raise WeightsError(
-            "A file of weights must be whole", found=f"{path}: {str(error).splitlines()[0]}", remedy=remedy
+            "A file of weights must be whole", found=f"{path}: {type(error).__name__} {error}", remedy=remedy
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(

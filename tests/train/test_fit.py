@@ -80,7 +80,7 @@ def test_a_trial_learns_what_can_be_learnt(arch: str, precision: str) -> None:
     assert last["val_macro_f1"] > 0.9
 
 
-@pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), ("resnet18", "bf16")])
+@pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), ("resnet18", "fp32")])
 def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, precision: str) -> None:
     config = trial(arch, precision=precision, epochs=1 if arch == "resnet18" else 2)
     torch.manual_seed(1)
@@ -199,5 +199,5 @@ def test_a_loss_that_is_not_finite_ends_the_trial(poison: Mapping[str, float], w
 
 
 def test_an_absurd_learning_rate_diverges() -> None:
-    with pytest.raises(Diverged, match="In epoch 1 of 2 the .* was (nan|inf)"):
+    with pytest.raises(Diverged, match=r"In epoch 1 of 2 the .* was (nan|inf)"):
         rows(trial(max_lr=1e30, grad_clip=1e30))

@@ -59,3 +59,12 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), state)
     assert cache.exists()
+
+
+def test_bf16_is_not_measured_where_its_gradients_are_wrong(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "step_seconds", Stopwatch(2, 1))
+    assert choose("resnet18", 16, 3, CPU) == "fp32"
+    assert choose("resnet18", 17, 3, CPU) == "bf16"
+    assert cache.exists()

@@ -10,7 +10,7 @@ import torch
 from tune_brain.config import Hyperparameters, Precision, TrialConfig
 from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
-from tune_brain.models import build
+from tune_brain.models import allows_bf16, build
 from tune_brain.records import read_json, write_json
 from tune_brain.train.fit import place, step
 from tune_brain.train.optim import optimizer
@@ -27,6 +27,8 @@ def choose(arch: str, image_size: int, classes: int, device: torch.device) -> Pr
     Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder
     for this processor, this version of torch, this architecture and this image size.
     """
+    if not allows_bf16(arch, image_size):
+        return "fp32"
     cache = cache_root() / "precision.json"
     key = f"{_processor(device)} | torch {torch.__version__} | {arch} | {image_size} px"
     try:

@@ -1,0 +1,202 @@
+"""The options that `run` and `search` share: one table, and what they ask for as a configuration."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tune_brain.config import RunConfig, check
+from tune_brain.errors import ConfigError
+
+DEMO: dict[str, Any] = {"configs": 4, "ladder": (2, 6), "image_size": 48, "seeds": 2}
+"""What a run on the demo images asks for where the user does not: minutes on two cores."""
+
+
+def option(*names: str, help: str, default: str) -> Any:
+    """An option that is None when it is not given, with its true default shown."""
+    return typer.Option(*names, help=help, show_default=default)
+
+
+def _shown(name: str, unit: str = "") -> str:
+    demo = f"; demo {_plain(DEMO[name])}" if name in DEMO else ""
+    return f"{_plain(RunConfig.model_fields[name].default)}{unit}{demo}"
+
+
+def _plain(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+OPTIONS: dict[str, Any] = {
+    "data": Annotated[
+        Path | None,
+        option("--data", help="Folder of images in class folders.", default="built-in demo images"),
+    ],
+    "out": Annotated[
+        Path | None,
+        option("--out", help="New folder for the run.", default="results/<data>, numbered if taken"),
+    ],
+    "config": Annotated[
+        Path | None,
+        option("--config", help="run.toml of a run to repeat; other options override it.", default="none"),
+    ],
+    "arch": Annotated[
+        list[str] | None,
+        option("--arch", help="Architecture to search; give it once for each.", default="all four"),
+    ],
+    "configs": Annotated[
+        int | None,
+        option(
+            "--configs",
+            help="Configurations sampled for each architecture, the untuned baseline not counted.",
+            default=_shown("configs"),
+        ),
+    ],
+    "epochs": Annotated[
+        int | None,
+        option("--epochs", help="Full length of a trial, in epochs, the ladder's top.", default="12; demo 6"),
+    ],
+    "ladder": Annotated[
+        str | None,
+        option(
+            "--ladder",
+            help="Lengths of trials in epochs, rising; each is a complete one-cycle. One number trains every "
+            "configuration at full length.",
+            default=_shown("ladder") + "; with --epochs N alone N/4,N/2,N",
+        ),
+    ],
+    "image_size": Annotated[
+        int | None,
+        option(
+            "--image-size",
+            help="Side of the images trained on.",
+            default=_shown("image_size", " px"),
+        ),
+    ],
+    "spaces": Annotated[
+        Path | None,
+        option("--spaces", help="Folder of space files, <arch>.toml.", default="those of tune_brain"),
+    ],
+    "time_budget": Annotated[
+        str | None,
+        option(
+            "--time-budget",
+            help="No trial starts after it: 90s, 30m, 2h, 1h30m. Trials that run are finished.",
+            default="none",
+        ),
+    ],
+    "concurrency": Annotated[
+        int | None,
+        option("--concurrency", help="Trials at a time.", default="one a CPU, or what the GPUs hold"),
+    ],
+    "gpus_per_trial": Annotated[
+        float | None,
+        option(
+            "--gpus-per-trial", help="GPUs a trial takes; fractions share one.", default="1 if there are any"
+        ),
+    ],
+    "address": Annotated[
+        str | None,
+        option("--address", help="A running Ray cluster; `auto` finds it.", default="this machine alone"),
+    ],
+    "seed": Annotated[
+        int | None,
+        option("--seed", help="Decides the split and every trial.", default=_shown("seed")),
+    ],
+    "weights": Annotated[
+        str | None,
+        option(
+            "--weights",
+            help="Where resnet34 starts: imagenet, the path of a state dict, or none for random weights.",
+            default="imagenet; the demo falls back to none",
+        ),
+    ],
+    "precision": Annotated[
+        str | None,
+        option("--precision", help="auto (the faster, measured), fp32 or bf16.", default=_shown("precision")),
+    ],
+    "seeds": Annotated[
+        int | None,
+        option("--seeds", help="Seed runs of each winner and baseline.", default=_shown("seeds")),
+    ],
+}
+"""The options of a run by the names of their parameters."""
+
+
+def takes_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes one dict of what the user gave the options of the table, some left out."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        taken = {name: kind for name, kind in OPTIONS.items() if name not in left_out}
+
+        def wrapped(**given: Any) -> None:
+            command({name: value for name, value in given.items() if value is not None})
+
+        # Typer reads a command's options off its signature.
+        wrapped.__name__, wrapped.__doc__, wrapped.__annotations__ = command.__name__, command.__doc__, taken
+        wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+                for name, kind in taken.items()
+            ]
+        )
+        return wrapped
+
+    return decorate
+
+
+def run_config(given: Mapping[str, Any]) -> RunConfig:
+    """What the options ask for, over a repeated run's or the demo's configuration, over the defaults.
+
+    Raises:
+        ConfigError: an option breaks a rule.
+    """
+    asked = {name: value for name, value in given.items() if name not in ("config", "epochs")}
+    if "arch" in given:
+        asked["arch"] = tuple(given["arch"])
+    if "epochs" in given or "ladder" in given:
+        asked["ladder"] = _ladder(given.get("epochs"), given.get("ladder"))
+    if "time_budget" in given:
+        asked["time_budget"] = _seconds(given["time_budget"])
+    asked = _base(given) | asked
+    name = asked["data"].resolve().name if "data" in asked else "demo"
+    return check(RunConfig, {"out": _free(Path("results") / name)} | asked, "The options")
+
+
+def _base(given: Mapping[str, Any]) -> dict[str, Any]:
+    if "config" in given:
+        from tune_brain.runs import read_config
+
+        return read_config(given["config"], Path()).model_dump(exclude={"out"}, exclude_none=True)
+    return {} if "data" in given else dict(DEMO)
+
+
+def _free(path: Path) -> Path:
+    taken, number = path, 1
+    while taken.exists():
+        number += 1
+        taken = path.with_name(f"{path.name}-{number}")
+    return taken
+
+
+def _ladder(epochs: int | None, ladder: str | None) -> tuple[int, ...]:
+    if ladder is None:
+        assert epochs is not None
+        return tuple(sorted({max(1, epochs // 4), max(1, epochs // 2), epochs}))
+    try:
+        rungs = tuple(int(rung) for rung in ladder.split(","))
+    except ValueError:
+        raise ConfigError("--ladder takes numbers of epochs, as in 3,6,12", found=ladder) from None
+    if epochs is not None and rungs[-1] != epochs:
+        raise ConfigError("--ladder must end with --epochs", found=f"{ladder} and {epochs}")
+    return rungs
+
+
+def _seconds(duration: str) -> float:
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", duration.strip())
+    if not match or not any(match.groups()):
+        raise ConfigError("--time-budget takes a duration such as 90s, 30m, 2h or 1h30m", found=duration)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return float(3600 * hours + 60 * minutes + seconds)
