@@ -29,13 +29,12 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default
 def run(given: dict[str, Any]) -> None:
     """Search, train the winners again, open the sealed test once, report and export."""
     asked = run_config(given)
-    from tune_brain import compute, stages
+    from tune_brain import stages
     from tune_brain.export import export as write_models
     from tune_brain.report.page import write_page
 
-    with compute.session(asked):
-        folder = stages.search(asked)
-        stages.evaluate(folder)
+    folder = stages.search(asked)
+    stages.evaluate(folder)
     write_page(folder)
     write_models(folder, folder / "export")
     typer.echo(f"scores     {folder / 'scores.json'}")

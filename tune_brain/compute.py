@@ -14,7 +14,7 @@ import ray
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
 
-# Ray reads these when it is imported or started, so they are set before `ray.init`. A trial that changes its
+# Ray reads these when it starts. A trial that changes its
 # working directory would break relative paths; the other two are noise on a workstation.
 _ENVIRONMENT = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -41,15 +41,12 @@ class Slots:
 def session(config: RunConfig) -> Iterator[Slots]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
-    A second call inside the block shares the session. SIGTERM is turned into Ctrl-C, so that both end alike.
+    SIGTERM is turned into Ctrl-C, so that both end alike.
 
     Raises:
         ClusterError: the cluster cannot be reached, or no machine has room for one trial.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    if ray.is_initialized():
-        yield _slots(config)
-        return
     os.environ.update(_ENVIRONMENT)
     before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
@@ -83,7 +80,7 @@ def _slots(config: RunConfig) -> Slots:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpus = any(node.get("GPU", 0) > 0 for node in nodes)
     gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(has_gpus)
-    # One thread a trial: two one-thread trials side by side beat one two-thread trial (FACTS: measured).
+    # One thread a trial: two one-thread trials side by side beat one two-thread trial.
     room = sum(
         int(min(node.get("CPU", 0), node.get("GPU", 0) / gpus if gpus else float("inf"))) for node in nodes
     )

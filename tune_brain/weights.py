@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
+from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 import safetensors.torch
@@ -73,6 +74,8 @@ def _imagenet() -> ResolvedWeights:
             with _timeout(_DOWNLOAD_TIMEOUT):
                 torch.hub.download_url_to_file(url, str(cache), _promised(name), progress=False)
         except (OSError, RuntimeError) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # It holds the connection open.
             raise WeightsError(
                 "The ImageNet weights of resnet34 must be in torch's cache or within reach",
                 found=f"{type(error).__name__}: {error}",
@@ -119,7 +122,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError("A file of weights must be readable", found=f"{path}: {error.strerror}") from None
+        raise WeightsError("A file of weights must be readable", found=f"{path}: {error.strerror or error}") from None
     except UnpicklingError:
         raise WeightsError(
             "A file of weights must hold tensors alone, and no code", found=path, remedy=remedy
