@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 SMALL = (
     *("--arch", "linear", "--arch", "cnn", "--configs", "3", "--ladder", "1,2", "--image-size", "32"),
-    *("--concurrency", "1", "--weights", "none", "--precision", "fp32"),
+    *("--concurrency", "1", "--weights", "none", "--precision", "bf16"),
 )
 
 
@@ -126,7 +126,7 @@ def test_no_seed_run_has_the_seed_of_a_trial(finished: Path) -> None:
 def test_the_record_says_what_and_where(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     assert record["weights"] == "random weights"
-    assert record["precision"] == {"linear": "fp32", "cnn": "fp32"}
+    assert record["precision"] == {"linear": "bf16", "cnn": "bf16"}
     assert record["packages"]["ray"]
     assert record["data"]["counts"]["test"]
     log = (finished / "run.log").read_text()

@@ -142,6 +142,11 @@ BUILDERS: dict[str, Callable[[int, int], nn.Module]] = {
 """(classes, image size) -> the network behind `GreyInput`, with random weights."""
 
 
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and buffers on the CPU, packed as safetensors wants them."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+
+
 def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
     """The model of a trial: float [N, 1, H, W] in 0..1 to logits [N, classes].
 

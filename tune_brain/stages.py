@@ -18,7 +18,7 @@ from tune_brain.evaluate import winners
 from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
-from tune_brain.models import build
+from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, append, latest, read, read_json, write_json
 from tune_brain.runs import Run, Winner
@@ -141,7 +141,7 @@ def train(file: Path, to: Path) -> Path:
         append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
         score = row["val_macro_f1"]
         progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")
-    save_file(model.state_dict(), to / "weights.safetensors")
+    save_file(state_of(model), to / "weights.safetensors")
     same = "as in the search" if score == winner.score else f"in the search it was {winner.score:.4f}"
     progress.say(f"validation macro-F1 {score:.4f}, {same}")
     return to

@@ -122,7 +122,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise WeightsError("A file of weights must be readable", found=f"{path}: {error.strerror or error}") from None
+        raise WeightsError(
+            "A file of weights must be readable", found=f"{path}: {error.strerror or error}"
+        ) from None
     except UnpicklingError:
         raise WeightsError(
             "A file of weights must hold tensors alone, and no code", found=path, remedy=remedy

@@ -14,7 +14,7 @@ from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.prepare import Development
 from tune_brain.errors import Diverged
-from tune_brain.models import build
+from tune_brain.models import build, state_of
 from tune_brain.progress import Progress, clock
 from tune_brain.records import BASELINE, Role, SeedRow, append, read
 from tune_brain.runs import Run, Winner
@@ -128,7 +128,7 @@ def _train(
     except Diverged as end:
         return str(end)
     kept = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
-    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, save(model.state_dict())
+    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, save(state_of(model))
 
 
 def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
