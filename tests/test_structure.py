@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ RANKS = (
     ("search", "evaluate"),
     ("export",),
     ("report", "serve"),
-    ("stages",),
+    ("stages", "options"),
     ("cli",),
 )
 
@@ -237,6 +238,13 @@ def test_no_file_is_long() -> None:
         str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in files
     }
     assert {name: length for name, length in lengths.items() if length > 300} == {}
+
+
+def test_every_direct_dependency_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {re.split(r"[^\w-]", name)[0] for name in asked} <= set(pinned)
 
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~})-])/(?:home|Users|root|work|opt|farm)(?:/[\w.]|(?![\w/-]))")

@@ -46,7 +46,7 @@ class Winner(Frozen):
     data: Path | None = None
     """The folder of images; left out: the built-in demo images."""
     data_digest: str
-    """Digest of the images, their classes and parts."""
+    """Digest of the images, their classes, and which trained and which validated."""
     split_seed: int
     """Seed that cut validation from training."""
     weights: str

@@ -223,7 +223,7 @@ def _write_winners(run: Run, prepared: Prepared, precision: dict[str, Precision]
             score=best.score,
             values=best.values,
             data=config.data,
-            data_digest=prepared.summary["digest"],
+            data_digest=prepared.summary["cut_digest"],
             split_seed=config.seed,
             weights=config.weights if arch == PRETRAINED else "none",
             training=training,
@@ -233,16 +233,17 @@ def _write_winners(run: Run, prepared: Prepared, precision: dict[str, Precision]
 
 
 def _same_data(run: Run, prepared: Prepared) -> None:
-    known = read_json(run.folder / "record.json")["data"]["digest"]
+    known = read_json(run.folder / "record.json")["data"]["cut_digest"]
     _check_digest(prepared, known, str(run.folder))
 
 
 def _check_digest(prepared: Prepared, known: str, what: str) -> None:
-    if prepared.summary["digest"] != known:
+    found = prepared.summary["cut_digest"]
+    if found != known:
         raise DataError(
-            f"The images must be those that {what} was made with",
-            found=f"digest {prepared.summary['digest'][:12]} instead of {known[:12]}",
-            remedy="Bring the folder back to what it was, or start a new run.",
+            f"The images and their cut must be those that {what} was made with",
+            found=f"digest {found[:12]} instead of {known[:12]}",
+            remedy="Bring the folder and tune_brain back to what they were, or start a new run.",
         )
 
 

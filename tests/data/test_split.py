@@ -140,3 +140,14 @@ def test_seed_decides_the_cut() -> None:
 def test_a_class_of_one_group_cannot_be_cut() -> None:
     with pytest.raises(DataError, match="found: glioma: all its images belong together"):
         cut(np.array(["glioma"] * 3 + ["notumor"] * 3), np.array([0, 0, 0, 1, 2, 3]), 0.2, 0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_large_group_does_not_make_the_held_out_part(seed: int) -> None:
+    labels = np.zeros(1000, np.int64)
+    labels[500:] = 1
+    groups = np.arange(1000) // 5
+    groups[:140] = 0  # alone nearly the whole share of its class
+    held = cut(labels, groups, 0.15, seed)
+    assert not held[:140].any()
+    assert held[labels == 0].mean() == pytest.approx(0.15, abs=0.01)

@@ -80,7 +80,10 @@ def test_a_trial_learns_what_can_be_learnt(arch: str, precision: str) -> None:
     assert last["val_macro_f1"] > 0.9
 
 
-@pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), ("resnet18", "fp32")])
+@pytest.mark.parametrize(
+    ("arch", "precision"),
+    [("linear", "fp32"), ("cnn", "bf16"), pytest.param("resnet18", "fp32", marks=pytest.mark.slow)],
+)
 def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, precision: str) -> None:
     config = trial(arch, precision=precision, epochs=1 if arch == "resnet18" else 2)
     torch.manual_seed(1)
@@ -159,7 +162,8 @@ def test_clipping_bounds_what_a_step_uses() -> None:
 def test_validation_scores_are_those_of_the_trained_model() -> None:
     config = trial("resnet18", epochs=1)
     model = build(config)
-    (row,) = fit(model, config, DEVELOPMENT, CPU)
+    few = Development(classes=("above", "below"), train=squares(8, 0), validation=DEVELOPMENT.validation)
+    (row,) = fit(model, config, few, CPU)
     labels = torch.tensor(DEVELOPMENT.validation.labels)
     logits = predict(model, DEVELOPMENT.validation.pixels, CPU, "fp32")
     assert logits.shape == (20, 2)

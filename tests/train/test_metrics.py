@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn
 
@@ -19,6 +19,7 @@ def outcomes(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
     return classes, list(predicted), list(labels)
 
 
+@settings(max_examples=50, deadline=None)
 @given(outcomes())
 def test_scores_are_those_of_scikit_learn(outcome: tuple[int, list[int], list[int]]) -> None:
     classes, predicted, labels = outcome

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -34,6 +34,7 @@ def written_out(hp: Hyperparameters, steps: int, step: int) -> float:
     return end + (high - end) * (1 + math.cos(math.pi * (step - top) / (steps - 1 - top))) / 2
 
 
+@settings(max_examples=30, deadline=None)
 @given(steps=st.integers(10, 60), share=st.sampled_from([0.25, 0.3, 0.5, 0.77]))
 def test_the_rate_follows_the_one_cycle_formula(steps: int, share: float) -> None:
     hp = hyperparameters(share)

@@ -22,7 +22,7 @@ from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
 
-FORMAT = 1
+FORMAT = 2
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 
@@ -57,7 +57,7 @@ class Prepared:
     image_size: int
     """Side of the images, in pixels."""
     summary: dict[str, Any]
-    """What is in the data set, as plain JSON: digest, counts, test, left_out, twins, dropped, image_sizes."""
+    """What is in the data set, as plain JSON: digest, cut_digest, counts, test, left_out, twins, dropped, image_sizes."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -145,7 +145,8 @@ def _contents(
         arrays[f"{folder}/thumbnails"] = decoded.thumbnails[chosen]
     of_group = np.bincount(twins)
     summary = {
-        "digest": _digest(catalogue, decoded),
+        "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
+        "cut_digest": _digest(catalogue, decoded, parts.tolist()),
         "classes": list(catalogue.classes),
         "counts": {
             part: _by_class(labels[parts == part], catalogue.classes)
@@ -196,11 +197,11 @@ def _parts(
     return parts
 
 
-def _digest(catalogue: Catalogue, decoded: Decoded) -> str:
-    """Identity of the data: every image's content, class and published part, wherever the files lie."""
+def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str:
+    """Identity of the data: every image's content, class and part, wherever the files lie."""
     entries = sorted(
-        f"{digest} {image.part} {catalogue.classes[image.label]}"
-        for digest, image in zip(decoded.digests, catalogue.images, strict=True)
+        f"{digest} {part} {catalogue.classes[image.label]}"
+        for digest, image, part in zip(decoded.digests, catalogue.images, parts, strict=True)
     )
     return hashlib.sha256(os.fsencode("\n".join(entries))).hexdigest()
 

@@ -92,13 +92,18 @@ def join(*groupings: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(joined[:n], return_inverse=True)[1].astype(np.int64)
 
 
+LARGEST = 0.25
+"""A group is large if it is more than this part of what its class gives."""
+
+
 def cut(
     labels: NDArray[np.int64] | NDArray[np.str_], groups: NDArray[np.int64], share: float, seed: int
 ) -> NDArray[np.bool_]:
     """Hold out about a share of every class, whole groups at a time, every class on both sides.
 
     Groups are gone through three times in one random order; each changes sides if that brings the classes
-    nearer to the share. A class that is still missing then gives its smallest group.
+    nearer to the share. Large groups come last, so that what is held out is many groups and not one series
+    that looks like nothing in training. A class that is still missing then gives its smallest group.
 
     Args:
         labels: [N] classes, by number or name.
@@ -118,6 +123,8 @@ def cut(
     np.add.at(counts, (group, label), 1)
     sizes = counts.sum(axis=0)
     order = np.random.default_rng(seed).permutation(len(counts))
+    large = (counts / sizes).max(axis=1) > share * LARGEST
+    order = order[np.argsort(large[order], kind="stable")]
     held, taken = np.zeros(len(counts), bool), np.zeros(len(classes), np.int64)
 
     def distance(count: NDArray[np.int64]) -> float:

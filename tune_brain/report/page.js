@@ -4,10 +4,11 @@ for (const place of document.querySelectorAll(".plot")) {
   Plotly.newPlot(place, data, layout, { responsive: true, displayModeBar: false });
 }
 
-function compare(a, b) {
+// What is empty stays last, whichever way a table is sorted.
+function compare(a, b, sign) {
   if (a === "" || b === "") return (a === "") - (b === "");
   const difference = Number(a) - Number(b);
-  return Number.isNaN(difference) ? a.localeCompare(b) : difference;
+  return sign * (Number.isNaN(difference) ? a.localeCompare(b) : difference);
 }
 
 for (const heading of document.querySelectorAll("table.sortable th")) {
@@ -17,6 +18,6 @@ for (const heading of document.querySelectorAll("table.sortable th")) {
     for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
     heading.setAttribute("aria-sort", rising ? "ascending" : "descending");
     const value = (row) => row.cells[heading.cellIndex].dataset.value;
-    body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b)) * (rising ? 1 : -1)));
+    body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b), rising ? 1 : -1)));
   });
 }

@@ -1,0 +1,85 @@
+"""Searches on real Ray in which trials go wrong."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tune_brain import compute
+from tune_brain.config import RunConfig
+from tune_brain.data.prepare import Development, Images
+from tune_brain.errors import SearchError
+from tune_brain.progress import Progress
+from tune_brain.records import TrialRow, latest, read
+from tune_brain.search.run import search
+from tune_brain.space import Space
+
+pytestmark = pytest.mark.slow
+
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[compute.Slots]:
+    asked = RunConfig(out=tmp_path_factory.mktemp("unused"), concurrency=2)
+    with compute.session(asked) as slots:
+        yield slots
+
+
+def images(n: int, size: int) -> Images:
+    generator = np.random.default_rng(n)
+    return Images(
+        pixels=generator.integers(0, 256, (n, 1, size, size), np.uint8),
+        labels=np.arange(n) % 2,
+        thumbnails=generator.integers(0, 256, (n, 32, 32), np.uint8),
+    )
+
+
+@pytest.fixture
+def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRow]]:
+    def run(*, high: float, size: int = SIZE) -> list[TrialRow]:
+        config = RunConfig(out=tmp_path, arch=("linear",), configs=4, ladder=(1, 2), image_size=SIZE)
+        space = Space.model_validate(
+            {
+                "arch": "linear",
+                "fixed": {"weight_decay": 0.0, "grad_clip": 1.0, "batch_size": 8},
+                "tuned": {"max_lr": {"low": 1e-3, "high": high}},
+                "baseline": {"max_lr": 1e-3},
+            }
+        )
+        search(
+            config,
+            {"linear": space},
+            Development(classes=("a", "b"), train=images(24, size), validation=images(8, size)),
+            None,
+            {"linear": "fp32"},
+            slots,
+            Progress(tmp_path / "run.log"),
+        )
+        return latest(read(tmp_path / "trials.jsonl", TrialRow))
+
+    return run
+
+
+def test_a_trial_that_diverges_fails_once_and_the_search_goes_on(
+    searched: Callable[..., list[TrialRow]], tmp_path: Path
+) -> None:
+    rows = searched(high=1e36)
+    assert {row.configuration for row in rows} == {0, 1, 2, 3, 4}
+    diverged = [row for row in rows if row.state == "failed"]
+    assert diverged
+    assert {(row.why, row.attempt, row.score) for row in diverged} == {("diverged", 1, None)}
+    assert all("epoch 1" in row.detail for row in diverged)
+    assert next(row for row in rows if row.configuration == 0).state == "completed"
+    assert "diverged" in (tmp_path / "run.log").read_text()
+
+
+def test_a_trial_that_raises_is_tried_once_more_and_its_error_is_told(
+    searched: Callable[..., list[TrialRow]], tmp_path: Path
+) -> None:
+    with pytest.raises(SearchError, match=r"linear: raised: RuntimeError: .*shapes"):
+        searched(high=1e-2, size=SIZE * 2)
+    rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+    assert len(rows) == 5
+    assert {(row.state, row.why, row.attempt) for row in rows} == {("failed", "raised", 2)}
