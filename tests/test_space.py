@@ -1,9 +1,8 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tune_brain.config import ARCHITECTURES, RunConfig
+from tune_brain.config import ARCHITECTURES
 from tune_brain.errors import ConfigError
 from tune_brain.space import default_folder, load, save
 
@@ -75,11 +74,3 @@ def test_a_broken_space_file_is_refused_with_its_fault(
 def test_a_missing_space_file_is_named_with_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"resnet18\.toml.*cnn\.toml"):
         load(written(tmp_path), ["cnn", "resnet18"])
-
-
-@pytest.mark.parametrize(
-    "options", [{"ladder": (3, 3)}, {"ladder": (6, 3)}, {"arch": ("cnn", "cnn")}, {"arch": ("vgg",)}]
-)
-def test_a_run_that_cannot_be_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(options))):
-        RunConfig.model_validate({"out": "x", **options})

@@ -16,9 +16,9 @@ Precision = Literal["fp32", "bf16"]
 
 
 class Frozen(BaseModel):
-    """A configuration that cannot change and knows no other field than its own."""
+    """A configuration that cannot change, knows no other field than its own and holds finite numbers only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Hyperparameters(Frozen):

@@ -10,14 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from tune_brain.evaluate.statistics import (
-    CALIBRATION_BINS,
-    difference,
-    holm,
-    mcnemar,
-    score,
-    weighted_measures,
-)
+from tune_brain.evaluate.statistics import CALIBRATION_BINS as BINS
+from tune_brain.evaluate.statistics import difference, holm, mcnemar, score, weighted_measures
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
@@ -85,8 +79,8 @@ def test_calibration_error_is_the_weighted_gap_of_each_bin(case):
     probabilities, labels, weights = case
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     gap = 0.0
-    for low in range(CALIBRATION_BINS):
-        inside = (confidence > low / CALIBRATION_BINS) & (confidence <= (low + 1) / CALIBRATION_BINS)
+    for low in range(BINS):
+        inside = (confidence > low / BINS) & (confidence <= (low + 1) / BINS)
         gap += abs((weights * (correct - confidence))[inside].sum())
     found = weighted_measures(probabilities, labels, weights[None])["calibration_error"][0]
     assert found == pytest.approx(gap / weights.sum())

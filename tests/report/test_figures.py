@@ -32,7 +32,7 @@ def test_dots_stand_at_their_means_with_their_intervals():
     assert unseen.error_x.arrayminus[0] == pytest.approx(0.1)
     assert official.y[0] > unseen.y[0] > official.y[1]
     assert official.marker.color == (style.PARTS["official"], style.WHITE)
-    assert "<script>" not in figure.to_json()
+    assert "<script>" not in str(figure.to_dict())
     assert figure.layout.yaxis.ticktext == ("<b>cnn</b>", "&lt;script&gt;alert(1)&lt;…")
 
 

@@ -13,6 +13,7 @@ from tune_brain.data.prepare import Development, Images
 from tune_brain.errors import Diverged
 from tune_brain.models import build
 from tune_brain.records import EpochRow
+from tune_brain.train import fit as fit_module
 from tune_brain.train.fit import fit, predict
 
 CPU = torch.device("cpu")
@@ -92,41 +93,50 @@ def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, 
     assert untimed(first) == untimed(rows(config))
 
 
-def test_the_seed_decides_order_and_augmentation_too() -> None:
-    config, other = trial(), trial(seed=1)
-    results = []
-    for each in (config, other):
-        model = build(config)
-        results.append(untimed(list(fit(model, each, DEVELOPMENT, CPU))))
-    assert results[0] != results[1]
+class Recorder(nn.Module):
+    """Notes the brightest pixel of each training image that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(2, 1))
+        self.seen: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            self.seen += (images.amax((1, 2, 3)) * 255).round().int().tolist()
+        return images.mean((2, 3)) @ self.weight.T
 
 
-def test_augmentation_has_a_generator_of_its_own() -> None:
-    """The order of the images does not change when augmentation is turned off."""
-
-    class Recorder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(2, 1))
-            self.seen: list[float] = []
-
-        def forward(self, images: Tensor) -> Tensor:
-            if self.training:
-                self.seen += images.amax((1, 2, 3)).tolist()
-            return images.mean((2, 3)) @ self.weight.T
-
-    marked = np.zeros((10, 1, 16, 16), dtype=np.uint8)
-    marked[:] = np.arange(10, 110, 10, dtype=np.uint8)[:, None, None, None]
-    train = Images(pixels=marked, labels=np.arange(10) % 2, thumbnails=np.zeros((10, 32, 32), np.uint8))
+def order_of(config: TrialConfig) -> list[int]:
+    """The training images of two epochs, ten different shades of grey, in the order in which they came."""
+    shades = np.repeat(np.arange(10, 110, 10, dtype=np.uint8), 256).reshape(10, 1, 16, 16)
+    train = Images(pixels=shades, labels=np.arange(10) % 2, thumbnails=np.zeros((10, 32, 32), np.uint8))
+    recorder = Recorder()
     development = Development(classes=("a", "b"), train=train, validation=DEVELOPMENT.validation)
-    seen = []
-    for flip in (0.0, 1.0):
-        recorder = Recorder()
-        list(fit(recorder, trial(rotation=0.0, flip=flip), development, CPU))
-        seen.append(np.round(np.array(recorder.seen) * 255))
-    assert np.array_equal(seen[0], seen[1])
-    assert not np.array_equal(seen[0][:10], seen[0][10:])
-    assert sorted(seen[0][:10]) == sorted(seen[0][10:]) == list(range(10, 110, 10))
+    list(fit(recorder, config, development, CPU))
+    return recorder.seen
+
+
+def test_the_order_is_new_in_each_epoch_and_decided_by_the_seed() -> None:
+    first, again, other = (order_of(trial(seed=seed, rotation=0.0)) for seed in (0, 0, 1))
+    assert first == again != other
+    assert first[:10] != first[10:]
+    assert sorted(first[:10]) == sorted(first[10:]) == list(range(10, 110, 10))
+
+
+def test_augmentation_does_not_move_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = order_of(trial(rotation=0.0))
+    monkeypatch.setattr(fit_module, "augment", lambda pixels, **_: pixels.float() / 255)
+    assert order_of(trial(rotation=0.0)) == before
+
+
+def test_the_seed_decides_the_augmentation() -> None:
+    """With all images in one batch their order changes nothing but rounding."""
+    losses = []
+    for seed in (0, 1):
+        model = build(trial())
+        losses.append(next(fit(model, trial(seed=seed, batch_size=64), DEVELOPMENT, CPU))["train_loss"])
+    assert losses[0] != pytest.approx(losses[1], rel=1e-4)
 
 
 def test_the_numbers_of_a_row_against_the_loop_written_out() -> None:
@@ -165,9 +175,9 @@ def test_validation_scores_are_those_of_the_trained_model() -> None:
     few = Development(classes=("above", "below"), train=squares(8, 0), validation=DEVELOPMENT.validation)
     (row,) = fit(model, config, few, CPU)
     labels = torch.tensor(DEVELOPMENT.validation.labels)
-    logits = predict(model, DEVELOPMENT.validation.pixels, CPU, "fp32")
-    assert logits.shape == (20, 2)
-    assert logits.dtype == torch.float32
+    with torch.inference_mode():
+        logits = model.eval()(torch.tensor(DEVELOPMENT.validation.pixels) / 255)
+    torch.testing.assert_close(predict(model.train(), DEVELOPMENT.validation.pixels, CPU, "fp32"), logits)
     assert row["val_loss"] == pytest.approx(nn.functional.cross_entropy(logits, labels).item())
     assert row["val_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
 

@@ -57,7 +57,7 @@ class Prepared:
     image_size: int
     """Side of the images, in pixels."""
     summary: dict[str, Any]
-    """What is in the data set, as plain JSON: digest, cut_digest, counts, test, left_out, twins, dropped, image_sizes."""
+    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
