@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tune_brain.errors import ConfigError
 
 ARCHITECTURES = ("linear", "cnn", "resnet18", "resnet34")
+PRETRAINED = "resnet34"
+"""The architecture that starts from given weights."""
 
 Precision = Literal["fp32", "bf16"]
 

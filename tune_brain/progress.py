@@ -7,24 +7,32 @@ from pathlib import Path
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.progress import Progress as Bar
 
 REFRESH = 2
 """Times a second that a terminal is redrawn."""
 
 
 class Progress:
-    """Lines go to `run.log`, and to the screen as they are; a table is drawn below them in a terminal."""
+    """Lines go to the screen as they are and, dated, to a log; a terminal shows a table or bar below."""
 
-    def __init__(self, log: Path) -> None:
-        """Open the log for appending; nothing is drawn yet."""
+    def __init__(self, log: Path | None = None) -> None:
+        """Without a log, lines are remembered until `log_to` names one."""
+        self._console = Console(stderr=True, highlight=False)
+        self._remembered: list[str] = []
+        self._log: Path | None = None
+        if log is not None:
+            self.log_to(log)
+
+    def log_to(self, log: Path) -> None:
+        """Write the remembered lines and all that follow to the end of a file."""
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
-        self._console = Console(stderr=True, highlight=False)
+        self._write("".join(self._remembered))
 
     def say(self, line: str) -> None:
         """One line for the log and the screen."""
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        self._write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
         self._console.print(line, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
@@ -35,6 +43,20 @@ class Progress:
             return
         with Live(get_renderable=draw, console=self._console, refresh_per_second=REFRESH, transient=True):
             yield
+
+    @contextlib.contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """A bar in a terminal, moved by calling what is yielded with the numbers done and of all."""
+        with Bar(console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task(what, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+    def _write(self, text: str) -> None:
+        if self._log is None:
+            self._remembered.append(text)
+            return
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(text)
 
 
 def clock(seconds: float) -> str:

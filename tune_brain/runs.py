@@ -55,12 +55,12 @@ class Winner(Frozen):
     """The trial, complete."""
 
 
-def create(config: RunConfig) -> Run:
-    """Make a run's folder with run.toml and its spaces.
+def spaces_for(config: RunConfig) -> dict[str, Space]:
+    """The spaces that a new run will search.
 
     Raises:
         ConfigError: a space file is missing or breaks a rule.
-        RunFolderError: the folder holds a run already, or cannot be written.
+        RunFolderError: the run's folder holds a run already.
     """
     if (config.out / "run.toml").exists():
         raise RunFolderError(
@@ -68,7 +68,15 @@ def create(config: RunConfig) -> Run:
             found=f"{config.out} holds a run",
             remedy=f"Name another with --out, or go on with `tune-brain resume {config.out}`.",
         )
-    spaces = space.load(config.spaces or space.default_folder(), config.arch)
+    return space.load(config.spaces or space.default_folder(), config.arch)
+
+
+def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
+    """Make a run's folder with run.toml and its spaces.
+
+    Raises:
+        RunFolderError: the folder cannot be written.
+    """
     kept = config.model_copy(update={"spaces": None})
     try:
         space.save(spaces, config.out / "spaces")

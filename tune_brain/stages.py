@@ -3,86 +3,79 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from tune_brain import compute, runs, weights
-from tune_brain.config import Precision, RunConfig
+from tune_brain.config import PRETRAINED, Precision, RunConfig
 from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import write_demo
+from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import DataError, Interrupted, WeightsError
-from tune_brain.evaluate import winners
 from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
+from tune_brain.evaluate.winners import write_winners
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, append, latest, read, read_json, write_json
-from tune_brain.runs import Run, Winner
+from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.train.fit import fit
 from tune_brain.train.precision import choose
+from tune_brain.weights import ResolvedWeights
 
-PRETRAINED = "resnet34"
-"""The architecture that starts from given weights."""
+RANDOM = "random weights: its scores say nothing of a pretrained network"
 
 
 def search(config: RunConfig) -> Path:
     """Make a new run and search its spaces; returns its folder, with rows and winners in it.
 
-    Everything that can be refused is refused before the first trial: spaces, images, weights.
+    Everything that can be refused is refused before there is a folder: spaces, images, weights.
     """
+    progress = Progress()
+    spaces = runs.spaces_for(config)
+    prepared = images(config, progress)
     if config.data is None and PRETRAINED in config.arch:
         config = _reachable_weights(config)
-    run = runs.create(config)
-    return _search(run, Progress(run.folder / "run.log"))
+    start = _start(config, progress)
+    run = runs.create(config, spaces)
+    return _search(run, prepared, start, progress)
 
 
 def resume(folder: Path) -> Path:
     """Go on with a search where its rows end; returns the run's folder."""
     run = runs.open_run(folder)
-    progress = Progress(run.folder / "run.log")
+    progress = Progress()
     progress.say(f"resuming {folder}")
-    return _search(run, progress)
+    prepared = images(run.config, progress)
+    return _search(run, prepared, _start(run.config, progress), progress)
 
 
-def _search(run: Run, progress: Progress) -> Path:
-    config = run.config
-    prepared = images(config, progress)
-    record = run.folder / "record.json"
+def _search(run: Run, prepared: Prepared, start: ResolvedWeights | None, progress: Progress) -> Path:
+    config, record = run.config, run.folder / "record.json"
+    progress.log_to(run.folder / "run.log")
     if record.exists():
-        _same_data(run, prepared)
-    resolved = weights.resolve(config.weights) if PRETRAINED in config.arch else None
-    started_from = resolved.origin if resolved else "random weights"
-    if PRETRAINED in config.arch:
-        progress.say(f"{PRETRAINED} starts from {started_from}")
+        _same_cut(run, prepared)
     with _going_on(f"resume {run.folder}"), compute.session(config) as slots:
-        precision = _precision(config, prepared)
         if not record.exists():
-            origin = runs.origin()
-            facts = {
+            made = {
                 "data": prepared.summary,
-                "weights": started_from,
-                "precision": precision,
+                "weights": start.origin if start else "random weights",
+                "precision": _precision(config, prepared),
                 "slots": slots.count,
             }
-            write_json(record, {**origin, **facts})
+            write_json(record, runs.origin() | made)
         precision = read_json(record)["precision"]
-        progress.say(f"{slots.count} trials at a time; precision {precision}")
-        run_search(
-            config,
-            run.spaces,
-            prepared.development(),
-            resolved.state if resolved else None,
-            precision,
-            slots,
-            progress,
-        )
-    _write_winners(run, prepared, precision, progress)
+        told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
+        progress.say(f"{slots.count} trials at a time; {told}")
+        development, state = prepared.development(), start.state if start else None
+        run_search(config, run.spaces, development, state, precision, slots, progress)
+    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    write_winners(run, rows, prepared, precision, progress)
     return run.folder
 
 
@@ -95,16 +88,17 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     run = runs.open_run(folder)
     if seeds is not None:
         run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
-    progress = Progress(run.folder / "run.log")
+    progress = Progress()
     chosen = runs.read_winners(run)
     planned = plan(run, chosen)
     asked = [one.name for one in planned]
     check_seal(run.folder, asked)
     prepared = images(run.config, progress)
-    _same_data(run, prepared)
-    resolved = weights.resolve(run.config.weights) if PRETRAINED in chosen else None
+    _same_cut(run, prepared)
+    start = _start(run.config, progress)
+    progress.log_to(run.folder / "run.log")
     with _going_on(f"evaluate {folder}"), compute.session(run.config) as slots:
-        state = resolved.state if resolved else None
+        state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
         progress.say("opening the sealed test")
         opened = open_test(run.folder, prepared, asked, seed_runs, slots)
@@ -123,16 +117,22 @@ def train(file: Path, to: Path) -> Path:
     """Train a winner's configuration again as it was; write its rows and weights; returns the folder."""
     winner = runs.read_winner(file)
     config = winner.training
-    progress = Progress(to / "run.log")
+    progress = Progress()
     asked = RunConfig(
-        data=winner.data, out=to, image_size=config.image_size, seed=winner.split_seed, weights=winner.weights
+        data=winner.data,
+        out=to,
+        arch=(config.arch,),
+        image_size=config.image_size,
+        seed=winner.split_seed,
+        weights=winner.weights,
     )
     prepared = images(asked, progress)
     _check_digest(prepared, winner.data_digest, str(file))
-    resolved = weights.resolve(winner.weights) if config.arch == PRETRAINED else None
+    start = _start(asked, progress)
+    progress.log_to(to / "run.log")
     # As in the search's workers: another number of threads adds in another order.
     torch.set_num_threads(1)
-    model = build(config, resolved.state if resolved else None)
+    model = build(config, start.state if start else None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = to / "epochs.jsonl"
     rows.unlink(missing_ok=True)
@@ -154,8 +154,9 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
         root = cache_root() / "demo-images"
         if not root.exists():
             write_demo(root)
-    prepared = prepare(root, image_size=config.image_size, seed=config.seed)
-    for line in _described(prepared.summary):
+    with progress.bar("decoding images") as advance:
+        prepared = prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
+    for line in describe(prepared.summary):
         progress.say(line)
     return prepared
 
@@ -169,22 +170,6 @@ def write_studies(folder: Path, journal: Path) -> Path:
     return journal
 
 
-def _described(summary: dict[str, Any]) -> Iterator[str]:
-    """What was found in the image folder, in a few lines."""
-    counts = {part: sum(by_class.values()) for part, by_class in summary["counts"].items()}
-    official, unseen = sum(summary["official"].values()), sum(summary["unseen"].values())
-    trained, validated = counts["train"], counts["validation"]
-    yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
-    yield f"{trained} images to train, {validated} to validate, {official} to test, which are sealed"
-    if unseen < official:
-        yield f"{official - unseen} of the {official} test images have a twin outside it: {unseen} unseen"
-    if summary["dropped"]:
-        yield f"{summary['dropped']} training images left out, twins of validation images"
-    for reason, left in summary["left_out"].items():
-        more = ", ..." if left["n"] > len(left["names"]) else ""
-        yield f"left out, {reason}: {left['n']} ({', '.join(left['names'])}{more})"
-
-
 def _reachable_weights(config: RunConfig) -> RunConfig:
     """A demo goes on without pretrained weights where they cannot be had; `_search` says so aloud."""
     try:
@@ -194,6 +179,15 @@ def _reachable_weights(config: RunConfig) -> RunConfig:
     return config
 
 
+def _start(config: RunConfig, progress: Progress) -> ResolvedWeights | None:
+    """The weights that the pretrained architecture starts from, said aloud; None for random ones."""
+    if PRETRAINED not in config.arch:
+        return None
+    resolved = weights.resolve(config.weights)
+    progress.say(f"{PRETRAINED} starts from {resolved.origin if resolved else RANDOM}")
+    return resolved
+
+
 def _precision(config: RunConfig, prepared: Prepared) -> dict[str, Precision]:
     if config.precision != "auto":
         return dict.fromkeys(config.arch, config.precision)
@@ -201,38 +195,7 @@ def _precision(config: RunConfig, prepared: Prepared) -> dict[str, Precision]:
     return {arch: choose(arch, config.image_size, len(prepared.classes), device) for arch in config.arch}
 
 
-def _write_winners(run: Run, prepared: Prepared, precision: dict[str, Precision], progress: Progress) -> None:
-    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
-    config = run.config
-    for arch in config.arch:
-        best = winners.choose([row for row in rows if row.arch == arch], config.epochs)
-        if best is None or best.score is None:
-            progress.say(f"{arch}: no full-length trial ended well, so it has no winner")
-            continue
-        training = run.spaces[arch].trial(
-            best.values,
-            epochs=best.epochs,
-            image_size=config.image_size,
-            classes=len(prepared.classes),
-            seed=best.seed,
-            precision=precision[arch],
-        )
-        winner = Winner(
-            configuration=best.configuration,
-            trial=best.trial,
-            score=best.score,
-            values=best.values,
-            data=config.data,
-            data_digest=prepared.summary["cut_digest"],
-            split_seed=config.seed,
-            weights=config.weights if arch == PRETRAINED else "none",
-            training=training,
-        )
-        path = runs.write_winner(run.folder, winner)
-        progress.say(f"{arch}: winner is configuration {best.configuration}, {best.score:.4f}: {path}")
-
-
-def _same_data(run: Run, prepared: Prepared) -> None:
+def _same_cut(run: Run, prepared: Prepared) -> None:
     known = read_json(run.folder / "record.json")["data"]["cut_digest"]
     _check_digest(prepared, known, str(run.folder))
 

@@ -1,0 +1,20 @@
+"""What was found in an image folder, in a few lines."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def describe(summary: dict[str, Any]) -> Iterator[str]:
+    """Lines for a person from the summary of a prepared data set."""
+    counts = {part: sum(by_class.values()) for part, by_class in summary["counts"].items()}
+    official, unseen = sum(summary["official"].values()), sum(summary["unseen"].values())
+    trained, validated = counts["train"], counts["validation"]
+    yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
+    yield f"{trained} images to train, {validated} to validate, {official} to test, which are sealed"
+    if unseen < official:
+        yield f"{official - unseen} of the {official} test images have a twin outside it: {unseen} unseen"
+    if summary["dropped"]:
+        yield f"{summary['dropped']} training images left out, twins of validation images"
+    for reason, left in summary["left_out"].items():
+        more = ", ..." if left["n"] > len(left["names"]) else ""
+        yield f"left out, {reason}: {left['n']} ({', '.join(left['names'])}{more})"
