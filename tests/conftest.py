@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from tune_brain.data.demo import write_demo
 
@@ -17,3 +18,9 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder that tests on the same images share."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """As in the search's workers; on a busy machine torch's threads wait for each other."""
+    torch.set_num_threads(1)

@@ -233,6 +233,8 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
         (("search", "--time-budget", "soon"), 2, "soon"),
         (("search", "--image-size", "4"), 2, "image_size"),
         (("search", "--spaces", "nowhere"), 2, "nowhere"),
+        (("search", "--image-size", "16", "--precision", "bf16"), 2, "bf16 needs"),
+        (("search", "--weights", "nowhere.pth"), 4, "nowhere.pth"),
         (("search", "--config", "nowhere.toml"), 2, "nowhere.toml"),
         (("search", "--colour", "red"), 2, "--colour"),
         (("evaluate", "nowhere"), 5, "run.toml"),

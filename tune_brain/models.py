@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet34
 
-from tune_brain.config import TrialConfig
+from tune_brain.config import PRETRAINED, TrialConfig
 from tune_brain.errors import ConfigError
 from tune_brain.seeds import derive
 
@@ -162,20 +162,15 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
     """
     if config.arch not in BUILDERS:
         raise ConfigError(f"arch must be one of {', '.join(BUILDERS)}", found=config.arch)
-    if config.precision == "bf16" and not allows_bf16(config.arch, config.image_size):
-        raise ConfigError(
-            f"{config.arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
-            found=f"{config.image_size} pixels",
-            remedy="Take larger images, or precision fp32 or auto.",
-        )
+    check_precision(config.arch, config.image_size, config.precision)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(config.seed, "weights"))
         net = BUILDERS[config.arch](config.classes, config.image_size)
-    if config.arch == "resnet34" and weights is not None:
+    if config.arch == PRETRAINED and weights is not None:
         net.load_state_dict(
             {name: value for name, value in weights.items() if not is_head(name)}, strict=False
         )
-    mean, std = IMAGENET if config.arch == "resnet34" else GREY
+    mean, std = IMAGENET if config.arch == PRETRAINED else GREY
     channels = 3 if config.arch.startswith("resnet") else 1
     model = nn.Sequential()
     model.add_module("input", GreyInput(mean, std, channels))
@@ -186,6 +181,20 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
 def allows_bf16(arch: str, image_size: int) -> bool:
     """Whether bf16 gives right gradients for an architecture at an image size."""
     return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
+
+
+def check_precision(arch: str, image_size: int, precision: str) -> None:
+    """Refuse bf16 where it gives wrong gradients.
+
+    Raises:
+        ConfigError: the images are too small for the architecture in bf16.
+    """
+    if precision == "bf16" and not allows_bf16(arch, image_size):
+        raise ConfigError(
+            f"{arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
+            found=f"{image_size} pixels",
+            remedy="Take larger images, or precision fp32 or auto.",
+        )
 
 
 def is_head(name: str) -> bool:

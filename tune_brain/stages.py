@@ -18,7 +18,7 @@ from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.evaluate.winners import write_winners
-from tune_brain.models import build, state_of
+from tune_brain.models import build, check_precision, state_of
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, append, latest, read, read_json, write_json
 from tune_brain.runs import Run
@@ -38,6 +38,8 @@ def search(config: RunConfig) -> Path:
     """
     progress = Progress()
     spaces = runs.spaces_for(config)
+    for arch in config.arch:
+        check_precision(arch, config.image_size, config.precision)
     prepared = images(config, progress)
     if config.data is None and PRETRAINED in config.arch:
         config = _reachable_weights(config)

@@ -15,7 +15,7 @@ from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.winners import choose
 from tune_brain.records import BASELINE, EpochRow, Role, SeedRow, TrialRow, append, latest, read, write_json
 from tune_brain.search.ladder import Train, next_step
-from tune_brain.space import Space
+from tune_brain.space import Space, default_folder, load
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SKILL = {"linear": 0.72, "cnn": 0.9, "resnet18": 0.93, "resnet34": 0.97}
@@ -200,7 +200,7 @@ def make_run(
 ) -> Path:
     """A run's folder; `searched` names the architectures that have trials, all of them by default."""
     config = RunConfig(out=folder, arch=archs, configs=configs, image_size=64, data=Path("/data/mri"))
-    run = runs.create(config)
+    run = runs.create(config, load(default_folder(), archs))
     made = MadeUp(config, classes, np.random.default_rng(4))
     made.record(images)
     for arch in archs if searched is None else searched:

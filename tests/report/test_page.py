@@ -1,6 +1,7 @@
 """The page: whole, offline, escaped, and meaningful however far the run has come."""
 
 import json
+import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -131,6 +132,32 @@ def test_names_from_a_user_are_escaped_everywhere(new_run):
     assert not any("<script>" in json.dumps(figure) for figure in page.figures)
 
 
+def test_the_first_number_is_that_of_the_unseen_test(scored_page):
+    assert scored_page.text.count("macro-F1 on 18 unseen test images") == 2
+    assert "official test images" not in scored_page.text
+
+
+def test_without_unseen_images_the_official_test_has_to_do(scored_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(scored_run, run)
+    nothing = dict.fromkeys(("mean", "std", "low", "high"))
+    for file, place in (("scores.json", ()), ("comparisons.json", ("baselines",))):
+        value = json.loads((run / file).read_text())
+        winners = value[place[0]] if place else value
+        for parts in winners.values():
+            parts["unseen"] = {
+                **parts["unseen"],
+                "n": 0,
+                "f1": nothing,
+                "accuracy": nothing,
+                "log_loss": nothing,
+            }
+        (run / file).write_text(json.dumps(value))
+    page = read_page(run)
+    assert page.text.count("macro-F1 on 48 official test images") == 2
+    assert "unseen test, 0 images No image." in page.text
+
+
 def test_a_search_without_scores_says_so(new_run):
     page = read_page(new_run(archs=("linear", "cnn"), searched=("cnn",), configs=3, evaluated=False))
     assert "There are no test scores yet." in page.text
@@ -165,6 +192,8 @@ def test_a_first_trial_under_way_is_shown(new_run):
     page = read_page(run)
     assert "Configurations sampled: 0. Trials: 1, running 1, failed 0." in page.text
     assert "untuned 12 0.1 - 0 s running" in page.text
+    assert "No trial has ended yet." in page.text
+    assert page.figures == []
 
 
 def test_the_same_run_gives_the_same_page(scored_run, scored_page):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tune_brain.config import PRETRAINED
 from tune_brain.progress import clock
 from tune_brain.report.contents import Contents
 
@@ -148,12 +149,12 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     data = record.get("data", {})
     if not record:
         yield "record.json is missing: data, weights, versions and commit of this run are not known."
-    if "resnet34" in config.arch and "weights" in record:
+    if PRETRAINED in config.arch and "weights" in record:
         yield f"resnet34 started from {record['weights']}."
     official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
     if seen := official - unseen:
         yield (
-            f"{seen} of the {official} test images have a twin among the images of the other parts. "
+            f"{seen:,} of the {official:,} test images have a twin among the images of the other parts. "
             "The unseen scores leave them out."
         )
     gone = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
@@ -163,10 +164,10 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             "its macro averages run over the other classes."
         )
     if data.get("dropped"):
-        yield f"{data['dropped']} training images were left out: they are twins of given validation images."
+        yield f"{data['dropped']:,} training images were left out: they are twins of given validation images."
     for reason, found in data.get("left_out", {}).items():
         names = ", ".join(found["names"]) + (" and more" if found["n"] > len(found["names"]) else "")
-        yield f"{found['n']} files were left out ({reason}): {names}."
+        yield f"{found['n']:,} left out ({reason}): {names}."
     if record and not record.get("commit"):
         yield "The code's commit is not known."
     if contents.scores and config.seeds == 1:
