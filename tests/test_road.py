@@ -139,12 +139,14 @@ def test_a_search_repeats_bit_for_bit_and_cannot_reach_the_sealed_test(
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(cache))
     sealed = prepare(phantoms, image_size=32, seed=0).sealed
-    hidden = sealed.with_name("hidden")
-    sealed.rename(hidden)
+    kept = {file: file.read_bytes() for file in sealed.iterdir()}
+    for file, content in kept.items():
+        file.write_bytes(b"!" * len(content))  # not readable as what it was
     try:
         command("search", "--config", finished / "run.toml", "--out", tmp_path / "again")
     finally:
-        hidden.rename(sealed)
+        for file, content in kept.items():
+            file.write_bytes(content)
     assert trials(tmp_path / "again") == trials(finished)
     assert epochs(tmp_path / "again") == epochs(finished)
     assert not (tmp_path / "again" / "sealed.json").exists()
