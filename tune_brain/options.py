@@ -11,7 +11,7 @@ import typer
 from tune_brain.config import RunConfig, check
 from tune_brain.errors import ConfigError
 
-DEMO: dict[str, Any] = {"configs": 4, "ladder": (2, 6), "image_size": 48, "seeds": 2}
+DEMO: dict[str, Any] = {"configs": 4, "ladder": (3, 9), "image_size": 48, "seeds": 2}
 """What a run on the demo images asks for where the user does not: minutes on two cores."""
 
 
@@ -28,6 +28,8 @@ def _shown(name: str, unit: str = "") -> str:
 def _plain(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
+
+_FULL = f"{RunConfig.model_fields['ladder'].default[-1]}; demo {DEMO['ladder'][-1]}"
 
 OPTIONS: dict[str, Any] = {
     "data": Annotated[
@@ -56,7 +58,11 @@ OPTIONS: dict[str, Any] = {
     ],
     "epochs": Annotated[
         int | None,
-        option("--epochs", help="Full length of a trial, in epochs, the ladder's top.", default="12; demo 6"),
+        option(
+            "--epochs",
+            help="Full length of a trial, in epochs, the ladder's top.",
+            default=_FULL,
+        ),
     ],
     "ladder": Annotated[
         str | None,

@@ -41,6 +41,8 @@ def search(config: RunConfig) -> Path:
     for arch in config.arch:
         check_precision(arch, config.image_size, config.precision)
     prepared = images(config, progress)
+    for line in describe(prepared.summary):
+        progress.say(line)
     if config.data is None and PRETRAINED in config.arch:
         config = _reachable_weights(config)
     start = _start(config, progress)
@@ -150,17 +152,14 @@ def train(file: Path, to: Path) -> Path:
 
 
 def images(config: RunConfig, progress: Progress) -> Prepared:
-    """Decode the images of a run, or read them back from the cache, and say what was found."""
+    """Decode the images of a run, or read them back from the cache."""
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
         if not root.exists():
             write_demo(root)
     with progress.bar("decoding images") as advance:
-        prepared = prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
-    for line in describe(prepared.summary):
-        progress.say(line)
-    return prepared
+        return prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
 
 
 def write_studies(folder: Path, journal: Path) -> Path:
