@@ -43,7 +43,7 @@ def search(config: RunConfig) -> Path:
     prepared = images(config, progress)
     for line in describe(prepared.summary):
         progress.say(line)
-    if config.data is None and PRETRAINED in config.arch:
+    if config.data is None and PRETRAINED in config.arch and config.weights == "imagenet":
         config = _reachable_weights(config)
     start = _start(config, progress)
     run = runs.create(config, spaces)
