@@ -72,7 +72,8 @@ def _start(config: RunConfig, scratch: str) -> None:
         raise ClusterError(
             "Ray must be reachable",
             found=f"{config.address or 'this machine'}: {error}",
-            remedy="Leave --address out for this machine alone, or start a cluster with `ray start --head`.",
+            remedy="Leave --address out for this machine alone, or start a cluster with `ray start --head`.\n"
+            "Where its token is in ~/.ray/auth_token or RAY_AUTH_TOKEN, RAY_AUTH_MODE=token makes Ray show it.",
         ) from None
 
 
