@@ -73,7 +73,7 @@ def _start(config: RunConfig, scratch: str) -> None:
             "Ray must be reachable",
             found=f"{config.address or 'this machine'}: {error}",
             remedy="Leave --address out for this machine alone, or start a cluster with `ray start --head`.\n"
-            "Where its token is in ~/.ray/auth_token or RAY_AUTH_TOKEN, RAY_AUTH_MODE=token makes Ray show it.",
+            "A cluster with a token wants RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token.",
         ) from None
 
 
