@@ -38,7 +38,7 @@ ROOMS_OF = {
         *("search", "evaluate", "export", "serve", "stages"),
     },
     "torchvision": {"models", "weights"},
-    "safetensors": {"weights", "evaluate", "export", "serve", "stages"},
+    "safetensors": {"weights", "search", "evaluate", "export", "serve", "stages"},
     "ray": {"compute", "search"},
     "ray.tune": {"search"},
     "optuna": {"search"},
@@ -68,6 +68,8 @@ OPENING = {"evaluate.scores", "stages"}
 UNLOADED_AFTER = {
     f"{PACKAGE}.cli": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas", "sklearn", "scipy"},
     f"{PACKAGE}.report": {"torch", "torchvision", "ray", "optuna"},
+    # What each worker of a search waits for.
+    f"{PACKAGE}.search.trainable": {"optuna", "plotly", "sklearn", "scipy", "typer"},
     f"{PACKAGE}.data.prepare": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas"},
 }
 

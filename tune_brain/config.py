@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 
 from tune_brain.errors import ConfigError
 
@@ -79,6 +79,8 @@ class RunConfig(Frozen):
     """Folder of space files; left out: those that come with tune_brain."""
     time_budget: float | None = Field(default=None, gt=0)
     """Seconds after which no further trial starts; left out: none."""
+    disk_budget: ByteSize = ByteSize(2_000_000_000)
+    """Bytes that the checkpoints of a search may take: `2GB`, `500MiB`."""
     concurrency: int | None = Field(default=None, ge=1)
     """Trials at a time; left out: as many as the machines have room for."""
     gpus_per_trial: float | None = Field(default=None, ge=0)

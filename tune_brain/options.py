@@ -93,6 +93,14 @@ OPTIONS: dict[str, Any] = {
             default="none",
         ),
     ],
+    "disk_budget": Annotated[
+        str | None,
+        option(
+            "--disk-budget",
+            help="Room for the checkpoints from which interrupted trials go on: 500MB, 4GB.",
+            default=RunConfig.model_fields["disk_budget"].default.human_readable(decimal=True),
+        ),
+    ],
     "concurrency": Annotated[
         int | None,
         option("--concurrency", help="Trials at a time.", default="one a CPU, or what the GPUs hold"),

@@ -26,6 +26,7 @@ from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.train.fit import fit
 from tune_brain.train.precision import choose
+from tune_brain.train.training import begin
 from tune_brain.weights import ResolvedWeights
 
 RANDOM = "random weights: its scores say nothing of a pretrained network"
@@ -141,7 +142,7 @@ def train(file: Path, to: Path) -> Path:
     rows = to / "epochs.jsonl"
     rows.unlink(missing_ok=True)
     score = 0.0
-    for row in fit(model, config, prepared.development(), device):
+    for row in fit(begin(model, config, prepared.development(), device)):
         append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
         score = row["val_macro_f1"]
         progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")

@@ -8,7 +8,7 @@ import pytest
 
 from tune_brain import compute
 from tune_brain.config import RunConfig
-from tune_brain.data.prepare import Development, Images
+from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import SearchError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, latest, read

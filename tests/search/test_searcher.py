@@ -1,5 +1,6 @@
 """The searcher as Ray Tune calls it, with results made up here instead of trained."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from ray.tune.search import Searcher
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow, latest, read
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.searcher import PATIENCE, RowSearcher
 from tune_brain.space import Space
 
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
@@ -19,7 +20,9 @@ WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
 def make(tmp_path: Path, space: Space):
     def make(**options: Any) -> RowSearcher:
         asked = {"out": tmp_path, "arch": ("linear", "cnn"), "configs": 3, "ladder": (1, 2), "image_size": 32}
-        config = RunConfig.model_validate({**asked, **options})
+        config = RunConfig.model_validate(
+            {**asked, **{name: value for name, value in options.items() if name != "clock"}}
+        )
         spaces = {arch: space.model_copy(update={"arch": arch}) for arch in config.arch}
         return RowSearcher(
             config,
@@ -28,27 +31,33 @@ def make(tmp_path: Path, space: Space):
             classes=4,
             precision=dict.fromkeys(config.arch, "fp32"),
             slots=options.get("concurrency", 2),
-            on_event=lambda *_: None,
+            on_end=lambda _: None,
+            clock=options.get("clock", time.monotonic),
         )
 
     return make
 
 
-def result(epoch: int, score: float = 0.5) -> dict[str, Any]:
+def result(*epochs: int, score: float = 0.5, ended: bool = False) -> dict[str, Any]:
     numbers = dict.fromkeys(set(EpochRow.model_fields) - {"trial", "arch"}, 0.5)
-    return {**numbers, "epoch": epoch, "val_macro_f1": score, **WORKER}
+    rows = [{**numbers, "epoch": epoch, "val_macro_f1": score} for epoch in epochs]
+    return {"rows": rows, "ended": ended, "why": "finished", "detail": "", **WORKER}
+
+
+def failure(why: str, detail: str) -> dict[str, Any]:
+    return {"rows": [], "ended": True, "why": why, "detail": detail, **WORKER}
 
 
 def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
     """Train everything that the searcher hands out, one at a time."""
     handed = []
     while len(handed) < limit and isinstance(config := searcher.suggest(f"ray-{len(handed)}"), dict):
-        name = f"ray-{len(handed)}"
+        name, trial = f"ray-{len(handed)}", config["trial"]
         handed.append(config)
-        score = 1 - abs(config["hyperparameters"]["max_lr"] - 1e-3)
-        for epoch in range(1, config["epochs"]):
+        score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
+        for epoch in range(1, trial["epochs"]):
             searcher.on_trial_result(name, result(epoch))
-        searcher.on_trial_complete(name, result=result(config["epochs"], score))
+        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
     return handed
 
 
@@ -82,7 +91,7 @@ def test_no_more_is_handed_out_than_there_are_slots(make) -> None:
     assert isinstance(searcher.suggest("a"), dict)
     assert isinstance(searcher.suggest("b"), dict)
     assert searcher.suggest("c") is None
-    searcher.on_trial_complete("a", result=result(2))
+    searcher.on_trial_complete("a", result=result(1, 2, ended=True))
     assert isinstance(searcher.suggest("d"), dict)
 
 
@@ -99,9 +108,9 @@ def test_the_study_that_is_furthest_behind_in_epochs_gets_the_slot(make, tmp_pat
 def test_a_diverged_trial_fails_for_good_and_a_raised_one_is_tried_once_more(make, tmp_path: Path) -> None:
     searcher = make(arch=("linear",), configs=1, ladder=(1,))
     searcher.suggest("baseline")
-    searcher.on_trial_complete("baseline", result={"why": "diverged", "detail": "nan", **WORKER})
+    searcher.on_trial_complete("baseline", result=failure("diverged", "nan"))
     first = searcher.suggest("first")
-    searcher.on_trial_complete("first", result={"why": "raised", "detail": "ValueError: no", **WORKER})
+    searcher.on_trial_complete("first", result=failure("raised", "ValueError: no"))
     again = searcher.suggest("again")
     assert again == first
     searcher.on_trial_complete("again", error=True)
@@ -123,10 +132,58 @@ def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(
     killed.suggest("under way when the driver dies")
     resumed = work(make(concurrency=1))
     before = [row for row in rows_of(tmp_path) if row.trial < stop]
-    assert [row.seed for row in before] == [config["seed"] for config in whole[:stop]]
+    assert [row.seed for row in before] == [config["trial"]["seed"] for config in whole[:stop]]
     assert resumed == whole[stop:]
 
 
 def test_after_the_time_budget_nothing_starts(make) -> None:
     searcher = make(time_budget=1e-9)
     assert searcher.suggest("a") == Searcher.FINISHED
+
+
+def test_epochs_handed_over_twice_are_written_once(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",), configs=1, ladder=(3,))
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(1, 2))
+    searcher.on_trial_result("a", result(1, 2, 3, score=0.7, ended=True))
+    assert [(row.state, row.score) for row in rows_of(tmp_path)] == [("completed", 0.7)]
+    # While it waits to leave, the last result comes again, and then for good.
+    searcher.on_trial_result("a", result(1, 2, 3, score=0.1, ended=True))
+    searcher.on_trial_complete("a", result=result(1, 2, 3, score=0.1, ended=True))
+    assert [row.epoch for row in read(tmp_path / "epochs.jsonl", EpochRow)] == [1, 2, 3]
+    assert [row.score for row in rows_of(tmp_path)] == [0.7]
+
+
+def test_a_trial_that_ended_is_not_lost_with_its_worker(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",), configs=1, ladder=(1,))
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(1, ended=True))
+    searcher.on_trial_complete("a", error=True)
+    assert [row.state for row in rows_of(tmp_path)] == ["completed"]
+
+
+def test_the_first_workers_are_kept_until_all_are_up(make) -> None:
+    now = [100.0]
+    searcher = make(clock=lambda: now[0])
+    for name in ("a", "b"):
+        searcher.suggest(name)
+    searcher.is_up("a")
+    assert not searcher.may_leave("a", result(1))
+    assert not searcher.may_leave("a", result(1, ended=True))
+    searcher.is_up("b")
+    assert searcher.may_leave("a", result(1, ended=True))
+    assert not searcher.may_leave("b", result(1))
+    searcher.on_trial_complete("a", result=result(1, 2, ended=True))
+    searcher.suggest("c")
+    # c takes the worker of a, which is up.
+    assert searcher.may_leave("b", result(1, ended=True))
+
+
+def test_a_worker_that_does_not_come_up_is_not_waited_for_without_end(make) -> None:
+    now = [100.0]
+    searcher = make(clock=lambda: now[0])
+    for name in ("a", "b"):
+        searcher.suggest(name)
+    searcher.is_up("a")
+    now[0] += PATIENCE + 1
+    assert searcher.may_leave("a", result(1, ended=True))

@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tune_brain.config import Hyperparameters, TrialConfig
-from tune_brain.data.prepare import Development, Images
+from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import Diverged
 from tune_brain.models import build
 from tune_brain.records import EpochRow
 from tune_brain.train import fit as fit_module
 from tune_brain.train.fit import fit, predict
+from tune_brain.train.training import begin, capture, restore
 
 CPU = torch.device("cpu")
+SLOW = pytest.mark.slow
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -59,7 +61,7 @@ def trial(
 
 
 def rows(config: TrialConfig, development: Development = DEVELOPMENT) -> list[dict[str, float]]:
-    return list(fit(build(config), config, development, CPU))
+    return list(fit(begin(build(config), config, development, CPU)))
 
 
 def untimed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -113,7 +115,7 @@ def order_of(config: TrialConfig) -> list[int]:
     train = Images(pixels=shades, labels=np.arange(10) % 2, thumbnails=np.zeros((10, 32, 32), np.uint8))
     recorder = Recorder()
     development = Development(classes=("a", "b"), train=train, validation=DEVELOPMENT.validation)
-    list(fit(recorder, config, development, CPU))
+    list(fit(begin(recorder, config, development, CPU)))
     return recorder.seen
 
 
@@ -133,7 +135,8 @@ def test_augmentation_does_not_move_the_order(monkeypatch: pytest.MonkeyPatch) -
 def test_the_seed_decides_the_augmentation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fit_module, "training_batches", lambda n, *_: iter([torch.arange(n)]))
     first, again, other = (
-        next(fit(build(trial()), trial(seed=seed, batch_size=64), DEVELOPMENT, CPU)) for seed in (0, 0, 1)
+        next(fit(begin(build(trial()), trial(seed=seed, batch_size=64), DEVELOPMENT, CPU)))
+        for seed in (0, 0, 1)
     )
     assert first["train_loss"] == again["train_loss"] != other["train_loss"]
 
@@ -172,7 +175,7 @@ def test_validation_scores_are_those_of_the_trained_model() -> None:
     config = trial("resnet18", epochs=1)
     model = build(config)
     few = Development(classes=("above", "below"), train=squares(8, 0), validation=DEVELOPMENT.validation)
-    (row,) = fit(model, config, few, CPU)
+    (row,) = fit(begin(model, config, few, CPU))
     labels = torch.tensor(DEVELOPMENT.validation.labels)
     with torch.inference_mode():
         logits = model.eval()(torch.tensor(DEVELOPMENT.validation.pixels) / 255)
@@ -208,9 +211,41 @@ def test_a_loss_that_is_not_finite_ends_the_trial(poison: Mapping[str, float], w
             return logits + poison.get("train" if self.training else "validation", 0.0)
 
     with pytest.raises(Diverged, match=words):
-        list(fit(Poisoned(), trial(), DEVELOPMENT, CPU))
+        list(fit(begin(Poisoned(), trial(), DEVELOPMENT, CPU)))
 
 
 def test_an_absurd_learning_rate_diverges() -> None:
     with pytest.raises(Diverged, match=r"In epoch 1 of 2 the .* was (nan|inf)"):
         rows(trial(max_lr=1e30, grad_clip=1e30))
+
+
+@pytest.mark.parametrize(
+    ("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), pytest.param("resnet18", "fp32", marks=SLOW)]
+)
+def test_a_trial_restored_after_any_epoch_goes_on_bit_for_bit(arch: str, precision: str) -> None:
+    config = trial(arch, epochs=3, precision=precision)
+    whole = begin(build(config), config, DEVELOPMENT, CPU)
+    expected = []
+    states = []
+    for row in fit(whole):
+        expected.append(row)
+        states.append(capture(whole))
+    for done, state in enumerate(states, 1):
+        # Another seed's weights and generators must leave no trace.
+        other = config.model_copy(update={"seed": 7})
+        again = begin(build(other), config, DEVELOPMENT, CPU)
+        restore(again, state)
+        assert again.epochs == done
+        assert untimed(list(fit(again))) == untimed(expected[done:])
+        assert all(map(torch.equal, whole.model.state_dict().values(), again.model.state_dict().values()))
+
+
+def test_what_is_captured_does_not_change_as_training_goes_on() -> None:
+    config = trial(epochs=2)
+    training = begin(build(config), config, DEVELOPMENT, CPU)
+    epochs = fit(training)
+    next(epochs)
+    state = capture(training)
+    kept = {name: value.clone() for name, value in state.items()}
+    next(epochs)
+    assert all(torch.equal(state[name], kept[name]) for name in kept)

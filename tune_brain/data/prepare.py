@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, LeftOut, require_images, scan
 from tune_brain.data.split import blocks, cut, join
@@ -25,27 +26,6 @@ from tune_brain.seeds import derive
 FORMAT = 2
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """Images of one part, in one order."""
-
-    pixels: NDArray[np.uint8]
-    """[N, 1, S, S], grey."""
-    labels: NDArray[np.int64]
-    """[N], places in the tuple of classes."""
-    thumbnails: NDArray[np.uint8]
-    """[N, 32, 32], grey."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Development:
-    """All that a search can see."""
-
-    classes: tuple[str, ...]
-    train: Images
-    validation: Images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from tune_brain import compute
 from tune_brain.config import TrialConfig
-from tune_brain.data.prepare import Development
+from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress, clock
@@ -20,6 +20,7 @@ from tune_brain.records import BASELINE, Role, SeedRow, append, read
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit, predict
+from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
 
@@ -123,7 +124,7 @@ def _train(
     model = build(config, weights)
     last: dict[str, float] = {}
     try:
-        for row in fit(model, config, development, _device()):
+        for row in fit(begin(model, config, development, _device())):
             last = row
     except Diverged as end:
         return str(end)

@@ -14,18 +14,19 @@ class Ledger:
     def __init__(self, run: Path) -> None:
         """Read what an earlier start of the same run has left."""
         self._epochs_file, self._trials_file = run / "epochs.jsonl", run / "trials.jsonl"
-        self.trials: dict[int, TrialRow] = {
-            row.trial: row for row in latest(read(self._trials_file, TrialRow))
-        }
+        self.trials: dict[int, TrialRow] = {}
+        self._studies: dict[str, dict[int, TrialRow]] = {}
+        for row in latest(read(self._trials_file, TrialRow)):
+            self._take(row)
         self._epochs_seen = {(row.trial, row.epoch) for row in read(self._epochs_file, EpochRow)}
 
     def of(self, arch: str) -> list[TrialRow]:
         """The latest row of each trial of a study, by number."""
-        return [row for row in self.trials.values() if row.arch == arch]
+        return list(self._studies.get(arch, {}).values())
 
     def spent(self, arch: str) -> int:
         """Epochs that a study has spent or has under way."""
-        return sum(row.epochs for row in self.trials.values() if row.arch == arch)
+        return sum(row.epochs for row in self.of(arch))
 
     def start(self, row: TrialRow) -> None:
         """A trial starts, for the first time or again."""
@@ -48,4 +49,8 @@ class Ledger:
 
     def _write(self, row: TrialRow) -> None:
         append(self._trials_file, row)
+        self._take(row)
+
+    def _take(self, row: TrialRow) -> None:
         self.trials[row.trial] = row
+        self._studies.setdefault(row.arch, {})[row.trial] = row

@@ -11,13 +11,13 @@ from ray import tune
 
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
-from tune_brain.data.prepare import Development
+from tune_brain.data.arrays import Development
 from tune_brain.errors import SearchError
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow
+from tune_brain.search.checkpoints import Store
 from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import Event, RowSearcher
+from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.space import Space
 
@@ -49,11 +49,7 @@ def search(
         SearchError: no trial ended well at full length.
     """
     ledger = Ledger(config.out)
-
-    def on_event(event: Event, row: TrialRow) -> None:
-        if event == "ended":
-            progress.say(trial_line(row, config, ledger, slots.count))
-
+    store = Store(config.out.absolute() / "checkpoints", config.disk_budget)
     searcher = RowSearcher(
         config,
         spaces,
@@ -61,20 +57,19 @@ def search(
         classes=len(development.classes),
         precision=precision,
         slots=slots.count,
-        on_event=on_event,
+        on_end=lambda row: progress.say(trial_line(row, config, ledger, slots.count)),
     )
     worker = tune.with_resources(
-        tune.with_parameters(TrialWorker, development=development, weights=weights),
+        tune.with_parameters(TrialWorker, development=development, weights=weights, store=store),
         tune.PlacementGroupFactory([slots.resources]),
     )
     with progress.table(lambda: studies_table(config, ledger, slots.count)):
         _fit(worker, searcher)
+    shutil.rmtree(store.folder, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",
-            found="; ".join(
-                sorted({f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()})
-            ),
+            found=_endings(ledger),
             remedy="Lower the learning rates of the space files, or raise --time-budget.",
         )
 
@@ -82,6 +77,17 @@ def search(
 def _endings(ledger: Ledger) -> str:
     endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()}
     return "; ".join(sorted(endings)) or "no trial"
+
+
+class _Starts(tune.Callback):  # type: ignore[misc]
+    """Tells the searcher which workers are up."""
+
+    def __init__(self, searcher: RowSearcher) -> None:
+        self._searcher = searcher
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker has started, or has been given its next trial."""
+        self._searcher.is_up(trial.trial_id)
 
 
 def _fit(worker: Any, searcher: RowSearcher) -> None:
@@ -95,6 +101,8 @@ def _fit(worker: Any, searcher: RowSearcher) -> None:
                 storage_path=scratch,
                 name="search",
                 verbose=0,
+                stop=searcher.may_leave,
+                callbacks=[_Starts(searcher)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()

@@ -21,6 +21,11 @@ from tune_brain.space import Space
 STARTUP = 10
 """Configurations sampled at random before TPE takes over (Optuna's own default)."""
 
+HEARD = 200
+"""How many ended configurations the sampler hears of; its time grows with them."""
+BEST_HEARD = 50
+"""How many of those are the best: twice as many as TPE ever models as good (25)."""
+
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The tuned hyperparameters of a space as Optuna's distributions."""
@@ -45,8 +50,12 @@ def study(rows: Sequence[TrialRow], space: Space, full_length: int) -> optuna.St
 def suggest(
     rows: Sequence[TrialRow], space: Space, full_length: int, *, seed: int, number: int
 ) -> dict[str, float]:
-    """Values for configuration `number`, by multivariate TPE with constant liar on the rows so far."""
-    built = study(rows, space, full_length)
+    """Values for configuration `number`, by multivariate TPE with constant liar on the rows so far.
+
+    Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
+    which leaves the shape of their density as it is.
+    """
+    built = study(_heard(rows), space, full_length)
     built.sampler = optuna.samplers.TPESampler(
         n_startup_trials=STARTUP,
         multivariate=True,
@@ -54,6 +63,21 @@ def suggest(
         seed=derive(seed, space.arch, "sampler", number) % 2**32,
     )
     return dict(built.ask(distributions(space)).params)
+
+
+def _heard(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    last = {row.configuration: row for row in rows}
+    if len(last) <= HEARD:
+        return list(rows)
+    ended = [row for row in last.values() if row.score is not None and row.state != "running"]
+    # As TPE ranks them: full-length trials first, then by length and score.
+    ranked = sorted(ended, key=lambda row: (-row.epochs, -(row.score or 0), row.configuration))
+    best, others = ranked[:BEST_HEARD], ranked[BEST_HEARD:]
+    room = HEARD - BEST_HEARD
+    picked = [others[place * len(others) // room] for place in range(room)] if len(others) > room else others
+    kept = {row.configuration for row in (*best, *picked)}
+    kept |= {row.configuration for row in rows if row.state == "running"}
+    return [row for row in rows if row.configuration in kept]
 
 
 def write_journal(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ray.tune.search import Searcher
 
@@ -14,7 +14,8 @@ from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
-Event = Literal["started", "epoch", "ended"]
+PATIENCE = 30.0
+"""Seconds that a search waits, at its start, for a worker that is not up yet."""
 
 
 class RowSearcher(Searcher):
@@ -22,6 +23,10 @@ class RowSearcher(Searcher):
 
     Ray asks for trials ahead of its free slots; a suggestion made early would know less, so no more than
     `slots` trials are handed out at a time.
+
+    Ray gives a trial whose worker is still starting to one that has just ended, and stops the new one:
+    where trials are shorter than the start of a worker, most slots would never come up. So the trials of a
+    search's start keep their workers until all of them are up (`may_leave`).
     """
 
     def __init__(
@@ -33,19 +38,23 @@ class RowSearcher(Searcher):
         classes: int,
         precision: Mapping[str, Precision],
         slots: int,
-        on_event: Callable[[Event, TrialRow], None],
+        on_end: Callable[[TrialRow], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._config, self._spaces, self._ledger = config, spaces, ledger
-        self._classes, self._precision, self._slots, self._on_event = classes, precision, slots, on_event
+        self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
+        self._clock = clock
         self._live: dict[str, int] = {}
-        self._deadline = time.monotonic() + config.time_budget if config.time_budget else None
+        self._handed_out = 0
+        self._starting: dict[str, float] = {}
+        self._deadline = clock() + config.time_budget if config.time_budget else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
         if len(self._live) >= self._slots:
             return None
-        late = self._deadline is not None and time.monotonic() > self._deadline
+        late = self._deadline is not None and self._clock() > self._deadline
         for arch in () if late else self._by_need():
             step = self._next(arch)
             if isinstance(step, Again | Train):
@@ -53,21 +62,35 @@ class RowSearcher(Searcher):
         return None if self._live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch ended that is not the trial's last."""
+        """Epochs ended; the trial goes on, or has ended and waits to leave its worker."""
+        self.is_up(trial_id)
         trial = self._live[trial_id]
-        self._ledger.epoch(trial, result)
-        self._on_event("epoch", self._ledger.trials[trial])
+        if self._ledger.trials[trial].state != "running":
+            return
+        for row in result["rows"]:
+            self._ledger.epoch(trial, row)
+        if result["ended"]:
+            self._on_end(self._end(trial, result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial ended: with its last epoch, as failed, or lost with its worker."""
+        """The trial left its worker, or was lost with it."""
+        if result is not None and not error:
+            self.on_trial_result(trial_id, result)
+        self._starting.pop(trial_id, None)
         trial = self._live.pop(trial_id)
-        if error or result is None:
-            row = self._ledger.end(trial, state="failed", why="lost", detail="its worker died")
-        else:
-            row = self._end(trial, result)
-        self._on_event("ended", row)
+        if self._ledger.trials[trial].state == "running":
+            self._on_end(self._ledger.end(trial, state="failed", why="lost", detail="its worker died"))
+
+    def is_up(self, trial_id: str) -> None:
+        """The worker of a trial has started."""
+        self._starting.pop(trial_id, None)
+
+    def may_leave(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+        """Whether a trial gives its worker back: it has ended, and no first worker is still on its way."""
+        waiting = any(self._clock() < since + PATIENCE for since in self._starting.values())
+        return bool(result["ended"]) and not waiting
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the rows are the state."""
@@ -83,9 +106,6 @@ class RowSearcher(Searcher):
         """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
 
         What an interrupted driver left running does not count: it is chosen again as it was then.
-
-        Ray gives a trial that waits for its new worker to one that has just ended, and stops the new one:
-        only trials that outlast the start of a worker let all slots come up, so the longest begin.
         """
         archs, live = self._config.arch, self._live.values()
 
@@ -118,7 +138,9 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._live[trial_id] = row.trial
-        self._on_event("started", row)
+        if self._handed_out < self._slots:
+            self._starting[trial_id] = self._clock()
+        self._handed_out += 1
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
@@ -127,7 +149,7 @@ class RowSearcher(Searcher):
             seed=row.seed,
             precision=self._precision[arch],
         )
-        return trial.model_dump()
+        return {"number": row.trial, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
         rows, space = self._ledger.of(arch), self._spaces[arch]
@@ -139,12 +161,14 @@ class RowSearcher(Searcher):
         return suggest(rows, space, self._config.epochs, seed=self._config.seed, number=configuration)
 
     def _end(self, trial: int, result: Mapping[str, Any]) -> TrialRow:
-        where = {"node": result["node_ip"], "worker": result["pid"], "device": result["device"]}
-        if "why" in result:
-            return self._ledger.end(
-                trial, state="failed", why=result["why"], detail=result["detail"], **where
-            )
-        self._ledger.epoch(trial, result)
+        finished = result["why"] == "finished"
         return self._ledger.end(
-            trial, state="completed", why="finished", detail="", score=result["val_macro_f1"], **where
+            trial,
+            state="completed" if finished else "failed",
+            why=result["why"],
+            detail=result["detail"],
+            score=result["rows"][-1]["val_macro_f1"] if finished else None,
+            node=result["node_ip"],
+            worker=result["pid"],
+            device=result["device"],
         )

@@ -1,5 +1,6 @@
-"""The trainable: one trial after another inside one Ray worker, a row for each step."""
+"""The trainable: one trial after another inside one Ray worker, its epochs handed over a second at a time."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,16 +8,27 @@ import torch
 from ray import tune
 
 from tune_brain.config import TrialConfig
-from tune_brain.data.prepare import Development
+from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 from tune_brain.models import build
+from tune_brain.search.checkpoints import Keeper, Store
 from tune_brain.train.fit import fit
+from tune_brain.train.training import begin
+
+STEP = 1.0
+"""Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
+PAUSE = 0.05
+"""Seconds between two results of a trial that has ended and may not leave its worker yet."""
+
+Row = dict[str, float]
 
 
 class TrialWorker(tune.Trainable):
     """Trains what it is told on the arrays that it was made with; Ray reuses it for the next trial.
 
-    A failure is a last result with `why` and `detail`: the worker lives on, and the row says what happened.
+    A result holds the `rows` of the epochs since the one before, and whether the trial has `ended`; then also
+    `why` and `detail`. It never says `done`: the driver decides when a trial that has ended gives its worker
+    back (see `tune_brain.search.searcher`). A failure is a last result too: the worker lives on.
     """
 
     def setup(
@@ -24,37 +36,60 @@ class TrialWorker(tune.Trainable):
         config: dict[str, Any],
         development: Development | None = None,
         weights: Mapping[str, torch.Tensor] | None = None,
+        store: Store | None = None,
     ) -> None:
         """Take the arrays from Ray's object store and the first trial's configuration."""
+        assert development is not None
+        assert store is not None
         torch.set_num_threads(1)
-        self._development, self._weights = development, weights
+        self._development, self._weights, self._keeper = development, weights, Keeper(store)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Forget the trial before and take up the next."""
-        self._plain = new_config
-        self._rows: Iterator[dict[str, float]] | None = None
+        self._asked = new_config
+        self._rows: Iterator[Row] | None = None
+        self._last: dict[str, Any] | None = None
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch."""
-        try:
-            row = next(self._begun())
-        except Diverged as end:
-            return self._failure("diverged", str(end))
-        except Exception as error:
-            return self._failure("raised", f"{type(error).__name__}: {error}")
-        return {**row, "device": self._device.type, "done": row["epoch"] == self._plain["epochs"]}
+        """Train for a second, or one epoch if that takes longer."""
+        if self._last is not None:
+            time.sleep(PAUSE)
+            return self._last
+        result = self._epochs()
+        if result["ended"]:
+            self._rows, self._last = None, result
+            self._keeper.drop()
+        return result
 
-    def _begun(self) -> Iterator[dict[str, float]]:
+    def _epochs(self) -> dict[str, Any]:
+        rows: list[Row] = []
+        end = {"ended": True, "why": "finished", "detail": ""}
+        until = time.monotonic() + STEP
         if self._rows is None:
-            config = TrialConfig.model_validate(self._plain)
-            model = build(config, self._weights)
-            assert self._development is not None
-            self._rows = fit(model, config, self._development, self._device)
-        return self._rows
+            self._rows = self._train()
+        try:
+            for row in self._rows:
+                rows.append(row)
+                if time.monotonic() >= until and row["epoch"] < self._asked["trial"]["epochs"]:
+                    end = {"ended": False}
+                    break
+        except Diverged as error:
+            end |= {"why": "diverged", "detail": str(error)}
+        except Exception as error:
+            end |= {"why": "raised", "detail": f"{type(error).__name__}: {error}"}
+        return {"rows": rows, "device": self._device.type, **end}
 
-    def _failure(self, why: str, detail: str) -> dict[str, Any]:
-        self._rows = None
-        return {"why": why, "detail": detail, "device": self._device.type, "done": True}
+    def _train(self) -> Iterator[Row]:
+        """The trial's rows: those that its checkpoint holds, then those of the epochs that are left."""
+        config = TrialConfig.model_validate(self._asked["trial"])
+        training = begin(build(config, self._weights), config, self._development, self._device)
+        rows = self._keeper.take_up(self._asked["number"], training)
+        yield from rows
+        for row in fit(training):
+            rows.append(row)
+            if row["epoch"] < config.epochs:
+                self._keeper.keep(training, rows)
+            yield row

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from tune_brain.config import Precision, TrialConfig
+from tune_brain.config import Precision
 from tune_brain.data.augment import augment
-from tune_brain.data.batches import steps_per_epoch, training_batches
-from tune_brain.data.prepare import Development
+from tune_brain.data.batches import training_batches
 from tune_brain.errors import Diverged
-from tune_brain.seeds import derive
 from tune_brain.train.metrics import accuracy, confusion, macro_f1
-from tune_brain.train.optim import one_cycle, optimizer
+from tune_brain.train.training import Training, place
 
 
 class Step(NamedTuple):
@@ -36,19 +34,16 @@ class Step(NamedTuple):
     """int64 [B]."""
 
 
-def fit(
-    model: nn.Module, config: TrialConfig, development: Development, device: torch.device
-) -> Iterator[dict[str, float]]:
-    """Train a model for one complete one-cycle, in place.
+def fit(training: Training) -> Iterator[dict[str, float]]:
+    """Train a trial to the end of its one-cycle, from wherever it is.
 
     The order of the images and their augmentation come from the seed alone: on one kind of CPU and one
-    number of threads, equal configurations, weights and arrays give equal rows except for `seconds`.
+    number of threads, equal configurations, weights and arrays give equal rows except for `seconds`, whether
+    the trial was stopped and restored on the way or not.
 
     Args:
-        model: float [N, 1, H, W] in 0..1 to logits [N, classes]; it is moved to the device.
-        config: hyperparameters, epochs, precision and seed.
-        development: the training and validation images.
-        device: where to train; the training images are kept there.
+        training: as `begin` or `restore` leave it; between two rows it can be captured. Its model takes
+            float [N, 1, H, W] in 0..1 and gives logits [N, classes].
 
     Yields:
         After each epoch, the fields of `records.EpochRow` from `epoch` on.
@@ -56,29 +51,27 @@ def fit(
     Raises:
         Diverged: a loss or the norm of the gradient was not finite.
     """
-    hp, train = config.hyperparameters, development.train
-    place(model, device, config.precision)
+    config, device, train = training.config, training.device, training.development.train
+    model, update, hp = training.model, training.update, config.hyperparameters
     pixels, labels = view(train.pixels).to(device), view(train.labels).to(device)
-    update = optimizer(model, hp)
-    schedule = one_cycle(update, hp, config.epochs * steps_per_epoch(len(labels), hp.batch_size))
-    order = torch.Generator().manual_seed(derive(config.seed, "order"))
-    augmentation = torch.Generator().manual_seed(derive(config.seed, "augment"))
 
-    for epoch in range(1, config.epochs + 1):
+    for epoch in range(training.epochs + 1, config.epochs + 1):
         started, lr = time.perf_counter(), 0.0
         model.train()
         # Read once, at the epoch's end: to read in the loop would be to wait for the device at each step.
         steps: list[Step] = []
-        for index in training_batches(len(labels), hp.batch_size, order):
+        for index in training_batches(len(labels), hp.batch_size, training.order):
             index = index.to(device)
-            batch = augment(pixels[index], rotation=hp.rotation, flip=hp.flip, generator=augmentation)
+            batch = augment(
+                pixels[index], rotation=hp.rotation, flip=hp.flip, generator=training.augmentation
+            )
             steps.append(step(model, update, batch, labels[index], hp.grad_clip, config.precision))
             lr = update.param_groups[0]["lr"]
-            schedule.step()
+            training.schedule.step()
         row = {
             "epoch": epoch,
             **_training_scores(steps, hp.grad_clip, config.classes),
-            **_validation_scores(model, development, device, config),
+            **_validation_scores(training),
             "lr": lr,
             "seconds": time.perf_counter() - started,
         }
@@ -117,12 +110,6 @@ def predict(
         return torch.cat(logits).cpu()
 
 
-def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
-    """Move a model to a device, its convolutions in the memory layout that suits the precision."""
-    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-    model.to(device).to(memory_format=layout)
-
-
 def view(array: NDArray[Any]) -> Tensor:
     """A tensor on the memory of an array; it must not be written to.
 
@@ -148,11 +135,10 @@ def _training_scores(steps: Sequence[Step], grad_clip: float, classes: int) -> d
     }
 
 
-def _validation_scores(
-    model: nn.Module, development: Development, device: torch.device, config: TrialConfig
-) -> dict[str, float]:
-    labels = view(development.validation.labels)
-    logits = predict(model, development.validation.pixels, device, config.precision)
+def _validation_scores(training: Training) -> dict[str, float]:
+    config, validation = training.config, training.development.validation
+    labels = view(validation.labels)
+    logits = predict(training.model, validation.pixels, training.device, config.precision)
     counts = confusion(logits.argmax(1), labels, config.classes)
     return {
         "val_loss": float(cross_entropy(logits, labels)),

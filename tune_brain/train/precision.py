@@ -12,8 +12,9 @@ from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
 from tune_brain.models import allows_bf16, build
 from tune_brain.records import read_json, write_json
-from tune_brain.train.fit import place, step
+from tune_brain.train.fit import step
 from tune_brain.train.optim import optimizer
+from tune_brain.train.training import place
 
 GAIN = 1.25
 """How many times as fast bf16 must be; less is near the noise, and the choice must not change with it."""

@@ -1,0 +1,116 @@
+"""A worker that dies in the middle of a trial, and the one that takes the trial up."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tune_brain.config import Hyperparameters, TrialConfig
+from tune_brain.data.arrays import Development, Images
+from tune_brain.models import build
+from tune_brain.search.checkpoints import Keeper, Store
+from tune_brain.train.fit import fit
+from tune_brain.train.training import Training, begin
+
+Rows = list[dict[str, float]]
+
+
+def images(n: int) -> Images:
+    generator = np.random.default_rng(n)
+    return Images(
+        pixels=generator.integers(0, 256, (n, 1, 16, 16), np.uint8),
+        labels=np.arange(n) % 2,
+        thumbnails=np.zeros((n, 32, 32), np.uint8),
+    )
+
+
+DEVELOPMENT = Development(classes=("a", "b"), train=images(24), validation=images(8))
+
+
+def training(**changed: Any) -> Training:
+    hyperparameters = Hyperparameters(max_lr=1e-2, weight_decay=0.0, grad_clip=1.0, batch_size=8)
+    fields = {"arch": "linear", "epochs": 4, "image_size": 16, "classes": 2, "seed": 0, **changed}
+    config = TrialConfig(hyperparameters=hyperparameters, **fields)
+    return begin(build(config), config, DEVELOPMENT, torch.device("cpu"))
+
+
+def train(keeper: Keeper, trial: int = 3, epochs: int = 4, **changed: Any) -> Rows:
+    """Up to so many epochs of a trial, the way a worker trains it; then the worker is gone."""
+    under_way = training(**changed)
+    rows = keeper.take_up(trial, under_way)
+    for row in fit(under_way):
+        rows.append(row)
+        keeper.keep(under_way, rows)
+        if row["epoch"] == epochs:
+            break
+    keeper.finish()
+    return rows
+
+
+def untimed(rows: Rows) -> Rows:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "checkpoints", 10_000_000, every=0)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_trial_goes_on_from_its_checkpoint_with_the_same_rows(store: Store, epochs: int) -> None:
+    whole = train(Keeper(Store(store.folder / "other", 10_000_000, every=0)))
+    before = train(Keeper(store), epochs=epochs)
+    after = train(Keeper(store))
+    assert after[:epochs] == before
+    assert untimed(after) == untimed(whole)
+
+
+def test_a_trial_that_ends_leaves_no_checkpoint(store: Store) -> None:
+    keeper = Keeper(store)
+    train(keeper, epochs=2)
+    assert [file.name for file in store.folder.iterdir()] == ["3.safetensors"]
+    keeper.drop()
+    assert list(store.folder.iterdir()) == []
+
+
+def test_another_configuration_of_the_same_number_begins_anew(store: Store) -> None:
+    train(Keeper(store), epochs=2)
+    assert len(train(Keeper(store), epochs=1, seed=1)) == 1
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_a_damaged_checkpoint_is_passed_over(store: Store, keep: int) -> None:
+    train(Keeper(store), epochs=2)
+    file = store.file(3)
+    file.write_bytes(file.read_bytes()[:keep])
+    assert [row["epoch"] for row in train(Keeper(store))] == [1, 2, 3, 4]
+
+
+def test_a_checkpoint_that_would_exceed_the_budget_is_not_written(store: Store) -> None:
+    one = sum(tensor.nbytes for tensor in training().model.state_dict().values()) * 3
+    small = Store(store.folder, int(one * 1.5), every=0)
+    train(Keeper(small), trial=1, epochs=1)
+    train(Keeper(small), trial=2, epochs=1)
+    assert [file.name for file in store.folder.iterdir()] == ["1.safetensors"]
+
+
+def test_a_folder_that_cannot_be_written_costs_the_checkpoint_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert len(train(Keeper(Store(tmp_path / "file" / "checkpoints", 10_000_000, every=0)))) == 4
+
+
+def test_checkpoints_are_as_far_apart_as_asked(store: Store) -> None:
+    now = iter(range(100))
+    keeper = Keeper(replace(store, every=3), lambda: float(next(now)))
+    under_way = training()
+    rows = keeper.take_up(0, under_way)
+    written = []
+    for row in fit(under_way):
+        rows.append(row)
+        keeper.keep(under_way, rows)
+        keeper.finish()
+        written.append(store.file(0).exists())
+    assert written == [False, False, True, True]

@@ -1,0 +1,128 @@
+"""The worker as Ray drives it, one result after another, without Ray around it."""
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tune_brain.data.arrays import Development, Images
+from tune_brain.search import trainable
+from tune_brain.search.checkpoints import Store
+from tune_brain.search.trainable import TrialWorker
+
+
+def images(n: int) -> Images:
+    generator = np.random.default_rng(n)
+    return Images(
+        pixels=generator.integers(0, 256, (n, 1, 16, 16), np.uint8),
+        labels=np.arange(n) % 2,
+        thumbnails=np.zeros((n, 32, 32), np.uint8),
+    )
+
+
+DEVELOPMENT = Development(classes=("a", "b"), train=images(24), validation=images(8))
+
+
+def asked(number: int = 0, arch: str = "cnn", *, seed: int = 0, max_lr: float = 1e-3) -> dict[str, Any]:
+    hyperparameters = {"max_lr": max_lr, "weight_decay": 0.0, "grad_clip": 1.0, "batch_size": 8}
+    trial = {"arch": arch, "epochs": 3, "image_size": 16, "classes": 2, "seed": seed}
+    return {"number": number, "trial": {**trial, "precision": "fp32", "hyperparameters": hyperparameters}}
+
+
+Start = Callable[[dict[str, Any]], TrialWorker]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    class Worker(TrialWorker):
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(
+                config, development=DEVELOPMENT, store=Store(tmp_path / "checkpoints", 10**9, every=0)
+            )
+
+    return lambda config: Worker(config)
+
+
+def results(worker: TrialWorker) -> list[dict[str, Any]]:
+    """Everything up to the end of the trial that the worker has."""
+    every = [worker.train()]
+    while not every[-1]["ended"]:
+        every.append(worker.train())
+    return every
+
+
+def rows(worker: TrialWorker) -> list[dict[str, float]]:
+    every = [row for result in results(worker) for row in result["rows"]]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in every]
+
+
+def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(start: Start) -> None:
+    fresh = rows(start(asked()))
+    worker = start(asked(1, "linear", seed=5))
+    rows(worker)
+    worker.reset(asked(2, seed=6, max_lr=1e9))
+    rows(worker)
+    worker.reset(asked())
+    assert rows(worker) == fresh
+
+
+def test_ten_trials_in_one_worker_leave_no_more_than_the_first(start: Start) -> None:
+    def tensors() -> int:
+        gc.collect()
+        return sum(type(thing) is torch.Tensor for thing in gc.get_objects())
+
+    worker = start(asked())
+    rows(worker)
+    after_one = tensors()
+    for number in range(1, 11):
+        worker.reset(asked(number, seed=number))
+        rows(worker)
+    assert tensors() <= after_one
+
+
+@pytest.mark.parametrize(("step", "lengths"), [(0.0, [1, 1, 1]), (1e6, [3])])
+def test_short_epochs_are_handed_over_together(
+    start: Start, monkeypatch: pytest.MonkeyPatch, step: float, lengths: list[int]
+) -> None:
+    monkeypatch.setattr(trainable, "STEP", step)
+    assert [len(result["rows"]) for result in results(start(asked()))] == lengths
+
+
+def test_the_last_result_is_said_until_the_worker_is_given_another_trial(start: Start) -> None:
+    worker = start(asked())
+    last = results(worker)[-1]
+    again = worker.train()
+    assert (again["rows"], again["ended"], again["why"]) == (last["rows"], True, "finished")
+    worker.reset(asked(1, seed=1))
+    assert results(worker)[-1]["rows"] != last["rows"]
+
+
+def test_a_failure_ends_the_trial_and_not_the_worker(start: Start) -> None:
+    worker = start(asked(max_lr=1e30))
+    last = results(worker)[-1]
+    assert (last["why"], last["ended"]) == ("diverged", True)
+    worker.reset({"number": 1, "trial": {**asked()["trial"], "arch": "vgg"}})
+    last = results(worker)[-1]
+    assert last["why"] == "raised"
+    assert "vgg" in last["detail"]
+    worker.reset(asked(2))
+    assert results(worker)[-1]["why"] == "finished"
+
+
+def test_a_worker_takes_up_the_trial_of_one_that_died(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trainable, "STEP", 0.0)
+    whole = rows(start(asked()))
+    dying = start(asked())
+    first = dying.train()["rows"]
+    dying._keeper.finish()
+    assert list((tmp_path / "checkpoints").iterdir())
+    after = results(start(asked()))
+    assert after[0]["rows"] == first
+    assert [row["val_loss"] for result in after for row in result["rows"]] == [r["val_loss"] for r in whole]
+    assert not list((tmp_path / "checkpoints").iterdir())

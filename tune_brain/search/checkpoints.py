@@ -1,0 +1,104 @@
+"""Checkpoints: where a trial was, for the worker that takes it up after its own or its driver has died.
+
+A trial that ends has none: winners are trained again from their configurations, never from weights kept here.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tune_brain.train.training import Training, capture, restore
+
+Rows = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where the checkpoints of a run lie, and how much room they may take."""
+
+    folder: Path
+    budget: int
+    """In bytes. A checkpoint that would exceed it, or that cannot be written, is not written."""
+    every: float = 30.0
+    """Seconds of training between two checkpoints; a trial that is shorter leaves none."""
+
+    def file(self, trial: int) -> Path:
+        """The checkpoint of a trial."""
+        return self.folder / f"{trial}.safetensors"
+
+
+class Keeper:
+    """Keeps the latest checkpoint of one trial after another, written beside the training."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._clock = store, clock
+        self._pool = ThreadPoolExecutor(1)
+        self._file: Path | None = None
+        self._writing: Future[None] | None = None
+
+    def take_up(self, trial: int, training: Training) -> Rows:
+        """Bring a trial to where its checkpoint stands, if there is one of it; the rows up to there."""
+        self._file, self._last = self._store.file(trial), self._clock()
+        return _load(self._file, training)
+
+    def keep(self, training: Training, rows: Sequence[dict[str, float]]) -> None:
+        """Write a checkpoint after the epoch whose row is the last, if the one before is old and written."""
+        if self._clock() - self._last < self._store.every or (self._writing and not self._writing.done()):
+            return
+        assert self._file is not None
+        self._last = self._clock()
+        metadata = {"config": training.config.model_dump_json(), "rows": json.dumps(rows)}
+        self._writing = self._pool.submit(_write, self._file, capture(training), metadata, self._store.budget)
+
+    def finish(self) -> None:
+        """Wait for what is being written."""
+        if self._writing:
+            self._writing.result()
+
+    def drop(self) -> None:
+        """The trial has ended: its checkpoint is of no more use."""
+        self.finish()
+        if self._file:
+            _remove(self._file)
+        self._file = self._writing = None
+
+
+def _load(file: Path, training: Training) -> Rows:
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata()
+            if metadata["config"] != training.config.model_dump_json():
+                return []
+            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        rows: Rows = json.loads(metadata["rows"])
+        restore(training, state)
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return []
+    return rows
+
+
+def _write(file: Path, state: dict[str, Tensor], metadata: dict[str, str], budget: int) -> None:
+    """Aside and renamed, so that a checkpoint is whole; the one before stays where this one cannot be."""
+    aside = file.with_suffix(".part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        others = sum(other.stat().st_size for other in file.parent.iterdir())
+        if others + sum(tensor.nbytes for tensor in state.values()) > budget:
+            return
+        save_file(state, aside, metadata)
+        aside.replace(file)
+    except (OSError, SafetensorError):
+        _remove(aside)
+
+
+def _remove(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
