@@ -1,4 +1,5 @@
 import errno
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.data import cache
-from tune_brain.data.cache import decode, is_whole, open_grey, square, store
+from tune_brain.data.cache import MARGIN, decode, is_whole, open_grey, square, squashed, store
 from tune_brain.errors import DataError
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+def grey(file: Path) -> NDArray[np.uint8]:
+    return np.asarray(open_grey(file.read_bytes()).image)
 
 
 def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
@@ -40,30 +45,49 @@ def test_shorter_side_is_resized_and_the_centre_kept(tmp_path: Path) -> None:
 def test_resizing_is_antialiased(tmp_path: Path) -> None:
     stripes = np.zeros((64, 64), np.uint8)
     stripes[:, ::2] = 255
-    pixels = square(open_grey(save(tmp_path / "stripes.png", stripes)), 16)
+    pixels = square(open_grey(save(tmp_path / "stripes.png", stripes).read_bytes()), 16)
     assert np.abs(pixels.astype(int) - 127).max() < 20
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_grey_and_rgb_of_one_picture_have_one_digest(tmp_path: Path, suffix: str) -> None:
-    grey = noise(30, 30)
+def test_grey_and_rgb_of_one_picture_have_the_same_pixels(tmp_path: Path, suffix: str) -> None:
+    shades = noise(30, 30)
     files = [
-        save(tmp_path / f"grey.{suffix}", grey),
-        save(tmp_path / f"rgb.{suffix}", np.stack([grey] * 3, axis=-1)),
+        save(tmp_path / f"grey.{suffix}", shades),
+        save(tmp_path / f"rgb.{suffix}", np.stack([shades] * 3, axis=-1)),
     ]
     decoded, failures = decode(files, 16)
     assert failures == {}
-    assert decoded.digests[0] == decoded.digests[1]
+    assert (decoded.pixels[0] == decoded.pixels[1]).all()
+    assert (decoded.thumbnails[0] == decoded.thumbnails[1]).all()
+    assert decoded.digests == tuple(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
 
 
-def test_digests_tell_pictures_and_shapes_apart(tmp_path: Path) -> None:
-    pixels = noise(8, 32)
-    other = pixels.copy()
-    other[0, 0] ^= 1
-    files = [
-        save(tmp_path / f"{i}.png", image) for i, image in enumerate([pixels, other, pixels.reshape(16, 16)])
-    ]
-    assert len(set(decode(files, 16)[0].digests)) == 3
+@pytest.mark.parametrize(
+    ("width", "height", "scale"), [(512, 512, 4), (630, 401, 4), (197, 1101, 2), (100, 100, 1)]
+)
+def test_a_jpeg_decoded_small_is_the_full_one_within_half_a_grey(
+    tmp_path: Path, width: int, height: int, scale: int
+) -> None:
+    rows, columns = np.mgrid[:height, :width]
+    head = (np.hypot(columns / width - 0.5, rows / height - 0.5) < 0.4) * 140
+    waves = 40 * np.sin(columns / 9) + 40 * np.sin(rows / 13)
+    picture = (head + waves + noise(height, width) / 8).clip(0, 255)
+    content = save(tmp_path / "large.jpg", picture.astype(np.uint8)).read_bytes()
+    full, small = open_grey(content), open_grey(content, MARGIN * 32)
+    assert full.size == small.size == full.image.size == (width, height)
+    assert (full.scale, small.scale) == (1, scale)
+    for shape in (square, squashed):
+        difference = shape(full, 32).astype(float) - shape(small, 32)
+        assert np.abs(difference).mean() < 0.5
+
+
+def test_a_jpeg_that_has_to_be_turned_is_decoded_whole(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = open_grey(save(tmp_path / "turned.jpg", noise(300, 640), exif=exif).read_bytes(), 64)
+    assert picture.size == picture.image.size == (300, 640)
+    assert picture.scale == 1
 
 
 def test_exif_orientation_applies(tmp_path: Path) -> None:
@@ -71,7 +95,7 @@ def test_exif_orientation_applies(tmp_path: Path) -> None:
     pixels[:, 32:] = 255
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90 degrees clockwise
-    upright = np.asarray(open_grey(save(tmp_path / "turned.jpg", pixels, exif=exif)))
+    upright = grey(save(tmp_path / "turned.jpg", pixels, exif=exif))
     assert upright.shape == (64, 32)
     assert upright[:28].max() < 20
     assert upright[36:].min() > 235
@@ -79,19 +103,19 @@ def test_exif_orientation_applies(tmp_path: Path) -> None:
 
 def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
     deep = np.array([[0, 257, 32_896, 65_535]], np.uint16)
-    assert np.asarray(open_grey(save(tmp_path / "deep.png", deep))).tolist() == [[0, 1, 128, 255]]
+    assert grey(save(tmp_path / "deep.png", deep)).tolist() == [[0, 1, 128, 255]]
 
 
 def test_transparent_parts_are_black(tmp_path: Path) -> None:
     pixels = np.full((4, 4, 4), 255, np.uint8)
     pixels[:2, :, 3] = 0
-    grey = np.asarray(open_grey(save(tmp_path / "seen.png", pixels)))
-    assert grey[:2].max() == 0
-    assert grey[2:].min() == 255
+    seen = grey(save(tmp_path / "seen.png", pixels))
+    assert seen[:2].max() == 0
+    assert seen[2:].min() == 255
     palette = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
     palette.putpalette([255, 255, 255, 90, 90, 90])
     palette.save(tmp_path / "palette.png", transparency=b"\x00\xff")
-    assert np.asarray(open_grey(tmp_path / "palette.png")).tolist() == [[0, 90]]
+    assert grey(tmp_path / "palette.png").tolist() == [[0, 90]]
 
 
 def test_damaged_files_are_reported_and_the_rest_stays_in_order(

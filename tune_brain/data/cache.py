@@ -13,17 +13,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from tune_brain.errors import DataError
 from tune_brain.records import write_text
 
 THUMBNAIL = 32
+MARGIN = 3
+"""A JPEG is decoded at the smallest scale that leaves so many pixels for one that is kept."""
 MANIFEST = "manifest.json"
 
 
@@ -36,7 +39,7 @@ class Decoded:
     thumbnails: NDArray[np.uint8]
     """[N, 32, 32], the whole image squashed, so that images of any shape can be compared."""
     digests: tuple[str, ...]
-    """SHA-256 of each image's full-size grey pixels and their shape."""
+    """SHA-256 of each image's file."""
     sizes: tuple[tuple[int, int], ...]
     """Width and height of each image as shown, in pixels."""
 
@@ -60,13 +63,13 @@ def decode(
 
     def one(index: int) -> tuple[str, tuple[int, int]] | str:
         try:
-            image = open_grey(files[index])
-            pixels[index, 0] = square(image, image_size)
-            thumbnails[index] = np.asarray(image.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
+            content = files[index].read_bytes()
+            picture = open_grey(content, MARGIN * max(image_size, THUMBNAIL))
+            pixels[index, 0] = square(picture, image_size)
+            thumbnails[index] = squashed(picture, THUMBNAIL)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
             return _reason(error)
-        content = hashlib.sha256(f"{image.width}x{image.height}:".encode() + image.tobytes())
-        return content.hexdigest(), image.size
+        return hashlib.sha256(content).hexdigest(), picture.size
 
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
         # Pillow warns of damaged metadata as well, which leaves the picture whole.
@@ -87,29 +90,65 @@ def decode(
     return decoded, failures
 
 
-def open_grey(file: Path) -> Image.Image:
-    """An image file as 8-bit grey, full size, upright as its EXIF orientation says, transparent parts black.
+class Grey(NamedTuple):
+    """A picture in 8-bit grey, upright, perhaps decoded at a part of its size."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    """Full width and height; at 1 / scale they may end inside the last pixel of `image`."""
+    scale: int
+    """1, 2, 4 or 8 pixels of the picture stand in one of `image`."""
+
+    def resized(self, size: int, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
+        """A part of the picture, in its full pixels, as uint8 [size, size], antialiased."""
+        left, top, right, bottom = (edge / self.scale for edge in box)
+        image = self.image.resize((size, size), Image.Resampling.BILINEAR, (left, top, right, bottom))
+        return np.asarray(image)
+
+
+def open_grey(content: bytes, side: int | None = None) -> Grey:
+    """Decode an image file as its EXIF orientation says, transparent parts black.
+
+    Args:
+        content: a JPEG or PNG file.
+        side: a JPEG is decoded at the smallest of its own scales that leaves both sides this long; at full
+            size where it is None, and where the picture has to be turned.
 
     Raises:
         OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files.
     """
-    with Image.open(file, formats=("JPEG", "PNG")) as image:
+    with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        full = image.size
         # A JPEG hands over its brightness channel alone, several times faster than all three.
-        image.draft("L", None)
+        image.draft("L", None if side is None or turned else (side, side))
         image.load()
+        scale = round(full[0] / image.width)
         ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I"):
-            sixteen = np.asarray(image).astype(np.float32)
-            return Image.fromarray(np.rint(sixteen / 257).astype(np.uint8))
-        if image.has_transparency_data:
-            seen = image.convert("RGBA")
-            return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("L")
-        return image.convert("L") if image.mode != "L" else image
+        return Grey(_grey(image), full if scale > 1 else image.size, scale)
 
 
-def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """The centre of an image, its shorter side resized to `size` (antialiased bilinear): [size, size]."""
-    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR))
+def square(picture: Grey, size: int) -> NDArray[np.uint8]:
+    """The centre of a picture, its shorter side resized to `size`: uint8 [size, size]."""
+    width, height = picture.size
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return picture.resized(size, (left, top, left + side, top + side))
+
+
+def squashed(picture: Grey, size: int) -> NDArray[np.uint8]:
+    """The whole of a picture, whatever its shape: uint8 [size, size]."""
+    return picture.resized(size, (0, 0, *picture.size))
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        sixteen = np.asarray(image).astype(np.float32)
+        return Image.fromarray(np.rint(sixteen / 257).astype(np.uint8))
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("L")
+    return image.convert("L") if image.mode != "L" else image
 
 
 def _reason(error: Exception) -> str:
