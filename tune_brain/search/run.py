@@ -64,7 +64,7 @@ def search(
         tune.PlacementGroupFactory([slots.resources]),
     )
     with progress.table(lambda: studies_table(config, ledger, slots.count)):
-        _fit(worker, searcher)
+        _fit(worker, searcher, slots.count)
     shutil.rmtree(store.folder, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
@@ -90,8 +90,9 @@ class _Starts(tune.Callback):  # type: ignore[misc]
         self._searcher.is_up(trial.trial_id)
 
 
-def _fit(worker: Any, searcher: RowSearcher) -> None:
-    os.environ.update(_TUNE_ENVIRONMENT)
+def _fit(worker: Any, searcher: RowSearcher, slots: int) -> None:
+    # Left alone, Tune starts the workers of a searcher one after another.
+    os.environ.update(_TUNE_ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(slots))
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
     try:
         tune.Tuner(
