@@ -67,9 +67,11 @@ OPENING = {"evaluate.scores", "stages"}
 # What a fresh interpreter must not have loaded after an import, be it through other modules.
 UNLOADED_AFTER = {
     f"{PACKAGE}.cli": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas", "sklearn", "scipy"},
+    # A search waits for these beside Ray's start.
+    f"{PACKAGE}.stages": {"torchvision", "sklearn", "plotly"},
     f"{PACKAGE}.report": {"torch", "torchvision", "ray", "optuna"},
     # What each worker of a search waits for.
-    f"{PACKAGE}.search.trainable": {"optuna", "plotly", "sklearn", "scipy", "typer"},
+    f"{PACKAGE}.search.trainable": {"optuna", "plotly", "sklearn", "scipy", "typer", "torchvision"},
     f"{PACKAGE}.data.prepare": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas"},
 }
 

@@ -1,17 +1,23 @@
 """`tune-brain`: each command parses its options and calls one stage.
 
-Stages are imported inside the commands, so that `--help` and a mistyped option do not wait for torch.
+Stages are imported inside the commands, so that `--help` and a mistyped option do not wait for torch, and
+torch not for Ray.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from tune_brain import __version__
+from tune_brain.config import RunConfig
+from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError, TuneBrainError
 from tune_brain.options import option, run_config, takes_options
+from tune_brain.runs import open_run, spaces_for
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,12 +35,13 @@ RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default
 def run(given: dict[str, Any]) -> None:
     """Search, train the winners again, open the sealed test once, report and export."""
     asked = run_config(given)
-    from tune_brain import stages
-    from tune_brain.export import export as write_models
-    from tune_brain.report.page import write_page
+    with _ray_starting(asked):
+        from tune_brain import stages
+        from tune_brain.export import export as write_models
+        from tune_brain.report.page import write_page
 
-    folder = stages.search(asked)
-    stages.evaluate(folder)
+        folder = stages.search(asked)
+        stages.evaluate(folder)
     write_page(folder)
     write_models(folder, folder / "export")
     typer.echo(f"scores     {folder / 'scores.json'}")
@@ -47,17 +54,21 @@ def run(given: dict[str, Any]) -> None:
 def search(given: dict[str, Any]) -> None:
     """Search the configurations and write the winners, chosen on validation."""
     asked = run_config(given)
-    from tune_brain import stages
+    with _ray_starting(asked):
+        from tune_brain import stages
 
-    typer.echo(stages.search(asked) / "winners")
+        folder = stages.search(asked)
+    typer.echo(folder / "winners")
 
 
 @app.command()
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted search where its rows end."""
-    from tune_brain import stages
+    with _ray_starting(open_run(folder).config):
+        from tune_brain import stages
 
-    typer.echo(stages.resume(folder) / "winners")
+        stages.resume(folder)
+    typer.echo(folder / "winners")
 
 
 @app.command()
@@ -129,6 +140,21 @@ def demo_data(
 
     write_demo(folder, seed=seed)
     typer.echo(folder)
+
+
+@contextmanager
+def _ray_starting(config: RunConfig) -> Iterator[None]:
+    """Let Ray start while torch is imported and images are decoded.
+
+    What can be refused at once is refused before.
+    """
+    spaces_for(config)
+    if config.data is not None:
+        scan(config.data)
+    from tune_brain import compute
+
+    with compute.session(config):
+        yield
 
 
 def _version(show: bool) -> None:

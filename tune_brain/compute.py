@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -37,27 +38,74 @@ class Slots:
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
 
+class Session:
+    """Ray, on its way up in a thread of its own, so that imports and decoding need not wait for it."""
+
+    def __init__(self, config: RunConfig, scratch: str) -> None:
+        self._config, self._scratch = config, scratch
+        self._error: ClusterError | None = None
+        self._up, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def slots(self) -> Slots:
+        """Wait until Ray is up, and count the slots.
+
+        Raises:
+            ClusterError: the cluster cannot be reached, or no machine has room for one trial.
+        """
+        self._up.wait()
+        if self._error:
+            raise self._error
+        return _slots(self._config)
+
+    def close(self) -> None:
+        """Stop Ray, or leave the cluster."""
+        self._up.wait()
+        ray.shutdown()
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            _start(self._config, self._scratch)
+        except ClusterError as error:
+            self._error = error
+        self._up.set()
+        # Linux ends Ray's processes with the thread that started them.
+        self._over.wait()
+
+
+_open: list[Session] = []
+"""The session of this process, or none: Ray is one for a process, too."""
+
+
 @contextlib.contextmanager
-def session(config: RunConfig) -> Iterator[Slots]:
+def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
-    SIGTERM is turned into Ctrl-C, so that both end alike.
+    Within another session it is that one, which lasts to the end of the outer block. SIGTERM is turned into
+    Ctrl-C, so that both end alike.
 
     Raises:
-        ClusterError: the cluster cannot be reached, or no machine has room for one trial.
         Interrupted: Ctrl-C or SIGTERM.
     """
+    if _open:
+        yield _open[-1]
+        return
     os.environ.update(_ENVIRONMENT)
     before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
     with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
+        opened = Session(config, scratch)
+        _open.append(opened)
         try:
-            _start(config, scratch)
-            yield _slots(config)
+            yield opened
         except KeyboardInterrupt:
             raise Interrupted("Interrupted") from None
         finally:
-            ray.shutdown()
+            _open.clear()
+            opened.close()
             signal.signal(signal.SIGTERM, before)
 
 

@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet34
 
 from tune_brain.config import PRETRAINED, TrialConfig
 from tune_brain.errors import ConfigError
@@ -129,6 +128,9 @@ def _resnet18(classes: int, image_size: int) -> nn.Module:  # noqa: ARG001
 
 
 def _resnet34(classes: int, image_size: int) -> nn.Module:  # noqa: ARG001
+    # A second that only this architecture needs.
+    from torchvision.models import resnet34
+
     net: nn.Module = resnet34(num_classes=classes)
     return net
 

@@ -65,7 +65,8 @@ def _search(run: Run, prepared: Prepared, start: ResolvedWeights | None, progres
     progress.log_to(run.folder / "run.log")
     if record.exists():
         _same_cut(run, prepared)
-    with _going_on(f"resume {run.folder}"), compute.session(config) as slots:
+    with _going_on(f"resume {run.folder}"), compute.session(config) as ray:
+        slots = ray.slots()
         if not record.exists():
             made = {
                 "data": prepared.summary,
@@ -102,7 +103,8 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     _same_cut(run, prepared)
     start = _start(run.config, progress)
     progress.log_to(run.folder / "run.log")
-    with _going_on(f"evaluate {folder}"), compute.session(run.config) as slots:
+    with _going_on(f"evaluate {folder}"), compute.session(run.config) as ray:
+        slots = ray.slots()
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
         progress.say("opening the sealed test")
@@ -217,7 +219,7 @@ def _going_on(command: str) -> Iterator[None]:
     """Say how to go on when a stage is interrupted."""
     try:
         yield
-    except Interrupted:
+    except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
             "Interrupted; what is finished is kept", remedy=f"Go on with: tune-brain {command}"
         ) from None

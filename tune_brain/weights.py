@@ -14,10 +14,10 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torchvision.models import ResNet34_Weights, resnet34
 
+from tune_brain.config import PRETRAINED
 from tune_brain.errors import WeightsError
-from tune_brain.models import is_head
+from tune_brain.models import BUILDERS, is_head
 
 WAYS_OUT = """\
 Three ways out:
@@ -65,6 +65,9 @@ def resolve(spec: str) -> ResolvedWeights | None:
 
 
 def _imagenet() -> ResolvedWeights:
+    # Torchvision takes a second to import, which a search without this architecture need not wait for.
+    from torchvision.models import ResNet34_Weights
+
     url = ResNet34_Weights.DEFAULT.url
     name = Path(urlparse(url).path).name
     cache = Path(torch.hub.get_dir()) / "checkpoints" / name
@@ -142,7 +145,8 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _check(state: Mapping[str, Tensor], name: str) -> None:
     with torch.device("meta"):
-        needed = {key: value.shape for key, value in resnet34().state_dict().items() if not is_head(key)}
+        net = BUILDERS[PRETRAINED](2, 224)
+    needed = {key: value.shape for key, value in net.state_dict().items() if not is_head(key)}
     wrong = [f"no {key}" for key in needed if key not in state and not key.endswith("num_batches_tracked")]
     for key, value in state.items():
         if is_head(key):

@@ -23,8 +23,8 @@ SIZE = 16
 @pytest.fixture(scope="module")
 def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[compute.Slots]:
     asked = RunConfig(out=tmp_path_factory.mktemp("unused"), concurrency=2)
-    with compute.session(asked) as slots:
-        yield slots
+    with compute.session(asked) as ray:
+        yield ray.slots()
 
 
 def images(n: int, size: int) -> Images:

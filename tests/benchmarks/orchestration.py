@@ -1,0 +1,183 @@
+"""What a trial costs beside its work: trials that do nothing for 12 epochs.
+
+    python tests/benchmarks/orchestration.py [--quick] [--long]
+
+Ours against OptunaSearch as Ray ships it with reused workers, and against a plain function trainable, two
+slots each, milliseconds a trial from `fit` to its return. --long trains 5,000 trials and compares the last
+500 with the first.
+"""
+
+import itertools
+import math
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+from ray import tune
+from ray.tune.search.optuna import OptunaSearch
+
+from tune_brain import compute
+from tune_brain.config import ARCHITECTURES, RunConfig
+from tune_brain.data.arrays import Development, Images
+from tune_brain.progress import Progress
+from tune_brain.records import TrialRow, latest, read
+from tune_brain.search import run
+from tune_brain.space import Space
+
+EPOCHS = 12
+TUNED = {
+    "max_lr": {"low": 1e-5, "high": 1e-1},
+    "weight_decay": {"low": 1e-6, "high": 1e-1},
+    "grad_clip": {"low": 1e-2, "high": 1e1},
+}
+METRICS = dict.fromkeys(
+    ("train_loss", "train_accuracy", "train_macro_f1", "val_loss", "val_accuracy", "lr", "grad_norm"), 0.5
+)
+
+
+def score(max_lr: float) -> float:
+    """Something to search: best at 1e-3."""
+    return 1 / (1 + (math.log10(max_lr) + 3) ** 2)
+
+
+class Idle(tune.Trainable):
+    """Speaks as `TrialWorker` does, of epochs that take no time, so that they come in one result."""
+
+    def setup(self, config: dict[str, Any], **_: Any) -> None:
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        trial = new_config["trial"]
+        made_up = {**METRICS, "clipped_share": 0.5, "seconds": 0.0}
+        made_up["val_macro_f1"] = score(trial["hyperparameters"]["max_lr"])
+        self._rows = [{**made_up, "epoch": epoch} for epoch in range(1, trial["epochs"] + 1)]
+        return True
+
+    def step(self) -> dict[str, Any]:
+        return {"rows": self._rows, "ended": True, "why": "finished", "detail": "", "device": "cpu"}
+
+
+class Reused(tune.Trainable):
+    """The same for stock OptunaSearch."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._value = score(new_config["max_lr"])
+        self._epoch = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        self._epoch += 1
+        return {**METRICS, "epoch": self._epoch, "score": self._value, "done": self._epoch == EPOCHS}
+
+
+def function(config: dict[str, Any]) -> None:
+    """The same as a plain function."""
+    for epoch in range(1, EPOCHS + 1):
+        tune.report({**METRICS, "epoch": epoch, "score": score(config["max_lr"])})
+
+
+def ours(
+    trials: int, slots: compute.Slots, ladder: tuple[int, ...] = (EPOCHS,)
+) -> tuple[float, list[TrialRow]]:
+    """Seconds of a search of so many trials or a few more, and its rows."""
+    out = Path(tempfile.mkdtemp())
+    config = RunConfig(out=out, configs=trials // len(ARCHITECTURES), ladder=ladder, image_size=16)
+    spaces = {
+        arch: Space.model_validate(
+            {"arch": arch, "fixed": {}, "tuned": TUNED, "baseline": dict.fromkeys(TUNED, 0.01)}
+        )
+        for arch in ARCHITECTURES
+    }
+    one = Images(
+        pixels=np.zeros((2, 1, 16, 16), np.uint8),
+        labels=np.zeros(2, np.int64),
+        thumbnails=np.zeros((2, 32, 32), np.uint8),
+    )
+    development = Development(classes=("a", "b"), train=one, validation=one)
+    progress = Progress(out / "run.log")
+    progress._console.quiet = True
+    started = time.perf_counter()
+    run.search(config, spaces, development, None, dict.fromkeys(ARCHITECTURES, "fp32"), slots, progress)
+    seconds = time.perf_counter() - started
+    rows = latest(read(out / "trials.jsonl", TrialRow))
+    shutil.rmtree(out)
+    return seconds, rows
+
+
+def stock(trainable: Any, trials: int, *, reuse: bool) -> float:
+    """Seconds of as many trials on OptunaSearch and Ray Tune's defaults."""
+    storage = tempfile.mkdtemp()
+    space = {name: tune.loguniform(limits["low"], limits["high"]) for name, limits in TUNED.items()}
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric="score",
+            mode="max",
+            num_samples=trials,
+            search_alg=OptunaSearch(seed=0),
+            reuse_actors=reuse,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=storage,
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
+    started = time.perf_counter()
+    tuner.fit()
+    seconds = time.perf_counter() - started
+    shutil.rmtree(storage)
+    return seconds
+
+
+def main() -> None:
+    options = measure.parser(__doc__)
+    options.add_argument("--long", action="store_true", help="5,000 trials: does the cost grow?")
+    asked = options.parse_args()
+    trials, few, repeats = (100, 8, 1) if asked.quick else (500, 20, asked.repeats)
+    run.TrialWorker = Idle  # type: ignore[misc]
+    with compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session:
+        slots = session.slots()
+        if asked.long:
+            grown(500 if asked.quick else 5000, slots, quick=asked.quick)
+            return
+        arms = {
+            "ours": lambda: 1e3 * ours(trials, slots)[0] / trials,
+            "stock, reused workers": lambda: 1e3 * stock(Reused, trials, reuse=True) / trials,
+            "stock, function": lambda: 1e3 * stock(function, few, reuse=False) / few,
+        }
+        values = measure.alternate(arms, repeats)
+    result = {f"{name}: ms a trial": measure.spread(every) for name, every in values.items()}
+    result |= {
+        f"{name} / ours": measure.ratio(values[name], values["ours"]) for name in values if name != "ours"
+    }
+    measure.tell("orchestration", {"trials": trials, **result}, quick=asked.quick)
+
+
+def grown(trials: int, slots: compute.Slots, *, quick: bool) -> None:
+    """Milliseconds a trial at the beginning and at the end of a long search on the default ladder."""
+    seconds, rows = ours(trials, slots, (3, 6, EPOCHS))
+    ends = sorted(row.started for row in rows)
+    share = len(ends) // 10
+    gaps = [later - former for former, later in itertools.pairwise(ends)]
+    # The first trials wait for the workers to start.
+    first, last = (statistics.mean(part) * 1e3 for part in (gaps[10:share], gaps[-share:]))
+    result = {"trials": len(rows), "seconds": seconds, "first tenth: ms a trial": first}
+    measure.tell(
+        "orchestration-long",
+        {**result, "last tenth: ms a trial": last, "last / first": last / first},
+        quick=quick,
+    )
+
+
+if __name__ == "__main__":
+    main()
