@@ -62,13 +62,13 @@ NEVER = {
 
 # Who may say `.sealed` (to the report it is the note on the opening), and who may import evaluate.sealed.
 SEALED = {"data.prepare", "evaluate.sealed", "report"}
-OPENING = {"evaluate.scores", "stages"}
+OPENING = {"evaluate.scores", "stages.evaluate"}
 
 # What a fresh interpreter must not have loaded after an import, be it through other modules.
 UNLOADED_AFTER = {
     f"{PACKAGE}.cli": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas", "sklearn", "scipy"},
     # A search waits for these beside Ray's start.
-    f"{PACKAGE}.stages": {"torchvision", "sklearn", "plotly"},
+    f"{PACKAGE}.stages.search": {"torch", "torchvision", "sklearn", "plotly"},
     f"{PACKAGE}.report": {"torch", "torchvision", "ray", "optuna"},
     # What each worker of a search waits for.
     f"{PACKAGE}.search.trainable": {"optuna", "plotly", "sklearn", "scipy", "typer", "torchvision"},

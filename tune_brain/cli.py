@@ -36,12 +36,15 @@ def run(given: dict[str, Any]) -> None:
     """Search, train the winners again, open the sealed test once, report and export."""
     asked = run_config(given)
     with _ray_starting(asked):
-        from tune_brain import stages
-        from tune_brain.export import export as write_models
-        from tune_brain.report.page import write_page
+        from tune_brain.stages.search import search as search_all
 
-        folder = stages.search(asked)
-        stages.evaluate(folder)
+        folder = search_all(asked)
+        from tune_brain.stages.evaluate import evaluate as evaluate_all
+
+        evaluate_all(folder)
+    from tune_brain.export import export as write_models
+    from tune_brain.report.page import write_page
+
     write_page(folder)
     write_models(folder, folder / "export")
     typer.echo(f"scores     {folder / 'scores.json'}")
@@ -55,9 +58,9 @@ def search(given: dict[str, Any]) -> None:
     """Search the configurations and write the winners, chosen on validation."""
     asked = run_config(given)
     with _ray_starting(asked):
-        from tune_brain import stages
+        from tune_brain.stages.search import search as search_all
 
-        folder = stages.search(asked)
+        folder = search_all(asked)
     typer.echo(folder / "winners")
 
 
@@ -65,9 +68,9 @@ def search(given: dict[str, Any]) -> None:
 def resume(folder: RunFolder) -> None:
     """Go on with an interrupted search where its rows end."""
     with _ray_starting(open_run(folder).config):
-        from tune_brain import stages
+        from tune_brain.stages.search import resume as go_on
 
-        stages.resume(folder)
+        go_on(folder)
     typer.echo(folder / "winners")
 
 
@@ -80,9 +83,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Train each winner again with several seeds, then open the sealed test once."""
-    from tune_brain import stages
+    from tune_brain.stages.evaluate import evaluate as evaluate_all
 
-    typer.echo(stages.evaluate(folder, seeds))
+    typer.echo(evaluate_all(folder, seeds))
 
 
 @app.command()
@@ -112,9 +115,9 @@ def export(
 
         typer.echo(write_models(folder, to))
     if optuna is not None:
-        from tune_brain import stages
+        from tune_brain.stages.search import write_studies
 
-        typer.echo(stages.write_studies(folder, optuna))
+        typer.echo(write_studies(folder, optuna))
 
 
 @app.command()
@@ -125,9 +128,9 @@ def train(
     ] = None,
 ) -> None:
     """Train one configuration again as it was."""
-    from tune_brain import stages
+    from tune_brain.stages.train import train as train_again
 
-    typer.echo(stages.train(file, to or file.with_name(f"{file.stem}-again")))
+    typer.echo(train_again(file, to or file.with_name(f"{file.stem}-again")))
 
 
 @app.command("demo-data")

@@ -15,9 +15,9 @@ import ray
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
 
-# Ray reads these when it starts. A trial that changes its working directory would break relative paths; the
-# workers that Ray starts ahead are never used, since Tune's have an environment of their own, and cost a second
-# of all cores; the other two are noise on a workstation.
+# Ray reads these when it starts. A trial that changes its working directory would break relative paths;
+# workers that Ray starts ahead are never used, since those of Tune have an environment of their own, and cost
+# each core a second; the other two are noise on a workstation.
 _ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",

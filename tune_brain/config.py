@@ -16,6 +16,13 @@ PRETRAINED = "resnet34"
 
 Precision = Literal["fp32", "bf16"]
 
+BF16_RESNET_SIZE = 17
+"""Smallest image side, in pixels, at which a ResNet is trained in bf16.
+
+Below it, the last stage's strided convolution sees a single pixel, and there oneDNN (torch 2.14.1, a CPU with
+avx512_bf16) leaves part of the weight gradient uninitialised.
+"""
+
 
 class Frozen(BaseModel):
     """A configuration that cannot change, knows no other field than its own and holds finite numbers only."""
@@ -110,6 +117,25 @@ class RunConfig(Frozen):
     def epochs(self) -> int:
         """The full length of a trial, in epochs: the top of the ladder."""
         return self.ladder[-1]
+
+
+def allows_bf16(arch: str, image_size: int) -> bool:
+    """Whether bf16 gives right gradients for an architecture at an image size."""
+    return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
+
+
+def check_precision(arch: str, image_size: int, precision: str) -> None:
+    """Refuse bf16 where it gives wrong gradients.
+
+    Raises:
+        ConfigError: the images are too small for the architecture in bf16.
+    """
+    if precision == "bf16" and not allows_bf16(arch, image_size):
+        raise ConfigError(
+            f"{arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
+            found=f"{image_size} pixels",
+            remedy="Take larger images, or precision fp32 or auto.",
+        )
 
 
 Model = TypeVar("Model", bound=Frozen)

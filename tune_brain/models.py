@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from tune_brain.config import PRETRAINED, TrialConfig
+from tune_brain.config import PRETRAINED, TrialConfig, check_precision
 from tune_brain.errors import ConfigError
 from tune_brain.seeds import derive
 
@@ -14,13 +14,6 @@ from tune_brain.seeds import derive
 GREY = ((0.18,), (0.18,))
 # What torchvision's pretrained networks were trained with, for red, green and blue.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-BF16_RESNET_SIZE = 17
-"""Smallest image side, in pixels, at which a ResNet is trained in bf16.
-
-Below it, the last stage's strided convolution sees a single pixel, and there oneDNN (torch 2.14.1, a CPU with
-avx512_bf16) leaves part of the weight gradient uninitialised.
-"""
 
 
 class GreyInput(nn.Module):
@@ -178,25 +171,6 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
     model.add_module("input", GreyInput(mean, std, channels))
     model.add_module("net", net)
     return model
-
-
-def allows_bf16(arch: str, image_size: int) -> bool:
-    """Whether bf16 gives right gradients for an architecture at an image size."""
-    return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
-
-
-def check_precision(arch: str, image_size: int, precision: str) -> None:
-    """Refuse bf16 where it gives wrong gradients.
-
-    Raises:
-        ConfigError: the images are too small for the architecture in bf16.
-    """
-    if precision == "bf16" and not allows_bf16(arch, image_size):
-        raise ConfigError(
-            f"{arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
-            found=f"{image_size} pixels",
-            remedy="Take larger images, or precision fp32 or auto.",
-        )
 
 
 def is_head(name: str) -> bool:

@@ -1,6 +1,5 @@
 """A worker that dies in the middle of a trial, and the one that takes the trial up."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.models import build
-from tune_brain.search.checkpoints import Keeper, Store
+from tune_brain.search.checkpoints import Keeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import Training, begin
 
@@ -55,56 +54,60 @@ def untimed(rows: Rows) -> Rows:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "checkpoints", 10_000_000, every=0)
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoints"
+
+
+def keeper_in(folder: Path, budget: int = 10_000_000) -> Keeper:
+    return Keeper(folder, budget, every=0)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
-def test_a_trial_goes_on_from_its_checkpoint_with_the_same_rows(store: Store, epochs: int) -> None:
-    whole = train(Keeper(Store(store.folder / "other", 10_000_000, every=0)))
-    before = train(Keeper(store), epochs=epochs)
-    after = train(Keeper(store))
+def test_a_trial_goes_on_from_its_checkpoint_with_the_same_rows(folder: Path, epochs: int) -> None:
+    whole = train(keeper_in(folder / "other"))
+    before = train(keeper_in(folder), epochs=epochs)
+    after = train(keeper_in(folder))
     assert after[:epochs] == before
     assert untimed(after) == untimed(whole)
 
 
-def test_a_trial_that_ends_leaves_no_checkpoint(store: Store) -> None:
-    keeper = Keeper(store)
+def test_a_trial_that_ends_leaves_no_checkpoint(folder: Path) -> None:
+    keeper = keeper_in(folder)
     train(keeper, epochs=2)
-    assert [file.name for file in store.folder.iterdir()] == ["3.safetensors"]
+    assert [file.name for file in folder.iterdir()] == ["3.safetensors"]
     keeper.drop()
-    assert list(store.folder.iterdir()) == []
+    assert list(folder.iterdir()) == []
 
 
-def test_another_configuration_of_the_same_number_begins_anew(store: Store) -> None:
-    train(Keeper(store), epochs=2)
-    assert len(train(Keeper(store), epochs=1, seed=1)) == 1
+def test_another_configuration_of_the_same_number_begins_anew(folder: Path) -> None:
+    train(keeper_in(folder), epochs=2)
+    assert len(train(keeper_in(folder), epochs=1, seed=1)) == 1
 
 
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_a_damaged_checkpoint_is_passed_over(store: Store, keep: int) -> None:
-    train(Keeper(store), epochs=2)
-    file = store.file(3)
+def test_a_damaged_checkpoint_is_passed_over(folder: Path, keep: int) -> None:
+    train(keeper_in(folder), epochs=2)
+    file = folder / "3.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
-    assert [row["epoch"] for row in train(Keeper(store))] == [1, 2, 3, 4]
+    assert [row["epoch"] for row in train(keeper_in(folder))] == [1, 2, 3, 4]
 
 
-def test_a_checkpoint_that_would_exceed_the_budget_is_not_written(store: Store) -> None:
+def test_a_checkpoint_that_would_exceed_the_budget_is_not_written(folder: Path) -> None:
     one = sum(tensor.nbytes for tensor in training().model.state_dict().values()) * 3
-    small = Store(store.folder, int(one * 1.5), every=0)
-    train(Keeper(small), trial=1, epochs=1)
-    train(Keeper(small), trial=2, epochs=1)
-    assert [file.name for file in store.folder.iterdir()] == ["1.safetensors"]
+    budget = int(one * 1.5)
+    train(keeper_in(folder, budget), trial=1, epochs=1)
+    train(keeper_in(folder, budget), trial=2, epochs=1)
+    assert [file.name for file in folder.iterdir()] == ["1.safetensors"]
 
 
 def test_a_folder_that_cannot_be_written_costs_the_checkpoint_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert len(train(Keeper(Store(tmp_path / "file" / "checkpoints", 10_000_000, every=0)))) == 4
+    assert len(train(keeper_in(tmp_path / "file" / "checkpoints"))) == 4
 
 
-def test_checkpoints_are_as_far_apart_as_asked(store: Store) -> None:
+def test_checkpoints_are_as_far_apart_as_asked(folder: Path) -> None:
     now = iter(range(100))
-    keeper = Keeper(replace(store, every=3), lambda: float(next(now)))
+    keeper = Keeper(folder, 10_000_000, every=3, clock=lambda: float(next(now)))
     under_way = training()
     rows = keeper.take_up(0, under_way)
     written = []
@@ -112,5 +115,5 @@ def test_checkpoints_are_as_far_apart_as_asked(store: Store) -> None:
         rows.append(row)
         keeper.keep(under_way, rows)
         keeper.finish()
-        written.append(store.file(0).exists())
+        written.append((folder / "0.safetensors").exists())
     assert written == [False, False, True, True]

@@ -11,7 +11,6 @@ import torch
 
 from tune_brain.data.arrays import Development, Images
 from tune_brain.search import trainable
-from tune_brain.search.checkpoints import Store
 from tune_brain.search.trainable import TrialWorker
 
 
@@ -41,7 +40,7 @@ def start(tmp_path: Path) -> Start:
     class Worker(TrialWorker):
         def setup(self, config: dict[str, Any]) -> None:
             super().setup(
-                config, development=DEVELOPMENT, store=Store(tmp_path / "checkpoints", 10**9, every=0)
+                config, development=DEVELOPMENT, checkpoints=tmp_path / "checkpoints", disk_budget=10**9
             )
 
     return lambda config: Worker(config)
@@ -119,8 +118,11 @@ def test_a_worker_takes_up_the_trial_of_one_that_died(
     monkeypatch.setattr(trainable, "STEP", 0.0)
     whole = rows(start(asked()))
     dying = start(asked())
+    dying._trials._keeper._every = 0.0
     first = dying.train()["rows"]
-    dying._keeper.finish()
+    # The checkpoint is kept when the next epoch is asked for, and the worker dies in it.
+    dying.train()
+    dying._trials._keeper.finish()
     assert list((tmp_path / "checkpoints").iterdir())
     after = results(start(asked()))
     assert after[0]["rows"] == first

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from tune_brain.config import Precision
-from tune_brain.train import precision
+from tune_brain.train import timing
 from tune_brain.train.precision import choose
 
-CPU = torch.device("cpu")
+CPU = "cpu"
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ class Stopwatch:
 def test_the_faster_wins_and_ties_go_to_fp32(
     cache: Path, monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float, expected: str
 ) -> None:
-    monkeypatch.setattr(precision, "step_seconds", Stopwatch(fp32, bf16))
+    monkeypatch.setattr(timing, "step_seconds", Stopwatch(fp32, bf16))
     assert choose("cnn", 16, 3, CPU) == expected
     assert cache.exists()
 
@@ -41,7 +41,7 @@ def test_a_measurement_is_made_once_for_each_architecture_and_size(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopwatch = Stopwatch(2, 1)
-    monkeypatch.setattr(precision, "step_seconds", stopwatch)
+    monkeypatch.setattr(timing, "step_seconds", stopwatch)
     for arch, size in [("cnn", 16), ("cnn", 16), ("linear", 16), ("cnn", 32), ("cnn", 16)]:
         assert choose(arch, size, 3, CPU) == "bf16"
     assert stopwatch.asked == 3
@@ -53,7 +53,7 @@ def test_a_measurement_is_made_once_for_each_architecture_and_size(
 def test_measuring_leaves_threads_and_the_global_generator_alone(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "BUDGET", 0.0)
+    monkeypatch.setattr(timing, "BUDGET", 0.0)
     state = torch.get_rng_state()
     torch.set_num_threads(2)
     try:
@@ -68,7 +68,7 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
 def test_bf16_is_not_measured_where_its_gradients_are_wrong(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "step_seconds", Stopwatch(2, 1))
+    monkeypatch.setattr(timing, "step_seconds", Stopwatch(2, 1))
     assert choose("resnet18", 16, 3, CPU) == "fp32"
     assert choose("resnet18", 17, 3, CPU) == "bf16"
     assert cache.exists()

@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -18,45 +17,41 @@ from torch import Tensor
 from tune_brain.train.training import Training, capture, restore
 
 Rows = list[dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Store:
-    """Where the checkpoints of a run lie, and how much room they may take."""
-
-    folder: Path
-    budget: int
-    """In bytes. A checkpoint that would exceed it, or that cannot be written, is not written."""
-    every: float = 30.0
-    """Seconds of training between two checkpoints; a trial that is shorter leaves none."""
-
-    def file(self, trial: int) -> Path:
-        """The checkpoint of a trial."""
-        return self.folder / f"{trial}.safetensors"
+EVERY = 30.0
+"""Seconds of training between two checkpoints; a trial that is shorter leaves none."""
 
 
 class Keeper:
-    """Keeps the latest checkpoint of one trial after another, written beside the training."""
+    """Keeps the latest checkpoint of one trial after another, written beside the training.
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
+    Args:
+        folder: where checkpoints lie, `<trial>.safetensors`.
+        budget: bytes that all of them may take. One that would exceed it, or that cannot be written, is not.
+        every: seconds of training between two.
+        clock: tells seconds.
+    """
+
+    def __init__(
+        self, folder: Path, budget: int, every: float = EVERY, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._folder, self._budget, self._every, self._clock = folder, budget, every, clock
         self._pool = ThreadPoolExecutor(1)
         self._file: Path | None = None
         self._writing: Future[None] | None = None
 
     def take_up(self, trial: int, training: Training) -> Rows:
         """Bring a trial to where its checkpoint stands, if there is one of it; the rows up to there."""
-        self._file, self._last = self._store.file(trial), self._clock()
+        self._file, self._last = self._folder / f"{trial}.safetensors", self._clock()
         return _load(self._file, training)
 
     def keep(self, training: Training, rows: Sequence[dict[str, float]]) -> None:
         """Write a checkpoint after the epoch whose row is the last, if the one before is old and written."""
-        if self._clock() - self._last < self._store.every or (self._writing and not self._writing.done()):
+        if self._clock() - self._last < self._every or (self._writing and not self._writing.done()):
             return
         assert self._file is not None
         self._last = self._clock()
         metadata = {"config": training.config.model_dump_json(), "rows": json.dumps(rows)}
-        self._writing = self._pool.submit(_write, self._file, capture(training), metadata, self._store.budget)
+        self._writing = self._pool.submit(_write, self._file, capture(training), metadata, self._budget)
 
     def finish(self) -> None:
         """Wait for what is being written."""

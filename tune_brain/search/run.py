@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from ray import tune
 
 from tune_brain.compute import Slots
@@ -14,7 +13,6 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import SearchError
 from tune_brain.progress import Progress
-from tune_brain.search.checkpoints import Store
 from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
@@ -36,7 +34,7 @@ def search(
     config: RunConfig,
     spaces: Mapping[str, Space],
     development: Development,
-    weights: Mapping[str, torch.Tensor] | None,
+    weights: Mapping[str, Any] | None,
     precision: Mapping[str, Precision],
     slots: Slots,
     progress: Progress,
@@ -49,7 +47,7 @@ def search(
         SearchError: no trial ended well at full length.
     """
     ledger = Ledger(config.out)
-    store = Store(config.out.absolute() / "checkpoints", config.disk_budget)
+    checkpoints = config.out.absolute() / "checkpoints"
     searcher = RowSearcher(
         config,
         spaces,
@@ -60,12 +58,18 @@ def search(
         on_end=lambda row: progress.say(trial_line(row, config, ledger, slots.count)),
     )
     worker = tune.with_resources(
-        tune.with_parameters(TrialWorker, development=development, weights=weights, store=store),
+        tune.with_parameters(
+            TrialWorker,
+            development=development,
+            weights=weights,
+            checkpoints=checkpoints,
+            disk_budget=int(config.disk_budget),
+        ),
         tune.PlacementGroupFactory([slots.resources]),
     )
     with progress.table(lambda: studies_table(config, ledger, slots.count)):
         _fit(worker, searcher, slots.count)
-    shutil.rmtree(store.folder, ignore_errors=True)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",

@@ -2,25 +2,18 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
 from ray import tune
 
-from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
-from tune_brain.models import build
-from tune_brain.search.checkpoints import Keeper, Store
-from tune_brain.train.fit import fit
-from tune_brain.train.training import begin
 
 STEP = 1.0
 """Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
 PAUSE = 0.05
 """Seconds between two results of a trial that has ended and may not leave its worker yet."""
-
-Row = dict[str, float]
 
 
 class TrialWorker(tune.Trainable):
@@ -35,21 +28,23 @@ class TrialWorker(tune.Trainable):
         self,
         config: dict[str, Any],
         development: Development | None = None,
-        weights: Mapping[str, torch.Tensor] | None = None,
-        store: Store | None = None,
+        weights: Mapping[str, Any] | None = None,
+        checkpoints: Path = Path("checkpoints"),
+        disk_budget: int = 0,
     ) -> None:
         """Take the arrays from Ray's object store and the first trial's configuration."""
+        # Here and not above: the driver of a search needs this class and not torch.
+        from tune_brain.search.checkpoints import Keeper
+        from tune_brain.search.trial import Trials
+
         assert development is not None
-        assert store is not None
-        torch.set_num_threads(1)
-        self._development, self._weights, self._keeper = development, weights, Keeper(store)
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._trials = Trials(development, weights, Keeper(checkpoints, disk_budget))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Forget the trial before and take up the next."""
         self._asked = new_config
-        self._rows: Iterator[Row] | None = None
+        self._rows: Iterator[dict[str, float]] | None = None
         self._last: dict[str, Any] | None = None
         return True
 
@@ -61,15 +56,15 @@ class TrialWorker(tune.Trainable):
         result = self._epochs()
         if result["ended"]:
             self._rows, self._last = None, result
-            self._keeper.drop()
+            self._trials.ended()
         return result
 
     def _epochs(self) -> dict[str, Any]:
-        rows: list[Row] = []
+        rows: list[dict[str, float]] = []
         end = {"ended": True, "why": "finished", "detail": ""}
         until = time.monotonic() + STEP
         if self._rows is None:
-            self._rows = self._train()
+            self._rows = self._trials.rows(self._asked)
         try:
             for row in self._rows:
                 rows.append(row)
@@ -80,16 +75,4 @@ class TrialWorker(tune.Trainable):
             end |= {"why": "diverged", "detail": str(error)}
         except Exception as error:
             end |= {"why": "raised", "detail": f"{type(error).__name__}: {error}"}
-        return {"rows": rows, "device": self._device.type, **end}
-
-    def _train(self) -> Iterator[Row]:
-        """The trial's rows: those that its checkpoint holds, then those of the epochs that are left."""
-        config = TrialConfig.model_validate(self._asked["trial"])
-        training = begin(build(config, self._weights), config, self._development, self._device)
-        rows = self._keeper.take_up(self._asked["number"], training)
-        yield from rows
-        for row in fit(training):
-            rows.append(row)
-            if row["epoch"] < config.epochs:
-                self._keeper.keep(training, rows)
-            yield row
+        return {"rows": rows, "device": self._trials.device, **end}

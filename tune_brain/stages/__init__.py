@@ -1,0 +1,1 @@
+"""The road: the stages of a run, each from files to files."""

@@ -1,0 +1,47 @@
+"""The evaluation stage: winners trained again, the sealed test opened once, scores."""
+
+from pathlib import Path
+
+from tune_brain import compute, runs
+from tune_brain.evaluate.retrain import plan, train_all
+from tune_brain.evaluate.scores import comparisons, winner_scores
+from tune_brain.evaluate.sealed import check_seal, open_test
+from tune_brain.progress import Progress
+from tune_brain.records import SeedRow, read, write_json
+from tune_brain.runs import Run
+from tune_brain.stages.common import check_cut, going_on, images, starting_weights
+
+
+def evaluate(folder: Path, seeds: int | None = None) -> Path:
+    """Train each winner and baseline again with several seeds, open the sealed test once, write the scores.
+
+    Returns:
+        The path of scores.json.
+    """
+    run = runs.open_run(folder)
+    if seeds is not None:
+        run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
+    progress = Progress()
+    chosen = runs.read_winners(run)
+    planned = plan(run, chosen)
+    asked = [one.name for one in planned]
+    check_seal(run.folder, asked)
+    prepared = images(run.config, progress)
+    check_cut(run, prepared)
+    start = starting_weights(run.config, progress)
+    progress.log_to(run.folder / "run.log")
+    with going_on(f"evaluate {folder}"), compute.session(run.config) as ray:
+        slots = ray.slots()
+        state = start.state if start else None
+        seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
+        progress.say("opening the sealed test")
+        opened = open_test(run.folder, prepared, asked, seed_runs, slots)
+    chosen = {arch: winner for arch, winner in chosen.items() if len(opened.seed_runs("winner", arch))}
+    scores = winner_scores(opened, list(chosen), prepared.classes)
+    rows = read(run.folder / "seed_runs.jsonl", SeedRow)
+    against = comparisons(opened, chosen, rows, prepared.classes)
+    write_json(run.folder / "comparisons.json", against)
+    write_json(run.folder / "scores.json", scores)
+    for sentence in against["verdicts"].values():
+        progress.say(sentence)
+    return run.folder / "scores.json"

@@ -1,0 +1,101 @@
+"""The search stage: a new run, or one that goes on; Optuna's view of it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune_brain import compute, runs
+from tune_brain.config import PRETRAINED, Precision, RunConfig, check_precision
+from tune_brain.data.describe import describe
+from tune_brain.data.prepare import Prepared
+from tune_brain.errors import WeightsError
+from tune_brain.evaluate.winners import write_winners
+from tune_brain.progress import Progress
+from tune_brain.records import TrialRow, latest, read, read_json, write_json
+from tune_brain.runs import Run
+from tune_brain.search.run import search as run_search
+from tune_brain.search.sampler import write_journal
+from tune_brain.stages.common import check_cut, going_on, images, starting_weights
+from tune_brain.train.precision import choose
+
+if TYPE_CHECKING:
+    from tune_brain.weights import ResolvedWeights
+
+
+def search(config: RunConfig) -> Path:
+    """Make a new run and search its spaces; returns its folder, with rows and winners in it.
+
+    Everything that can be refused is refused before there is a folder: spaces, images, weights.
+    """
+    progress = Progress()
+    spaces = runs.spaces_for(config)
+    for arch in config.arch:
+        check_precision(arch, config.image_size, config.precision)
+    prepared = images(config, progress)
+    for line in describe(prepared.summary):
+        progress.say(line)
+    if config.data is None and PRETRAINED in config.arch and config.weights == "imagenet":
+        config = _reachable_weights(config)
+    start = starting_weights(config, progress)
+    run = runs.create(config, spaces)
+    return _search(run, prepared, start, progress)
+
+
+def resume(folder: Path) -> Path:
+    """Go on with a search where its rows end; returns the run's folder."""
+    run = runs.open_run(folder)
+    progress = Progress()
+    progress.say(f"resuming {folder}")
+    prepared = images(run.config, progress)
+    return _search(run, prepared, starting_weights(run.config, progress), progress)
+
+
+def write_studies(folder: Path, journal: Path) -> Path:
+    """Write the studies of a run as an Optuna journal, which optuna-dashboard opens; returns its path."""
+    run = runs.open_run(folder)
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    by_arch = {arch: [row for row in rows if row.arch == arch] for arch in run.config.arch}
+    write_journal(journal, by_arch, run.spaces, run.config.epochs)
+    return journal
+
+
+def _search(run: Run, prepared: Prepared, start: "ResolvedWeights | None", progress: Progress) -> Path:
+    config, record = run.config, run.folder / "record.json"
+    progress.log_to(run.folder / "run.log")
+    if record.exists():
+        check_cut(run, prepared)
+    with going_on(f"resume {run.folder}"), compute.session(config) as ray:
+        slots = ray.slots()
+        if not record.exists():
+            made = {
+                "data": prepared.summary,
+                "weights": start.origin if start else "random weights",
+                "precision": _precision(config, prepared, slots),
+                "slots": slots.count,
+            }
+            write_json(record, runs.origin() | made)
+        precision = read_json(record)["precision"]
+        told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
+        progress.say(f"{slots.count} trials at a time; {told}")
+        development, state = prepared.development(), start.state if start else None
+        run_search(config, run.spaces, development, state, precision, slots, progress)
+    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    write_winners(run, rows, prepared, precision, progress)
+    return run.folder
+
+
+def _reachable_weights(config: RunConfig) -> RunConfig:
+    """A demo goes on without pretrained weights where they cannot be had; `_search` says so aloud."""
+    from tune_brain import weights
+
+    try:
+        weights.resolve(config.weights)
+    except WeightsError:
+        return config.model_copy(update={"weights": "none"})
+    return config
+
+
+def _precision(config: RunConfig, prepared: Prepared, slots: compute.Slots) -> dict[str, Precision]:
+    if config.precision != "auto":
+        return dict.fromkeys(config.arch, config.precision)
+    kind, classes = "cuda" if slots.gpus else "cpu", len(prepared.classes)
+    return {arch: choose(arch, config.image_size, classes, kind) for arch in config.arch}

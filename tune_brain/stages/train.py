@@ -1,0 +1,49 @@
+"""The training stage: one configuration trained again as it was."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from tune_brain import runs
+from tune_brain.config import RunConfig
+from tune_brain.models import build, state_of
+from tune_brain.progress import Progress
+from tune_brain.records import EpochRow, append
+from tune_brain.stages.common import check_digest, images, starting_weights
+from tune_brain.train.fit import fit
+from tune_brain.train.training import begin
+
+
+def train(file: Path, to: Path) -> Path:
+    """Train a winner's configuration again as it was; write its rows and weights; returns the folder."""
+    winner = runs.read_winner(file)
+    config = winner.training
+    progress = Progress()
+    asked = RunConfig(
+        data=winner.data,
+        out=to,
+        arch=(config.arch,),
+        image_size=config.image_size,
+        seed=winner.split_seed,
+        weights=winner.weights,
+    )
+    prepared = images(asked, progress)
+    check_digest(prepared, winner.data_digest, str(file))
+    start = starting_weights(asked, progress)
+    progress.log_to(to / "run.log")
+    # As in the search's workers: another number of threads adds in another order.
+    torch.set_num_threads(1)
+    model = build(config, start.state if start else None)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = to / "epochs.jsonl"
+    rows.unlink(missing_ok=True)
+    score = 0.0
+    for row in fit(begin(model, config, prepared.development(), device)):
+        append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
+        score = row["val_macro_f1"]
+        progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")
+    save_file(state_of(model), to / "weights.safetensors")
+    same = "as in the search" if score == winner.score else f"in the search it was {winner.score:.4f}"
+    progress.say(f"validation macro-F1 {score:.4f}, {same}")
+    return to

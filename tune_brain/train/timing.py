@@ -1,0 +1,56 @@
+"""How long a training step takes in each precision on this machine."""
+
+import time
+
+import torch
+
+from tune_brain.config import Hyperparameters, Precision, TrialConfig
+from tune_brain.models import build
+from tune_brain.train.fit import step
+from tune_brain.train.optim import optimizer
+from tune_brain.train.training import place
+
+BUDGET = 0.5
+"""Seconds to measure for; two steps in each precision are taken however long they last."""
+
+
+def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Precision, float]:
+    """Seconds that a training step on random images takes in each precision: the fastest of a few.
+
+    One thread, as in a trial, on a device of this kind, `cpu` or `cuda`. On a CPU the seconds of this process
+    are counted, so that other work on the machine weighs less. The batch shrinks for large images, so that
+    even a slow architecture takes seconds and not minutes.
+    """
+    threads, device = torch.get_num_threads(), torch.device(kind)
+    torch.set_num_threads(1)
+    try:
+        return _measure(arch, image_size, classes, device)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> dict[Precision, float]:
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    hp = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
+    config = TrialConfig(
+        arch=arch, epochs=1, image_size=image_size, classes=classes, seed=0, hyperparameters=hp
+    )
+    size = max(4, min(32, 32 * 40**2 // image_size**2))
+    batch = torch.rand((size, 1, image_size, image_size), generator=torch.Generator().manual_seed(0))
+    batch = batch.to(device)
+    labels = torch.zeros(size, dtype=torch.int64, device=device)
+    durations: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
+    models = {precision: build(config) for precision in durations}
+    for precision, model in models.items():
+        place(model, device, precision)
+    updates = {precision: optimizer(model, hp) for precision, model in models.items()}
+    end = clock() + BUDGET
+    # In turns, so that a change in the machine's load meets both; the first step of each only warms up.
+    while len(durations["bf16"]) < 2 or clock() < end:
+        for precision, model in models.items():
+            started = clock()
+            step(model, updates[precision], batch, labels, hp.grad_clip, precision)
+            if device.type != "cpu":
+                torch.accelerator.synchronize(device)
+            durations[precision].append(clock() - started)
+    return {precision: min(times) for precision, times in durations.items()}
