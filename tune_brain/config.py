@@ -27,7 +27,7 @@ avx512_bf16) leaves part of the weight gradient uninitialised.
 class Frozen(BaseModel):
     """A configuration that cannot change, knows no other field than its own and holds finite numbers only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Hyperparameters(Frozen):
