@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: lint, format, types, all tests. Stops at the first that fails.
+# Everything that must hold before a change lands: lint, format, types, all tests, no gross loss of speed. Stops at the
+# first that fails.
 #
 #   tests/run.sh [PYTEST OPTIONS]        from any directory; paths among the options are relative to the project's folder
 set -euo pipefail
@@ -17,3 +18,4 @@ step ruff check
 step ruff format --check
 step mypy
 step pytest "$@"
+step python tests/benchmarks/regression.py

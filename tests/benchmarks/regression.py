@@ -1,0 +1,85 @@
+"""Fails where speed is grossly lost: at half of the ratios that the benchmarks beside it have to reach.
+
+    python tests/benchmarks/regression.py
+
+Ratios within one run on the built-in demo images, in seconds of CPU where only this process works, so that a
+busy machine does not fail it. Exit code 1 names what was lost.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from unittest.mock import patch
+
+import input as inputs
+import orchestration
+import throughput
+import torch
+
+from tune_brain import compute
+from tune_brain.config import RunConfig
+from tune_brain.data.demo import write_demo
+from tune_brain.data.prepare import prepare
+from tune_brain.search import run
+from tune_brain.search.checkpoints import Keeper
+from tune_brain.search.trial import Trials
+
+TRIALS = 100
+
+
+def input_gain(data: Path) -> float:
+    """Images per second of our batches over those of ImageFolder."""
+    prepared = prepare(data, image_size=inputs.SIZE, seed=0)
+    with patch("time.perf_counter", time.process_time):
+        count, seconds = inputs.plain(data, 100)
+        return inputs.ours(prepared.development().train.pixels, 20) / (count / seconds)
+
+
+def trial_share(data: Path) -> float:
+    """Images per second of a trial over those of the bare loop."""
+    development = prepare(data, image_size=throughput.SIZE, seed=0).development()
+    epochs = 12
+    trials = Trials(development, None, Keeper(data / "checkpoints", 0))
+    values = {**throughput.FIXED, "max_lr": 1e-3}
+    trial = {"arch": "linear", "epochs": epochs, "image_size": throughput.SIZE, "classes": 4, "seed": 0}
+    with patch("time.perf_counter", time.process_time):
+        started = time.process_time()
+        list(trials.rows({"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}))
+        ours = epochs * len(development.train.labels) / (time.process_time() - started)
+        return ours / throughput.bare("linear", epochs, "fp32", development)
+
+
+def orchestration_gain() -> float:
+    """Stock OptunaSearch's seconds for trials that do nothing over ours."""
+    with (
+        patch.object(run, "TrialWorker", orchestration.Idle),
+        compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session,
+    ):
+        ours = orchestration.ours(TRIALS, session.slots())[0]
+        return orchestration.stock(orchestration.Reused, TRIALS, reuse=True) / ours
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder) / "demo"
+        write_demo(data)
+        checks: dict[str, tuple[Callable[[], float], float]] = {
+            "input, ours / plain": (lambda: input_gain(data), 5),
+            "linear, trial / bare loop": (lambda: trial_share(data), 0.42),
+            "orchestration, stock / ours": (orchestration_gain, 1),
+        }
+        lost = []
+        for name, (ratio, least) in checks.items():
+            value = ratio()
+            print(f"{name}: {value:.3g} (at least {least:g})", flush=True)
+            if value < least:
+                lost.append(name)
+    if lost:
+        sys.exit(f"Speed was lost: {', '.join(lost)}")
+
+
+if __name__ == "__main__":
+    main()
