@@ -1,17 +1,20 @@
 """Searches on real Ray in which trials go wrong."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ray import tune
 
 from tune_brain import compute
 from tune_brain.config import RunConfig
 from tune_brain.data.arrays import Development, Images
-from tune_brain.errors import SearchError
+from tune_brain.errors import ClusterError, SearchError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, latest, read
+from tune_brain.search import run
 from tune_brain.search.run import search
 from tune_brain.space import Space
 
@@ -38,7 +41,7 @@ def images(n: int, size: int) -> Images:
 
 @pytest.fixture
 def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRow]]:
-    def run(*, high: float, size: int = SIZE) -> list[TrialRow]:
+    def searched(*, high: float, size: int = SIZE) -> list[TrialRow]:
         config = RunConfig(out=tmp_path, arch=("linear",), configs=4, ladder=(1, 2), image_size=SIZE)
         space = Space.model_validate(
             {
@@ -59,7 +62,7 @@ def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRo
         )
         return latest(read(tmp_path / "trials.jsonl", TrialRow))
 
-    return run
+    return searched
 
 
 def test_a_trial_that_diverges_fails_once_and_the_search_goes_on(
@@ -83,3 +86,15 @@ def test_a_trial_that_raises_is_tried_once_more_and_its_error_is_told(
     rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
     assert len(rows) == 5
     assert {(row.state, row.why, row.attempt) for row in rows} == {("failed", "raised", 2)}
+
+
+def test_a_search_whose_workers_cannot_live_says_so(
+    searched: Callable[..., list[TrialRow]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Doomed(tune.Trainable):
+        def setup(self, *_: object, **__: object) -> None:
+            os._exit(1)
+
+    monkeypatch.setattr(run, "TrialWorker", Doomed)
+    with pytest.raises(ClusterError, match=r"trials in a row were lost with theirs: The actor died"):
+        searched(high=1e-2)

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow, latest, read
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import PATIENCE, RowSearcher
+from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE, RowSearcher
 from tune_brain.space import Space
 
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
@@ -187,3 +187,16 @@ def test_a_worker_that_does_not_come_up_is_not_waited_for_without_end(make) -> N
     searcher.is_up("a")
     now[0] += PATIENCE + 1
     assert searcher.may_leave("a", result(1, ended=True))
+
+
+def test_a_search_whose_workers_all_die_ends(make) -> None:
+    searcher = make(configs=100)
+    for number in range(LOST_IN_A_ROW - 1):
+        assert isinstance(searcher.suggest(f"{number}"), dict)
+        searcher.on_trial_complete(f"{number}", error=True)
+    assert isinstance(searcher.suggest("well"), dict)
+    searcher.on_trial_complete("well", result=result(1, 2, ended=True))
+    for number in range(LOST_IN_A_ROW):
+        assert isinstance(searcher.suggest(f"{number}"), dict)
+        searcher.on_trial_complete(f"{number}", error=True)
+    assert searcher.suggest("last") == Searcher.FINISHED

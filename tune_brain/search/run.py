@@ -1,9 +1,11 @@
 """The search stage: all studies of a run as one Ray experiment."""
 
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -11,11 +13,11 @@ from ray import tune
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
-from tune_brain.errors import SearchError
+from tune_brain.errors import ClusterError, SearchError
 from tune_brain.progress import Progress
 from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.searcher import LOST_IN_A_ROW, RowSearcher
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.space import Space
 
@@ -26,6 +28,7 @@ _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
 
@@ -45,6 +48,7 @@ def search(
 
     Raises:
         SearchError: no trial ended well at full length.
+        ClusterError: one worker after another was lost.
     """
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / "checkpoints"
@@ -83,18 +87,27 @@ def _endings(ledger: Ledger) -> str:
     return "; ".join(sorted(endings)) or "no trial"
 
 
-class _Starts(tune.Callback):  # type: ignore[misc]
-    """Tells the searcher which workers are up."""
+class _Workers(tune.Callback):  # type: ignore[misc]
+    """Tells the searcher which workers are up, and remembers how the last one was lost."""
 
     def __init__(self, searcher: RowSearcher) -> None:
         self._searcher = searcher
+        self.last_loss = ""
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or has been given its next trial."""
         self._searcher.is_up(trial.trial_id)
 
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker was lost."""
+        # Ray writes when it happened, then the error's own words.
+        self.last_loss = Path(trial.error_file).read_text(encoding="utf-8").splitlines()[1]
+
 
 def _fit(worker: Any, searcher: RowSearcher, slots: int) -> None:
+    # A trial that is lost is a row, and a search that is lost an error of ours.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    workers = _Workers(searcher)
     # Left alone, Tune starts the workers of a searcher one after another.
     os.environ.update(_TUNE_ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(slots))
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
@@ -107,9 +120,15 @@ def _fit(worker: Any, searcher: RowSearcher, slots: int) -> None:
                 name="search",
                 verbose=0,
                 stop=searcher.may_leave,
-                callbacks=[_Starts(searcher)],
+                callbacks=[workers],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if searcher.lost_in_a_row >= LOST_IN_A_ROW:
+        raise ClusterError(
+            "The workers of a search must live",
+            found=f"{searcher.lost_in_a_row} trials in a row were lost with theirs: {workers.last_loss}",
+            remedy="What ended before is kept. When the cause is gone, go on with: tune-brain resume",
+        )

@@ -14,6 +14,8 @@ from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
+LOST_IN_A_ROW = 6
+"""So many trials lost with their workers, and none ended between, end a search: no worker can live."""
 PATIENCE = 30.0
 """Seconds that a search waits, at its start, for a worker that is not up yet."""
 
@@ -46,6 +48,7 @@ class RowSearcher(Searcher):
         self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
         self._clock = clock
         self._live: dict[str, int] = {}
+        self.lost_in_a_row = 0
         self._handed_out = 0
         self._starting: dict[str, float] = {}
         self._deadline = clock() + config.time_budget if config.time_budget else None
@@ -55,7 +58,7 @@ class RowSearcher(Searcher):
         if len(self._live) >= self._slots:
             return None
         late = self._deadline is not None and self._clock() > self._deadline
-        for arch in () if late else self._by_need():
+        for arch in () if late or self.lost_in_a_row >= LOST_IN_A_ROW else self._by_need():
             step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step)
@@ -70,6 +73,7 @@ class RowSearcher(Searcher):
         for row in result["rows"]:
             self._ledger.epoch(trial, row)
         if result["ended"]:
+            self.lost_in_a_row = 0
             self._on_end(self._end(trial, result))
 
     def on_trial_complete(
@@ -81,6 +85,7 @@ class RowSearcher(Searcher):
         self._starting.pop(trial_id, None)
         trial = self._live.pop(trial_id)
         if self._ledger.trials[trial].state == "running":
+            self.lost_in_a_row += 1
             self._on_end(self._ledger.end(trial, state="failed", why="lost", detail="its worker died"))
 
     def is_up(self, trial_id: str) -> None:
