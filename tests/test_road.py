@@ -224,6 +224,57 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
     assert epochs(folder) == epochs(finished)
 
 
+def test_a_search_is_watched_cancelled_and_extended(
+    command, environment: dict[str, str], phantoms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+    asked = (
+        "--arch",
+        "linear",
+        "--configs",
+        "50",
+        "--ladder",
+        "1,2",
+        "--image-size",
+        "32",
+        "--concurrency",
+        "1",
+    )
+    with subprocess.Popen(
+        [*program, "search", "--data", str(phantoms), "--out", str(folder), *asked],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stderr is not None
+        said = ""
+        while "trial 1 " not in said:
+            line = running.stderr.readline()
+            assert line, said
+            said += line
+        assert f"process {running.pid} on" in command("status", folder).stdout
+        assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
+        assert "cancelled" in command("cancel", folder).stdout
+        running.stderr.read()
+    assert running.returncode == 130
+    assert "nothing was running" in command("cancel", folder).stdout
+    told = command("status", folder).stdout
+    assert "not running" in told
+    assert f"tune-brain resume {folder}" in told
+    command("extend", folder, "--configs", 1, code=2)
+    command("extend", folder, "--configs", 60)
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    assert {row.configuration for row in rows} == set(range(61))
+    assert len({(row.configuration, row.epochs) for row in rows}) == len(rows)
+    assert "Next: tune-brain evaluate" in command("status", folder).stdout
+
+
+def test_a_search_is_not_extended_once_its_test_is_open(finished: Path, command) -> None:
+    assert "has its scores" in command("extend", finished, "--configs", 9, code=6).stderr
+    assert "It has its scores" in command("status", finished).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [

@@ -17,7 +17,7 @@ PACKAGE = "tune_brain"
 RANKS = (
     ("errors",),
     ("config", "seeds", "progress"),
-    ("records", "space"),
+    ("records", "space", "lock"),
     ("runs",),
     ("data",),
     ("models",),

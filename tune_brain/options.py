@@ -1,5 +1,6 @@
 """The options that `run` and `search` share: one table, and what they ask for as a configuration."""
 
+import copy
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -139,11 +140,19 @@ OPTIONS: dict[str, Any] = {
 """The options of a run by the names of their parameters."""
 
 
-def takes_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes one dict of what the user gave the options of the table, some left out."""
+def takes_options(
+    *names: str, default: str | None = None, **arguments: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes one dict of what the user gave these options; if none is named, all.
+
+    Args:
+        names: options of the table.
+        default: shown in place of their own.
+        arguments: further annotated parameters, which the user has to give.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        taken = {name: kind for name, kind in OPTIONS.items() if name not in left_out}
+        taken = {**arguments, **{name: _showing(OPTIONS[name], default) for name in names or OPTIONS}}
 
         def wrapped(**given: Any) -> None:
             command({name: value for name, value in given.items() if value is not None})
@@ -152,7 +161,12 @@ def takes_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..
         wrapped.__name__, wrapped.__doc__, wrapped.__annotations__ = command.__name__, command.__doc__, taken
         wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+                inspect.Parameter(
+                    name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=inspect.Parameter.empty if name in arguments else None,
+                    annotation=kind,
+                )
                 for name, kind in taken.items()
             ]
         )
@@ -161,19 +175,37 @@ def takes_options(*left_out: str) -> Callable[[Callable[..., None]], Callable[..
     return decorate
 
 
+def _showing(kind: Any, default: str | None) -> Any:
+    if default is None:
+        return kind
+    shown = copy.copy(kind.__metadata__[0])
+    shown.show_default = default
+    return Annotated[kind.__origin__, shown]
+
+
+def changes(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What options ask for as fields of `RunConfig`, nothing added.
+
+    Raises:
+        ConfigError: an option breaks a rule.
+    """
+    asked = dict(given)
+    if "arch" in given:
+        asked["arch"] = tuple(given["arch"])
+    if "time_budget" in given:
+        asked["time_budget"] = _seconds(given["time_budget"])
+    return asked
+
+
 def run_config(given: Mapping[str, Any]) -> RunConfig:
     """What the options ask for, over a repeated run's or the demo's configuration, over the defaults.
 
     Raises:
         ConfigError: an option breaks a rule.
     """
-    asked = {name: value for name, value in given.items() if name not in ("config", "epochs")}
-    if "arch" in given:
-        asked["arch"] = tuple(given["arch"])
+    asked = changes({name: value for name, value in given.items() if name not in ("config", "epochs")})
     if "epochs" in given or "ladder" in given:
         asked["ladder"] = _ladder(given.get("epochs"), given.get("ladder"))
-    if "time_budget" in given:
-        asked["time_budget"] = _seconds(given["time_budget"])
     asked = _base(given) | asked
     name = asked["data"].resolve().name if "data" in asked else "demo"
     return check(RunConfig, {"out": _free(Path("results") / name)} | asked, "The options")

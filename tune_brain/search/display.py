@@ -26,7 +26,7 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
         }  # fmt: skip
         table.add_row(
             arch,
-            ", ".join(f"{_name(row)} at {row.epochs}" for row in running) or "-",
+            ", ".join(f"{name(row)} at {row.epochs}" for row in running) or "-",
             f"{len(tried)}/{config.configs}",
             str(len(promoted)),
             str(sum(row.state == "failed" for row in rows)),
@@ -43,7 +43,7 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     outcome = f"macro-F1 {row.score:.4f}" if row.score is not None else f"failed ({row.why}: {row.detail})"
     values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
     return (
-        f"{row.arch:9} trial {row.trial:<4} {_name(row):>9} {row.epochs:>3} epochs  {outcome}  "
+        f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {row.epochs:>3} epochs  {outcome}  "
         f"[{values}]  {clock(row.seconds)}; {tried}/{config.configs} tried, "
         f"best {best_so_far(rows, config.epochs)}, {_time_left(config, ledger, slots)} left"
     )
@@ -59,7 +59,8 @@ def best_so_far(rows: list[TrialRow], full_length: int) -> str:
     return f"{best:.4f}" if longest == full_length else f"{best:.4f} at {longest} epochs"
 
 
-def _name(row: TrialRow) -> str:
+def name(row: TrialRow) -> str:
+    """A configuration as people call it: baseline, #7."""
     return "baseline" if row.configuration == BASELINE else f"#{row.configuration}"
 
 

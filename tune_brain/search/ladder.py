@@ -81,7 +81,8 @@ def next_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int, liv
         if any(row.epochs <= rung for row in running):
             break
         arrived = any(row.epochs == above and row.state != "failed" for row in _sampled(rows))
-        if not arrived and (chosen := _first_left(ranking(rows, rung), rows, above)) is not None:
+        ranked = ranking(rows, rung)
+        if (chosen := _first_left(ranked[:1] if arrived else ranked, rows, above)) is not None:
             return Train(chosen, above)
     return Wait() if running else Finished()
 

@@ -32,6 +32,10 @@ class Ledger:
         """A trial starts, for the first time or again."""
         self._write(row)
 
+    def runs_on(self, trial: int, **where: Any) -> None:
+        """A trial runs there: `where` are fields of its row."""
+        self._write(self.trials[trial].model_copy(update=where))
+
     def epoch(self, trial: int, metrics: Mapping[str, Any]) -> None:
         """An epoch ended. A trial started again repeats its rows, since it is a pure function: kept once."""
         if (trial, metrics["epoch"]) in self._epochs_seen:

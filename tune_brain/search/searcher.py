@@ -72,6 +72,8 @@ class RowSearcher(Searcher):
             return
         for row in result["rows"]:
             self._ledger.epoch(trial, row)
+        if not result["ended"] and not self._ledger.trials[trial].node:
+            self._ledger.runs_on(trial, **_where(result))
         if result["ended"]:
             self.lost_in_a_row = 0
             self._on_end(self._end(trial, result))
@@ -128,7 +130,15 @@ class RowSearcher(Searcher):
     def _begin(self, trial_id: str, arch: str, step: Again | Train) -> dict[str, Any]:
         if isinstance(step, Again):
             row = step.row.model_copy(
-                update={"state": "running", "why": None, "attempt": step.attempt, "started": time.time()}
+                update={
+                    "state": "running",
+                    "why": None,
+                    "detail": "",
+                    "attempt": step.attempt,
+                    "started": time.time(),
+                    "node": "",
+                    "worker": 0,
+                }
             )
         else:
             row = TrialRow(
@@ -173,7 +183,9 @@ class RowSearcher(Searcher):
             why=result["why"],
             detail=result["detail"],
             score=result["rows"][-1]["val_macro_f1"] if finished else None,
-            node=result["node_ip"],
-            worker=result["pid"],
-            device=result["device"],
+            **_where(result),
         )
+
+
+def _where(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"node": result["node_ip"], "worker": result["pid"], "device": result["device"]}

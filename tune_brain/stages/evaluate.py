@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tune_brain import compute, runs
+from tune_brain import compute, lock, runs
 from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
@@ -30,7 +30,7 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     check_cut(run, prepared)
     start = starting_weights(run.config, progress)
     progress.log_to(run.folder / "run.log")
-    with going_on(f"evaluate {folder}"), compute.session(run.config) as ray:
+    with lock.hold(folder), going_on(f"evaluate {folder}"), compute.session(run.config) as ray:
         slots = ray.slots()
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_brain import compute, runs
+from tune_brain import compute, lock, runs
 from tune_brain.config import PRETRAINED, Precision, RunConfig, check_precision
 from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared
@@ -63,7 +63,7 @@ def _search(run: Run, prepared: Prepared, start: "ResolvedWeights | None", progr
     progress.log_to(run.folder / "run.log")
     if record.exists():
         check_cut(run, prepared)
-    with going_on(f"resume {run.folder}"), compute.session(config) as ray:
+    with lock.hold(run.folder), going_on(f"resume {run.folder}"), compute.session(config) as ray:
         slots = ray.slots()
         if not record.exists():
             made = {
@@ -73,7 +73,12 @@ def _search(run: Run, prepared: Prepared, start: "ResolvedWeights | None", progr
                 "slots": slots.count,
             }
             write_json(record, runs.origin() | made)
-        precision = read_json(record)["precision"]
+        kept = read_json(record)
+        if added := [arch for arch in config.arch if arch not in kept["precision"]]:
+            more = config.model_copy(update={"arch": tuple(added)})
+            kept["precision"] |= _precision(more, prepared, slots)
+            write_json(record, kept)
+        precision = kept["precision"]
         told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
         progress.say(f"{slots.count} trials at a time; {told}")
         development, state = prepared.development(), start.state if start else None

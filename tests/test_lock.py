@@ -1,0 +1,60 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tune_brain import lock
+from tune_brain.errors import RunFolderError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tune_brain import lock
+with lock.hold(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another process that holds the lock until it is killed."""
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path, other) -> None:
+    found = lock.holder(tmp_path)
+    assert found
+    assert (found.pid, found.host) == (other.pid, socket.gethostname())
+    with (
+        pytest.raises(RunFolderError, match=f"process {other.pid} on .*\n.*tune-brain cancel"),
+        lock.hold(tmp_path),
+    ):
+        pass
+
+
+def test_a_killed_writer_leaves_no_lock(tmp_path: Path, other) -> None:
+    other.kill()
+    other.wait()
+    assert lock.holder(tmp_path) is None
+    with lock.hold(tmp_path):
+        assert lock.holder(tmp_path) == (os.getpid(), *lock.holder(tmp_path)[1:])  # type: ignore[index]
+    assert lock.holder(tmp_path) is None
+
+
+def test_a_run_that_was_never_written_to_has_no_holder(tmp_path: Path) -> None:
+    assert lock.holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="writable"), lock.hold(tmp_path / "none"):
+        pass

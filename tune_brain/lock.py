@@ -1,0 +1,77 @@
+"""One command at a time writes to a run: a lock that a crash releases."""
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tune_brain.errors import RunFolderError
+
+FILE = ".lock"
+
+
+class Holder(NamedTuple):
+    """The process that writes to a run."""
+
+    pid: int
+    host: str
+    since: float
+    """Unix time, in seconds."""
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing to a run for the length of a `with` block.
+
+    Raises:
+        RunFolderError: another command does, or the folder cannot be written.
+    """
+    try:
+        file = (folder / FILE).open("a+")
+    except OSError as error:
+        raise RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}") from None
+    with file:
+        if not _locked(file, fcntl.LOCK_EX):
+            other = _read(file)
+            raise RunFolderError(
+                "One command at a time writes to a run",
+                found=f"{folder} is in the hands of process {other.pid} on {other.host}",
+                remedy=f"Wait for it, or end it with: tune-brain cancel {folder}",
+            )
+        file.truncate(0)
+        json.dump(Holder(os.getpid(), socket.gethostname(), time.time())._asdict(), file)
+        file.flush()
+        yield
+
+
+def holder(folder: Path) -> Holder | None:
+    """The process that writes to a run now, or None."""
+    try:
+        file = (folder / FILE).open()
+    except OSError:
+        return None
+    with file:
+        return None if _locked(file, fcntl.LOCK_SH) else _read(file)
+
+
+def _locked(file: IO[str], kind: int) -> bool:
+    """Take the lock until the file is closed, if it is free."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(file: IO[str]) -> Holder:
+    file.seek(0)
+    try:
+        return Holder(**json.load(file))
+    except (ValueError, TypeError):
+        # Taken this moment, and not signed yet.
+        return Holder(0, "an unknown host", time.time())

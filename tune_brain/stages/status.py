@@ -1,0 +1,94 @@
+"""What a run is doing, from its folder alone, and the end of it."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from tune_brain import lock, runs
+from tune_brain.errors import RunFolderError
+from tune_brain.progress import clock
+from tune_brain.records import EpochRow, TrialRow, read, read_json
+from tune_brain.runs import Run
+from tune_brain.search.display import name, studies_table
+from tune_brain.search.ledger import Ledger
+
+WAIT = 60.0
+"""Seconds that a cancelled run is given to end."""
+
+
+def status(folder: Path) -> None:
+    """Print what runs where, what is done, promoted and left, what failed and why, and what comes next.
+
+    Only reads, while the run is under way or after.
+    """
+    run = runs.open_run(folder)
+    console = Console(highlight=False)
+    ledger, writer = Ledger(folder), lock.holder(folder)
+    if writer:
+        since = clock(time.time() - writer.since)
+        console.print(f"{folder}: running for {since}, process {writer.pid} on {writer.host}", markup=False)
+    else:
+        console.print(f"{folder}: not running", markup=False)
+    record = folder / "record.json"
+    slots = read_json(record)["slots"] if record.exists() else 1
+    console.print(studies_table(run.config, ledger, slots))
+    done = {row.trial: row.epoch for row in read(folder / "epochs.jsonl", EpochRow)}
+    for row in ledger.trials.values():
+        if row.state == "running":
+            console.print(_running(row, done.get(row.trial, 0), alive=writer is not None), markup=False)
+    for row in ledger.trials.values():
+        if row.state == "failed":
+            told = f"failed: {row.arch} {name(row)} at {row.epochs} epochs: {row.why}: {row.detail}"
+            console.print(told, markup=False, soft_wrap=True)
+    console.print(_next(run, running=writer is not None), markup=False, soft_wrap=True)
+
+
+def cancel(folder: Path) -> bool:
+    """End the command that writes to a run, as Ctrl-C does; whether there was one.
+
+    Raises:
+        RunFolderError: it runs on another machine, or does not end.
+    """
+    runs.open_run(folder)
+    writer = lock.holder(folder)
+    if writer is None:
+        return False
+    if writer.host != socket.gethostname():
+        raise RunFolderError(
+            "A run is cancelled on the machine of its driver",
+            found=f"{folder} is in the hands of process {writer.pid} on {writer.host}",
+            remedy=f"There: tune-brain cancel {folder}",
+        )
+    os.kill(writer.pid, signal.SIGINT)
+    end = time.monotonic() + WAIT
+    while lock.holder(folder) is not None:
+        if time.monotonic() > end:
+            raise RunFolderError(
+                "A cancelled run ends within a minute",
+                found=f"process {writer.pid} still runs",
+                remedy=f"kill -9 {writer.pid}; what is finished is kept.",
+            )
+        time.sleep(0.2)
+    return True
+
+
+def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
+    where = f" on {row.node}, worker {row.worker}" if row.node else ""
+    for_ = f", for {clock(time.time() - row.started)}" if alive else ""
+    word = "running" if alive else "interrupted"
+    return f"{word}: {row.arch} {name(row)}, {epochs} of {row.epochs} epochs{where}{for_}"
+
+
+def _next(run: Run, *, running: bool) -> str:
+    folder = run.folder
+    if running:
+        return f"End it with: tune-brain cancel {folder}"
+    if (folder / "scores.json").exists():
+        return f"It has its scores: {folder / 'scores.json'}"
+    if not (folder / "winners").is_dir():
+        return f"Go on with: tune-brain resume {folder}"
+    return f"Next: tune-brain evaluate {folder}, or tune-brain extend {folder} --configs N"
