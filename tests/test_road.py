@@ -229,9 +229,9 @@ def test_a_search_is_watched_cancelled_and_extended(
 ) -> None:
     folder = tmp_path / "run"
     program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
-    asked = "--arch linear --configs 50 --ladder 1,2 --image-size 32 --concurrency 1".split()
+    asked = ("--arch", "linear", "--configs", "50", "--ladder", "1,2", "--image-size", "32")
     with subprocess.Popen(
-        [*program, "search", "--data", str(phantoms), "--out", str(folder), *asked],
+        [*program, "search", "--data", str(phantoms), "--out", str(folder), "--concurrency", "1", *asked],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
