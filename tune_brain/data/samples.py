@@ -15,38 +15,32 @@ from tune_brain.data.catalogue import Catalogue
 EACH = 6
 """Images of a class in the sample."""
 SIDE = 112
-"""Longest side of a picture, in pixels."""
+"""Side of a picture, in pixels."""
+GAP = 6
+"""Pixels between pictures."""
 MODEL = 64
 """Side of the images as a model sees them, in pixels, as a search takes them by default."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One image in three states, as JPEG files."""
-
-    place: int
-    """Its place in the catalogue."""
-    whole: bytes
-    """As read, in its own shape."""
-    seen: bytes
-    """As a model will see it: the centre, grey, 64 pixels a side."""
-    augmented: bytes
-    """The same, turned and mirrored at random as in training."""
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """JPEG files."""
+    """JPEG files, each a row of images: a file for each image would be mostly headers."""
 
-    samples: tuple[tuple[Sample, ...], ...]
-    """For each class a few images, spread over its first part."""
+    samples: tuple[dict[str, bytes], ...]
+    """For each class a few images of its first part.
+
+    `whole`: as read, in their own shapes; `seen`: the centres, grey, 64 pixels a side, as a model will see
+    them; `augmented`: these turned and mirrored at random, as in training.
+    """
     means: tuple[dict[str, bytes], ...]
     """For each class and part the mean of all images, squashed to a square."""
-    pairs: tuple[tuple[bytes, bytes], ...]
+    pairs: tuple[bytes, ...]
     """Two images as read, for each pair that was asked for."""
 
 
-def pictures(catalogue: Catalogue, squashed: NDArray[np.uint8], pairs: Sequence[tuple[int, int]]) -> Pictures:
+def pictures(catalogue: Catalogue, squashed: Bytes, pairs: Sequence[tuple[int, int]]) -> Pictures:
     """Make the pictures of a data set.
 
     Args:
@@ -57,33 +51,31 @@ def pictures(catalogue: Catalogue, squashed: NDArray[np.uint8], pairs: Sequence[
     return Pictures(
         samples=tuple(_samples(catalogue, label) for label in range(len(catalogue.classes))),
         means=tuple(_means(catalogue, squashed, label) for label in range(len(catalogue.classes))),
-        pairs=tuple(
-            (_shrunk(_read(catalogue, first)), _shrunk(_read(catalogue, second))) for first, second in pairs
-        ),
+        pairs=tuple(_row([_fitted(_read(catalogue, place)) for place in both]) for both in pairs),
     )
 
 
-def _samples(catalogue: Catalogue, label: int) -> tuple[Sample, ...]:
+def _samples(catalogue: Catalogue, label: int) -> dict[str, bytes]:
     from tune_brain.data.augment import augmented  # torch is not needed before
 
     part = catalogue.parts[0]
     own = [i for i, image in enumerate(catalogue.images) if (image.part, image.label) == (part, label)]
-    chosen = [own[i] for i in np.unique(np.linspace(0, len(own) - 1, EACH).round().astype(int))]
-    read = [_read(catalogue, i) for i in chosen]
+    chosen = np.unique(np.linspace(0, len(own) - 1, EACH).round().astype(int))
+    read = [_read(catalogue, own[i]) for i in chosen]
     seen = np.stack([square(grey, MODEL) for grey in read])
-    usual = Hyperparameters.model_fields
-    turned = augmented(seen, rotation=usual["rotation"].default, flip=usual["flip"].default, seed=label)
-    return tuple(
-        Sample(place=i, whole=_shrunk(grey), seen=_encoded(one), augmented=_encoded(other))
-        for i, grey, one, other in zip(chosen, read, seen, turned, strict=True)
-    )
+    usual = {name: Hyperparameters.model_fields[name].default for name in ("rotation", "flip")}
+    return {
+        "whole": _row([_fitted(grey) for grey in read]),
+        "seen": _row(seen),
+        "augmented": _row(augmented(seen, **usual, seed=label)),
+    }
 
 
-def _means(catalogue: Catalogue, squashed: NDArray[np.uint8], label: int) -> dict[str, bytes]:
+def _means(catalogue: Catalogue, squashed: Bytes, label: int) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for part in catalogue.parts:
         own = [image.label == label and image.part == part for image in catalogue.images]
-        found[part] = _encoded(squashed[own].mean(0).round().astype(np.uint8))
+        found[part] = _row([squashed[own].mean(0).round().astype(np.uint8)])
     return found
 
 
@@ -91,19 +83,21 @@ def _read(catalogue: Catalogue, place: int) -> Grey:
     return open_grey((catalogue.root / catalogue.images[place].name).read_bytes(), 2 * SIDE)
 
 
-def _shrunk(grey: Grey) -> bytes:
-    """The whole picture in its own shape, no side over SIDE pixels; at its size where it is smaller."""
+def _fitted(grey: Grey) -> Bytes:
+    """The whole picture in its own shape in the middle of a black square [SIDE, SIDE]."""
     width, height = grey.size
-    scale = min(1.0, SIDE / max(width, height))
+    scale = SIDE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return _jpeg(grey.image.resize(size, Image.Resampling.BILINEAR))
+    square = Image.new("L", (SIDE, SIDE))
+    shrunk = grey.image.resize(size, Image.Resampling.BILINEAR)
+    square.paste(shrunk, ((SIDE - size[0]) // 2, (SIDE - size[1]) // 2))
+    return np.asarray(square)
 
 
-def _encoded(pixels: NDArray[np.uint8]) -> bytes:
-    return _jpeg(Image.fromarray(pixels))
-
-
-def _jpeg(image: Image.Image) -> bytes:
+def _row(images: Sequence[Bytes] | Bytes) -> bytes:
+    """Images of one height side by side, white between them."""
+    gap = np.full((len(images[0]), GAP), 255, np.uint8)
+    parts = [piece for image in images for piece in (gap, image)][1:]
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=80)
+    Image.fromarray(np.concatenate(parts, axis=1)).save(file, "JPEG", quality=75, optimize=True)
     return file.getvalue()

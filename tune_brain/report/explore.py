@@ -12,7 +12,7 @@ from tune_brain.data.audit import Audit
 from tune_brain.data.findings import KINDS, beat, count, elsewhere
 from tune_brain.data.likeness import TWINS
 from tune_brain.data.origins import LOOKS
-from tune_brain.data.samples import MODEL, Pictures
+from tune_brain.data.samples import MODEL
 from tune_brain.records import write_json, write_text
 from tune_brain.report import style, words
 from tune_brain.report.page import environment
@@ -45,14 +45,10 @@ def _values(found: Audit) -> dict[str, Any]:
         "model": MODEL,
         "titles": _titles(facts),
         "files": list(_files(facts)),
-        "samples": list(_samples(facts, pictures)),
-        "means": [
-            (name, {part: _uri(mean) for part, mean in means.items()})
-            for name, means in zip(facts["classes"], pictures.means, strict=True)
-        ],
+        "samples": _by_class(facts, pictures.samples),
+        "means": _by_class(facts, pictures.means),
         "pairs": [
-            {**pair, "pictures": [_uri(one) for one in both]}
-            for pair, both in zip(facts["pairs"], pictures.pairs, strict=True)
+            {**pair, "picture": _uri(both)} for pair, both in zip(facts["pairs"], pictures.pairs, strict=True)
         ],
         "resizing": _resizing(facts["dimensions"]),
         "counts": _counts(facts),
@@ -65,6 +61,13 @@ def _values(found: Audit) -> dict[str, Any]:
 
 def _uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _by_class(facts: Facts, shown: tuple[dict[str, bytes], ...]) -> list[tuple[str, dict[str, str]]]:
+    return [
+        (name, {what: _uri(jpeg) for what, jpeg in one.items()})
+        for name, one in zip(facts["classes"], shown, strict=True)
+    ]
 
 
 def _titles(facts: Facts) -> dict[str, str]:
@@ -99,24 +102,13 @@ def _files(facts: Facts) -> Iterator[dict[str, Any]]:
             yield {"what": label, "kind": kind, "n": found["n"], "names": ", ".join(found["names"]) + more}
 
 
-def _samples(facts: Facts, pictures: Pictures) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    for name, samples in zip(facts["classes"], pictures.samples, strict=True):
-        yield (
-            name,
-            [
-                {state: _uri(getattr(sample, state)) for state in ("whole", "seen", "augmented")}
-                for sample in samples
-            ],
-        )
-
-
 def _resizing(dimensions: list[list[Any]]) -> list[str]:
     """What cropping to the centre and resizing do to the images, in sentences."""
     total = sum(n for *_, n in dimensions)
     cut = sum(n * (1 - min(width, height) / max(width, height)) for _, width, height, n in dimensions) / total
     worst = max(1 - min(width, height) / max(width, height) for _, width, height, _ in dimensions)
     said = [
-        f"The search keeps the centre square and cuts off {cut:.1%} of an image on average, {worst:.0%} at most."
+        f"The search keeps the centre square: {cut:.1%} of an image is lost on average, {worst:.0%} at most."
     ]
     for side in (MODEL, PRETRAINED):
         up = sum(n for _, width, height, n in dimensions if min(width, height) < side) / total
