@@ -1,161 +1,21 @@
-"""Folders broken in every way that was met or feared: what the audit says of each."""
+"""What an audit finds in folders with known twins, leaks and conflicts, and what its command does."""
 
 import hashlib
-import io
 import json
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made import phantom, save
 from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from tune_brain import cli
-from tune_brain.data import files
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults, terminal
 from tune_brain.errors import DataError
-
-Make = Callable[[Path], None]
-
-
-def phantom(seed: int) -> Image.Image:
-    return draw("glioma", np.random.default_rng(seed)).resize((64, 64))
-
-
-def as_bytes(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
-
-
-def save(path: Path, image: Image.Image, kind: str = "PNG", **options: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(as_bytes(image, kind, **options))
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two classes of distinct phantoms in two parts."""
-    root = tmp_path / "images"
-    for number, name in enumerate(("Training/a", "Training/b", "Testing/a", "Testing/b")):
-        for i in range(3 if name.startswith("Training") else 2):
-            save(root / name / f"{i}.png", phantom(10 * number + i))
-    return root
-
-
-def png(width: int, height: int) -> bytes:
-    """A file that claims so many pixels and holds hardly any."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = b"IDAT" + zlib.compress(bytes(1000))
-    chunks = [
-        struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in (header, pixels)
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
-def turned() -> dict[str, object]:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return {"exif": exif}
-
-
-X = "Training/a/x"
-SHOWN = phantom(99)
-SIXTEEN = Image.fromarray(np.asarray(SHOWN).astype(np.uint16) * 257)
-
-BROKEN: dict[str, tuple[str, bytes, str, str]] = {
-    "zero bytes": (f"{X}.png", b"", "unreadable", "empty file"),
-    "text": (f"{X}.jpg", b"<html>not found</html>", "unreadable", "not an image inside"),
-    "zeros": (f"{X}.jpg", bytes(5000), "unreadable", "not an image inside"),
-    "truncated JPEG": (f"{X}.jpg", as_bytes(SHOWN, "JPEG")[:900], "unreadable", "truncated or damaged"),
-    "truncated PNG": (f"{X}.png", as_bytes(SHOWN)[:900], "unreadable", "truncated or damaged"),
-    "header alone": (f"{X}.jpg", as_bytes(SHOWN, "JPEG")[:20], "unreadable", "not an image inside"),
-    "bomb": (f"{X}.png", png(60_000, 60_000), "unreadable", "too many pixels"),
-    "large bomb": (f"{X}.png", png(12_000, 12_000), "unreadable", "too many pixels"),
-    "GIF": (f"{X}.png", as_bytes(SHOWN, "GIF"), "unreadable", "GIF under another name"),
-    "BMP": (f"{X}.jpg", as_bytes(SHOWN, "BMP"), "unreadable", "BMP under another name"),
-    "TIFF": (f"{X}.jpg", as_bytes(SHOWN, "TIFF"), "unreadable", "TIFF under another name"),
-    "hidden file": ("Training/a/._x.png", as_bytes(SHOWN), "left_out", "hidden file"),
-    "hidden folder": ("Training/a/.checks/x.png", as_bytes(SHOWN), "left_out", "hidden folder"),
-    "Mac archive": ("__MACOSX/x.png", as_bytes(SHOWN), "left_out", "hidden folder"),
-    "deeper folder": ("Training/a/more/x.png", as_bytes(SHOWN), "left_out", "folder inside a class folder"),
-    "beside classes": ("Training/x.png", as_bytes(SHOWN), "left_out", "image beside the class folders"),
-    "beside parts": ("masks/x.png", as_bytes(SHOWN), "left_out", "folder beside the parts"),
-    "another file": ("Training/a/Thumbs.db", b"db", "left_out", "not a JPEG or PNG file"),
-    "DICOM": ("Training/a/x.dcm", bytes(128) + b"DICM", "left_out", "not a JPEG or PNG file"),
-    "animated": (
-        f"{X}.png",
-        as_bytes(SHOWN, save_all=True, append_images=[phantom(98)]),
-        "odd",
-        "several frames, the first is read",
-    ),
-    "16-bit": (f"{X}.png", as_bytes(SIXTEEN), "odd", "16-bit"),
-    "1-bit": (f"{X}.png", as_bytes(SHOWN.convert("1")), "odd", "1-bit"),
-    "palette": (f"{X}.png", as_bytes(SHOWN.convert("RGB").quantize(64)), "odd", "palette"),
-    "CMYK": (f"{X}.jpg", as_bytes(SHOWN.convert("CMYK"), "JPEG"), "odd", "CMYK"),
-    "transparent": (f"{X}.png", as_bytes(SHOWN.convert("RGBA")), "odd", "transparent"),
-    "turned by EXIF": (f"{X}.jpg", as_bytes(SHOWN, "JPEG", **turned()), "odd", "turned by EXIF"),
-    "PNG as JPEG": (f"{X}.jpeg", as_bytes(SHOWN), "odd", "PNG under the name of a JPEG"),
-    "JPEG as PNG": (f"{X}.png", as_bytes(SHOWN, "JPEG"), "odd", "JPEG under the name of a PNG"),
-    "tiny": (f"{X}.png", as_bytes(SHOWN.resize((9, 40))), "odd", "under 32 pixels a side"),
-    "one pixel": (f"{X}.png", as_bytes(SHOWN.resize((1, 1))), "odd", "under 32 pixels a side"),
-    "flat": (f"{X}.png", as_bytes(Image.new("L", (64, 64), 7)), "odd", "one flat grey"),
-}
-
-
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_file_of_each_kind_is_counted_and_named(folder: Path, case: str) -> None:
-    name, content, group, kind = BROKEN[case]
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    facts = audit(folder).facts
-    of_kind = facts["files"][group][kind]
-    assert of_kind["n"] == 1
-    assert name.startswith(of_kind["names"][0])
-    others = [found for other, found in facts["files"].items() if isinstance(found, dict) and other != group]
-    assert others == [{}, {}]
-    assert facts["files"]["readable"] == 10 + (group == "odd")
-    assert path.read_bytes() == content
-    assert any(kind in line for line in terminal(facts))
-
-
-def test_links_and_forbidden_files_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "Training/a/gone.png").symlink_to("nowhere.png")
-    read = Path.read_bytes
-
-    def forbidden(path: Path) -> bytes:
-        if path.name == "2.png":
-            raise PermissionError(13, "no")
-        return read(path)
-
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
-    found = audit(folder).facts["files"]
-    assert found["left_out"] == {"link to nothing": {"n": 1, "names": ["Training/a/gone.png"]}}
-    assert found["unreadable"] == {
-        "unreadable (Permission denied)": {"n": 2, "names": ["Training/a/2.png", "Training/b/2.png"]}
-    }
-
-
-def test_five_names_of_a_kind_are_told(folder: Path) -> None:
-    for i in range(8):
-        (folder / f"Training/a/empty {i}.jpg").touch()
-    found = audit(folder).facts["files"]["unreadable"]["empty file"]
-    assert found == {"n": 8, "names": [f"Training/a/empty {i}.jpg" for i in range(5)]}
-
-
-def test_several_oddities_of_one_file_all_count(folder: Path) -> None:
-    save(folder / "Training/a/x.jpg", SHOWN.convert("RGBA").resize((20, 20)))
-    assert set(audit(folder).facts["files"]["odd"]) == {
-        "transparent",
-        "PNG under the name of a JPEG",
-        "under 32 pixels a side",
-    }
 
 
 @pytest.mark.parametrize(
@@ -262,6 +122,7 @@ def test_a_name_that_is_no_text_stands_as_escapes(folder: Path) -> None:
     "\n".join(terminal(facts)).encode()
 
 
+@pytest.mark.slow
 def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
     for part, n in (("Training", 24), ("Testing", 20)):
         for i in range(n):
@@ -285,6 +146,7 @@ def everything(root: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_the_command_writes_two_files_and_strict_refuses_leaks(folder: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke
     to = tmp_path / "out"
@@ -301,6 +163,7 @@ def test_the_command_writes_two_files_and_strict_refuses_leaks(folder: Path, tmp
     assert json.loads((to / "audit.json").read_text())["twins"]["any"]["leaked"] == 1
 
 
+@pytest.mark.slow
 def test_strict_refuses_conflicts_of_labels(folder: Path, tmp_path: Path) -> None:
     save(folder / "Training/b/x.png", phantom(0))
     done = CliRunner().invoke(cli.app, ["audit", str(folder), "--strict", "--to", str(tmp_path / "out")])
@@ -316,14 +179,8 @@ def test_the_command_writes_nothing_into_the_images(folder: Path) -> None:
     assert everything(folder) == before
 
 
-def test_progress_is_told(folder: Path) -> None:
-    told: list[tuple[int, int]] = []
-    files.look(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
-    assert told == [(i, 10) for i in range(1, 11)]
-
-
 @pytest.mark.slow
-def test_the_first_published_set(real: Path) -> None:
+def test_sartaj(real: Path) -> None:
     facts = audit(real / "sartaj").facts
     identical = {"groups": 300, "images": 694, "across": 213, "leaked": 251, "conflicts": 0}
     assert facts["twins"]["identical"] == identical
@@ -335,7 +192,7 @@ def test_the_first_published_set(real: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_second_published_set(real: Path) -> None:
+def test_nickparvar(real: Path) -> None:
     facts = audit(real / "nickparvar").facts
     twins = facts["twins"]["identical"]
     assert (twins["groups"], twins["images"], twins["across"], twins["conflicts"]) == (300, 726, 189, 0)

@@ -23,7 +23,7 @@ from tune_brain.data.origins import DARK, floor, looks, nearness, origin
 from tune_brain.data.samples import Pictures, pictures
 
 FORMAT = 1
-SHOWN = 6
+SHOWN = 3
 """Pairs of each kind that are listed."""
 LISTED = 20
 """Conflicts that are listed."""

@@ -4,7 +4,9 @@ All pairs are compared, in blocks, by a bound that a part of the dimensions give
 through is compared in full. So no pair is missed, and there is no loop over pairs.
 """
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,14 +76,20 @@ class Likeness:
 
     def cropped(self, fine: Bytes) -> Pairs:
         """Pairs of which one is the other less up to 3 % of each side, from finer images [N, s, s]."""
-        side = self.thumbnails.shape[1]
-        found: dict[int, tuple[float, int]] = {}
         n = len(fine)
-        for number, window in enumerate(WINDOWS):
-            for rows, columns, similarity in self._above(_Cropped(fine, window, side), CANDIDATES, full=True):
-                for pair, value in zip((rows * n + columns).tolist(), similarity.tolist(), strict=True):
-                    if value > found.get(pair, (0.0, 0))[0]:
-                        found[pair] = (value, number)
+
+        def candidates(window: tuple[float, float, float]) -> list[tuple[Ints, Floats]]:
+            asked = _Cropped(fine, window, self.thumbnails.shape[1])
+            above = self._above(asked, CANDIDATES, full=True)
+            return [(rows * n + columns, similarity) for rows, columns, similarity in above]
+
+        found: dict[int, tuple[float, int]] = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for number, blocks in enumerate(pool.map(candidates, WINDOWS)):
+                for pairs, similarity in blocks:
+                    for pair, value in zip(pairs.tolist(), similarity.tolist(), strict=True):
+                        if value > found.get(pair, (0.0, 0))[0]:
+                            found[pair] = (value, number)
         keys = np.array(list(found), np.int64)
         windows = np.array([number for _, number in found.values()], np.int64)
         fitted = np.zeros(len(keys), np.float32)

@@ -12,9 +12,9 @@ from tune_brain.config import Hyperparameters
 from tune_brain.data.cache import Grey, open_grey, square
 from tune_brain.data.catalogue import Catalogue
 
-EACH = 6
+EACH = 5
 """Images of a class in the sample."""
-SIDE = 112
+SIDE = 96
 """Side of a picture, in pixels."""
 GAP = 6
 """Pixels between pictures."""
@@ -99,5 +99,5 @@ def _row(images: Sequence[Bytes] | Bytes) -> bytes:
     gap = np.full((len(images[0]), GAP), 255, np.uint8)
     parts = [piece for image in images for piece in (gap, image)][1:]
     file = io.BytesIO()
-    Image.fromarray(np.concatenate(parts, axis=1)).save(file, "JPEG", quality=75, optimize=True)
+    Image.fromarray(np.concatenate(parts, axis=1)).save(file, "JPEG", quality=60, optimize=True)
     return file.getvalue()
