@@ -15,6 +15,7 @@ from tune_brain import cli
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults, terminal
+from tune_brain.data.origins import origin
 from tune_brain.errors import DataError
 
 
@@ -138,6 +139,22 @@ def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
     assert [name for name, found in facts["origin"].items() if found["elsewhere"]] == ["b"]
     assert facts["origin"]["b"]["shares"]["brightness"] > 0.9
     assert facts["summary"][0].startswith("The test images of b come from somewhere else")
+
+
+@pytest.mark.parametrize(
+    ("n", "above", "elsewhere"),
+    [(20, 16, True), (20, 15, False), (20, 4, True), (20, 5, False), (19, 19, False)],
+)
+def test_where_images_come_from_has_an_edge(n: int, above: int, elsewhere: bool) -> None:
+    known = np.full(30, 10.0)
+    asked = np.where(np.arange(n) < above, 11.0, 9.0)
+    leaked = np.full(5, 99.0)
+    values = np.concatenate([known, asked, leaked])
+    test = np.arange(len(values)) >= len(known)
+    found = origin({"brightness": values}, np.zeros(len(values), np.int64), test, values == 99, ["a"])["a"]
+    assert found["n"] == n
+    assert found["share"] == pytest.approx(above / n, abs=1e-4)
+    assert found["elsewhere"] == elsewhere
 
 
 def everything(root: Path) -> dict[str, str]:
