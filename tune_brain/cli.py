@@ -202,6 +202,40 @@ def demo_data(
     typer.echo(folder)
 
 
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Folder of images in class folders.", show_default=False)],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 where test leaks into training or twins have two labels.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        option("--to", help="Folder for audit.json and audit.html.", default="results/audit-<folder>"),
+    ] = None,
+) -> None:
+    """Say what is wrong with a data set: broken files, twins, leaks, odd test images; changes nothing."""
+    name = folder.resolve().name
+    to = to or Path("results") / f"audit-{name}"
+    if to.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError("An audit writes nothing into the images", found=to, remedy="Name another --to.")
+    scan(folder)
+    from tune_brain.data.audit import audit as look_through
+    from tune_brain.data.findings import faults, terminal
+    from tune_brain.progress import Progress
+    from tune_brain.report.explore import write_audit
+
+    with Progress().bar("audit") as progress:
+        found = look_through(folder, progress)
+    for line in terminal(found.facts):
+        typer.echo(line)
+    for path in write_audit(found, to):
+        typer.echo(path)
+    if strict and (wrong := faults(found.facts)):
+        for line in wrong:
+            typer.echo(f"tune-brain: {line}", err=True)
+        raise typer.Exit(1)
+
+
 @contextmanager
 def _ray_starting(config: RunConfig) -> Iterator[None]:
     """Let Ray start while torch is imported and images are decoded."""

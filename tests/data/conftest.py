@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made import phantom, save
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -41,6 +42,16 @@ def write(tmp_path: Path) -> Writer:
         return root
 
     return images
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of distinct phantoms in two parts."""
+    root = tmp_path / "images"
+    for number, name in enumerate(("Training/a", "Training/b", "Testing/a", "Testing/b")):
+        for i in range(3 if name.startswith("Training") else 2):
+            save(root / name / f"{i}.png", phantom(10 * number + i))
+    return root
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ THUMBNAIL = 32
 MARGIN = 3
 """A JPEG is decoded at the smallest scale that leaves so many pixels for one that is kept."""
 MANIFEST = "manifest.json"
+FORMATS = ("JPEG", "PNG")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def decode(
             pixels[index, 0] = square(picture, image_size)
             thumbnails[index] = squashed(picture, THUMBNAIL)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
-            return _reason(error)
+            return reason(error)
         return hashlib.sha256(content).hexdigest(), picture.size
 
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -117,15 +118,24 @@ def open_grey(content: bytes, side: int | None = None) -> Grey:
     Raises:
         OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files.
     """
-    with Image.open(BytesIO(content), formats=("JPEG", "PNG")) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        full = image.size
-        # A JPEG hands over its brightness channel alone, several times faster than all three.
-        image.draft("L", None if side is None or turned else (side, side))
-        image.load()
-        scale = round(full[0] / image.width)
-        ImageOps.exif_transpose(image, in_place=True)
-        return Grey(_grey(image), full if scale > 1 else image.size, scale)
+    with Image.open(BytesIO(content), formats=FORMATS) as image:
+        return as_grey(image, side)
+
+
+def is_turned(image: Image.Image) -> bool:
+    """Whether an image asks by its EXIF orientation to be turned or mirrored."""
+    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+
+
+def as_grey(image: Image.Image, side: int | None = None) -> Grey:
+    """Decode an image that has been opened, see `open_grey`."""
+    full = image.size
+    # A JPEG hands over its brightness channel alone, several times faster than all three.
+    image.draft("L", None if side is None or is_turned(image) else (side, side))
+    image.load()
+    scale = round(full[0] / image.width)
+    ImageOps.exif_transpose(image, in_place=True)
+    return Grey(_grey(image), full if scale > 1 else image.size, scale)
 
 
 def square(picture: Grey, size: int) -> NDArray[np.uint8]:
@@ -151,7 +161,8 @@ def _grey(image: Image.Image) -> Image.Image:
     return image.convert("L") if image.mode != "L" else image
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a file cannot be decoded, in words."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image inside"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

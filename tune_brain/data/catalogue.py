@@ -3,9 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tune_brain.errors import DataError
 
@@ -109,6 +109,26 @@ def require_images(catalogue: Catalogue) -> None:
                 found=", ".join(short) + _passed_over(catalogue.left_out),
                 remedy="Add images to the class, or remove its folder from every part.",
             )
+
+
+def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
+    """The catalogue less the images that could not be decoded, by place; enough of each class must be left.
+
+    Raises:
+        DataError: a class has too few.
+    """
+    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=why) for i, why in failures.items())
+    images = tuple(image for i, image in enumerate(catalogue.images) if i not in failures)
+    readable = replace(catalogue, images=images, left_out=left_out + catalogue.left_out)
+    require_images(readable)
+    return readable
+
+
+def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """How many were left out for each reason, and the first five names."""
+    reasons = dict.fromkeys(left.reason for left in left_out)
+    names = {reason: [left.name for left in left_out if left.reason == reason] for reason in reasons}
+    return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
 
 
 _USE = {"train": "train on", "validation": "validate on", "test": "test on"}

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
-from tune_brain.data.catalogue import Catalogue, LeftOut, require_images, scan
+from tune_brain.data.catalogue import Catalogue, by_reason, scan, without
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
@@ -77,7 +77,7 @@ def prepare(
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
         decoded, failures = decode(files, image_size, progress)
-        catalogue = _without(catalogue, failures)
+        catalogue = without(catalogue, failures)
         store(folder, *_contents(catalogue, decoded, seed))
     summary = read_json(folder / "summary.json")
     return Prepared(folder=folder, classes=tuple(summary["classes"]), image_size=image_size, summary=summary)
@@ -92,15 +92,6 @@ def _key(catalogue: Catalogue, image_size: int, seed: int) -> str:
     for left in catalogue.left_out:
         digest.update(os.fsencode(f"\n{left.name}\0{left.reason}"))
     return digest.hexdigest()[:32]
-
-
-def _without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
-    """The catalogue less the images that could not be decoded; it still has to hold enough of each class."""
-    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=why) for i, why in failures.items())
-    images = tuple(image for i, image in enumerate(catalogue.images) if i not in failures)
-    readable = replace(catalogue, images=images, left_out=left_out + catalogue.left_out)
-    require_images(readable)
-    return readable
 
 
 def _contents(
@@ -134,7 +125,7 @@ def _contents(
         },
         "official": _by_class(labels[test], catalogue.classes),
         "unseen": _by_class(labels[test][unseen], catalogue.classes),
-        "left_out": _by_reason(catalogue.left_out),
+        "left_out": by_reason(catalogue.left_out),
         "twins": {
             "groups": int((of_group > 1).sum()),
             "images": int(of_group[of_group > 1].sum()),
@@ -188,13 +179,6 @@ def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str
 
 def _by_class(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, int]:
     return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
-
-
-def _by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """How many were left out for each reason, and the first five names."""
-    reasons = dict.fromkeys(left.reason for left in left_out)
-    names = {reason: [left.name for left in left_out if left.reason == reason] for reason in reasons}
-    return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
 
 
 def _load(folder: Path) -> Images:

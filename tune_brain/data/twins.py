@@ -42,7 +42,7 @@ def twin_groups(
     return group[content].astype(np.int64)
 
 
-def unit_vectors(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
+def unit_vectors(thumbnails: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
     """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1, so that products are correlations.
 
     A flat thumbnail has no correlation with anything, not even itself: its row is zero.

@@ -26,24 +26,25 @@ def write_page(run: Path) -> Path:
         RunFolderError: there is no run in the folder, or a file of it is damaged.
         ConfigError: its run.toml or a space file is damaged.
     """
+    pages = environment()
+    pages.globals.update(words=words, clock=clock, LESS_IS_BETTER=tables.LESS_IS_BETTER)
+    path = run / "dashboard.html"
+    write_text(path, pages.get_template("page.html").render(_values(read_contents(run), run)))
+    return path
+
+
+def environment() -> Environment:
+    """Templates of pages that need nothing else; `plot` draws a figure in one."""
     # Every value is escaped unless it is Markup, and only what plotly has made is.
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
-        words=words,
-        clock=clock,
-        LESS_IS_BETTER=tables.LESS_IS_BETTER,
-        plot=_plot,
-        plotly=Markup(get_plotlyjs()),
-    )
-    path = run / "dashboard.html"
-    write_text(path, environment.get_template("page.html").render(_values(read_contents(run), run)))
-    return path
+    made.globals.update(plot=_plot, plotly=Markup(get_plotlyjs()))
+    return made
 
 
 def _plot(figure: go.Figure, label: str) -> Markup:

@@ -1,0 +1,222 @@
+"""What an audit finds in folders with known twins, leaks and conflicts, and what its command does."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made import phantom, save
+from PIL import Image, ImageOps
+from typer.testing import CliRunner
+
+from tune_brain import cli
+from tune_brain.data.audit import audit
+from tune_brain.data.demo import draw
+from tune_brain.data.findings import faults, terminal
+from tune_brain.data.origins import origin
+from tune_brain.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], "at least two class folders; found: none"),
+        (["a/1.png", "a/2.png"], "at least two class folders; found: a"),
+        (["train/a/1.png", "train/b/1.png"], "no test folder"),
+        (["train/a/1.png", "train/b/1.png", "test/a/1.png"], "same class folders"),
+        (["a/1.png", "a/2.png", "b/1.png"], "b has 1"),
+        (["a/1.png", "a/2.png", "b/1.png", "b/2.txt"], "b has 1 .*not a JPEG or PNG file"),
+    ],
+)
+def test_folders_that_are_no_data(tmp_path: Path, names: list[str], said: str) -> None:
+    for number, name in enumerate(names):
+        save(tmp_path / "images" / name, phantom(number))
+    (tmp_path / "images").mkdir(exist_ok=True)
+    with pytest.raises(DataError, match=said):
+        audit(tmp_path / "images")
+
+
+def test_a_class_of_broken_files_alone_is_no_data(folder: Path) -> None:
+    for file in (folder / "Testing/b").iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(DataError, match=r"b has 0 \(2 left out, such as Testing/b/0.png: empty file\)"):
+        audit(folder)
+    with pytest.raises(DataError, match="is not there"):
+        audit(folder / "nowhere")
+
+
+def test_a_clean_folder_has_no_faults(folder: Path) -> None:
+    facts = audit(folder).facts
+    assert facts["counts"] == {"train": {"a": 3, "b": 3}, "test": {"a": 2, "b": 2}}
+    assert facts["twins"]["any"] == {"groups": 0, "images": 0, "across": 0, "leaked": 0, "conflicts": 0}
+    assert facts["pairs"] == facts["conflicts"] == faults(facts) == []
+    assert facts["floor"]["majority"]["official"] == {"n": 4, "accuracy": 0.5, "macro_f1": 0.3333}
+    assert len(facts["summary"]) == 3
+    assert "No test image has a twin" in facts["summary"][1]
+
+
+TWINS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "identical": lambda image: image,
+    "alike": lambda image: image.resize((100, 90)),
+    "cropped": lambda image: image.crop((4, 4, 124, 124)),
+    "mirrored": ImageOps.mirror,
+}
+
+
+@pytest.mark.parametrize("kind", TWINS)
+@pytest.mark.parametrize(
+    "where", ["Training/a/x.png", "Training/b/x.png", "Testing/a/x.png", "Testing/b/x.png"]
+)
+def test_twins_of_every_kind_inside_and_across(folder: Path, kind: str, where: str) -> None:
+    original = draw("glioma", np.random.default_rng(5)).resize((128, 128))
+    save(folder / "Training/a/0.png", original)
+    save(folder / where, TWINS[kind](original))
+    facts = audit(folder).facts
+    leaked, conflict = where.startswith("Testing"), "/b/" in where
+    assert facts["twins"]["any"] == {
+        "groups": 1,
+        "images": 2,
+        "across": leaked,
+        "leaked": leaked,
+        "conflicts": conflict,
+    }
+    assert [rule for rule in ("identical", "alike") if facts["twins"][rule]["groups"]] == {
+        "identical": ["identical", "alike"],
+        "alike": ["alike"],
+    }.get(kind, [])
+    (pair,) = facts["pairs"]
+    assert (pair["kind"], {pair["first"], pair["second"]}) == (kind, {"Training/a/0.png", where})
+    assert pair["across"] == leaked
+    assert facts["leak"][where.split("/")[1]]["any"] == leaked
+    assert len(faults(facts)) == leaked + conflict
+    if conflict:
+        assert facts["conflicts"] == [{"names": ["Training/a/0.png", where], "classes": ["a", "b"], "n": 2}]
+
+
+def test_an_audit_counts_nothing_twice_and_is_json(folder: Path) -> None:
+    for name in ("Training/a/x.png", "Testing/a/x.png", "Testing/a/y.png"):
+        save(folder / name, phantom(0))
+    facts = audit(folder).facts
+    assert facts["twins"]["identical"] == {"groups": 1, "images": 4, "across": 1, "leaked": 2, "conflicts": 0}
+    assert facts["files"]["distinct"] == facts["files"]["readable"] - 3
+    assert facts["floor"]["nearest_neighbour"]["unseen"]["n"] == 4
+    assert sum(facts["nearest"]["test"]) == 6
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    assert audit(folder).facts == facts
+
+
+def test_one_folder_of_classes_has_no_test_part(tmp_path: Path) -> None:
+    for i in range(6):
+        save(tmp_path / "images" / "ab"[i % 2] / f"{i}.png", phantom(i))
+    facts = audit(tmp_path / "images").facts
+    assert facts["floor"] == {}
+    assert "There is no test part" in facts["summary"][0]
+    assert list(terminal(facts))
+
+
+def test_a_name_that_is_no_text_stands_as_escapes(folder: Path) -> None:
+    save(folder / "Training/a/tumo\udcffr.png", phantom(0))
+    facts = audit(folder).facts
+    assert facts["pairs"][0]["second"] == r"Training/a/tumo\xffr.png"
+    "\n".join(terminal(facts)).encode()
+
+
+@pytest.mark.slow
+def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
+    for part, n in (("Training", 24), ("Testing", 20)):
+        for i in range(n):
+            for name in "ab":
+                image = draw("notumor", np.random.default_rng([ord(name), n, i])).resize((48, 48))
+                bright = (
+                    image.point(lambda grey: min(255, grey * 2))
+                    if (part, name) == ("Testing", "b")
+                    else image
+                )
+                save(tmp_path / "images" / part / name / f"{i}.png", bright)
+    facts = audit(tmp_path / "images").facts
+    assert [name for name, found in facts["origin"].items() if found["elsewhere"]] == ["b"]
+    assert facts["origin"]["b"]["shares"]["brightness"] > 0.9
+    assert facts["summary"][0].startswith("The test images of b come from somewhere else")
+
+
+@pytest.mark.parametrize(
+    ("n", "above", "elsewhere"),
+    [(20, 16, True), (20, 15, False), (20, 4, True), (20, 5, False), (19, 19, False)],
+)
+def test_where_images_come_from_has_an_edge(n: int, above: int, elsewhere: bool) -> None:
+    known = np.full(30, 10.0)
+    asked = np.where(np.arange(n) < above, 11.0, 9.0)
+    leaked = np.full(5, 99.0)
+    values = np.concatenate([known, asked, leaked])
+    test = np.arange(len(values)) >= len(known)
+    found = origin({"brightness": values}, np.zeros(len(values), np.int64), test, values == 99, ["a"])["a"]
+    assert found["n"] == n
+    assert found["share"] == pytest.approx(above / n, abs=1e-4)
+    assert found["elsewhere"] == elsewhere
+
+
+def everything(root: Path) -> dict[str, str]:
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.slow
+def test_the_command_writes_two_files_and_strict_refuses_leaks(folder: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke
+    to = tmp_path / "out"
+    clean = run(cli.app, ["audit", str(folder), "--strict", "--to", str(to)])
+    assert clean.exit_code == 0, clean.output
+    assert clean.stdout.splitlines()[-2:] == [str(to / "audit.json"), str(to / "audit.html")]
+    save(folder / "Testing/a/x.png", phantom(0))
+    before = everything(folder)
+    assert run(cli.app, ["audit", str(folder), "--to", str(to)]).exit_code == 0
+    strict = run(cli.app, ["audit", str(folder), "--strict", "--to", str(to)])
+    assert strict.exit_code == 1
+    assert "1 of 5 test images (20%) stand in training too" in strict.stderr
+    assert everything(folder) == before
+    assert json.loads((to / "audit.json").read_text())["twins"]["any"]["leaked"] == 1
+
+
+@pytest.mark.slow
+def test_strict_refuses_conflicts_of_labels(folder: Path, tmp_path: Path) -> None:
+    save(folder / "Training/b/x.png", phantom(0))
+    done = CliRunner().invoke(cli.app, ["audit", str(folder), "--strict", "--to", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "1 group of twins has two labels" in done.stderr
+
+
+def test_the_command_writes_nothing_into_the_images(folder: Path) -> None:
+    before = everything(folder)
+    done = CliRunner().invoke(cli.app, ["audit", str(folder), "--to", str(folder / "report")])
+    assert done.exit_code
+    assert "writes nothing into the images" in str(done.exception)
+    assert everything(folder) == before
+
+
+@pytest.mark.slow
+def test_sartaj(real: Path) -> None:
+    facts = audit(real / "sartaj").facts
+    identical = {"groups": 300, "images": 694, "across": 213, "leaked": 251, "conflicts": 0}
+    assert facts["twins"]["identical"] == identical
+    assert (facts["files"]["readable"], facts["files"]["distinct"]) == (3264, 3027)
+    assert facts["twins"]["alike"]["leaked"] == pytest.approx(259, abs=3)
+    assert facts["floor"]["nearest_neighbour"]["official"]["accuracy"] == pytest.approx(0.764, abs=0.005)
+    assert facts["floor"]["nearest_neighbour"]["unseen"]["accuracy"] == pytest.approx(0.321, abs=0.01)
+    assert facts["origin"]["glioma_tumor"]["elsewhere"]
+
+
+@pytest.mark.slow
+def test_nickparvar(real: Path) -> None:
+    facts = audit(real / "nickparvar").facts
+    twins = facts["twins"]["identical"]
+    assert (twins["groups"], twins["images"], twins["across"], twins["conflicts"]) == (300, 726, 189, 0)
+    assert facts["twins"]["alike"]["leaked"] == pytest.approx(477, abs=3)
+    assert facts["floor"]["nearest_neighbour"]["official"]["accuracy"] == pytest.approx(0.969, abs=0.005)
+    assert not any(found["elsewhere"] for found in facts["origin"].values())
+    hidden = {"n": 1, "names": ["Testing/meningioma/.ipynb_checkpoints"]}
+    assert facts["files"]["left_out"] == {"hidden folder": hidden}
+    # Copies mirrored left to right were mixed into this set before it was cut in parts.
+    assert facts["twins"]["pairs"]["mirrored"] > 1500

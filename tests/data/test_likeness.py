@@ -1,0 +1,154 @@
+"""Twins that are known because they were made: found, and nothing else found."""
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from tune_brain.data import likeness
+from tune_brain.data.cache import Grey, squashed
+from tune_brain.data.demo import CLASSES, draw
+from tune_brain.data.files import FINE
+from tune_brain.data.likeness import Likeness, Pairs
+
+Change = Callable[[Image.Image, np.random.Generator], Image.Image]
+Known = set[tuple[int, int]]
+
+
+def saved(quality: int) -> Change:
+    def change(image: Image.Image, _: np.random.Generator) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(file).convert("L")
+
+    return change
+
+
+def resized(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    scale = random.uniform(0.5, 2)
+    return image.resize((round(image.width * scale), round(image.height * scale)))
+
+
+def brighter(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    share = random.choice([0.9, 1.1])
+    return image.point(lambda grey: min(255, round(grey * share)))
+
+
+def flatter(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    share = random.choice([0.9, 1.1])
+    return image.point(lambda grey: min(255, max(0, round((grey - 60) * share + 60))))
+
+
+def cropped(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    width, height = (round(0.97 * side) for side in image.size)
+    left, top = (random.integers(0, spare + 1) for spare in (image.width - width, image.height - height))
+    return image.crop((left, top, left + width, top + height))
+
+
+def cropped_all_round(image: Image.Image, _: np.random.Generator) -> Image.Image:
+    x, y = (round(0.03 * side) for side in image.size)
+    return image.crop((x, y, image.width - x, image.height - y))
+
+
+CHANGES: dict[str, Change] = {
+    "quality 95": saved(95),
+    "quality 75": saved(75),
+    "quality 40": saved(40),
+    "resized": resized,
+    "brighter": brighter,
+    "flatter": flatter,
+    "cropped": cropped,
+    "cropped all round": cropped_all_round,
+    "mirrored": lambda image, _: ImageOps.mirror(image),
+}
+
+
+def shrunk(images: list[Image.Image]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    greys = [Grey(image, image.size, 1) for image in images]
+    return np.stack([squashed(grey, 32) for grey in greys]), np.stack(
+        [squashed(grey, FINE) for grey in greys]
+    )
+
+
+def generated(originals: int, changed: int) -> tuple[list[Image.Image], dict[str, Known]]:
+    """Phantoms, and twins of the first of them by every change, and which pairs these make."""
+    images = [draw(CLASSES[i % 4], np.random.default_rng([7, i])) for i in range(originals)]
+    known: dict[str, Known] = {}
+    for name, change in CHANGES.items():
+        known[name] = {(i, len(images) + i) for i in range(changed)}
+        images += [change(images[i], np.random.default_rng([8, i])) for i in range(changed)]
+    return images, known
+
+
+def ends(pairs: Pairs) -> Known:
+    return {(min(pair), max(pair)) for pair in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)}
+
+
+@pytest.mark.slow
+def test_precision_and_recall_on_twins_that_are_known() -> None:
+    n, changed = 400, 100
+    images, known = generated(n, changed)
+    thumbnails, fine = shrunk(images)
+    among = Likeness(thumbnails)
+    found = ends(among.same()) | ends(among.mirrored()) | ends(among.cropped(fine))
+    original = np.concatenate([np.arange(n), *[np.arange(changed)] * len(CHANGES)])
+    right = {pair for pair in found if original[pair[0]] == original[pair[1]]}
+    assert len(right) >= 0.99 * len(found)
+    recall = {name: len(found & pairs) / changed for name, pairs in known.items()}
+    assert {name: share for name, share in recall.items() if share < 0.99} == {}
+    print(f"precision {len(right) / len(found):.4f} of {len(found)} pairs, recall {recall}")
+
+
+def test_each_change_has_its_rule() -> None:
+    images, known = generated(24, 8)
+    thumbnails, fine = shrunk(images)
+    among = Likeness(thumbnails)
+    same, mirrored, less = (ends(pairs) for pairs in (among.same(), among.mirrored(), among.cropped(fine)))
+    for name in ("quality 95", "quality 75", "quality 40", "resized", "brighter", "flatter"):
+        assert known[name] <= same, name
+        assert not known[name] & mirrored
+    assert known["mirrored"] <= mirrored
+    assert not known["mirrored"] & same
+    assert known["cropped"] | known["cropped all round"] <= less
+    assert not known["cropped all round"] & same
+
+
+def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    base = random.integers(0, 256, (6, 32, 32))
+    thumbnails = np.clip(base[random.integers(0, 6, 60)] + random.normal(0, 15, (60, 32, 32)), 0, 255)
+    among = Likeness(thumbnails.astype(np.uint8))
+    full = among.vectors @ among.vectors.T
+    wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
+    assert 100 < len(wanted) < 1000
+    for cells, pairs in ((2**23, 1024), (60 * 7, 5)):
+        monkeypatch.setattr(likeness, "CELLS", cells)
+        monkeypatch.setattr(likeness, "PAIRS", pairs)
+        found = among.same(0.9)
+        assert ends(found) == wanted
+        assert len(found.first) == len(wanted)
+        np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
+
+
+def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    among = Likeness(random.integers(0, 256, (40, 32, 32), np.uint8))
+    asked, known = np.arange(0, 40, 3), np.arange(5, 40)
+    full = among.vectors[asked] @ among.vectors[known].T
+    full[asked[:, None] == known] = -2
+    for cells in (2**23, 30):
+        monkeypatch.setattr(likeness, "CELLS", cells)
+        place, similarity = among.nearest(asked, known)
+        assert (place == known[full.argmax(1)]).all()
+        np.testing.assert_allclose(similarity, full.max(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("thumbnails", [np.zeros((0, 32, 32), np.uint8), np.full((3, 32, 32), 9, np.uint8)])
+def test_no_images_and_flat_ones_have_no_twins(thumbnails: NDArray[np.uint8]) -> None:
+    among = Likeness(thumbnails)
+    fine = np.full((len(thumbnails), FINE, FINE), 9, np.uint8)
+    for pairs in (among.same(), among.mirrored(), among.cropped(fine)):
+        assert len(pairs.first) == len(pairs.second) == len(pairs.similarity) == 0

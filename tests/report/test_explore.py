@@ -1,0 +1,121 @@
+"""The page of an audit: whole, offline, escaped, small."""
+
+import io
+import json
+import re
+from base64 import b64decode
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pages import Page
+from PIL import Image
+
+from tune_brain.data.audit import Audit, audit
+from tune_brain.data.demo import draw
+from tune_brain.report.explore import write_audit
+
+EVIL = "<img src=x onerror=alert(1)>"
+LARGEST = 5_000_000
+"""Bytes that a page may have."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes, one with the name of an attack, twins of each kind, files of each sort."""
+    root = tmp_path_factory.mktemp("images") / "<b>images"
+    for part, n in (("Training", 5), ("Testing", 3)):
+        for place, name in enumerate(("a", "b", EVIL)):
+            for i in range(n):
+                file = root / part / name / f"{i}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                draw("glioma", np.random.default_rng([place, n, i])).save(file)
+    twin = Image.open(root / "Training" / EVIL / "0.png")
+    twin.save(root / "Testing" / EVIL / "<script>alert(2)<script>.png")
+    twin.resize((90, 90)).save(root / "Testing" / "a" / "x.png")
+    (root / "Training/a/<i>empty.png").touch()
+    (root / "Training/a/notes&.txt").touch()
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Audit:
+    return audit(folder)
+
+
+@pytest.fixture(scope="module")
+def page(found: Audit, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    facts, html = write_audit(found, tmp_path_factory.mktemp("out") / "new")
+    assert json.loads(facts.read_text()) == found.facts
+    assert html.stat().st_size <= LARGEST
+    return Page(html.read_text(encoding="utf-8"))
+
+
+def test_the_most_important_lines_stand_on_top(page: Page, found: Audit) -> None:
+    assert len(found.facts["summary"]) == 3
+    places = [page.text.index(line) for line in found.facts["summary"]]
+    assert places == sorted(places)
+    assert places[-1] < page.text.index("Samples")
+
+
+def test_titles_state_what_was_found(page: Page) -> None:
+    for title in (
+        "2 test images stand in training too",
+        "A model must beat the likest thumbnail",
+        "No class has test images that look unlike its others",
+        "1 files cannot be read",
+    ):
+        assert title in page.text
+
+
+def test_every_kind_of_figure_and_picture_is_there(page: Page, found: Audit) -> None:
+    kinds = [attrs["aria-label"] for _, attrs in page.tags if attrs.get("class") == "plot"]
+    assert len(kinds) == len(page.figures) == 4 + 3
+    shown = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
+    assert len(shown) == 3 * 3 + 3 * 2 + len(found.facts["pairs"])
+    for uri in shown:
+        head, _, body = uri.partition(",")
+        assert head == "data:image/jpeg;base64"
+        Image.open(io.BytesIO(b64decode(body))).load()
+
+
+def test_the_threshold_is_drawn_over_the_similarities(page: Page, found: Audit) -> None:
+    (nearest,) = (one for one in page.figures if "shapes" in one["layout"])
+    assert nearest["layout"]["shapes"][0]["x0"] == 0.995
+    test = next(trace for trace in nearest["data"] if trace["name"] == "test images")
+    assert sum(test["y"]) == pytest.approx(1)
+    assert sum(found.facts["nearest"]["test"]) == 11
+
+
+def test_names_are_text_and_never_markup(page: Page) -> None:
+    for name in (EVIL, "<b>images", "<script>alert(2)<script>.png", "<i>empty.png", "notes&.txt"):
+        assert name in page.text
+    assert not any("onerror" in attrs or attrs.get("src") == "x" for _, attrs in page.tags)
+    assert not [tag for tag, _ in page.tags if tag == "i"]
+    # plotly reads its texts as markup again, so there they are escaped once more.
+    for figure in page.figures:
+        assert "<img" not in json.dumps(figure)
+    assert [tag for tag, _ in page.tags].count("script") == len(page.figures) + 2
+
+
+def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
+    (policy,) = (attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs)
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+    for tag, attrs in page.tags:
+        assert tag not in ("link", "iframe", "object", "base")
+        assert (attrs.get("src") or "data:").startswith("data:")
+        assert (attrs.get("href") or "#").startswith("#")
+    assert not any(re.search(r"url\(|@import", style) for style in page.styles)
+
+
+def test_no_value_is_missing(page: Page) -> None:
+    for word in ("nan", "None", "undefined"):
+        assert word not in page.text.split()
+
+
+def test_a_folder_without_a_test_part_has_a_page(folder: Path, tmp_path: Path) -> None:
+    _, html = write_audit(audit(folder / "Training"), tmp_path)
+    page = Page(html.read_text(encoding="utf-8"))
+    assert "There is no test part to compare with training" in page.text
+    assert len(page.figures) == 3 + 3

@@ -1,0 +1,243 @@
+"""What is wrong with an image folder, found before a minute of training is spent; nothing is changed.
+
+The facts are plain JSON, explained in results/README.md.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, without
+from tune_brain.data.files import Looked, look
+from tune_brain.data.findings import summary
+from tune_brain.data.likeness import Likeness, Pairs
+from tune_brain.data.origins import DARK, floor, looks, nearness, origin
+from tune_brain.data.samples import Pictures, pictures
+
+FORMAT = 1
+SHOWN = 3
+"""Pairs of each kind that are listed."""
+LISTED = 20
+"""Conflicts that are listed."""
+SIZES = 2000
+"""Different sizes that are listed, the commonest first."""
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What was found in a folder."""
+
+    facts: dict[str, Any]
+    """Plain JSON values."""
+    pictures: Pictures
+    """What a page shows beside them."""
+
+
+def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Audit:
+    """Look at every file of an image folder.
+
+    Args:
+        root: the image folder, see `tune_brain.data.catalogue.scan`.
+        progress: called while decoding with the number of files done and of all.
+
+    Raises:
+        DataError: the folder cannot be searched.
+    """
+    catalogue = scan(root)
+    looked, failures = look([root / image.name for image in catalogue.images], progress)
+    left_out, catalogue = catalogue.left_out, without(catalogue, failures)
+    classes = [legible(name) for name in catalogue.classes]
+    names = [legible(image.name) for image in catalogue.images]
+    labels = np.array([image.label for image in catalogue.images])
+    parts = np.array([image.part for image in catalogue.images])
+    test = parts == "test"
+    twins = _twins(looked)
+    leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
+    nearest, neighbours = nearness(twins.likeness, labels, test, classes)
+    shown = _shown(twins, test)
+    facts: dict[str, Any] = {
+        "format": FORMAT,
+        "name": legible(root.resolve().name),
+        "classes": classes,
+        "parts": list(catalogue.parts),
+        "counts": {part: _by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
+        "files": _files(catalogue, looked, left_out),
+        "dimensions": _dimensions(looked, parts),
+        "twins": {
+            "pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()},
+            **{rule: _counted(group, labels, leaks[rule], test) for rule, group in twins.groups.items()},
+        },
+        "leak": {
+            name: {"test": int((own := test & (labels == number)).sum())}
+            | {rule: int((leaked & own).sum()) for rule, leaked in leaks.items()}
+            for number, name in enumerate(classes)
+        },
+        "conflicts": _conflicts(twins.groups["any"], labels, names, classes),
+        "pairs": [
+            {
+                "kind": kind,
+                "first": names[first],
+                "second": names[second],
+                "similarity": round(similarity, 4),
+                "across": bool(test[first] != test[second]),
+                "classes": [classes[labels[first]], classes[labels[second]]],
+            }
+            for kind, first, second, similarity in shown
+        ],
+        "nearest": nearest,
+        "looks": _looks(looked, labels, parts, classes),
+        "origin": origin(looks(looked), labels, test, leaks["alike"], classes),
+        "floor": floor(labels, test, leaks["alike"], neighbours) if test.any() else {},
+    }
+    facts["summary"] = summary(facts)
+    made = pictures(catalogue, looked.fine, [(first, second) for _, first, second, _ in shown])
+    return Audit(facts=facts, pictures=made)
+
+
+def legible(name: str) -> str:
+    """A file's name as text that can be written anywhere: bytes that are no UTF-8 stand as escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Twins:
+    likeness: Likeness
+    pairs: dict[str, Pairs]
+    """By kind; of images that are identical, one stands for all in the kinds that follow."""
+    groups: dict[str, Ints]
+    """[N] by rule, each coarser than the one before: identical, alike (what the search cuts by), any."""
+
+
+def _twins(looked: Looked) -> _Twins:
+    n = len(looked.files)
+    _, first, group = np.unique(np.asarray(looked.pictures), return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[group] != np.arange(n))
+    identical = Pairs(first=first[group[copies]], second=copies, similarity=np.ones(len(copies), np.float32))
+    likeness = Likeness(looked.thumbnails)
+    alike = _placed(Likeness(looked.thumbnails[first]).same(), first)
+    groups = {"identical": _grouped(n, [identical]), "alike": _grouped(n, [identical, alike])}
+    # One image of each group is enough to find the rest of its twins by.
+    _, ones = np.unique(groups["alike"], return_index=True)
+    among = Likeness(looked.thumbnails[ones])
+    cropped = _placed(among.cropped(looked.fine[ones]), ones)
+    mirrored = _placed(among.mirrored(), ones)
+    groups["any"] = _grouped(n, [identical, alike, cropped, mirrored])
+    pairs = {"identical": identical, "alike": alike, "cropped": cropped, "mirrored": mirrored}
+    return _Twins(likeness=likeness, pairs=pairs, groups=groups)
+
+
+def _placed(pairs: Pairs, places: Ints) -> Pairs:
+    return Pairs(first=places[pairs.first], second=places[pairs.second], similarity=pairs.similarity)
+
+
+def _grouped(n: int, kinds: Sequence[Pairs]) -> Ints:
+    """[n] group numbers: images that pairs tie together, directly or through others, share theirs."""
+    rows, columns = (np.concatenate([getattr(pairs, end) for pairs in kinds]) for end in ("first", "second"))
+    _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
+    return np.asarray(group, np.int64)
+
+
+def _counted(group: Ints, labels: Ints, leaked: Flags, test: Flags) -> dict[str, int]:
+    sizes = np.bincount(group)
+    return {
+        "groups": int((sizes > 1).sum()),
+        "images": int(sizes[sizes > 1].sum()),
+        "across": len(np.intersect1d(group[test], group[~test])),
+        "leaked": int(leaked.sum()),
+        "conflicts": len(_with_two_labels(group, labels)),
+    }
+
+
+def _with_two_labels(group: Ints, labels: Ints) -> Ints:
+    kinds = np.unique(np.stack([group, labels]), axis=1)[0]
+    return np.flatnonzero(np.bincount(kinds) > 1)
+
+
+def _conflicts(
+    group: Ints, labels: Ints, names: Sequence[str], classes: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The first groups of twins with two labels: up to four names of each, and the classes."""
+    found = []
+    for number in _with_two_labels(group, labels)[:LISTED]:
+        members = np.flatnonzero(group == number)
+        # One of each class first, so that the names show the conflict.
+        _, one_each = np.unique(labels[members], return_index=True)
+        listed = [*members[one_each], *np.delete(members, one_each)][:4]
+        found.append(
+            {
+                "names": [names[i] for i in listed],
+                "classes": [classes[label] for label in np.unique(labels[members])],
+                "n": len(members),
+            }
+        )
+    return found
+
+
+def _shown(twins: _Twins, test: Flags) -> list[tuple[str, int, int, float]]:
+    """A few pairs of each kind, one of a group: those across the parts first, of these the least alike."""
+    shown = []
+    for kind, found in twins.pairs.items():
+        within = test[found.first] == test[found.second]
+        order = np.lexsort((found.second, found.first, found.similarity, within))
+        _, once = np.unique(twins.groups["any"][found.first[order]], return_index=True)
+        shown += [
+            (kind, int(found.first[i]), int(found.second[i]), float(found.similarity[i]))
+            for i in order[np.sort(once)[:SHOWN]]
+        ]
+    return shown
+
+
+def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    """What is unreadable, left out or odd, by kind: how many, and up to five names."""
+    unreadable = catalogue.left_out[: len(catalogue.left_out) - len(left_out)]
+    odd = [
+        LeftOut(name=image.name, reason=kind)
+        for image, kinds in zip(catalogue.images, looked.odd, strict=True)
+        for kind in kinds
+    ]
+    kinds = {"unreadable": unreadable, "left_out": left_out, "odd": odd}
+    return {
+        "readable": len(looked.files),
+        "distinct": len(set(looked.contents)),
+        **{
+            name: by_reason([LeftOut(name=legible(one.name), reason=one.reason) for one in every])
+            for name, every in kinds.items()
+        },
+    }
+
+
+def _dimensions(looked: Looked, parts: NDArray[np.str_]) -> list[list[Any]]:
+    """Part, width, height and how many images have them, the commonest first."""
+    sizes = Counter((part, *size) for part, size in zip(parts.tolist(), looked.sizes.tolist(), strict=True))
+    return [[*size, n] for size, n in sizes.most_common(SIZES)]
+
+
+def _looks(looked: Looked, labels: Ints, parts: NDArray[np.str_], classes: Sequence[str]) -> dict[str, Any]:
+    """By part and class: quartiles of each look, and the share of pixels in 64 steps of grey."""
+    measured = looks(looked)
+    shares = looked.histograms.reshape(-1, 64, 4).sum(2) / looked.histograms.sum(1, keepdims=True)
+    found: dict[str, Any] = {"dark_below": DARK}
+    for part in dict.fromkeys(parts.tolist()):
+        found[part] = {}
+        for number, name in enumerate(classes):
+            own = (parts == part) & (labels == number)
+            found[part][name] = {
+                look: np.quantile(values[own], (0.25, 0.5, 0.75)).round(4).tolist()
+                for look, values in measured.items()
+            } | {"greys": shares[own].mean(0).round(5).tolist()}
+    return found
+
+
+def _by_class(labels: Ints, classes: Sequence[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))

@@ -1,0 +1,159 @@
+"""Look into image files one by one: what each shows, what is odd about it, or why it cannot be read."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from tune_brain.data.cache import FORMATS, THUMBNAIL, Grey, as_grey, is_turned, reason, squashed
+
+FINE = 48
+"""Side of the images by which cropped twins are compared, in pixels."""
+SMALL = THUMBNAIL
+"""An image with a side shorter than this is odd."""
+PNG_DEPTH = 24
+"""Place of the bit depth in a PNG file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looked:
+    """What was seen in N readable files, in their order."""
+
+    files: NDArray[np.int64]
+    """[N], places in the list of files."""
+    thumbnails: NDArray[np.uint8]
+    """[N, 32, 32], the whole image squashed, grey."""
+    fine: NDArray[np.uint8]
+    """[N, 48, 48], the same, finer."""
+    sizes: NDArray[np.int64]
+    """[N, 2], width and height as shown, in pixels."""
+    histograms: NDArray[np.uint32]
+    """[N, 256], pixels of each grey."""
+    pictures: tuple[str, ...]
+    """Equal where size and every decoded grey pixel are equal."""
+    contents: tuple[str, ...]
+    """Equal where the files are equal to the byte."""
+    odd: tuple[tuple[str, ...], ...]
+    """The kinds of oddity of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    size: tuple[int, int]
+    histogram: NDArray[np.uint32]
+    picture: str
+    content: str
+    odd: tuple[str, ...]
+
+
+def look(
+    files: Sequence[Path], progress: Callable[[int, int], None] | None = None
+) -> tuple[Looked, dict[int, str]]:
+    """Decode files at full size, in threads; nothing is changed.
+
+    Args:
+        files: JPEG and PNG files.
+        progress: called with the number of files done and of all.
+
+    Returns:
+        What was seen, and for each file that cannot be read its place in `files` and the reason.
+    """
+    n = len(files)
+    small, fine = (np.empty((n, side, side), np.uint8) for side in (THUMBNAIL, FINE))
+    seen: dict[int, _Seen] = {}
+    failures: dict[int, str] = {}
+
+    def one(index: int) -> _Seen | str:
+        try:
+            content = files[index].read_bytes()
+            if not content:
+                return "empty file"
+            with Image.open(BytesIO(content), formats=FORMATS) as image:
+                odd = _odd_header(image, content, files[index].suffix.lower())
+                grey = as_grey(image)
+            small[index] = squashed(grey, THUMBNAIL)
+            fine[index] = np.asarray(
+                grey.image.resize((FINE, FINE), Image.Resampling.BILINEAR, reducing_gap=2)
+            )
+        except UnidentifiedImageError:
+            return _foreign(content)
+        except Exception as error:  # decoders raise whatever a damaged file makes them meet
+            return reason(error)
+        return _seen(grey, content, odd)
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Pillow warns of damaged metadata as well, which leaves the picture whole.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for index, result in enumerate(pool.map(one, range(n))):
+            if isinstance(result, str):
+                failures[index] = result
+            else:
+                seen[index] = result
+            if progress:
+                progress(index + 1, n)
+    kept = np.array(sorted(seen), np.int64)
+    every = [seen[index] for index in kept]
+    looked = Looked(
+        files=kept,
+        thumbnails=small[kept],
+        fine=fine[kept],
+        sizes=np.array([one.size for one in every], np.int64).reshape(-1, 2),
+        histograms=np.array([one.histogram for one in every], np.uint32).reshape(-1, 256),
+        pictures=tuple(one.picture for one in every),
+        contents=tuple(one.content for one in every),
+        odd=tuple(one.odd for one in every),
+    )
+    return looked, failures
+
+
+def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
+    histogram = np.array(grey.image.histogram(), np.uint32)
+    width, height = grey.size
+    picture = hashlib.sha256(f"{width} {height} ".encode())
+    picture.update(np.asarray(grey.image).data)
+    if histogram.max() == width * height:
+        odd = (*odd, "one flat grey")
+    return _Seen(
+        size=grey.size,
+        histogram=histogram,
+        picture=picture.hexdigest(),
+        content=hashlib.sha256(content).hexdigest(),
+        odd=odd,
+    )
+
+
+def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, ...]:
+    """What is odd about a file that has been opened and not yet decoded; the search reads it all the same."""
+    png = image.format == "PNG"
+    deep = image.mode.startswith("I") or (png and content[PNG_DEPTH] == 16)
+    kinds = {
+        "several frames, the first is read": getattr(image, "is_animated", False),
+        "16-bit": deep,
+        "1-bit": image.mode == "1",
+        "palette": image.mode == "P",
+        "CMYK": image.mode == "CMYK",
+        "transparent": image.has_transparency_data,
+        "turned by EXIF": is_turned(image),
+        "PNG under the name of a JPEG": png and suffix != ".png",
+        "JPEG under the name of a PNG": not png and suffix == ".png",
+        f"under {SMALL} pixels a side": min(image.size) < SMALL,
+    }
+    return tuple(kind for kind, found in kinds.items() if found)
+
+
+def _foreign(content: bytes) -> str:
+    """What a file holds that is neither a JPEG nor a PNG; its header is read and no pixel."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            return f"{image.format} under another name"
+    except Exception:  # whatever a decoder raises, it is no image
+        return "not an image inside"

@@ -1,0 +1,148 @@
+"""Where the images of the test part come from, and how far a nearest neighbour gets with them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.data.files import Looked
+from tune_brain.data.likeness import Likeness
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+DARK = 25
+"""Pixels below this grey are background."""
+LOOKS = {
+    "brightness": ("darker", "brighter"),
+    "contrast": ("flatter", "richer in contrast"),
+    "background": ("less dark background", "more dark background"),
+    "pixels": ("smaller", "larger"),
+    "aspect": ("narrower", "wider"),
+}
+"""What is measured of an image, and what less and more of it is called."""
+ELSEWHERE = 0.8
+"""Share of pairs of a test and a training image in which the one has more of something.
+
+0.5 where both parts are drawn from one source. Of 20 images so drawn it strays by 0.07.
+"""
+ENOUGH = 20
+"""Images of a class without a twin in the other parts that it takes to say where they come from."""
+ASKED = 1000
+"""Training images whose likest other training image is looked for: enough to draw a histogram."""
+BINS = np.linspace(0, 1, 101)
+
+
+def looks(looked: Looked) -> dict[str, NDArray[np.float64]]:
+    """What is measured of each image, [N] by name: see LOOKS; greys in 0..255, background as a share."""
+    greys = np.arange(256)
+    pixels = looked.histograms.sum(1, dtype=np.int64)
+    mean = looked.histograms @ greys / pixels
+    return {
+        "brightness": mean,
+        "contrast": np.sqrt(np.clip(looked.histograms @ greys**2 / pixels - mean**2, 0, None)),
+        "background": looked.histograms[:, :DARK].sum(1) / pixels,
+        "pixels": pixels.astype(np.float64),
+        "aspect": looked.sizes[:, 0] / looked.sizes[:, 1],
+    }
+
+
+def origin(
+    measured: dict[str, NDArray[np.float64]], labels: Ints, test: Flags, leaked: Flags, classes: Sequence[str]
+) -> dict[str, Any]:
+    """For each class, whether its test images look as its other images do.
+
+    Only test images without a twin in the other parts are asked, since the others come from there.
+
+    Returns:
+        By class: `n` images asked, `shares` by LOOKS (in what share of all pairs of a test and another image
+        the test image has more), `elsewhere`, and then `by` and `share`, the most telling of the looks.
+    """
+    found = {}
+    for number, name in enumerate(classes):
+        own = labels == number
+        asked, known = own & test & ~leaked, own & ~test
+        shares = {look: _more(values[asked], values[known]) for look, values in measured.items()}
+        told = [look for look in shares if shares[look] is not None]
+        by = max(told, key=lambda look: abs((shares[look] or 0.0) - 0.5), default=None)
+        share = shares[by] if by else None
+        apart = share is not None and max(share, 1 - share) >= ELSEWHERE
+        found[name] = {
+            "n": int(asked.sum()),
+            "shares": shares,
+            "elsewhere": bool(apart and asked.sum() >= ENOUGH and known.sum() >= ENOUGH),
+            "by": by,
+            "share": share,
+        }
+    return found
+
+
+def _more(asked: NDArray[np.float64], known: NDArray[np.float64]) -> float | None:
+    """Share of all pairs in which the asked value is larger, ties by half; None where there is no pair."""
+    if not len(asked) or not len(known):
+        return None
+    known = np.sort(known)
+    below, up_to = (np.searchsorted(known, asked, side) for side in ("left", "right"))
+    return round(float((below + up_to).mean() / 2 / len(known)), 4)
+
+
+def nearness(
+    likeness: Likeness, labels: Ints, test: Flags, classes: Sequence[str]
+) -> tuple[dict[str, Any], Ints]:
+    """How alike the test images are to the others, and the others to each other.
+
+    Returns:
+        Edges of bins and counts for "test" and "train" (a sample), and for each class the median of "test";
+        and the class of the likest other image of each test image, [T], empty without a test part.
+    """
+    asked, known = np.flatnonzero(test), np.flatnonzero(~test)
+    sample = known[:: -(-len(known) // ASKED)]
+    found: dict[str, Any] = {"edges": BINS.round(2).tolist()}
+    _, among = likeness.nearest(sample, known)
+    place, similarity = likeness.nearest(asked, known)
+    for part, values in (("test", similarity), ("train", among)):
+        found[part] = np.histogram(np.clip(values, 0, 1), BINS)[0].tolist()
+    found["median"] = {
+        name: round(float(np.median(similarity[own])), 4) if (own := labels[asked] == number).any() else None
+        for number, name in enumerate(classes)
+    }
+    return found, labels[place]
+
+
+def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[str, Any]:
+    """What any model must beat: the commonest class, and the class of the likest thumbnail.
+
+    Args:
+        labels: [N] classes by number.
+        test: [N] true in the test part.
+        leaked: [N] true for test images with a twin in the other parts.
+        neighbours: [T] for each test image the class of its likest image in the other parts.
+
+    Returns:
+        For `majority` and `nearest_neighbour`, on `official` and `unseen`: n, accuracy and macro_f1, over the
+        classes that the part has; the last two None without images.
+    """
+    commonest = np.bincount(labels[~test]).argmax()
+    true, unseen = labels[test], ~leaked[test]
+    said = {"majority": np.full(len(true), commonest), "nearest_neighbour": neighbours}
+    parts = {"official": np.ones(len(true), bool), "unseen": unseen}
+    return {
+        name: {part: _score(true[inside], answers[inside]) for part, inside in parts.items()}
+        for name, answers in said.items()
+    }
+
+
+def _score(true: Ints, said: Ints) -> dict[str, Any]:
+    if not len(true):
+        return {"n": 0, "accuracy": None, "macro_f1": None}
+    right, there, told = (
+        np.bincount(one, minlength=max(true.max(), said.max()) + 1)
+        for one in (true[true == said], true, said)
+    )
+    f1 = 2 * right[there > 0] / (there + told)[there > 0]
+    return {
+        "n": len(true),
+        "accuracy": round(float((true == said).mean()), 4),
+        "macro_f1": round(float(f1.mean()), 4),
+    }
