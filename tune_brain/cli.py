@@ -213,7 +213,10 @@ def audit(
         option("--to", help="Folder for audit.json and audit.html.", default="results/audit-<folder>"),
     ] = None,
 ) -> None:
-    """Say what is wrong with a data set: broken files, twins, leaks, odd test images; changes nothing."""
+    """Say what is wrong with a data set.
+
+    Broken files, twins, leaks between the parts, test images from elsewhere. Nothing is changed.
+    """
     name = folder.resolve().name
     to = to or Path("results") / f"audit-{name}"
     if to.resolve().is_relative_to(folder.resolve()):

@@ -97,8 +97,8 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
         ],
         "nearest": nearest,
         "looks": _looks(looked, labels, parts, classes),
-        "origin": origin(looks(looked), labels, test, leaks["alike"], classes),
-        "floor": floor(labels, test, leaks["alike"], neighbours) if test.any() else {},
+        "origin": origin(looks(looked), labels, test, leaks["mirrored"], classes),
+        "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
     made = pictures(catalogue, looked.fine, [(first, second) for _, first, second, _ in shown])
@@ -116,7 +116,7 @@ class _Twins:
     pairs: dict[str, Pairs]
     """By kind; of images that are identical, one stands for all in the kinds that follow."""
     groups: dict[str, Ints]
-    """[N] by rule, each coarser than the one before: identical, alike (what the search cuts by), any."""
+    """[N] by rule, each coarser than the one before: identical, alike, mirrored (a search's own), any."""
 
 
 def _twins(looked: Looked) -> _Twins:
@@ -125,15 +125,16 @@ def _twins(looked: Looked) -> _Twins:
     copies = np.flatnonzero(first[group] != np.arange(n))
     identical = Pairs(first=first[group[copies]], second=copies, similarity=np.ones(len(copies), np.float32))
     likeness = Likeness(looked.thumbnails)
-    alike = _placed(Likeness(looked.thumbnails[first]).same(), first)
-    groups = {"identical": _grouped(n, [identical]), "alike": _grouped(n, [identical, alike])}
+    distinct = Likeness(looked.thumbnails[first])
+    alike, mirrored = _placed(distinct.same(), first), _placed(distinct.mirrored(), first)
+    kinds = [identical, alike, mirrored]
+    rules = ("identical", "alike", "mirrored")
+    groups = {rule: _grouped(n, kinds[: place + 1]) for place, rule in enumerate(rules)}
     # One image of each group is enough to find the rest of its twins by.
-    _, ones = np.unique(groups["alike"], return_index=True)
-    among = Likeness(looked.thumbnails[ones])
-    cropped = _placed(among.cropped(looked.fine[ones]), ones)
-    mirrored = _placed(among.mirrored(), ones)
-    groups["any"] = _grouped(n, [identical, alike, cropped, mirrored])
-    pairs = {"identical": identical, "alike": alike, "cropped": cropped, "mirrored": mirrored}
+    _, ones = np.unique(groups["mirrored"], return_index=True)
+    cropped = _placed(Likeness(looked.thumbnails[ones]).cropped(looked.fine[ones]), ones)
+    groups["any"] = _grouped(n, [*kinds, cropped])
+    pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": cropped}
     return _Twins(likeness=likeness, pairs=pairs, groups=groups)
 
 

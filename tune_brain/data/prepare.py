@@ -23,7 +23,7 @@ from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
 
-FORMAT = 3
+FORMAT = 4
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 

@@ -16,8 +16,9 @@ def twin_groups(
 ) -> NDArray[np.int64]:
     """Group images that are twins of each other, directly or through others.
 
-    Two images are twins when their digests are equal or when the normalised correlation of their thumbnails
-    reaches the threshold. A thumbnail of one flat grey correlates with nothing.
+    Two images are twins when their digests are equal or when the normalised correlation of their thumbnails,
+    one of them mirrored left to right or not, reaches the threshold. A thumbnail of one flat grey correlates
+    with nothing.
 
     Args:
         digests: one for each of N images.
@@ -30,13 +31,14 @@ def twin_groups(
     if not len(digests):
         return np.zeros(0, np.int64)
     _, first, content = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
-    vectors = unit_vectors(thumbnails[first])
+    vectors, mirrored = unit_vectors(thumbnails[first]), unit_vectors(thumbnails[first, :, ::-1])
     n = len(vectors)
     pairs = [np.zeros((2, 0), np.int64)]
     for start in range(0, n, CHUNK):
         # Each pair once: rows from `start` on against columns up to the end of the chunk.
-        correlation = vectors[start:] @ vectors[start : start + CHUNK].T
-        pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
+        for way in (vectors, mirrored):
+            correlation = way[start:] @ vectors[start : start + CHUNK].T
+            pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
     rows, columns = np.concatenate(pairs, axis=1)
     _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
     return group[content].astype(np.int64)
