@@ -224,38 +224,46 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
     assert epochs(folder) == epochs(finished)
 
 
-def test_a_search_is_watched_cancelled_and_extended(
+def test_a_search_is_watched_and_cancelled(
     command, environment: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
     program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
-    asked = ("--arch", "linear", "--configs", "50", "--ladder", "1,2", "--image-size", "32")
+    # Its first trial would take minutes.
+    asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
     with subprocess.Popen(
-        [*program, "search", "--data", str(phantoms), "--out", str(folder), "--concurrency", "1", *asked],
+        [*program, "search", "--data", str(phantoms), "--out", str(folder), *asked],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
-        assert running.stderr is not None
-        said = ""
-        while "trial 1 " not in said:
-            line = running.stderr.readline()
-            assert line, said
-            said += line
+        while not epochs(folder):
+            assert running.poll() is None
         assert f"process {running.pid} on" in command("status", folder).stdout
         assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
         assert "cancelled" in command("cancel", folder).stdout
-        running.stderr.read()
+        assert running.stderr is not None
+        assert f"tune-brain resume {folder}" in running.stderr.read()
     assert running.returncode == 130
     assert "nothing was running" in command("cancel", folder).stdout
     told = command("status", folder).stdout
     assert "not running" in told
-    assert f"tune-brain resume {folder}" in told
+    assert "interrupted: cnn baseline" in told
+
+
+def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    asked = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
+    command("search", "--data", phantoms, "--out", folder, *asked)
+    before = trials(folder)
     command("extend", folder, "--configs", 1, code=2)
-    command("extend", folder, "--configs", 60)
+    command("extend", folder, "--configs", 4, "--arch", "cnn")
+    assert trials(folder)[: len(before)] == before
     rows = latest(read(folder / "trials.jsonl", TrialRow))
-    assert {row.configuration for row in rows} == set(range(61))
-    assert len({(row.configuration, row.epochs) for row in rows}) == len(rows)
+    assert {(row.arch, row.configuration) for row in rows} == {
+        (arch, number) for arch in ("linear", "cnn") for number in range(5)
+    }
+    assert len({(row.arch, row.configuration, row.epochs) for row in rows}) == len(rows)
     assert "Next: tune-brain evaluate" in command("status", folder).stdout
 
 

@@ -43,7 +43,8 @@ def test_mirrored_copies_are_twins_and_copies_upside_down_are_not() -> None:
     thumbnails = pictures(1, 1, 1, 2)
     thumbnails[1] = thumbnails[1, :, ::-1] // 2
     thumbnails[2] = thumbnails[2, ::-1]
-    assert sharing(twin_groups(list("abcd"), thumbnails)) == {
+    assert len(set(twin_groups(list("abcd"), thumbnails))) == 4
+    assert sharing(twin_groups(list("abcd"), thumbnails, mirrored=True)) == {
         frozenset({0, 1}),
         frozenset({2}),
         frozenset({3}),
@@ -85,6 +86,6 @@ def test_published_test_parts_leak(real: Path, name: str, across: int) -> None:
     catalogue = scan(real / name)
     decoded, failures = decode([catalogue.root / image.name for image in catalogue.images], 16)
     assert failures == {}
-    group = twin_groups(decoded.digests, decoded.thumbnails)
+    group = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
     test = np.array([image.part == "test" for image in catalogue.images])
     assert np.isin(group[test], group[~test]).sum() == pytest.approx(across, abs=3)

@@ -116,7 +116,7 @@ class _Twins:
     pairs: dict[str, Pairs]
     """By kind; of images that are identical, one stands for all in the kinds that follow."""
     groups: dict[str, Ints]
-    """[N] by rule, each coarser than the one before: identical, alike, mirrored (a search's own), any."""
+    """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
 
 
 def _twins(looked: Looked) -> _Twins:

@@ -104,7 +104,9 @@ def _contents(
     neighbours = blocks(names, decoded.thumbnails)
     parts = _parts(catalogue, twins, neighbours, seed)
     test = parts == "test"
-    unseen = ~np.isin(twins[test], twins[~test])
+    # The cut does not know mirrored copies: tied together by them as well, the blocks of a set become one.
+    copies = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
+    unseen = ~np.isin(copies[test], copies[~test])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
         "sealed/groups": join(twins[test], neighbours[test]),

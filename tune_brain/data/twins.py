@@ -12,17 +12,21 @@ CHUNK = 1024
 
 
 def twin_groups(
-    digests: Sequence[str], thumbnails: NDArray[np.uint8], threshold: float = 0.995
+    digests: Sequence[str],
+    thumbnails: NDArray[np.uint8],
+    threshold: float = 0.995,
+    *,
+    mirrored: bool = False,
 ) -> NDArray[np.int64]:
     """Group images that are twins of each other, directly or through others.
 
-    Two images are twins when their digests are equal or when the normalised correlation of their thumbnails,
-    one of them mirrored left to right or not, reaches the threshold. A thumbnail of one flat grey correlates
-    with nothing.
+    Two images are twins when their digests are equal or when the normalised correlation of their thumbnails
+    reaches the threshold. A thumbnail of one flat grey correlates with nothing.
 
     Args:
         digests: one for each of N images.
         thumbnails: [N, h, w].
+        mirrored: copies mirrored left to right are twins, too.
         threshold: smallest correlation of twins; on real sets nearly all pairs above 0.995 are above 0.9999.
 
     Returns:
@@ -31,12 +35,13 @@ def twin_groups(
     if not len(digests):
         return np.zeros(0, np.int64)
     _, first, content = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
-    vectors, mirrored = unit_vectors(thumbnails[first]), unit_vectors(thumbnails[first, :, ::-1])
+    vectors = unit_vectors(thumbnails[first])
+    ways = [vectors, unit_vectors(thumbnails[first, :, ::-1])] if mirrored else [vectors]
     n = len(vectors)
     pairs = [np.zeros((2, 0), np.int64)]
     for start in range(0, n, CHUNK):
         # Each pair once: rows from `start` on against columns up to the end of the chunk.
-        for way in (vectors, mirrored):
+        for way in ways:
             correlation = way[start:] @ vectors[start : start + CHUNK].T
             pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
     rows, columns = np.concatenate(pairs, axis=1)
