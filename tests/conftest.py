@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +27,25 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one_thread() -> None:
     """As in the search's workers; on a busy machine torch's threads wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def environment(cache: Path) -> dict[str, str]:
+    return {**os.environ, "TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200"}
+
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str]):
+    def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", "from tune_brain.cli import main; main()", *map(str, arguments)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run

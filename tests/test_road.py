@@ -28,28 +28,6 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200"}
-
-
-@pytest.fixture(scope="module")
-def command(environment: dict[str, str]):
-    def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-c", "from tune_brain.cli import main; main()", *map(str, arguments)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run, from images to bundles."""
     folder = tmp_path_factory.mktemp("road") / "run"
@@ -222,49 +200,6 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
     command("resume", folder)
     assert trials(folder) == trials(finished)
     assert epochs(folder) == epochs(finished)
-
-
-def test_a_search_is_watched_and_cancelled(
-    command, environment: dict[str, str], phantoms: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
-    # Its first trial would take minutes.
-    asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
-    with subprocess.Popen(
-        [*program, "search", "--data", str(phantoms), "--out", str(folder), *asked],
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as running:
-        while not epochs(folder):
-            assert running.poll() is None
-        assert f"process {running.pid} on" in command("status", folder).stdout
-        assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
-        assert "cancelled" in command("cancel", folder).stdout
-        assert running.stderr is not None
-        assert f"tune-brain resume {folder}" in running.stderr.read()
-    assert running.returncode == 130
-    assert "nothing was running" in command("cancel", folder).stdout
-    told = command("status", folder).stdout
-    assert "not running" in told
-    assert "interrupted: cnn baseline" in told
-
-
-def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    asked = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
-    command("search", "--data", phantoms, "--out", folder, *asked)
-    before = trials(folder)
-    command("extend", folder, "--configs", 1, code=2)
-    command("extend", folder, "--configs", 4, "--arch", "cnn")
-    assert trials(folder)[: len(before)] == before
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
-    assert {(row.arch, row.configuration) for row in rows} == {
-        (arch, number) for arch in ("linear", "cnn") for number in range(5)
-    }
-    assert len({(row.arch, row.configuration, row.epochs) for row in rows}) == len(rows)
-    assert "Next: tune-brain evaluate" in command("status", folder).stdout
 
 
 def test_a_search_is_not_extended_once_its_test_is_open(finished: Path, command) -> None:

@@ -1,0 +1,54 @@
+"""A search as its user watches, cancels and extends it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tune_brain.records import EpochRow, TrialRow, latest, read
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_search_is_watched_and_cancelled(
+    command, environment: dict[str, str], phantoms: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+    # Its first trial would take minutes.
+    asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
+    with subprocess.Popen(
+        [*program, "search", "--data", str(phantoms), "--out", str(folder), *asked],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        while not read(folder / "epochs.jsonl", EpochRow):
+            assert running.poll() is None
+        assert f"process {running.pid} on" in command("status", folder).stdout
+        assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
+        assert "cancelled" in command("cancel", folder).stdout
+        assert running.stderr is not None
+        assert f"tune-brain resume {folder}" in running.stderr.read()
+    assert running.returncode == 130
+    assert "nothing was running" in command("cancel", folder).stdout
+    told = command("status", folder).stdout
+    assert "not running" in told
+    assert "interrupted: cnn baseline" in told
+
+
+def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    asked = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
+    command("search", "--data", phantoms, "--out", folder, *asked)
+    before = latest(read(folder / "trials.jsonl", TrialRow))
+    command("extend", folder, "--configs", 1, code=2)
+    command("extend", folder, "--configs", 4, "--arch", "cnn")
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    assert rows[: len(before)] == before
+    assert {(row.arch, row.configuration) for row in rows} == {
+        (arch, number) for arch in ("linear", "cnn") for number in range(5)
+    }
+    assert len({(row.arch, row.configuration, row.epochs) for row in rows}) == len(rows)
+    assert "Next: tune-brain evaluate" in command("status", folder).stdout
