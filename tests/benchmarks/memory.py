@@ -49,7 +49,7 @@ def data(images: int) -> Development:
     return Development(classes=("a", "b", "c", "d"), train=part(images), validation=part(200))
 
 
-def asked(number: int, arch: str = "cnn") -> dict[str, Any]:
+def asked(number: int, arch: str = "linear") -> dict[str, Any]:
     """A trial of one epoch."""
     trial = {"arch": arch, "epochs": 1, "image_size": SIZE, "classes": 4, "seed": number, "precision": "fp32"}
     values = {"max_lr": 1e-3, "weight_decay": 0.0, "grad_clip": 1.0, "batch_size": 32}
