@@ -52,3 +52,5 @@ def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
     }
     assert len({(row.arch, row.configuration, row.epochs) for row in rows}) == len(rows)
     assert "Next: tune-brain evaluate" in command("status", folder).stdout
+    (folder / "seed_runs.jsonl").write_text("")
+    assert "before its winners are trained again" in command("extend", folder, "--configs", 8, code=5).stderr

@@ -73,7 +73,8 @@ class Session:
             _start(self._config, self._scratch)
         except ClusterError as error:
             self._error = error
-        self._up.set()
+        finally:
+            self._up.set()
         # Linux ends Ray's processes with the thread that started them.
         self._over.wait()
 

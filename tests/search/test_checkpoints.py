@@ -3,30 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from noise import DEVELOPMENT
 
 from tune_brain.config import Hyperparameters, TrialConfig
-from tune_brain.data.arrays import Development, Images
 from tune_brain.models import build
 from tune_brain.search.checkpoints import Keeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import Training, begin
 
 Rows = list[dict[str, float]]
-
-
-def images(n: int) -> Images:
-    generator = np.random.default_rng(n)
-    return Images(
-        pixels=generator.integers(0, 256, (n, 1, 16, 16), np.uint8),
-        labels=np.arange(n) % 2,
-        thumbnails=np.zeros((n, 32, 32), np.uint8),
-    )
-
-
-DEVELOPMENT = Development(classes=("a", "b"), train=images(24), validation=images(8))
 
 
 def training(**changed: Any) -> Training:

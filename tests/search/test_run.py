@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from noise import images
 from ray import tune
 
 from tune_brain import compute
 from tune_brain.config import RunConfig
-from tune_brain.data.arrays import Development, Images
+from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, latest, read
@@ -28,15 +28,6 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[compute.Slots]:
     asked = RunConfig(out=tmp_path_factory.mktemp("unused"), concurrency=2)
     with compute.session(asked) as ray:
         yield ray.slots()
-
-
-def images(n: int, size: int) -> Images:
-    generator = np.random.default_rng(n)
-    return Images(
-        pixels=generator.integers(0, 256, (n, 1, size, size), np.uint8),
-        labels=np.arange(n) % 2,
-        thumbnails=generator.integers(0, 256, (n, 32, 32), np.uint8),
-    )
 
 
 @pytest.fixture

@@ -5,25 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from noise import DEVELOPMENT
 
-from tune_brain.data.arrays import Development, Images
 from tune_brain.search import trainable
 from tune_brain.search.trainable import TrialWorker
-
-
-def images(n: int) -> Images:
-    generator = np.random.default_rng(n)
-    return Images(
-        pixels=generator.integers(0, 256, (n, 1, 16, 16), np.uint8),
-        labels=np.arange(n) % 2,
-        thumbnails=np.zeros((n, 32, 32), np.uint8),
-    )
-
-
-DEVELOPMENT = Development(classes=("a", "b"), train=images(24), validation=images(8))
 
 
 def asked(number: int = 0, arch: str = "cnn", *, seed: int = 0, max_lr: float = 1e-3) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
 
-FORMAT = 4
+FORMAT = 5
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 
@@ -59,9 +59,9 @@ def prepare(
     """Scan, decode, group and cut an image folder, or read back what an earlier call has made of it.
 
     Validation is 15 % of each training class, cut by groups of twins and neighbouring files, unless the
-    folder has a validation part; training images with a twin in such a given part are left out of training.
-    Without a test part, 20 % of each class are cut off the same way first. A given test part stays as it is;
-    those of its images that have no twin in the other parts are marked unseen.
+    folder has a validation part. Without a test part, 20 % of each class are cut off the same way first.
+    Training images that are copies of a validation image, mirrored ones too, are left out of training.
+    A given test part stays as it is; those of its images without a copy in the other parts are marked unseen.
 
     Args:
         root: the image folder, see `tune_brain.data.catalogue.scan`.
@@ -102,10 +102,9 @@ def _contents(
     labels = np.array([image.label for image in catalogue.images])
     twins = twin_groups(decoded.digests, decoded.thumbnails)
     neighbours = blocks(names, decoded.thumbnails)
-    parts = _parts(catalogue, twins, neighbours, seed)
+    copies = join(twins, twin_groups(decoded.digests, decoded.thumbnails, mirrored=True))
+    parts = _parts(catalogue, twins, copies, neighbours, seed)
     test = parts == "test"
-    # The cut does not know mirrored copies: tied together by them as well, the blocks of a set become one.
-    copies = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
     unseen = ~np.isin(copies[test], copies[~test])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
@@ -144,23 +143,26 @@ def _contents(
 
 
 def _parts(
-    catalogue: Catalogue, twins: NDArray[np.int64], neighbours: NDArray[np.int64], seed: int
+    catalogue: Catalogue,
+    twins: NDArray[np.int64],
+    copies: NDArray[np.int64],
+    neighbours: NDArray[np.int64],
+    seed: int,
 ) -> NDArray[np.str_]:
-    """The part of each image; "dropped": left out of training for its twin in the given validation part."""
+    """The part of each image; "dropped": left out of training for a copy in validation or in a cut-off test.
+
+    Mirrored copies do not go into the groups of a cut: tied by them as well, the blocks of a set become one.
+    """
     parts = np.array([image.part for image in catalogue.images], dtype="<U10")
     names = np.array(catalogue.classes)[[image.label for image in catalogue.images]]
-
-    def cut_off(part: str, share: float) -> None:
-        training = np.flatnonzero(parts == "train")
-        groups = join(twins[training], neighbours[training])
-        parts[training[cut(names[training], groups, share, derive(seed, "cut", part))]] = part
-
-    if "test" not in catalogue.parts:
-        cut_off("test", TEST_SHARE)
-    if "validation" not in catalogue.parts:
-        cut_off("validation", VALIDATION_SHARE)
-        return parts
-    parts[(parts == "train") & np.isin(twins, twins[parts == "validation"])] = "dropped"
+    for part, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        if part not in catalogue.parts:
+            training = np.flatnonzero(parts == "train")
+            groups = join(twins[training], neighbours[training])
+            parts[training[cut(names[training], groups, share, derive(seed, "cut", part))]] = part
+        elif part == "test":
+            continue
+        parts[(parts == "train") & np.isin(copies, copies[parts == part])] = "dropped"
     if lost := set(catalogue.classes) - set(names[parts == "train"]):
         raise DataError(
             "Every class needs training images that are not in the validation part as well",

@@ -26,7 +26,7 @@ def twin_groups(
     Args:
         digests: one for each of N images.
         thumbnails: [N, h, w].
-        mirrored: copies mirrored left to right are twins, too.
+        mirrored: correlate each with the others mirrored left to right, instead of as they are.
         threshold: smallest correlation of twins; on real sets nearly all pairs above 0.995 are above 0.9999.
 
     Returns:
@@ -36,14 +36,13 @@ def twin_groups(
         return np.zeros(0, np.int64)
     _, first, content = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     vectors = unit_vectors(thumbnails[first])
-    ways = [vectors, unit_vectors(thumbnails[first, :, ::-1])] if mirrored else [vectors]
+    others = unit_vectors(thumbnails[first, :, ::-1]) if mirrored else vectors
     n = len(vectors)
     pairs = [np.zeros((2, 0), np.int64)]
     for start in range(0, n, CHUNK):
         # Each pair once: rows from `start` on against columns up to the end of the chunk.
-        for way in ways:
-            correlation = way[start:] @ vectors[start : start + CHUNK].T
-            pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
+        correlation = others[start:] @ vectors[start : start + CHUNK].T
+        pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
     rows, columns = np.concatenate(pairs, axis=1)
     _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
     return group[content].astype(np.int64)

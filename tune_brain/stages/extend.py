@@ -6,7 +6,7 @@ from typing import Any
 
 from tune_brain import lock, runs, space
 from tune_brain.config import RunConfig, check
-from tune_brain.errors import ConfigError, SealedTestError
+from tune_brain.errors import ConfigError, RunFolderError, SealedTestError
 from tune_brain.space import Range, Space
 
 
@@ -27,6 +27,7 @@ def extend(folder: Path, given: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: what is asked for is less than before, or a space is not wider.
         SealedTestError: the run's test has been opened.
+        RunFolderError: its winners have been trained again.
     """
     run = runs.open_run(folder)
     if (folder / "sealed.json").exists():
@@ -34,6 +35,12 @@ def extend(folder: Path, given: Mapping[str, Any]) -> RunConfig:
             "A search is extended before its test is opened, since what follows would be chosen knowing it",
             found=f"{folder} has its scores",
             remedy=f"Start a new run: tune-brain search --config {folder / 'run.toml'} --configs N",
+        )
+    if (folder / "seed_runs.jsonl").exists():
+        raise RunFolderError(
+            "A search is extended before its winners are trained again, since it may find others",
+            found=f"{folder / 'seed_runs.jsonl'}",
+            remedy="Move it aside to give those seed runs up, and extend then.",
         )
     added = tuple(arch for arch in given.get("arch", ()) if arch not in run.config.arch)
     changed = {**given, "arch": run.config.arch + added}

@@ -1,0 +1,60 @@
+"""Commands on images: audit, demo-data."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tune_brain.cli.program import app
+from tune_brain.data.catalogue import scan
+from tune_brain.errors import ConfigError
+from tune_brain.options import option
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Folder of images in class folders.", show_default=False)],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 where test leaks into training or twins have two labels.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        option("--to", help="Folder for audit.json and audit.html.", default="results/audit-<folder>"),
+    ] = None,
+) -> None:
+    """Say what is wrong with a data set.
+
+    Broken files, twins, leaks between the parts, test images from elsewhere. Nothing is changed.
+    """
+    name = folder.resolve().name
+    to = to or Path("results") / f"audit-{name}"
+    if to.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError("An audit writes nothing into the images", found=to, remedy="Name another --to.")
+    scan(folder)
+    from tune_brain.data.audit import audit as look_through
+    from tune_brain.data.findings import faults, terminal
+    from tune_brain.progress import Progress
+    from tune_brain.report.explore import write_audit
+
+    with Progress().bar("audit") as progress:
+        found = look_through(folder, progress)
+    for line in terminal(found.facts):
+        typer.echo(line)
+    for path in write_audit(found, to):
+        typer.echo(path)
+    if strict and (wrong := faults(found.facts)):
+        for line in wrong:
+            typer.echo(f"tune-brain: {line}", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("demo-data")
+def demo_data(
+    folder: Annotated[Path, typer.Argument(help="New folder for the images.", show_default=False)],
+    seed: Annotated[int, typer.Option(help="Decides the images.", min=0)] = 0,
+) -> None:
+    """Write the built-in demo images to a folder."""
+    from tune_brain.data.demo import write_demo
+
+    write_demo(folder, seed=seed)
+    typer.echo(folder)

@@ -1,0 +1,75 @@
+"""Commands on what a search has found: evaluate, report, export, train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tune_brain.cli.program import RunFolder, app
+from tune_brain.errors import ConfigError
+from tune_brain.options import option
+
+
+@app.command()
+def evaluate(
+    folder: RunFolder,
+    seeds: Annotated[
+        int | None,
+        option("--seeds", help="Seed runs of each winner and baseline.", default="those of the run"),
+    ] = None,
+) -> None:
+    """Score the winners on the sealed test, once.
+
+    Each winner and each untuned baseline is trained again with several seeds before.
+    """
+    from tune_brain.stages.evaluate import evaluate as evaluate_all
+
+    typer.echo(evaluate_all(folder, seeds))
+
+
+@app.command()
+def report(folder: RunFolder) -> None:
+    """Write dashboard.html, one file that works offline."""
+    from tune_brain.report.page import write_page
+
+    typer.echo(write_page(folder))
+
+
+@app.command()
+def export(
+    folder: RunFolder,
+    to: Annotated[
+        Path | None, option("--to", help="New folder for configurations and weights.", default="none")
+    ] = None,
+    optuna: Annotated[
+        Path | None,
+        option("--optuna", help="New file for the studies as an Optuna journal.", default="none"),
+    ] = None,
+) -> None:
+    """Write configurations, weights or studies.
+
+    The best configurations with their weights to a folder, the studies to a journal for optuna-dashboard.
+    """
+    if to is None and optuna is None:
+        raise ConfigError("export needs --to DIR, --optuna FILE or both", found="neither")
+    if to is not None:
+        from tune_brain.export import export as write_models
+
+        typer.echo(write_models(folder, to))
+    if optuna is not None:
+        from tune_brain.stages.search import write_studies
+
+        typer.echo(write_studies(folder, optuna))
+
+
+@app.command()
+def train(
+    file: Annotated[Path, typer.Argument(help="A winner's file, winners/<arch>.toml.", show_default=False)],
+    to: Annotated[
+        Path | None, option("--to", help="Folder for rows and weights.", default="<file>-again")
+    ] = None,
+) -> None:
+    """Train one configuration again as it was."""
+    from tune_brain.stages.train import train as train_again
+
+    typer.echo(train_again(file, to or file.with_name(f"{file.stem}-again")))

@@ -1,0 +1,122 @@
+"""Commands that search: run, search, resume, extend, status, cancel."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+from tune_brain.cli.program import RunFolder, app
+from tune_brain.config import RunConfig
+from tune_brain.data.catalogue import scan
+from tune_brain.options import OPTIONS, changes, run_config, takes_options
+from tune_brain.runs import open_run, spaces_for
+
+
+@app.command()
+@takes_options()
+def run(given: dict[str, Any]) -> None:
+    """Search, evaluate, report and export.
+
+    The winners are trained again with several seeds, and the sealed test is opened once.
+    """
+    asked = run_config(given)
+    _refuse_at_once(asked)
+    with _ray_starting(asked):
+        from tune_brain.stages.search import search as search_all
+
+        folder = search_all(asked)
+        from tune_brain.stages.evaluate import evaluate as evaluate_all
+
+        evaluate_all(folder)
+    from tune_brain.export import export as write_models
+    from tune_brain.report.page import write_page
+
+    write_page(folder)
+    write_models(folder, folder / "export")
+    typer.echo(f"scores     {folder / 'scores.json'}")
+    typer.echo(f"dashboard  {folder / 'dashboard.html'}")
+    typer.echo(f"models     {folder / 'export'}")
+
+
+@app.command()
+@takes_options(*(name for name in OPTIONS if name != "seeds"))
+def search(given: dict[str, Any]) -> None:
+    """Search, and write the winners on validation."""
+    asked = run_config(given)
+    _refuse_at_once(asked)
+    with _ray_starting(asked):
+        from tune_brain.stages.search import search as search_all
+
+        folder = search_all(asked)
+    typer.echo(folder / "winners")
+
+
+@app.command()
+def resume(folder: RunFolder) -> None:
+    """Go on with an interrupted search."""
+    with _ray_starting(open_run(folder).config):
+        from tune_brain.stages.search import resume as go_on
+
+        go_on(folder)
+    typer.echo(folder / "winners")
+
+
+@app.command()
+@takes_options(
+    "configs",
+    "arch",
+    "spaces",
+    "time_budget",
+    "concurrency",
+    "address",
+    default="as before",
+    folder=RunFolder,
+)
+def extend(given: dict[str, Any]) -> None:
+    """Ask more of a search, and go on with it.
+
+    More configurations, more time, more architectures (--arch names those to add), or wider ranges
+    (--spaces). Nothing is run twice.
+    """
+    folder = given.pop("folder")
+    asked = changes(given)
+    from tune_brain.stages.extend import extend as ask_more
+
+    with _ray_starting(ask_more(folder, asked)):
+        from tune_brain.stages.search import resume as go_on
+
+        go_on(folder)
+    typer.echo(folder / "winners")
+
+
+@app.command()
+def status(folder: RunFolder) -> None:
+    """Say what a run is doing."""
+    from tune_brain.stages.status import status as tell
+
+    tell(folder)
+
+
+@app.command()
+def cancel(folder: RunFolder) -> None:
+    """End a run that is under way."""
+    from tune_brain.stages.status import cancel as end
+
+    typer.echo(f"{folder}: " + ("cancelled" if end(folder) else "nothing was running"))
+
+
+@contextmanager
+def _ray_starting(config: RunConfig) -> Iterator[None]:
+    """Let Ray start while torch is imported and images are decoded."""
+    from tune_brain import compute
+
+    with compute.session(config):
+        yield
+
+
+def _refuse_at_once(config: RunConfig) -> None:
+    """What can be refused at once is refused before Ray starts."""
+    spaces_for(config)
+    if config.data is not None:
+        scan(config.data)
