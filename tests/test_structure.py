@@ -45,7 +45,7 @@ ROOMS_OF = {
     "plotly": {"report"},
     "pandas": {"report"},
     "sklearn": {"data", "evaluate"},
-    "scipy": {"data", "evaluate"},
+    "scipy": {"data", "evaluate", "search.sampler"},
     "PIL": {"data", "serve"},
     "opendatasets": {"data.download"},
     "kaggle": {"data.download"},

@@ -15,6 +15,7 @@ PRETRAINED = "resnet34"
 """The architecture that starts from given weights."""
 
 Precision = Literal["fp32", "bf16"]
+Sampler = Literal["tpe", "halton-tpe", "halton", "gp", "random"]
 
 BF16_RESNET_SIZE = 17
 """Smallest image side, in pixels, at which a ResNet is trained in bf16.
@@ -80,6 +81,10 @@ class RunConfig(Frozen):
     """Configurations sampled for each architecture, the untuned baseline not counted."""
     ladder: tuple[int, ...] = Field(default=(3, 6, 12), min_length=1)
     """Lengths of the trials, in epochs, rising; the last is the full length."""
+    sampler: Sampler = "tpe"
+    """Where configurations come from; `tpe` and `gp` learn from the trials before them."""
+    final_round: tuple[int, int] = (0, 0)
+    """How many of the best full-length trials are trained again before the winner is chosen, how often."""
     image_size: int = Field(default=224, ge=16, le=1024)
     """Side to which images are resized and centre-cropped, in pixels."""
     spaces: Path | None = None
@@ -107,6 +112,8 @@ class RunConfig(Frozen):
     def _consistent(self) -> Self:
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 1:
             raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
+        if min(self.final_round) < 0:
+            raise ValueError(f"final_round counts trials and seeds, not {self.final_round}")
         if unknown := [arch for arch in self.arch if arch not in ARCHITECTURES]:
             raise ValueError(f"arch must be among {', '.join(ARCHITECTURES)}, not {', '.join(unknown)}")
         if len(set(self.arch)) != len(self.arch):

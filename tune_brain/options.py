@@ -74,6 +74,23 @@ OPTIONS: dict[str, Any] = {
             default=_shown("ladder") + "; with --epochs N alone N/4,N/2,N",
         ),
     ],
+    "sampler": Annotated[
+        str | None,
+        option(
+            "--sampler",
+            help="Where configurations come from: tpe, halton-tpe, halton, gp or random.",
+            default=_shown("sampler"),
+        ),
+    ],
+    "final_round": Annotated[
+        str | None,
+        option(
+            "--final-round",
+            help="KxR: the best K full-length trials are trained again with R further seeds each; the best "
+            "on average wins. 0x0 for none.",
+            default="x".join(map(str, RunConfig.model_fields["final_round"].default)),
+        ),
+    ],
     "image_size": Annotated[
         int | None,
         option(
@@ -192,6 +209,8 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
     asked = dict(given)
     if "arch" in given:
         asked["arch"] = tuple(given["arch"])
+    if "final_round" in given:
+        asked["final_round"] = _final_round(given["final_round"])
     if "time_budget" in given:
         asked["time_budget"] = _seconds(given["time_budget"])
     return asked
@@ -238,6 +257,12 @@ def _ladder(epochs: int | None, ladder: str | None) -> tuple[int, ...]:
     if epochs is not None and rungs[-1] != epochs:
         raise ConfigError("--ladder must end with --epochs", found=f"{ladder} and {epochs}")
     return rungs
+
+
+def _final_round(given: str) -> tuple[int, int]:
+    if not (match := re.fullmatch(r"(\d+)x(\d+)", given.strip())):
+        raise ConfigError("--final-round takes trials x seeds, as in 3x2", found=given)
+    return int(match[1]), int(match[2])
 
 
 def _seconds(duration: str) -> float:

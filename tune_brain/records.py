@@ -63,6 +63,8 @@ class TrialRow(Frozen):
     """The rung: how many epochs the trial trains."""
     values: dict[str, float]
     """The tuned hyperparameters, by name."""
+    repeat: int = 0
+    """Counts a configuration's trials in the final round, each with a seed of its own; 0 on the ladder."""
     seed: int
     state: State
     why: Why | None = None

@@ -41,6 +41,8 @@ class Winner(Frozen):
     """The full-length trial that won."""
     score: float
     """That trial's macro-F1 on validation. A best of many: another seed will more often score less."""
+    again: tuple[float, ...] = ()
+    """Macro-F1 on validation of its trials of the final round, with other seeds."""
     values: dict[str, float]
     """The tuned hyperparameters."""
     data: Path | None = None

@@ -130,16 +130,17 @@ class MadeUp:
         """Write the winner of each study."""
         rows, found = latest(read(self.folder / "trials.jsonl", TrialRow)), {}
         for arch, space in spaces.items():
-            best = choose([row for row in rows if row.arch == arch], self.config.epochs)
-            if best is None or best.score is None:
+            chosen = choose([row for row in rows if row.arch == arch], self.config.epochs)
+            if chosen is None:
                 continue
+            best = chosen.row
             training = space.trial(
                 best.values, epochs=best.epochs, image_size=64, classes=4, seed=best.seed, precision="fp32"
             )
             found[arch] = runs.Winner(
                 configuration=best.configuration,
                 trial=best.trial,
-                score=best.score,
+                score=chosen.scores[0],
                 values=best.values,
                 data_digest="d1" * 32,
                 split_seed=0,

@@ -147,3 +147,24 @@ def test_expected_epochs_are_those_of_a_study_whose_promotions_come_at_the_end()
     # The best come first, so nothing is promoted that a later one overtakes.
     rows = run_alone([1 - number / 100 for number in range(27)], make_row(), (1, 3, 9))
     assert sum(row.epochs for row in rows) == expected_epochs((1, 3, 9), 27)
+
+
+def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(row: MakeRow) -> None:
+    def final(rows: Sequence[TrialRow]):
+        return next_step(rows, (12,), 3, (), (2, 2))
+
+    rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9)]
+    assert final(rows) == Train(3, 12)
+    rows.append(row(3, 12, None))
+    assert final(rows) == Train(2, 12, repeat=1)
+    rows += [row(2, 12, 0.1, repeat=1, trial=1), row(2, 12, repeat=2, trial=2)]
+    assert final(rows) == Train(0, 12, repeat=1)
+    rows += [
+        row(0, 12, None, repeat=1, trial=3),
+        row(0, 12, None, repeat=2, trial=4, state="running", why=None),
+    ]
+    assert next_step(rows, (12,), 3, (4,), (2, 2)) == Wait()
+    rows[-1] = row(0, 12, repeat=2, trial=4)
+    assert final(rows) == Finished()
+    # A search extended afterwards goes on up the ladder as if no trial had been repeated.
+    assert next_step(rows, (12,), 4, (), (2, 2)) == Train(4, 12)

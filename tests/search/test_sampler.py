@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
 from tune_brain.search import sampler
@@ -51,12 +52,12 @@ def test_a_configuration_is_one_trial_with_its_scores_at_the_rungs(
 
 
 def test_equal_rows_give_equal_suggestions_inside_the_space(rows: list[TrialRow], space: Space) -> None:
-    first = suggest(rows, space, 12, seed=7, number=5)
-    assert suggest(list(rows), space, 12, seed=7, number=5) == first
+    first = suggest(rows, space, (3, 6, 12), seed=7, number=5)
+    assert suggest(list(rows), space, (3, 6, 12), seed=7, number=5) == first
     assert first.keys() == space.tuned.keys()
     assert all(space.tuned[name].low <= value <= space.tuned[name].high for name, value in first.items())
-    assert suggest(rows, space, 12, seed=8, number=5) != first
-    assert suggest(rows, space, 12, seed=7, number=6) != first
+    assert suggest(rows, space, (3, 6, 12), seed=8, number=5) != first
+    assert suggest(rows, space, (3, 6, 12), seed=7, number=6) != first
 
 
 def test_a_failed_or_running_trial_does_not_count_as_a_score(rows: list[TrialRow], space: Space) -> None:
@@ -71,7 +72,7 @@ def test_it_beats_random_search_on_a_known_function(row: MakeRow, space: Space) 
     def searched(seed: int) -> float:
         rows: list[TrialRow] = []
         for number in range(1, 41):
-            values = suggest(rows, space, 12, seed=seed, number=number)
+            values = suggest(rows, space, (3, 6, 12), seed=seed, number=number)
             rows.append(row(number, 12, known(values), values=values))
         return max(row.score for row in rows)
 
@@ -113,7 +114,7 @@ def test_of_many_configurations_the_sampler_hears_the_best_and_an_even_pick(
     many = [row(number, 3, score=number / 1000, values=VALUES) for number in range(1, 601)]
     many += [row(number, 12, score=0.1, values=VALUES) for number in (5, 6)]
     many.append(row(601, 3, state="running", score=None, why=None, values=VALUES))
-    suggest(many, space, 12, seed=0, number=602)
+    suggest(many, space, (3, 6, 12), seed=0, number=602)
     kept = {one.configuration for one in heard[0]}
     assert len(kept) == HEARD + 1
     # Those at full length rank first, whatever they scored; a running one repels the next.
@@ -122,5 +123,37 @@ def test_of_many_configurations_the_sampler_hears_the_best_and_an_even_pick(
     assert max(later - former for former, later in pairwise(others)) <= 6
     assert [one.epochs for one in heard[0] if one.configuration == 5] == [3, 12]
     few = many[:HEARD]
-    suggest(few, space, 12, seed=0, number=602)
+    suggest(few, space, (3, 6, 12), seed=0, number=602)
     assert heard[1] == few
+
+
+@pytest.mark.parametrize(
+    "sampler", ["tpe", "halton-tpe", "halton", "random", pytest.param("gp", marks=pytest.mark.slow)]
+)
+def test_every_sampler_is_a_pure_function_that_stays_inside_the_space(
+    sampler: Sampler, space: Space, row: MakeRow
+) -> None:
+    ended = [row(number, 3, number / 40, values=VALUES) for number in range(1, 13)]
+    again = row(12, 12, 0.9, values=VALUES, repeat=1)
+    drawn = [
+        suggest(rows, space, (3, 12), seed=1, number=number, sampler=sampler)
+        for number, heard in ((1, 0), (13, 12))
+        for rows in (ended[:heard], ended[:heard], [*ended[:heard], *([again] if heard else [])])
+    ]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert drawn[3] == drawn[4] == drawn[5]
+    assert drawn[0] != drawn[3]
+    assert all(
+        space.tuned[name].low <= value <= space.tuned[name].high
+        for values in drawn
+        for name, value in values.items()
+    )
+
+
+def test_halton_points_do_not_depend_on_rows_and_cover_the_space_evenly(space: Space, row: MakeRow) -> None:
+    ended = [row(1, 3, 0.5, values=VALUES)]
+    points = [suggest((), space, (3, 12), seed=0, number=n, sampler="halton") for n in range(1, 33)]
+    assert points[4] == suggest(ended, space, (3, 12), seed=0, number=5, sampler="halton")
+    # In base 2, each half, quarter and eighth of the range holds its share of the first 32 points.
+    places = sorted(int(8 * (log10(point["max_lr"]) + 5) / 4) for point in points)
+    assert places == sorted([*range(8)] * 4)

@@ -1,6 +1,8 @@
 """Winners: from the rows of a search to one configuration for each architecture, chosen on validation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 from tune_brain import runs
 from tune_brain.config import PRETRAINED, Precision
@@ -10,10 +12,41 @@ from tune_brain.records import TrialRow
 from tune_brain.runs import Run, Winner
 
 
-def choose(rows: Sequence[TrialRow], full_length: int) -> TrialRow | None:
-    """The full-length trial with the best macro-F1 on validation, the earlier of two equals; or None."""
-    scored = [row for row in rows if row.epochs == full_length and row.score is not None]
-    return max(scored, key=lambda row: (row.score, -row.trial), default=None)
+@dataclass(frozen=True)
+class Choice:
+    """A configuration chosen on validation."""
+
+    row: TrialRow
+    """Its full-length trial on the ladder."""
+    scores: tuple[float, ...]
+    """Macro-F1 of that trial, then of those of the final round; a diverged one counts as 0."""
+
+
+def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
+    """The configuration with the best mean macro-F1 of its full-length trials, of equals the earlier.
+
+    After a final round only those with the most trials stand for choice: a single score that is the best of
+    many flatters, a mean over seeds hardly.
+
+    Args:
+        rows: the latest row of each trial of a study.
+        full_length: the top of the ladder, in epochs.
+    """
+    first = {
+        row.configuration: row
+        for row in rows
+        if row.epochs == full_length and not row.repeat and row.score is not None
+    }
+    scores = {number: [row.score or 0.0] for number, row in first.items()}
+    for row in sorted(rows, key=lambda row: row.repeat):
+        if row.repeat and row.configuration in first and (row.score is not None or row.why == "diverged"):
+            scores[row.configuration].append(row.score or 0.0)
+    if not first:
+        return None
+    most = max(map(len, scores.values()))
+    standing = [number for number in first if len(scores[number]) == most]
+    best = max(standing, key=lambda number: (fmean(scores[number]), -first[number].trial))
+    return Choice(first[best], tuple(scores[best]))
 
 
 def write_winners(
@@ -26,10 +59,11 @@ def write_winners(
     """Write the winner of each architecture that has one to its file, and say so."""
     config = run.config
     for arch in config.arch:
-        best = choose([row for row in rows if row.arch == arch], config.epochs)
-        if best is None or best.score is None:
+        chosen = choose([row for row in rows if row.arch == arch], config.epochs)
+        if chosen is None:
             progress.say(f"{arch}: no full-length trial ended well, so it has no winner")
             continue
+        best = chosen.row
         training = run.spaces[arch].trial(
             best.values,
             epochs=best.epochs,
@@ -41,7 +75,8 @@ def write_winners(
         winner = Winner(
             configuration=best.configuration,
             trial=best.trial,
-            score=best.score,
+            score=chosen.scores[0],
+            again=chosen.scores[1:],
             values=best.values,
             data=config.data,
             data_digest=prepared.summary["cut_digest"],
@@ -50,4 +85,5 @@ def write_winners(
             training=training,
         )
         path = runs.write_winner(run.folder, winner)
-        progress.say(f"{arch}: winner is configuration {best.configuration}, {best.score:.4f}: {path}")
+        told = ", ".join(f"{score:.4f}" for score in chosen.scores)
+        progress.say(f"{arch}: winner is configuration {best.configuration}, {told}: {path}")

@@ -24,19 +24,20 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     """One line for each trial, by architecture in the run's order, then by number.
 
     The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
-    configuration; `winner`, the best full-length trial of its architecture so far.
+    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far.
     """
     studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
     chosen = {arch: choose(study, config.epochs) for arch, study in studies.items()}
+    winners = [choice.row for choice in chosen.values() if choice]
     lines = [
         {
             **row.model_dump(),
             "why": row.why or "",
             "full": row.epochs == config.epochs,
             "baseline": row.configuration == BASELINE,
-            "winner": row == chosen[arch],
+            "winner": row in winners,
         }
-        for arch, study in studies.items()
+        for study in studies.values()
         for row in study
     ]
     flags = ["full", "baseline", "winner"]

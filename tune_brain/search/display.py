@@ -31,7 +31,7 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
             str(len(promoted)),
             str(sum(row.state == "failed" for row in rows)),
             best_so_far(rows, config.epochs),
-            f"{ledger.spent(arch)}/{expected_epochs(config.ladder, config.configs)}",
+            f"{ledger.spent(arch)}/{expected_epochs(config.ladder, config.configs, config.final_round)}",
         )
     return table
 
@@ -60,8 +60,11 @@ def best_so_far(rows: list[TrialRow], full_length: int) -> str:
 
 
 def name(row: TrialRow) -> str:
-    """A configuration as people call it: baseline, #7."""
-    return "baseline" if row.configuration == BASELINE else f"#{row.configuration}"
+    """A configuration as people call it: baseline, #7; of the final round #7 again, #7 again (2)."""
+    called = "baseline" if row.configuration == BASELINE else f"#{row.configuration}"
+    if not row.repeat:
+        return called
+    return f"{called} again" + (f" ({row.repeat})" if row.repeat > 1 else "")
 
 
 def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
@@ -75,5 +78,8 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
         pace = sum(row.seconds for row in ended) / sum(row.epochs for row in ended)
         under_way = [row for row in rows if row.state == "running"]
         total += sum(max(0.0, row.epochs * pace - (time.time() - row.started)) for row in under_way)
-        total += max(0, expected_epochs(config.ladder, config.configs) - ledger.spent(arch)) * pace
+        total += (
+            max(0, expected_epochs(config.ladder, config.configs, config.final_round) - ledger.spent(arch))
+            * pace
+        )
     return clock(total / slots)

@@ -32,6 +32,7 @@ class Train:
 
     configuration: int
     epochs: int
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,40 @@ class Finished:
 Step = Again | Train | Wait | Finished
 
 
-def next_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int, live: Collection[int]) -> Step:
+def next_step(
+    rows: Sequence[TrialRow],
+    ladder: Sequence[int],
+    configs: int,
+    live: Collection[int],
+    final_round: tuple[int, int] = (0, 0),
+) -> Step:
     """What a study trains next.
 
     Interrupted trials come first, then the baseline at full length, then promotions from the highest rung
     down, then a new configuration at the bottom. When all are sampled and a rung can grow no more, its best
     is promoted even where a third of it is less than one, so that every study ends with a full-length trial.
+    Then the best full-length trials are trained again with further seeds, the final round.
 
     Args:
         rows: the latest row of each trial of the study.
         ladder: the rungs, in epochs, rising.
         configs: how many configurations to sample beside the baseline.
         live: the numbers of the trials that a worker is training now.
+        final_round: how many of the best full-length trials are trained again, and how often each.
     """
-    running = [row for row in rows if row.state == "running"]
     for row in rows:
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
         if row.state == "failed" and row.why in ("raised", "lost") and row.attempt < ATTEMPTS:
             return Again(row, row.attempt + 1)
+    step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
+    if step == Finished():
+        step = _final_step(rows, ladder[-1], final_round)
+    return step
+
+
+def _ladder_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int) -> Step:
+    running = [row for row in rows if row.state == "running"]
     if not any(row.configuration == BASELINE for row in rows):
         return Train(BASELINE, ladder[-1])
 
@@ -87,6 +103,17 @@ def next_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int, liv
     return Wait() if running else Finished()
 
 
+def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[int, int]) -> Step:
+    finalists, seeds = final_round
+    first = [row for row in rows if row.epochs == full_length and not row.repeat and row.score is not None]
+    started = {(row.configuration, row.repeat) for row in rows}
+    for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:finalists]:
+        for repeat in range(1, seeds + 1):
+            if (row.configuration, repeat) not in started:
+                return Train(row.configuration, full_length, repeat)
+    return Wait() if any(row.state == "running" for row in rows) else Finished()
+
+
 def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:
     """The ended trials of the sampled configurations at a rung, best first; failed ones count, as the worst.
 
@@ -96,9 +123,9 @@ def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:
     return sorted(ended, key=lambda row: (-_score(row), row.configuration))
 
 
-def expected_epochs(ladder: Sequence[int], configs: int) -> int:
+def expected_epochs(ladder: Sequence[int], configs: int, final_round: tuple[int, int] = (0, 0)) -> int:
     """How many epochs a study will train if each rung promotes its third, or at least its best."""
-    total, size = ladder[-1], configs
+    total, size = ladder[-1] * (1 + final_round[0] * final_round[1]), configs
     for rung in ladder:
         total += size * rung
         size = max(1, size // PROMOTED_SHARE)

@@ -1,9 +1,10 @@
-"""The sampler: from a study's rows to the values of its next configuration, through Optuna.
+"""The samplers: from a study's rows to the values of its next configuration, through Optuna.
 
 A small in-memory Optuna study is rebuilt from the rows at each call, so the rows stay the only truth:
 nothing is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
 STARTUP = 10
-"""Configurations sampled at random before TPE takes over (Optuna's own default)."""
+"""Configurations sampled without looking at the rows before TPE or GP takes over (Optuna's own default)."""
 
 HEARD = 200
 """How many ended configurations the sampler hears of; its time grows with them."""
@@ -48,21 +50,57 @@ def study(rows: Sequence[TrialRow], space: Space, full_length: int) -> optuna.St
 
 
 def suggest(
-    rows: Sequence[TrialRow], space: Space, full_length: int, *, seed: int, number: int
+    rows: Sequence[TrialRow],
+    space: Space,
+    ladder: Sequence[int],
+    *,
+    seed: int,
+    number: int,
+    sampler: Sampler = "tpe",
 ) -> dict[str, float]:
-    """Values for configuration `number`, by multivariate TPE with constant liar on the rows so far.
+    """Values for configuration `number` from the rows so far.
 
-    Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
-    which leaves the shape of their density as it is.
+    Args:
+        rows: the latest row of each trial of the study.
+        space: what is tuned.
+        ladder: the rungs, in epochs, rising.
+        seed: the search's.
+        number: of the configuration, from 1.
+        sampler: `random`: evenly at random. `halton`: points of a scrambled Halton sequence, which cover the
+            space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar, after a start with
+            the one or the other. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
+            length that all configurations have.
     """
-    built = study(_heard(rows), space, full_length)
-    built.sampler = optuna.samplers.TPESampler(
-        n_startup_trials=STARTUP,
-        multivariate=True,
-        constant_liar=True,
-        seed=derive(seed, space.arch, "sampler", number) % 2**32,
-    )
+    if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
+        return _halton(space, derive(seed, space.arch, "halton"), number)
+    own = derive(seed, space.arch, "sampler", number) % 2**32
+    # Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
+    # which leaves the shape of their density as it is.
+    built = study(() if sampler == "random" else _heard(rows), space, ladder[0 if sampler == "gp" else -1])
+    if sampler == "random":
+        built.sampler = optuna.samplers.RandomSampler(seed=own)
+    elif sampler == "gp":
+        built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+    else:
+        startup = STARTUP if sampler == "tpe" else 1
+        built.sampler = optuna.samplers.TPESampler(
+            n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
+        )
     return dict(built.ask(distributions(space)).params)
+
+
+def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
+    """Point `number` of a scrambled Halton sequence (Owen, arXiv 1706.02808, as in SciPy)."""
+    from scipy.stats import qmc
+
+    sequence = qmc.Halton(len(space.tuned), rng=seed)
+    point = sequence.fast_forward(number - 1).random()[0]
+    values = {}
+    for share, (name, limits) in zip(point, space.tuned.items(), strict=True):
+        low, high = (math.log(limits.low), math.log(limits.high)) if limits.log else (limits.low, limits.high)
+        value = low + float(share) * (high - low)
+        values[name] = min(max(math.exp(value) if limits.log else value, limits.low), limits.high)
+    return values
 
 
 def _heard(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -98,7 +136,8 @@ def write_journal(
 
 def _trials(rows: Sequence[TrialRow], space: Space, full_length: int) -> list[FrozenTrial]:
     by_configuration: dict[int, list[TrialRow]] = {}
-    for row in rows:
+    # The seeds of the final round would count some configurations more than once.
+    for row in (row for row in rows if not row.repeat):
         by_configuration.setdefault(row.configuration, []).append(row)
     return [_trial(by_configuration[number], space, full_length) for number in sorted(by_configuration)]
 

@@ -124,7 +124,11 @@ class RowSearcher(Searcher):
 
     def _next(self, arch: str) -> Step:
         return next_step(
-            self._ledger.of(arch), self._config.ladder, self._config.configs, self._live.values()
+            self._ledger.of(arch),
+            self._config.ladder,
+            self._config.configs,
+            self._live.values(),
+            self._config.final_round,
         )
 
     def _begin(self, trial_id: str, arch: str, step: Again | Train) -> dict[str, Any]:
@@ -146,8 +150,9 @@ class RowSearcher(Searcher):
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
+                repeat=step.repeat,
                 values=self._values(arch, step.configuration),
-                seed=derive(self._config.seed, arch, step.configuration, step.epochs),
+                seed=self._seed(arch, step),
                 state="running",
                 started=time.time(),
             )
@@ -173,7 +178,14 @@ class RowSearcher(Searcher):
         for row in rows:
             if row.configuration == configuration:
                 return row.values
-        return suggest(rows, space, self._config.epochs, seed=self._config.seed, number=configuration)
+        config = self._config
+        return suggest(
+            rows, space, config.ladder, seed=config.seed, number=configuration, sampler=config.sampler
+        )
+
+    def _seed(self, arch: str, step: Train) -> int:
+        names = (arch, step.configuration, step.epochs)
+        return derive(self._config.seed, *names, *(("repeat", step.repeat) if step.repeat else ()))
 
     def _end(self, trial: int, result: Mapping[str, Any]) -> TrialRow:
         finished = result["why"] == "finished"

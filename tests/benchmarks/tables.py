@@ -1,0 +1,93 @@
+"""Tables for replay: every configuration at full length with two seeds, and as complete shorter cycles.
+
+    python tests/benchmarks/tables.py TO [--data DIR] [--arch cnn] [--set sartaj] [--length 12]
+
+Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and on
+40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun is
+gone on with, so all may be interrupted. Together they take machine-hours.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import measure
+import numpy as np
+
+from tune_brain.data.cache import decode
+from tune_brain.data.catalogue import scan
+from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.twins import twin_groups
+
+CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
+SETS = ("sartaj", "nickparvar")
+LENGTHS = (12, 3, 6, 1)
+SHARE = 0.4
+SIZE = 48
+
+
+def forty_percent(root: Path, to: Path) -> Path:
+    """A copy of all test images and of a fixed share of the training images, whole groups at a time."""
+    if to.is_dir():
+        return to
+    aside = to.with_name(f".{to.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    catalogue = scan(root)
+    decoded, failures = decode([root / image.name for image in catalogue.images], 32)
+    assert not failures, failures
+    names = [image.name for image in catalogue.images]
+    groups = join(twin_groups(decoded.digests, decoded.thumbnails), blocks(names, decoded.thumbnails))
+    training = np.array([image.part == "train" for image in catalogue.images])
+    labels = np.array([image.label for image in catalogue.images])
+    kept = ~training
+    kept[training] = cut(labels[training], groups[training], SHARE, seed=0)
+    for name in np.array(names)[kept]:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, aside / name)
+    aside.rename(to)
+    return to
+
+
+def table(to: Path, data: Path, arch: str, length: int) -> None:
+    """Search `arch` at one length, or go on with a search that was interrupted."""
+    folder = to / f"{data.name}-{arch}-{length}"
+    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+    configurations = CONFIGURATIONS[arch]
+    if (folder / "winners").is_dir():
+        return
+    if (folder / "run.toml").exists():
+        subprocess.run([*program, "resume", str(folder)], check=True)
+        return
+    options = (
+        f"--arch {arch} --configs {configurations} --ladder {length} --sampler halton --image-size {SIZE}"
+    )
+    # Every trial of full length with a second seed, the baseline's too.
+    again = f"--final-round {configurations + 1 if length == max(LENGTHS) else 0}x1"
+    subprocess.run(
+        [*program, "search", "--data", str(data), "--out", str(folder), *options.split(), *again.split()],
+        check=True,
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("to", type=Path)
+    options.add_argument("--data", type=Path, default=measure.DATA.parent, help="folder of both sets")
+    options.add_argument("--arch", choices=CONFIGURATIONS, action="append")
+    options.add_argument("--set", choices=SETS, action="append")
+    options.add_argument("--length", type=int, choices=LENGTHS, action="append")
+    asked = options.parse_args()
+    asked.to.mkdir(parents=True, exist_ok=True)
+    for arch in asked.arch or CONFIGURATIONS:
+        for name in asked.set or SETS:
+            data = asked.data / name
+            if name == "nickparvar":
+                data = forty_percent(data, asked.to / "nickparvar-40")
+            for length in asked.length or LENGTHS:
+                table(asked.to, data, arch, length)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+from statistics import fmean
+
+from tune_brain.evaluate.winners import choose
+from tune_brain.records import TrialRow
+
+
+def row(configuration: int, score: float | None, repeat: int = 0, **fields: object) -> TrialRow:
+    given = {"trial": 10 * configuration + repeat, "arch": "cnn", "epochs": 12, "values": {}, "seed": 0}
+    state = (
+        {"state": "failed", "why": "diverged"} if score is None else {"state": "completed", "why": "finished"}
+    )
+    return TrialRow(
+        configuration=configuration, score=score, repeat=repeat, started=0.0, **{**given, **state, **fields}
+    )
+
+
+def test_without_a_final_round_the_best_score_wins_and_of_equals_the_earlier() -> None:
+    rows = [row(0, 0.7), row(1, 0.9), row(2, 0.9), row(3, 0.99, epochs=6), row(4, None)]
+    chosen = choose(rows, 12)
+    assert chosen is not None
+    assert (chosen.row.configuration, chosen.scores) == (1, (0.9,))
+    assert choose(rows[3:], 12) is None
+
+
+def test_after_a_final_round_the_best_mean_of_those_trained_again_wins() -> None:
+    rows = [row(1, 0.9), row(2, 0.88), row(3, 0.87), row(1, 0.7, 1), row(2, 0.86, 1)]
+    chosen = choose(rows, 12)
+    assert chosen is not None
+    assert (chosen.row.configuration, chosen.scores) == (2, (0.88, 0.86))
+    assert fmean(chosen.scores) < 0.88
+
+
+def test_a_seed_that_diverges_counts_as_nothing_and_one_that_was_lost_not_at_all() -> None:
+    finalists = [row(1, 0.9), row(2, 0.8)]
+    diverged = choose([*finalists, row(1, None, 1), row(2, 0.8, 1)], 12)
+    assert diverged is not None
+    assert diverged.row.configuration == 2
+    lost = choose(
+        [*finalists, row(1, None, 1, why="lost"), row(2, 0.8, 1), row(2, 0.7, 2), row(1, 0.9, 2)], 12
+    )
+    assert lost is not None
+    assert lost.row.configuration == 2
