@@ -3,17 +3,17 @@
     python tests/benchmarks/tables.py TO [--data DIR] [--arch cnn] [--set sartaj] [--length 12]
 
 Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and on
-40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun is
-gone on with, so all may be interrupted. Together they take machine-hours.
+40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun
+is gone on with, so all may be interrupted. Together they take machine-hours.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import measure
 import numpy as np
 
 from tune_brain.data.cache import decode
@@ -74,7 +74,9 @@ def table(to: Path, data: Path, arch: str, length: int) -> None:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("to", type=Path)
-    options.add_argument("--data", type=Path, default=measure.DATA.parent, help="folder of both sets")
+    options.add_argument(
+        "--data", type=Path, default=Path(os.environ.get("TUNE_BRAIN_DATA", "data")), help="folder of both"
+    )
     options.add_argument("--arch", choices=CONFIGURATIONS, action="append")
     options.add_argument("--set", choices=SETS, action="append")
     options.add_argument("--length", type=int, choices=LENGTHS, action="append")

@@ -67,8 +67,8 @@ def suggest(
         seed: the search's.
         number: of the configuration, from 1.
         sampler: `random`: evenly at random. `halton`: points of a scrambled Halton sequence, which cover the
-            space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar, after a start with
-            the one or the other. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
+            space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar after a start with
+            either. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
             length that all configurations have.
     """
     if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
