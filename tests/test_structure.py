@@ -16,7 +16,7 @@ PACKAGE = "tune_brain"
 # Imports point up this list only; rooms on one line are siblings, and neither imports the other.
 RANKS = (
     ("errors",),
-    ("config", "seeds", "progress"),
+    ("config", "seeds", "progress", "parse"),
     ("records", "space", "lock"),
     ("runs",),
     ("data",),
@@ -44,8 +44,8 @@ ROOMS_OF = {
     "optuna": {"search"},
     "plotly": {"report"},
     "pandas": {"report"},
-    "sklearn": {"data", "evaluate"},
-    "scipy": {"data", "evaluate", "search.sampler"},
+    "sklearn": {"data", "evaluate", "search.surrogate"},
+    "scipy": {"data", "evaluate", "search.sampler", "search.surrogate"},
     "PIL": {"data", "serve"},
     "opendatasets": {"data.download"},
     "kaggle": {"data.download"},

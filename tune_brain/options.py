@@ -2,7 +2,6 @@
 
 import copy
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from tune_brain.config import RunConfig, check
 from tune_brain.errors import ConfigError
+from tune_brain.parse import final_round, rungs, seconds
 
 DEMO: dict[str, Any] = {"configs": 4, "ladder": (3, 9), "image_size": 48, "seeds": 2}
 """What a run on the demo images asks for where the user does not: minutes on two cores."""
@@ -210,9 +210,9 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
     if "arch" in given:
         asked["arch"] = tuple(given["arch"])
     if "final_round" in given:
-        asked["final_round"] = _final_round(given["final_round"])
+        asked["final_round"] = final_round(given["final_round"])
     if "time_budget" in given:
-        asked["time_budget"] = _seconds(given["time_budget"])
+        asked["time_budget"] = seconds(given["time_budget"])
     return asked
 
 
@@ -250,24 +250,7 @@ def _ladder(epochs: int | None, ladder: str | None) -> tuple[int, ...]:
     if ladder is None:
         assert epochs is not None
         return tuple(sorted({max(1, epochs // 4), max(1, epochs // 2), epochs}))
-    try:
-        rungs = tuple(int(rung) for rung in ladder.split(","))
-    except ValueError:
-        raise ConfigError("--ladder takes numbers of epochs, as in 3,6,12", found=ladder) from None
-    if epochs is not None and rungs[-1] != epochs:
+    lengths = rungs(ladder)
+    if epochs is not None and lengths[-1] != epochs:
         raise ConfigError("--ladder must end with --epochs", found=f"{ladder} and {epochs}")
-    return rungs
-
-
-def _final_round(given: str) -> tuple[int, int]:
-    if not (match := re.fullmatch(r"(\d+)x(\d+)", given.strip())):
-        raise ConfigError("--final-round takes trials x seeds, as in 3x2", found=given)
-    return int(match[1]), int(match[2])
-
-
-def _seconds(duration: str) -> float:
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", duration.strip())
-    if not match or not any(match.groups()):
-        raise ConfigError("--time-budget takes a duration such as 90s, 30m, 2h or 1h30m", found=duration)
-    hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(3600 * hours + 60 * minutes + seconds)
+    return lengths

@@ -11,14 +11,16 @@ from tune_brain.records import EpochRow, TrialRow, append, latest, read
 class Ledger:
     """Rows of all studies of a run: appended to disk first, then kept in memory, the latest of each trial."""
 
-    def __init__(self, run: Path) -> None:
-        """Read what an earlier start of the same run has left."""
-        self._epochs_file, self._trials_file = run / "epochs.jsonl", run / "trials.jsonl"
+    def __init__(self, run: Path | None) -> None:
+        """Read what an earlier start of the same run has left; without a run, keep trials in memory alone."""
+        self._run = run
         self.trials: dict[int, TrialRow] = {}
         self._studies: dict[str, dict[int, TrialRow]] = {}
-        for row in latest(read(self._trials_file, TrialRow)):
-            self._take(row)
-        self._epochs_seen = {(row.trial, row.epoch) for row in read(self._epochs_file, EpochRow)}
+        self._epochs_seen: set[tuple[int, int]] = set()
+        if run:
+            for row in latest(read(run / "trials.jsonl", TrialRow)):
+                self._take(row)
+            self._epochs_seen |= {(row.trial, row.epoch) for row in read(run / "epochs.jsonl", EpochRow)}
 
     def of(self, arch: str) -> list[TrialRow]:
         """The latest row of each trial of a study, by number."""
@@ -38,10 +40,10 @@ class Ledger:
 
     def epoch(self, trial: int, metrics: Mapping[str, Any]) -> None:
         """An epoch ended. A trial started again repeats its rows, since it is a pure function: kept once."""
-        if (trial, metrics["epoch"]) in self._epochs_seen:
+        if not self._run or (trial, metrics["epoch"]) in self._epochs_seen:
             return
         fields = {name: metrics[name] for name in EpochRow.model_fields if name not in ("trial", "arch")}
-        append(self._epochs_file, EpochRow(trial=trial, arch=self.trials[trial].arch, **fields))
+        append(self._run / "epochs.jsonl", EpochRow(trial=trial, arch=self.trials[trial].arch, **fields))
         self._epochs_seen.add((trial, metrics["epoch"]))
 
     def end(self, trial: int, **fields: Any) -> TrialRow:
@@ -52,7 +54,8 @@ class Ledger:
         return row
 
     def _write(self, row: TrialRow) -> None:
-        append(self._trials_file, row)
+        if self._run:
+            append(self._run / "trials.jsonl", row)
         self._take(row)
 
     def _take(self, row: TrialRow) -> None:

@@ -1,0 +1,47 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tune_brain.report.replays import anytime, reached, summary
+
+
+def repeat(epochs: list[int], true: list[float], chosen: float) -> dict[str, Any]:
+    seconds = [10.0 * one for one in epochs]
+    end = {"chosen": chosen, "realised": true[-1], "baseline": 0.5}
+    return {"epochs": epochs, "seconds": seconds, "true": true, **end}
+
+
+YARDSTICK = {"name": "random", "repeats": [repeat([12, 96], [0.6, 0.7], 0.8)] * 10}
+OTHER = {
+    "name": "tpe",
+    "repeats": [repeat([12, 24, 48], [0.4, 0.8, 0.8], 0.9)] * 9
+    + [repeat([12, 24, 48], [0.7, 0.4, 0.4], 0.4)],
+}
+
+
+def test_a_score_is_reached_when_the_choice_stays_there() -> None:
+    one = repeat([3, 6, 9, 12], [0.7, 0.5, 0.8, 0.8], 0.8)
+    assert [reached(one, target) for target in (0.5, 0.6, 0.8)] == [3, 9, 9]
+    assert reached(one, 0.9) == np.inf
+
+
+def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> None:
+    lines = summary({"best": 0.9, "variants": [YARDSTICK, OTHER]}).set_index("way")
+    assert lines.loc["random", ["epochs", "score", "saving"]].tolist() == pytest.approx([96, 0.7, 1.0])
+    tpe = lines.loc["tpe"]
+    assert tpe["score"] == pytest.approx(0.76)
+    assert tpe["regret"] == pytest.approx(0.14)
+    assert tpe["gap"] == pytest.approx(0.09)
+    assert tpe["worse"] == pytest.approx(0.1)
+    assert tpe["reached"] == pytest.approx(0.9)
+    assert np.isnan(tpe["saving"])
+    always = {**OTHER, "repeats": OTHER["repeats"][:9]}
+    assert summary({"best": 0.9, "variants": [YARDSTICK, always]})["saving"][1] == pytest.approx(96 / 24)
+
+
+def test_a_curve_holds_a_choice_until_the_next() -> None:
+    curve = anytime(OTHER, "epochs")
+    assert curve["median"].iloc[0] == pytest.approx(0.4)
+    assert set(np.round(curve["median"][curve["epochs"] > 24.01], 3)) == {0.8}
+    assert (curve["low"] <= curve["median"]).all()

@@ -1,0 +1,127 @@
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tune_brain.config import RunConfig
+from tune_brain.errors import RunFolderError
+from tune_brain.records import EpochRow, TrialRow, append
+from tune_brain.runs import create
+from tune_brain.search.outcomes import Outcomes, place, read_outcomes
+from tune_brain.search.replay import HANDOVER, START, replay
+from tune_brain.search.sampler import suggest
+from tune_brain.search.surrogate import Surrogate, rank_errors
+from tune_brain.space import Space
+
+MakeRow = Callable[..., TrialRow]
+LADDER = (1, 3, 9)
+
+
+def truth(at: np.ndarray) -> float:
+    return float(0.9 - np.sum((at - 0.5) ** 2))
+
+
+@pytest.fixture
+def outcomes(space: Space) -> Outcomes:
+    """A smooth score with one best, two seeds .01 to either side, shorter trials .1 and .2 lower."""
+    values = [suggest((), space, LADDER, seed=0, number=n, sampler="halton") for n in range(1, 41)]
+    places = np.array([place(space, one) for one in values])
+    scores = np.array([truth(at) for at in places])
+    return Outcomes(
+        space=space,
+        places=places,
+        scores={1: scores[:, None] - 0.2, 3: scores[:, None] - 0.1, 9: scores[:, None] + [[0.01, -0.01]]},
+        curves=np.full((40, 9), np.nan),
+        baseline=None,
+        seconds=2.0,
+    )
+
+
+def config(**asked: object) -> RunConfig:
+    return RunConfig.model_validate(
+        {"out": ".", "arch": ("linear",), "ladder": LADDER, "configs": 9, **asked}
+    )
+
+
+@pytest.mark.slow
+def test_the_surrogate_knows_the_table_and_guesses_between(outcomes: Outcomes) -> None:
+    surrogate = Surrogate(outcomes)
+    assert surrogate.noise == pytest.approx(0.02 / np.sqrt(2))
+    assert surrogate.best == pytest.approx(max(map(truth, outcomes.places)), abs=0.01)
+    between = {"max_lr": 2e-3, "grad_clip": 0.9}
+    expected = truth(place(outcomes.space, between))
+    assert surrogate.true(between, 0) == pytest.approx(expected, abs=0.02)
+    assert surrogate.score(between, 1, 0, 0) == pytest.approx(expected - 0.2, abs=0.02)
+    assert min(rank_errors(outcomes).values()) > 0.9
+
+
+def test_seeds_of_a_configuration_differ_by_the_noise_about_its_true_score(outcomes: Outcomes) -> None:
+    surrogate = Surrogate(outcomes)
+    values = {"max_lr": 1e-3, "grad_clip": 1.0}
+    seeds = [surrogate.score(values, 9, repeat, 0) for repeat in range(200)]
+    assert np.mean(seeds) == pytest.approx(surrogate.true(values, 0), abs=0.003)
+    assert np.std(seeds) == pytest.approx(surrogate.noise, rel=0.1)
+    assert surrogate.score(values, 9, 1, 0) == seeds[1]
+
+
+def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes: Outcomes) -> None:
+    few = outcomes.scores[9].copy()
+    few[5:] = np.nan
+    surrogate = Surrogate(Outcomes(**{**vars(outcomes), "scores": {**outcomes.scores, 9: few}}))
+    values = {"max_lr": 1e-3, "grad_clip": 1.0}
+    assert surrogate.true(values, 0) == pytest.approx(truth(place(outcomes.space, values)), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("slots", "ends"),
+    [
+        # The baseline and two configurations of 9 epochs of 2 s, one after another and two at a time.
+        (1, [1, 2, 3]),
+        (2, [1, 1, 2]),
+        (8, [1, 1, 1]),
+    ],
+)
+def test_the_clock_is_that_of_the_slots(outcomes: Outcomes, slots: int, ends: list[int]) -> None:
+    ended = list(replay(Surrogate(outcomes), config(ladder=(9,), configs=2, sampler="random"), slots))
+    assert [one.seconds for one in ended] == pytest.approx([START + end * (18 + HANDOVER) for end in ends])
+
+
+def test_a_ladder_promotes_as_the_search_does_and_repeats_exactly(outcomes: Outcomes) -> None:
+    surrogate = Surrogate(outcomes)
+    ended = list(replay(surrogate, config(final_round=(1, 2)), 1))
+    by_length = {length: [one.row for one in ended if one.row.epochs == length] for length in LADDER}
+    assert [len(rows) for rows in by_length.values()] == [9, 3, 1 + 1 + 2]
+    best = max(by_length[1], key=lambda row: row.score or 0)
+    assert best.configuration in {row.configuration for row in by_length[9]}
+    again = list(replay(surrogate, config(final_round=(1, 2)), 1))
+    assert [one.row.score for one in again] == [one.row.score for one in ended]
+    other = list(replay(surrogate, config(final_round=(1, 2), seed=1), 1))
+    assert [one.row.score for one in other] != [one.row.score for one in ended]
+
+
+def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path, row: MakeRow) -> None:
+    values: list[Mapping[str, float]] = [space.baseline, {"max_lr": 1e-2, "grad_clip": 0.2}]
+    for name, length in (("long", 9), ("short", 3)):
+        run = create(config(out=tmp_path / name, ladder=(length,)), {"linear": space})
+        for number, one in enumerate(values):
+            for repeat in range(2 if length == 9 else 1):
+                score = None if (length, number) == (3, 1) else 0.5 + number / 10 + repeat / 100
+                trial = 10 * number + repeat
+                ended = row(number, length, score, values=one, repeat=repeat, trial=trial)
+                append(run.folder / "trials.jsonl", ended)
+                for epoch in range(1, length + 1):
+                    metrics = dict.fromkeys(EpochRow.model_fields, 0.5) | {"trial": trial, "arch": "linear"}
+                    metrics |= {"epoch": epoch, "val_macro_f1": epoch / 100, "seconds": 4.0}
+                    append(run.folder / "epochs.jsonl", EpochRow.model_validate(metrics))
+    found = read_outcomes([tmp_path / "long", tmp_path / "short"], "linear")
+    assert found.scores[9].tolist() == pytest.approx(np.array([[0.5, 0.51], [0.6, 0.61]]))
+    # The second diverged as a short trial.
+    assert found.scores[3].tolist() == [[0.5], [0.0]]
+    assert found.curves[0].tolist() == [epoch / 100 for epoch in range(1, 10)]
+    assert (found.baseline, found.seconds, found.full_length) == (0, 4.0, 9)
+    create(config(out=tmp_path / "none"), {"linear": space})
+    with pytest.raises(RunFolderError, match="trials that have ended well"):
+        read_outcomes([tmp_path / "none"], "linear")
+    with pytest.raises(RunFolderError, match="none searched cnn"):
+        read_outcomes([tmp_path / "long"], "cnn")

@@ -1,0 +1,150 @@
+"""What replays of a search found: their numbers as tables, then a figure, then replay.html."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tune_brain.records import read_json, write_text
+from tune_brain.report import style, words
+from tune_brain.report.page import environment
+
+BAND = (0.05, 0.95)
+"""Quantiles between which a plot's band and a table's range lie."""
+COLOURS = ("#8a939e", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's colours that the colour-blind can tell apart; grey for the yardstick."""
+POINTS = 120
+RELIABLE = 0.3
+"""Rank correlation of guessed with real full-length scores below which a replay says little."""
+
+
+def summary(study: Mapping[str, Any]) -> pd.DataFrame:
+    """One line for each way to search, the yardstick first.
+
+    Columns: `way`; at the end, as medians, `epochs` and `hours`; of the winner, as means, `score` (true
+    full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the table's best),
+    `gap` (what its own trials said beyond it) and `error` (the gap without its sign); `worse`, the share of winners
+    worse than the untuned baseline; `reached`, the share of replays whose choice came up to the yardstick's
+    median score and stayed there; `epochs_90`, the epochs within which nine in ten did (NaN: fewer did);
+    `saving`, the yardstick's epochs over those.
+    """
+    yardstick = study["variants"][0]["repeats"]
+    target = float(np.median([repeat["realised"] for repeat in yardstick]))
+    spent = float(np.median([repeat["epochs"][-1] for repeat in yardstick]))
+    return pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
+
+
+def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) -> dict[str, Any]:
+    repeats = variant["repeats"]
+    realised, chosen, baseline = (
+        np.array([repeat[name] for repeat in repeats], float) for name in ("realised", "chosen", "baseline")
+    )
+    within = float(np.quantile([reached(repeat, target) for repeat in repeats], 0.9, method="higher"))
+    return {
+        "way": variant["name"],
+        "epochs": float(np.median([repeat["epochs"][-1] for repeat in repeats])),
+        "hours": float(np.median([repeat["seconds"][-1] for repeat in repeats])) / 3600,
+        "score": realised.mean(),
+        "low": np.quantile(realised, BAND[0]),
+        "high": np.quantile(realised, BAND[1]),
+        "regret": best - realised.mean(),
+        "gap": (chosen - realised).mean(),
+        "error": np.abs(chosen - realised).mean(),
+        "worse": (realised < baseline).mean(),
+        "reached": np.isfinite([reached(repeat, target) for repeat in repeats]).mean(),
+        "epochs_90": within if np.isfinite(within) else np.nan,
+        "saving": spent / within if np.isfinite(within) else np.nan,
+    }
+
+
+def reached(repeat: Mapping[str, Any], target: float) -> float:
+    """Epochs after which a replay's choice was never again below a score; infinite if it ended below."""
+    below = [place for place, true in enumerate(repeat["true"]) if true < target]
+    after = below[-1] + 1 if below else 0
+    return float(repeat["epochs"][after]) if after < len(repeat["epochs"]) else float("inf")
+
+
+def anytime(variant: Mapping[str, Any], axis: str) -> pd.DataFrame:
+    """Median and band of the choice's true score over `epochs` or `seconds`, from where most have chosen."""
+    repeats = variant["repeats"]
+    ends = [repeat[axis] for repeat in repeats]
+    places = np.geomspace(min(end[0] for end in ends), max(end[-1] for end in ends), POINTS)
+    scores = np.array([_held(repeat[axis], repeat["true"], places) for repeat in repeats])
+    known = np.isfinite(scores).mean(axis=0) > 0.5
+    columns = {
+        name: np.nanquantile(scores[:, known], share, axis=0)
+        for name, share in (("low", BAND[0]), ("median", 0.5), ("high", BAND[1]))
+    }
+    return pd.DataFrame({axis: places[known], **columns})
+
+
+def _held(changes: list[float], true: list[float], places: np.ndarray) -> np.ndarray:
+    at = np.searchsorted(changes, places, side="right") - 1
+    return np.where(at >= 0, np.array(true)[np.maximum(at, 0)], np.nan)
+
+
+def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
+    """Anytime curves of a study's ways, with bands, over `epochs` or `seconds`."""
+    drawn = style.figure(420)
+    for place, variant in enumerate(study["variants"]):
+        curve, colour = anytime(variant, axis), COLOURS[place % len(COLOURS)]
+        x, name = curve[axis] / (3600 if axis == "seconds" else 1), variant["name"]
+        for edge, fill in (("low", None), ("high", "tonexty")):
+            line = {"width": 0, "color": colour, "shape": "hv"}
+            drawn.add_scatter(
+                x=x, y=curve[edge], line=line, fill=fill, opacity=0.2, showlegend=False, hoverinfo="skip",
+                legendgroup=name, mode="lines", fillcolor=f"rgba{(*_rgb(colour), 0.12)}",
+            )  # fmt: skip
+        drawn.add_scatter(
+            x=x, y=curve["median"], name=name, legendgroup=name, mode="lines",
+            line={"color": colour, "width": 2, "shape": "hv", "dash": "dot" if place == 0 else "solid"},
+        )  # fmt: skip
+    unit = "epochs trained" if axis == "epochs" else "hours"
+    drawn.update_xaxes(title_text=unit, type="log")
+    drawn.update_yaxes(title_text="macro-F1 of the choice, mean over seeds")
+    drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2}, hovermode="x unified")
+    return drawn
+
+
+def _rgb(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+
+
+def write_replay(found: Path) -> Path:
+    """Write replay.html beside a replay.json; returns its path."""
+    told = read_json(found)
+    path = found.with_suffix(".html")
+    studies = [
+        {
+            **study,
+            "weak": weak(study),
+            "lines": summary(study).to_dict("records"),
+            "figures": {axis: figure(study, axis) for axis in ("epochs", "seconds")},
+        }
+        for study in told["studies"]
+    ]
+    pages = environment()
+    pages.globals.update(words=words)
+    page = pages.get_template("replay.html")
+    name = found.parent.resolve().name
+    write_text(path, page.render(name=name, runs=told["runs"], repeats=told["repeats"], studies=studies))
+    return path
+
+
+def weak(study: Mapping[str, Any]) -> bool:
+    """Whether too little is known of full-length scores for replays to say much."""
+    return (study["rank_correlation"].get(str(study["full_length"])) or 0) < RELIABLE
+
+
+def told(found: Path) -> Iterator[str]:
+    """A replay.json as lines for a terminal."""
+    for study in read_json(found)["studies"]:
+        lines = summary(study)
+        lines["saving"] = lines["saving"].map(lambda saving: f"{saving:.1f}x" if saving == saving else "-")
+        yield study["arch"]
+        if weak(study):
+            yield "too few full-length trials that differ: what follows says little"
+        yield lines.to_string(index=False, float_format=lambda number: f"{number:.3f}", na_rep="-")

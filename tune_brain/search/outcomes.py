@@ -1,0 +1,120 @@
+"""A table of outcomes: what the trials of ended searches scored, by configuration, length and seed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain import runs
+from tune_brain.errors import RunFolderError
+from tune_brain.records import BASELINE, EpochRow, TrialRow, latest, read
+from tune_brain.space import Space
+
+Floats = NDArray[np.float64]
+Key = tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """One study's configurations and what came of them; n of them, d tuned hyperparameters."""
+
+    space: Space
+    places: Floats
+    """[n, d] in 0..1, where the space has them."""
+    scores: dict[int, Floats]
+    """By length in epochs: macro-F1 on validation, [n, seeds]; NaN where there was no such trial."""
+    curves: Floats
+    """[n, epochs]: macro-F1 after each epoch of the first full-length trial; NaN where there was none."""
+    baseline: int | None
+    """Which of the n is the untuned baseline."""
+    seconds: float
+    """Median seconds of an epoch."""
+
+    @property
+    def full_length(self) -> int:
+        """The longest length, in epochs."""
+        return max(self.scores)
+
+
+def place(space: Space, values: Mapping[str, float]) -> Floats:
+    """Where values lie in the space, from 0 (low) to 1 (high), on a logarithmic scale where it has one."""
+    found = []
+    for name, limits in space.tuned.items():
+        low, high, value = limits.low, limits.high, values[name]
+        if limits.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        found.append((value - low) / (high - low))
+    return np.array(found)
+
+
+def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
+    """The outcomes of one architecture in one or several runs of one space on the same images.
+
+    Equal values are one configuration, whichever run trained them. A trial that diverged scores 0.
+
+    Raises:
+        RunFolderError: there is no such trial, or the runs do not belong together.
+        ConfigError: a file of a run is damaged.
+    """
+    opened = [runs.open_run(folder) for folder in folders]
+    spaces = [run.spaces[arch] for run in opened if arch in run.spaces]
+    if not spaces or any(space != spaces[0] for space in spaces):
+        raise RunFolderError(
+            "A replay takes runs of one space",
+            found=f"{len(spaces)} different of {arch}" if spaces else f"none searched {arch}",
+            remedy="Name runs of the same architecture and ranges.",
+        )
+    trials: list[TrialRow] = []
+    curves: dict[tuple[Key, int], list[float]] = {}
+    paces: list[float] = []
+    for run in opened:
+        rows = [row for row in latest(read(run.folder / "trials.jsonl", TrialRow)) if row.arch == arch]
+        trials += [row for row in rows if row.score is not None or row.why == "diverged"]
+        epochs: dict[int, list[EpochRow]] = {}
+        for epoch in read(run.folder / "epochs.jsonl", EpochRow):
+            epochs.setdefault(epoch.trial, []).append(epoch)
+        for row in (row for row in rows if row.score is not None):
+            curve = sorted(epochs[row.trial], key=lambda epoch: epoch.epoch)
+            paces += [epoch.seconds for epoch in curve]
+            curves.setdefault((_key(row), row.epochs), [epoch.val_macro_f1 for epoch in curve])
+    if not paces:
+        raise RunFolderError(
+            "A replay needs trials that have ended well",
+            found=f"none of {arch} in {', '.join(map(str, folders))}",
+            remedy="Search first.",
+        )
+    return _outcomes(spaces[0], trials, curves, median(paces))
+
+
+def _outcomes(
+    space: Space, trials: Sequence[TrialRow], curves: Mapping[tuple[Key, int], list[float]], seconds: float
+) -> Outcomes:
+    found: dict[Key, dict[int, list[float]]] = {}
+    for row in trials:
+        found.setdefault(_key(row), {}).setdefault(row.epochs, []).append(row.score or 0.0)
+    lengths = sorted({row.epochs for row in trials})
+    untuned = next((_key(row) for row in trials if row.configuration == BASELINE), None)
+    unknown = [math.nan] * lengths[-1]
+    return Outcomes(
+        space=space,
+        places=np.array([place(space, dict(key)) for key in found]),
+        scores={length: _table([of.get(length, []) for of in found.values()]) for length in lengths},
+        curves=np.array([curves.get((key, lengths[-1]), unknown) for key in found]),
+        baseline=list(found).index(untuned) if untuned else None,
+        seconds=seconds,
+    )
+
+
+def _table(lists: Sequence[Sequence[float]]) -> Floats:
+    table = np.full((len(lists), max(map(len, lists))), np.nan)
+    for line, values in zip(table, lists, strict=True):
+        line[: len(values)] = values
+    return table
+
+
+def _key(row: TrialRow) -> Key:
+    return tuple(sorted(row.values.items()))

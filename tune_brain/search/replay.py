@@ -1,0 +1,76 @@
+"""A search replayed on a surrogate: the product's own searcher and ladder under a simulated clock."""
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tune_brain.config import RunConfig
+from tune_brain.records import EpochRow, TrialRow
+from tune_brain.search.ledger import Ledger
+from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.surrogate import Surrogate
+
+START = 10.0
+"""Seconds from the start of a search to its first epoch (measured, results/benchmarks/startup.json)."""
+HANDOVER = 0.1
+"""Seconds from the end of a trial to the first step of the next in the same worker."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial that has ended."""
+
+    seconds: float
+    """Since the start of the search."""
+    row: TrialRow
+
+
+def replay(surrogate: Surrogate, config: RunConfig, slots: int) -> Iterator[Ended]:
+    """Search one architecture as `config` asks, on the surrogate instead of the machines; trials as they end.
+
+    Args:
+        surrogate: of the architecture's study.
+        config: `arch` names it alone; `ladder` has lengths that the surrogate knows. Its seed is also the
+            replay's: another one has other noise.
+        slots: trials at a time.
+    """
+    ledger, now, started = Ledger(None), START, 0
+    (arch,) = config.arch
+    searcher = RowSearcher(
+        config,
+        {arch: surrogate.outcomes.space},
+        ledger,
+        classes=4,
+        precision={arch: "fp32"},
+        slots=slots,
+        on_end=lambda _: None,
+        clock=lambda: now,
+    )
+    running: list[tuple[float, int]] = []
+    while True:
+        while isinstance(asked := searcher.suggest(str(started)), dict):
+            epochs = ledger.trials[asked["number"]].epochs
+            heapq.heappush(running, (now + HANDOVER + epochs * surrogate.outcomes.seconds, started))
+            started += 1
+        if not running:
+            return
+        now, ended = heapq.heappop(running)
+        # A searcher hands out trials in the order of their numbers; none is started twice, for none is lost.
+        row = ledger.trials[ended]
+        score = surrogate.score(row.values, row.epochs, row.repeat, config.seed)
+        searcher.on_trial_complete(str(ended), _result(row, score))
+        yield Ended(now, ledger.trials[ended])
+
+
+def _result(row: TrialRow, score: float) -> dict[str, Any]:
+    last = dict.fromkeys(EpochRow.model_fields, 0.0) | {"epoch": row.epochs, "val_macro_f1": score}
+    return {
+        "rows": [last],
+        "ended": True,
+        "why": "finished" if score else "diverged",
+        "detail": "",
+        "device": "",
+        "node_ip": "",
+        "pid": 0,
+    }

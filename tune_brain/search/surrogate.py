@@ -1,0 +1,154 @@
+"""A surrogate of a study: what any configuration would have scored, with the noise of real trials.
+
+A smooth mean over the space, a Gaussian process for each length, plus the deviation from it that a neighbour
+on the table shows at all lengths: a configuration that is better than its place promises is so on every rung,
+as far as the table's are.
+"""
+
+import math
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+from tune_brain.search.outcomes import Floats, Outcomes, place
+from tune_brain.seeds import derive
+
+NEIGHBOURS = 3
+"""A deviation is taken from one of so many of the nearest, the nearer the likelier."""
+
+
+class Surrogate:
+    """Outcomes for any configuration of a space, learned from a table; pure functions of values and seed."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self.outcomes = outcomes
+        self._means = {length: _nanmean(scores) for length, scores in _complete(outcomes).items()}
+        self._smooth = {length: _fit(outcomes.places, mean) for length, mean in self._means.items()}
+        self._deviations = {
+            length: mean - self._smooth[length].predict(outcomes.places)
+            for length, mean in self._means.items()
+        }
+        self._noise = _pairs(outcomes.scores[outcomes.full_length])
+        self._deviations[outcomes.full_length] *= self._reliability()
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of a full-length score between seeds; NaN where no two were trained."""
+        return float(np.sqrt(np.nanmean(self._noise**2))) if np.isfinite(self._noise).any() else math.nan
+
+    @property
+    def best(self) -> float:
+        """The best full-length score of a configuration of the table, as seeds would have it on average."""
+        full = self.outcomes.full_length
+        return float(np.max(self._smooth[full].predict(self.outcomes.places) + self._deviations[full]))
+
+    def _reliability(self) -> float:
+        """The share of the deviations' variance that is the configurations' own and not their seeds'."""
+        deviations = self._deviations[self.outcomes.full_length]
+        if not np.isfinite(self._noise).any() or not deviations.any():
+            return 1.0
+        return float(np.sqrt(max(0.0, 1 - self.noise**2 / 2 / np.mean(deviations**2))))
+
+    def true(self, values: Mapping[str, float], seed: int) -> float:
+        """The full-length score that seeds of a configuration would have on average."""
+        return self._level(values, self.outcomes.full_length, seed)
+
+    def score(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> float:
+        """The score of one trial, 0 where it diverged.
+
+        Args:
+            values: of the tuned hyperparameters.
+            length: epochs, one of the table's.
+            repeat: counts the seeds of the configuration.
+            seed: of the replay; another seed has other neighbours and other noise.
+        """
+        level = self._level(values, length, seed)
+        if length < self.outcomes.full_length:
+            # The deviation of a shorter trial is that of one seed, its noise included.
+            return level
+        rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
+        near = self._neighbours(values)
+        known = near[np.isfinite(self._noise[near])]
+        noise = self._noise[rng.choice(known)] if len(known) else 0.0
+        return float(np.clip(level + rng.choice((-1, 1)) * noise, 0, 1)) if level > 0 else 0.0
+
+    def _level(self, values: Mapping[str, float], length: int, seed: int) -> float:
+        at = place(self.outcomes.space, values)
+        near = self._neighbours(values)
+        distance = np.linalg.norm(self.outcomes.places[near] - at, axis=1)
+        rng = np.random.default_rng(derive(seed, "neighbour", *map(str, values.values())))
+        weight = 1 / np.maximum(distance, 1e-9)
+        donor = near[rng.choice(len(near), p=weight / weight.sum())]
+        if self._means[length][donor] == 0:
+            return 0.0
+        smooth = self._smooth[length].predict(at[None])[0]
+        return float(np.clip(smooth + self._deviations[length][donor], 0, 1))
+
+    def _neighbours(self, values: Mapping[str, float]) -> np.ndarray:
+        at = place(self.outcomes.space, values)
+        return np.argsort(np.linalg.norm(self.outcomes.places - at, axis=1), kind="stable")[:NEIGHBOURS]
+
+
+def rank_errors(outcomes: Outcomes) -> dict[int, float]:
+    """Spearman's correlation of real scores with those of the smooth mean without them, for each length."""
+    found = {}
+    for length, mean in ((length, _nanmean(scores)) for length, scores in outcomes.scores.items()):
+        known = np.flatnonzero(np.isfinite(mean))
+        if len(known) < 4:
+            continue
+        kernel = _fit(outcomes.places[known], mean[known]).kernel_
+        guessed = []
+        for left in known:
+            others = known[known != left]
+            guessed.append(
+                _fit(outcomes.places[others], mean[others], kernel).predict(outcomes.places[[left]])[0]
+            )
+        found[length] = float(spearmanr(mean[known], guessed).statistic)
+    return found
+
+
+def _fit(places: Floats, scores: Floats, kernel: object = None) -> GaussianProcessRegressor:
+    """A Gaussian process through the scores; with a kernel, that one as it is."""
+    start = ConstantKernel(1.0) * RBF([0.3] * places.shape[1], (0.05, 10.0)) + WhiteKernel(0.1, (1e-3, 1.0))
+    model = GaussianProcessRegressor(
+        kernel or start, optimizer=None if kernel else "fmin_l_bfgs_b", normalize_y=True, random_state=0
+    )
+    with warnings.catch_warnings():
+        # A length scale at its bound is an answer: the score does not depend on that hyperparameter.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(places, scores)
+
+
+def _complete(outcomes: Outcomes) -> dict[int, Floats]:
+    """Scores in which a configuration that was not trained at a length has what others lead to expect there.
+
+    That is its score at the nearest length it has, changed as those configurations changed that have both.
+    """
+    means = {length: _nanmean(scores) for length, scores in outcomes.scores.items()}
+    complete = {}
+    for length, mean in means.items():
+        filled = mean.copy()
+        for other in sorted(means, key=lambda other: abs(math.log(other / length))):
+            both = np.isfinite(mean) & np.isfinite(means[other])
+            change = np.median(mean[both] - means[other][both]) if both.any() else 0.0
+            filled = np.where(np.isfinite(filled), filled, np.clip(means[other] + change, 0, 1))
+        complete[length] = filled[:, None]
+    return complete
+
+
+def _nanmean(scores: Floats) -> Floats:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return np.asarray(np.nanmean(scores, axis=1))
+
+
+def _pairs(scores: Floats) -> Floats:
+    """The difference of two seeds over sqrt 2 has the variance of one seed's noise; by configuration."""
+    if scores.shape[1] < 2:
+        return np.full(len(scores), np.nan)
+    return np.asarray((scores[:, 0] - scores[:, 1]) / math.sqrt(2))

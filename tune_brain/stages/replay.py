@@ -1,0 +1,172 @@
+"""The replay stage: what other samplers, ladders and slots would have found in a search, and when."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from tune_brain import runs
+from tune_brain.config import Frozen, RunConfig, Sampler, check
+from tune_brain.errors import ConfigError
+from tune_brain.evaluate.winners import Choice, choose
+from tune_brain.progress import Progress
+from tune_brain.records import TrialRow, read_json, write_json
+from tune_brain.search.outcomes import read_outcomes
+from tune_brain.search.replay import replay as replay_once
+from tune_brain.search.surrogate import Surrogate, rank_errors
+
+
+class Variant(Frozen):
+    """One way to search."""
+
+    sampler: Sampler
+    ladder: tuple[int, ...]
+    configs: int
+    slots: int
+    final_round: tuple[int, int]
+
+    @property
+    def name(self) -> str:
+        """How tables and plots call it."""
+        finalists, seeds = self.final_round
+        again = f", final {finalists}x{seeds}" if finalists * seeds else ""
+        rungs = ",".join(map(str, self.ladder))
+        return f"{self.sampler} {rungs} of {self.configs}{again}, {self.slots} slots"
+
+
+def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int) -> Path:
+    """Replay each study of a run in every way asked for; returns the path of replay.json in its folder.
+
+    Args:
+        folders: the run, and others of the same spaces and images whose trials are to be known, too.
+        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations) and
+            `final_round`; what is left out is as it was in the run.
+        repeats: replays of each way, each with a seed of its own.
+
+    Raises:
+        ConfigError: a value breaks a rule, or a length was never trained.
+        RunFolderError: a run has no trials, or they do not belong together.
+    """
+    run, progress = runs.open_run(folders[0]), Progress()
+    record = run.folder / "record.json"
+    slots = read_json(record)["slots"] if record.exists() else 1
+    asked = variants(run.config, {"slots": (slots,), **given})
+    studies = []
+    for arch in run.config.arch:
+        outcomes = read_outcomes(folders, arch)
+        with progress.bar(f"replay of {arch}") as bar:
+            studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
+    path = run.folder / "replay.json"
+    write_json(path, {"runs": [str(folder) for folder in folders], "repeats": repeats, "studies": studies})
+    return path
+
+
+def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Variant]:
+    """Every combination of what is given, after the yardstick: random search at full length.
+
+    Raises:
+        ConfigError: a value breaks a rule.
+    """
+    ways = {
+        "sampler": given.get("sampler", (config.sampler,)),
+        "ladder": given.get("ladder", (config.ladder,)),
+        "configs": tuple(max(1, round(share * config.configs)) for share in given.get("budget", (1.0,))),
+        "slots": given["slots"],
+        "final_round": given.get("final_round", (config.final_round,)),
+    }
+    yardstick = {
+        "sampler": "random",
+        "ladder": config.ladder[-1:],
+        "configs": config.configs,
+        "slots": ways["slots"][0],
+        "final_round": (0, 0),
+    }
+    combined = [dict(zip(ways, values, strict=True)) for values in itertools.product(*ways.values())]
+    return list(dict.fromkeys(check(Variant, values, "The options") for values in (yardstick, *combined)))
+
+
+def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: Any) -> dict[str, Any]:
+    outcomes = surrogate.outcomes
+    known = sorted(outcomes.scores)
+    for variant in asked:
+        if not set(variant.ladder) <= set(known):
+            raise ConfigError(
+                "A replay knows the lengths that were trained",
+                found=f"a ladder of {variant.ladder}; trained were {known}",
+                remedy="Name a run that has them as well: tune-brain replay RUN OTHER.",
+            )
+    jobs, found = [(variant, seed) for variant in asked for seed in range(repeats)], []
+    # A forked worker would inherit the threads of numerical libraries.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context, initializer=_take, initargs=(surrogate,)) as pool:
+        for done, result in enumerate(pool.map(_one, jobs, chunksize=4), 1):
+            found.append(result)
+            bar(done, len(jobs))
+    return {
+        "arch": outcomes.space.arch,
+        "full_length": outcomes.full_length,
+        "configurations": len(outcomes.places),
+        "seconds_an_epoch": outcomes.seconds,
+        "rank_correlation": {str(length): _number(value) for length, value in rank_errors(outcomes).items()},
+        "noise": _number(surrogate.noise),
+        "best": surrogate.best,
+        "variants": [
+            {
+                "name": variant.name,
+                **variant.model_dump(mode="json"),
+                "repeats": found[place * repeats : (place + 1) * repeats],
+            }
+            for place, variant in enumerate(asked)
+        ],
+    }
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+_surrogate: Surrogate
+"""A worker's own."""
+
+
+def _take(surrogate: Surrogate) -> None:
+    global _surrogate
+    _surrogate = surrogate
+
+
+def _one(job: tuple[Variant, int]) -> dict[str, Any]:
+    variant, seed = job
+    space = _surrogate.outcomes.space
+    config = RunConfig(
+        out=Path(),
+        arch=(space.arch,),
+        configs=variant.configs,
+        ladder=variant.ladder,
+        sampler=variant.sampler,
+        final_round=variant.final_round,
+        seed=seed,
+    )
+    rows: list[TrialRow] = []
+    seconds, epochs, true = [], [], []
+    chosen: Choice | None = None
+    now = 0.0
+    for ended in replay_once(_surrogate, config, variant.slots):
+        rows.append(ended.row)
+        now = ended.seconds
+        before, chosen = chosen, choose(rows, config.epochs)
+        if chosen and (before is None or chosen.row.configuration != before.row.configuration):
+            seconds.append(round(now, 1))
+            epochs.append(sum(row.epochs for row in rows))
+            true.append(round(_surrogate.true(chosen.row.values, seed), 4))
+    return {
+        "seconds": [*seconds, round(now, 1)],
+        "epochs": [*epochs, sum(row.epochs for row in rows)],
+        "true": [*true, *true[-1:]],
+        "chosen": fmean(chosen.scores) if chosen else None,
+        "realised": true[-1] if true else None,
+        "baseline": round(_surrogate.true(space.baseline, seed), 4),
+    }
