@@ -25,11 +25,11 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
     """One line for each way to search, the yardstick first.
 
     Columns: `way`; at the end, as medians, `epochs` and `hours`; of the winner, as means, `score` (true
-    full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the table's best),
-    `gap` (what its own trials said beyond it) and `error` (the gap without its sign); `worse`, the share of winners
-    worse than the untuned baseline; `reached`, the share of replays whose choice came up to the yardstick's
-    median score and stayed there; `epochs_90`, the epochs within which nine in ten did (NaN: fewer did);
-    `saving`, the yardstick's epochs over those.
+    full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the best), `gap`
+    (what its own trials said beyond it) and `error` (the gap without its sign); `worse`, the share of
+    winners worse than the untuned baseline; `reached`, the share of replays whose choice came up to the
+    yardstick's median score and stayed there; `epochs_90`, the epochs within which nine in ten did (NaN:
+    fewer did); `saving`, the yardstick's epochs over those.
     """
     yardstick = study["variants"][0]["repeats"]
     target = float(np.median([repeat["realised"] for repeat in yardstick]))

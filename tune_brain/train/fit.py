@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from tune_brain.config import Precision
 from tune_brain.data.augment import augment
-from tune_brain.data.batches import training_batches
+from tune_brain.data.batches import steps_per_epoch, training_batches
 from tune_brain.errors import Diverged
 from tune_brain.train.metrics import accuracy, confusion, macro_f1
 from tune_brain.train.training import Training, place
@@ -58,19 +58,18 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
     for epoch in range(training.epochs + 1, config.epochs + 1):
         started, lr = time.perf_counter(), 0.0
         model.train()
-        # Read once, at the epoch's end: to read in the loop would be to wait for the device at each step.
-        steps: list[Step] = []
+        steps = _Steps(steps_per_epoch(len(labels), hp.batch_size), len(labels), config.classes, device)
         for index in training_batches(len(labels), hp.batch_size, training.order):
             index = index.to(device)
             batch = augment(
                 pixels[index], rotation=hp.rotation, flip=hp.flip, generator=training.augmentation
             )
-            steps.append(step(model, update, batch, labels[index], hp.grad_clip, config.precision))
+            steps.add(step(model, update, batch, labels[index], hp.grad_clip, config.precision))
             lr = update.param_groups[0]["lr"]
             training.schedule.step()
         row = {
             "epoch": epoch,
-            **_training_scores(steps, hp.grad_clip, config.classes),
+            **steps.scores(hp.grad_clip, config.classes),
             **_validation_scores(training),
             "lr": lr,
             "seconds": time.perf_counter() - started,
@@ -121,18 +120,38 @@ def view(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _training_scores(steps: Sequence[Step], grad_clip: float, classes: int) -> dict[str, float]:
-    losses, norms = (torch.stack(values) for values in ([s.loss for s in steps], [s.norm for s in steps]))
-    labels = torch.cat([s.labels for s in steps])
-    sizes = losses.new_tensor([len(s.labels) for s in steps])
-    counts = confusion(torch.cat([s.logits for s in steps]).argmax(1), labels, classes)
-    return {
-        "train_loss": float(losses @ sizes / len(labels)),
-        "train_accuracy": accuracy(counts),
-        "train_macro_f1": macro_f1(counts),
-        "grad_norm": float(norms.mean()),
-        "clipped_share": float((norms > grad_clip).float().mean()),
-    }
+class _Steps:
+    """What the steps of an epoch leave behind, on the device.
+
+    Read once, at the epoch's end: to read in the loop would be to wait for the device at each step. Its room is
+    taken at once: a small tensor kept from each step between the large ones that are freed leaves holes in the
+    heap, half a megabyte a step.
+    """
+
+    def __init__(self, steps: int, images: int, classes: int, device: torch.device) -> None:
+        self._losses, self._norms, self._sizes = (torch.zeros(steps, device=device) for _ in range(3))
+        self._logits = torch.zeros((images, classes), device=device)
+        self._labels = torch.zeros(images, dtype=torch.int64, device=device)
+        self._steps = self._images = 0
+
+    def add(self, step: Step) -> None:
+        """Keep one step."""
+        place, images = self._steps, slice(self._images, self._images + len(step.labels))
+        self._losses[place], self._norms[place], self._sizes[place] = step.loss, step.norm, len(step.labels)
+        self._logits[images], self._labels[images] = step.logits, step.labels
+        self._steps, self._images = place + 1, images.stop
+
+    def scores(self, grad_clip: float, classes: int) -> dict[str, float]:
+        """Measures of the epoch, fields of `records.EpochRow`."""
+        seen = slice(self._images)
+        counts = confusion(self._logits[seen].argmax(1), self._labels[seen], classes)
+        return {
+            "train_loss": float(self._losses @ self._sizes / self._images),
+            "train_accuracy": accuracy(counts),
+            "train_macro_f1": macro_f1(counts),
+            "grad_norm": float(self._norms.mean()),
+            "clipped_share": float((self._norms > grad_clip).float().mean()),
+        }
 
 
 def _validation_scores(training: Training) -> dict[str, float]:
