@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,9 +123,9 @@ def view(array: NDArray[Any]) -> Tensor:
 class _Steps:
     """What the steps of an epoch leave behind, on the device.
 
-    Read once, at the epoch's end: to read in the loop would be to wait for the device at each step. Its room is
-    taken at once: a small tensor kept from each step between the large ones that are freed leaves holes in the
-    heap, half a megabyte a step.
+    Read once, at the epoch's end: to read in the loop would be to wait for the device at each step. Its room
+    is taken at once: a small tensor kept from each step between the large ones that are freed leaves holes in
+    the heap, half a megabyte a step.
     """
 
     def __init__(self, steps: int, images: int, classes: int, device: torch.device) -> None:
