@@ -2,7 +2,7 @@
 
     python tests/benchmarks/precision.py [--quick] [--arch cnn] [--data DIR]
 
-48 px, 12 epochs, macro-F1 on validation after the last. bf16 may change a score, but by less than another seed
+48 px, 12 epochs, macro-F1 on validation after the last. bf16 may change a score, but by less than a seed
 does: the mean difference, with its standard error, stands beside the standard deviation over seeds.
 """
 
