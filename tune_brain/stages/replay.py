@@ -16,7 +16,7 @@ from tune_brain.evaluate.winners import Choice, choose
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
 from tune_brain.search.outcomes import read_outcomes
-from tune_brain.search.replay import replay as replay_once
+from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
 
 
@@ -129,18 +129,15 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-_surrogate: Surrogate
-"""A worker's own."""
+def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, Any]:
+    """One replay of one way to search, as plain values.
 
-
-def _take(surrogate: Surrogate) -> None:
-    global _surrogate
-    _surrogate = surrogate
-
-
-def _one(job: tuple[Variant, int]) -> dict[str, Any]:
-    variant, seed = job
-    space = _surrogate.outcomes.space
+    Returns:
+        `epochs` and `seconds` at which the choice of the winner changed, and the `true` score of each choice,
+        all three closed by the end; `chosen`, the mean of the winner's own scores; `realised` and `baseline`,
+        the true scores of the winner and of the untuned baseline.
+    """
+    space = surrogate.outcomes.space
     config = RunConfig(
         out=Path(),
         arch=(space.arch,),
@@ -154,19 +151,32 @@ def _one(job: tuple[Variant, int]) -> dict[str, Any]:
     seconds, epochs, true = [], [], []
     chosen: Choice | None = None
     now = 0.0
-    for ended in replay_once(_surrogate, config, variant.slots):
+    for ended in replay_search(surrogate, config, variant.slots):
         rows.append(ended.row)
         now = ended.seconds
         before, chosen = chosen, choose(rows, config.epochs)
         if chosen and (before is None or chosen.row.configuration != before.row.configuration):
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
-            true.append(round(_surrogate.true(chosen.row.values, seed), 4))
+            true.append(round(surrogate.true(chosen.row.values, seed), 4))
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],
         "true": [*true, *true[-1:]],
         "chosen": fmean(chosen.scores) if chosen else None,
         "realised": true[-1] if true else None,
-        "baseline": round(_surrogate.true(space.baseline, seed), 4),
+        "baseline": round(surrogate.true(space.baseline, seed), 4),
     }
+
+
+_surrogate: Surrogate
+"""A worker's own."""
+
+
+def _take(surrogate: Surrogate) -> None:
+    global _surrogate
+    _surrogate = surrogate
+
+
+def _one(job: tuple[Variant, int]) -> dict[str, Any]:
+    return replay_once(_surrogate, *job)
