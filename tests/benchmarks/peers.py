@@ -1,0 +1,155 @@
+"""Other ways to search, replayed on a surrogate of the scores after each epoch of one long cycle.
+
+Their schedulers are Ray's and Optuna's own, as a plain script uses them. They stop trials in the middle of
+their one-cycle and take the configuration with the best score of any epoch, as a plain script does.
+"""
+
+import heapq
+import math
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+import optuna
+from optuna.distributions import FloatDistribution
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from tune_brain.search.replay import HANDOVER, START
+from tune_brain.search.surrogate import Surrogate
+from tune_brain.space import Space
+
+EPOCHS = 12
+
+
+class Peer(Protocol):
+    """A way to search: what to train, and whether to go on after an epoch."""
+
+    def ask(self, number: int) -> Mapping[str, float]:
+        """Values for the next trial."""
+
+    def goes_on(self, number: int, epoch: int, score: float) -> bool:
+        """Hear of an epoch's score."""
+
+
+class AshaTpe:
+    """The plain script: ASHA, and OptunaSearch, which takes a stopped trial's last score as final."""
+
+    def __init__(self, space: Space, seed: int) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        self._space, self._asked = distributions(space), {}
+        self._asha = ASHAScheduler(metric="score", mode="max", max_t=EPOCHS, grace_period=3)
+
+    def ask(self, number: int) -> Mapping[str, float]:
+        """Values that TPE suggests."""
+        self._asked[number] = self._study.ask(self._space)
+        self._asha.on_trial_add(None, SimpleNamespace(trial_id=number))
+        return self._asked[number].params
+
+    def goes_on(self, number: int, epoch: int, score: float) -> bool:
+        """What ASHA says; the study hears of the end."""
+        result = {"training_iteration": epoch, "score": score}
+        says = self._asha.on_trial_result(None, SimpleNamespace(trial_id=number), result)
+        goes_on = epoch < EPOCHS and says == TrialScheduler.CONTINUE
+        if not goes_on:
+            self._study.tell(self._asked[number], score)
+        return goes_on
+
+
+class Pruned:
+    """Optuna's own loop: TPE and one of its pruners."""
+
+    def __init__(self, space: Space, seed: int, pruner: optuna.pruners.BasePruner) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.TPESampler(seed=seed)
+        self._study = optuna.create_study(
+            direction="maximize", sampler=sampler, pruner=pruner, study_name=f"replay {seed}"
+        )
+        self._space, self._asked = distributions(space), {}
+
+    def ask(self, number: int) -> Mapping[str, float]:
+        """Values that TPE suggests."""
+        self._asked[number] = self._study.ask(self._space)
+        return self._asked[number].params
+
+    def goes_on(self, number: int, epoch: int, score: float) -> bool:
+        """What the pruner says."""
+        trial = self._asked[number]
+        trial.report(score, epoch)
+        if epoch == EPOCHS:
+            self._study.tell(trial, score)
+        elif trial.should_prune():
+            self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return False
+        return epoch < EPOCHS
+
+
+def distributions(space: Space) -> dict[str, Any]:
+    """A space as Optuna's distributions."""
+    return {
+        name: FloatDistribution(limits.low, limits.high, log=limits.log)
+        for name, limits in space.tuned.items()
+    }
+
+
+PEERS: dict[str, Callable[[Space, int], Peer]] = {
+    "ASHA and TPE as the plain script has them": AshaTpe,
+    "Hyperband and TPE (Optuna)": lambda space, seed: Pruned(
+        space, seed, optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3)
+    ),
+    "median stopping and TPE (Optuna)": lambda space, seed: Pruned(
+        space, seed, optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
+    ),
+}
+
+
+def simulate(
+    surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: int
+) -> Iterator[tuple[float, Mapping[str, float], float]]:
+    """The epochs of a peer's search as they end: seconds, the trial's values, its score.
+
+    Args:
+        surrogate: whose lengths are the epochs of one long cycle.
+        peer: the way to search.
+        trials: how many.
+        slots: trials at a time.
+        seed: of the noise.
+    """
+    pace, begun = surrogate.outcomes.seconds, 0
+    running: list[tuple[float, int, int]] = []
+    values: dict[int, Mapping[str, float]] = {}
+    now = START
+    while True:
+        while begun < trials and len(running) < slots:
+            values[begun] = dict(peer.ask(begun))
+            heapq.heappush(running, (now + HANDOVER + pace, begun, 1))
+            begun += 1
+        if not running:
+            return
+        now, number, epoch = heapq.heappop(running)
+        score = surrogate.score(values[number], epoch, 0, seed)
+        yield now, values[number], score
+        if peer.goes_on(number, epoch, score):
+            heapq.heappush(running, (now + pace, number, epoch + 1))
+
+
+def repeat(surrogate: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
+    """One replay of a peer in the form of those of `tune-brain replay`."""
+    space = surrogate.outcomes.space
+    best, seconds, epochs, true = -math.inf, [], [], []
+    spent, now = 0, 0.0
+    for now, values, score in simulate(surrogate, PEERS[name](space, seed), trials, slots, seed):
+        spent += 1
+        if score > best:
+            best = score
+            seconds.append(round(now, 1))
+            epochs.append(spent)
+            true.append(surrogate.true(values, seed))
+    return {
+        "seconds": [*seconds, round(now, 1)],
+        "epochs": [*epochs, spent],
+        "true": [*true, true[-1]],
+        "chosen": best,
+        "realised": true[-1],
+        "baseline": surrogate.true(space.baseline, seed),
+    }
