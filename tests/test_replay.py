@@ -1,0 +1,36 @@
+"""A search replayed as its user does it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    asked = ("--arch", "linear", "--configs", "6", "--ladder", "1,2", "--final-round", "2x1")
+    command("search", "--data", phantoms, "--out", folder, "--image-size", 32, "--sampler", "halton", *asked)
+    assert "again = [" in (folder / "winners" / "linear.toml").read_text()
+    assert "trained were [1, 2]" in command("replay", folder, "--ladder", "1,3", code=2).stderr
+    assert "--slots takes values" in command("replay", folder, "--slots", "two", code=2).stderr
+    told = command("replay", folder, "--ladder", "1,2/2", "--slots", "1,2", "--repeats", 2).stdout
+    assert "tpe 1,2 of 6, final 2x1, 2 slots" not in told
+    assert "halton 1,2 of 6, final 2x1, 2 slots" in told
+    (study,) = json.loads((folder / "replay.json").read_text())["studies"]
+    assert [way["name"] for way in study["variants"]] == [
+        "random 2 of 6, 1 slots",
+        "halton 1,2 of 6, final 2x1, 1 slots",
+        "halton 1,2 of 6, final 2x1, 2 slots",
+        "halton 2 of 6, final 2x1, 1 slots",
+        "halton 2 of 6, final 2x1, 2 slots",
+    ]
+    # Two slots end sooner than one and train as much.
+    one, two = study["variants"][3:]
+    for first, second in zip(one["repeats"], two["repeats"], strict=True):
+        assert first["epochs"][-1] == second["epochs"][-1] == 2 * (1 + 6 + 2)
+        assert second["seconds"][-1] < first["seconds"][-1]
+    page = (folder / "replay.html").read_text()
+    assert "halton 2 of 6" in page
+    assert "<script src" not in page
