@@ -8,6 +8,7 @@ TuneBrainError               1
 ├── SealedTestError          6   the sealed test would be opened twice
 ├── ClusterError             7   Ray cannot be reached or has not what a trial asks for
 ├── SearchError              8   the search ended without what was asked of it
+├── DownloadError           10   a data set cannot be fetched
 └── Interrupted            130   Ctrl-C or SIGTERM; what is finished stays readable
 
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
@@ -70,6 +71,12 @@ class SearchError(TuneBrainError):
     """The search ended without what was asked of it."""
 
     exit_code = 8
+
+
+class DownloadError(TuneBrainError):
+    """A data set cannot be fetched."""
+
+    exit_code = 10
 
 
 class Interrupted(TuneBrainError):

@@ -1,4 +1,4 @@
-"""Commands on images: audit, demo-data."""
+"""Commands on images: download, audit, combine, demo-data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,8 +7,35 @@ import typer
 
 from tune_brain.cli.program import app
 from tune_brain.data.catalogue import scan
-from tune_brain.errors import ConfigError
+from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
+
+
+@app.command()
+def download(
+    dataset: Annotated[
+        str,
+        typer.Argument(help="nickparvar, sartaj, or a data set's address on Kaggle.", show_default=False),
+    ],
+    to: Annotated[Path, typer.Option("--to", help="New folder for the images.", show_default=False)],
+) -> None:
+    """Fetch a data set from Kaggle.
+
+    Credentials: KAGGLE_USERNAME and KAGGLE_KEY, KAGGLE_API_TOKEN, ./kaggle.json, or ~/.kaggle/kaggle.json.
+    """
+    from tune_brain.data.catalogue import counts
+    from tune_brain.data.download import differences
+    from tune_brain.data.download import download as fetch
+
+    fetch(dataset, to)
+    try:
+        found = counts(scan(to))
+    except DataError as error:
+        typer.echo(f"{to} is whole, but no folder to search as it stands: {error}", err=True)
+    else:
+        for line in differences(dataset, found):
+            typer.echo(f"not as published, {line}", err=True)
+    typer.echo(to)
 
 
 @app.command()

@@ -111,6 +111,15 @@ def require_images(catalogue: Catalogue) -> None:
             )
 
 
+def counts(catalogue: Catalogue) -> dict[str, dict[str, int]]:
+    """Images by part and class."""
+    present = Counter((image.part, image.label) for image in catalogue.images)
+    return {
+        part: {name: present[part, label] for label, name in enumerate(catalogue.classes)}
+        for part in catalogue.parts
+    }
+
+
 def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
     """The catalogue less the images that could not be decoded, by place; enough of each class must be left.
 
