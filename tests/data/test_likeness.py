@@ -13,6 +13,7 @@ from tune_brain.data.cache import Grey, squashed
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.files import FINE
 from tune_brain.data.likeness import Likeness, Pairs
+from tune_brain.data.twins import unit_vectors
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 Known = set[tuple[int, int]]
@@ -120,14 +121,15 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     random = np.random.default_rng(0)
     base = random.integers(0, 256, (6, 32, 32))
     thumbnails = np.clip(base[random.integers(0, 6, 60)] + random.normal(0, 15, (60, 32, 32)), 0, 255)
-    among = Likeness(thumbnails.astype(np.uint8))
-    full = among.vectors @ among.vectors.T
+    vectors = unit_vectors(thumbnails.astype(np.uint8))
+    full = vectors @ vectors.T
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
-    for cells, pairs in ((2**23, 1024), (60 * 7, 5)):
-        monkeypatch.setattr(likeness, "CELLS", cells)
+    for rows, columns, pairs in ((512, 2048, 1024), (7, 9, 5), (1, 1, 1)):
+        monkeypatch.setattr(likeness, "ROWS", rows)
+        monkeypatch.setattr(likeness, "COLUMNS", columns)
         monkeypatch.setattr(likeness, "PAIRS", pairs)
-        found = among.same(0.9)
+        found = Likeness(thumbnails.astype(np.uint8)).same(0.9)
         assert ends(found) == wanted
         assert len(found.first) == len(wanted)
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
@@ -137,7 +139,8 @@ def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(1)
     among = Likeness(random.integers(0, 256, (40, 32, 32), np.uint8))
     asked, known = np.arange(0, 40, 3), np.arange(5, 40)
-    full = among.vectors[asked] @ among.vectors[known].T
+    vectors = unit_vectors(among.thumbnails)
+    full = vectors[asked] @ vectors[known].T
     full[asked[:, None] == known] = -2
     for cells in (2**23, 30):
         monkeypatch.setattr(likeness, "CELLS", cells)

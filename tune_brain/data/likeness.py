@@ -1,16 +1,17 @@
 """Pairs of images that show the same picture: changed in light, size or quality, mirrored or cropped.
 
-All pairs are compared, in blocks, by a bound that a part of the dimensions gives; what the bound lets
-through is compared in full. So no pair is missed, and there is no loop over pairs.
+All pairs are compared, in blocks, by bounds that a part of the dimensions gives, a coarse and a finer one;
+what they let through is compared in full. So no pair is missed, and there is no loop over pairs.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from tune_brain.data.twins import unit_vectors
 
@@ -33,9 +34,15 @@ WINDOWS = (*((x, y, 0.97) for x in (0.0075, 0.0225) for y in (0.0075, 0.0225)), 
 
 WAVES = 20
 """Cosines with fewer waves than this, across and down together, make the bound; fewer let more through."""
+AXES = 64
+"""Axes of the coarse bound, those along which the images differ most."""
+LIKEST = 4
+"""Candidates for a cropped twin that are compared in full, for each image."""
+ROWS, COLUMNS = 512, 2048
+"""Images compared with images at a time: their products fit into a core's cache."""
 CELLS = 2**23
-"""Correlations held at a time."""
-PAIRS = 1024
+"""Correlations held at a time while likest images are looked for."""
+PAIRS = 4096
 """Pairs compared in full at a time."""
 
 
@@ -57,14 +64,16 @@ class Pairs:
 
 
 class Likeness:
-    """Images as vectors, ready to be compared."""
+    """Images ready to be compared."""
 
     def __init__(self, thumbnails: Bytes) -> None:
         """Take thumbnails [N, h, w]."""
         self.thumbnails = thumbnails
-        self.vectors = unit_vectors(thumbnails)
         self._basis = _cosines(thumbnails.shape[1])
-        self._short = self._shortened(self.vectors)
+        blocks = [self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails))]
+        self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
+        self._axes = _main_axes(self._waves[:, :-1])
+        self._main = self._along_axes(self._waves)
 
     def same(self, threshold: float = TWINS) -> Pairs:
         """Pairs whose thumbnails correlate, whatever the light, size and quality."""
@@ -75,31 +84,33 @@ class Likeness:
         return self._pairs(self.thumbnails[:, :, ::-1], threshold)
 
     def cropped(self, fine: Bytes) -> Pairs:
-        """Pairs of which one is the other less up to 3 % of each side, from finer images [N, s, s]."""
+        """Pairs of which one is the other less up to 3 % of each side, from finer images [N, s, s].
+
+        Of each image the likest few of the others are compared with it in full.
+        """
         n = len(fine)
 
-        def candidates(window: tuple[float, float, float]) -> list[tuple[Ints, Floats]]:
-            asked = _Cropped(fine, window, self.thumbnails.shape[1])
-            above = self._above(asked, CANDIDATES, full=True)
-            return [(rows * n + columns, similarity) for rows, columns, similarity in above]
+        def compared(block: slice) -> Pairs:
+            found = []
+            for number, window in enumerate(WINDOWS):
+                asked = unit_vectors(_crop(fine[block], window, self.thumbnails.shape[1]))
+                rows, columns, similarity = self._near(asked, CANDIDATES, n)
+                other = rows + block.start != columns
+                found.append((rows[other], columns[other], similarity[other], np.full(other.sum(), number)))
+            rows, columns, similarity, windows = map(np.concatenate, zip(*found, strict=True))
+            kept = _likest(rows, columns, similarity)
+            first, second, windows = rows[kept] + block.start, columns[kept], windows[kept]
+            fitted = np.zeros(len(kept), np.float32)
+            for number, window in enumerate(WINDOWS):
+                chosen = np.flatnonzero(windows == number)
+                for start in range(0, len(chosen), PAIRS):
+                    part = chosen[start : start + PAIRS]
+                    whole = _crop(fine[first[part]], window, fine.shape[1])
+                    fitted[part] = _fitted(whole, fine[second[part]])
+            return _once(first, second, fitted, CROPPED)
 
-        found: dict[int, tuple[float, int]] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for number, blocks in enumerate(pool.map(candidates, WINDOWS)):
-                for pairs, similarity in blocks:
-                    for pair, value in zip(pairs.tolist(), similarity.tolist(), strict=True):
-                        if value > found.get(pair, (0.0, 0))[0]:
-                            found[pair] = (value, number)
-        keys = np.array(list(found), np.int64)
-        windows = np.array([number for _, number in found.values()], np.int64)
-        fitted = np.zeros(len(keys), np.float32)
-        for number, window in enumerate(WINDOWS):
-            chosen = np.flatnonzero(windows == number)
-            for start in range(0, len(chosen), PAIRS):
-                part = chosen[start : start + PAIRS]
-                whole, cut = fine[keys[part] // n], fine[keys[part] % n]
-                fitted[part] = _fitted(_crop(whole, window, fine.shape[1]), cut)
-        return _once(keys // n, keys % n, fitted, CROPPED)
+        pairs = _together(compared, n)
+        return _once(pairs.first, pairs.second, pairs.similarity, CROPPED)
 
     def nearest(self, asked: Ints, known: Ints) -> tuple[Ints, Floats]:
         """For each of the asked images its likest among the known ones, itself excepted, and how alike.
@@ -114,10 +125,10 @@ class Likeness:
         place = np.zeros(len(asked), np.int64)
         similarity = np.full(len(asked), -2, np.float32)
         step = max(1, CELLS // max(len(asked), 1))
-        vectors = self.vectors[asked]
+        vectors = unit_vectors(self.thumbnails[asked])
         for start in range(0, len(known), step):
             part = known[start : start + step]
-            products = vectors @ self.vectors[part].T
+            products = vectors @ unit_vectors(self.thumbnails[part]).T
             products[asked[:, None] == part] = -2
             best = products.argmax(1)
             value = products[np.arange(len(asked)), best]
@@ -126,40 +137,32 @@ class Likeness:
         return place, similarity
 
     def _pairs(self, asked: Bytes, threshold: float) -> Pairs:
-        found = [Pairs.none()]
-        for rows, columns, similarity in self._above(asked, threshold, full=False):
-            found.append(Pairs(first=columns, second=rows, similarity=similarity))
-        return Pairs(
-            first=np.concatenate([pairs.first for pairs in found]),
-            second=np.concatenate([pairs.second for pairs in found]),
-            similarity=np.concatenate([pairs.similarity for pairs in found]),
-        )
+        def compared(block: slice) -> Pairs:
+            rows, columns, similarity = self._near(unit_vectors(asked[block]), threshold, block.stop)
+            once = columns < rows + block.start
+            return Pairs(first=columns[once], second=rows[once] + block.start, similarity=similarity[once])
 
-    def _above(
-        self, asked: "Bytes | _Cropped", threshold: float, *, full: bool
-    ) -> Iterator[tuple[Ints, Ints, Floats]]:
-        """Places in `asked` and in the images, and the correlation, where it reaches the threshold.
+        return _together(compared, len(asked))
 
-        Args:
-            asked: N images as the N known ones, changed.
-            threshold: smallest correlation.
-            full: both orders of a pair, and not only the later image asked for the earlier.
-        """
-        n = len(self.vectors)
-        step = max(1, CELLS // max(n, 1))
-        for start in range(0, n, step):
-            vectors = unit_vectors(asked[start : start + step])
-            end = n if full else min(start + step, n)
-            # Rounding must not lose a pair that is just above.
-            near = self._shortened(vectors) @ self._short[:end].T >= threshold - 1e-4
-            rows, columns = np.nonzero(near)
-            kept = rows + start != columns if full else columns < rows + start
-            rows, columns = rows[kept], columns[kept]
-            for first in range(0, len(rows), PAIRS):
-                of, to = rows[first : first + PAIRS], columns[first : first + PAIRS]
-                similarity = np.einsum("ij,ij->i", vectors[of], self.vectors[to])
+    def _near(self, vectors: Floats, threshold: float, end: int) -> tuple[Ints, Ints, Floats]:
+        """Rows of vectors, places of images before `end`, and their correlation if it reaches the threshold."""
+        waves = self._shortened(vectors)
+        main = self._along_axes(waves)
+        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]
+        # Rounding must not lose a pair that is just above.
+        least = threshold - 1e-4
+        for first in range(0, end, COLUMNS):
+            rows, columns = np.nonzero(main @ self._main[first : min(first + COLUMNS, end)].T >= least)
+            columns += first
+            for start in range(0, len(rows), PAIRS):
+                of, to = rows[start : start + PAIRS], columns[start : start + PAIRS]
+                near = np.einsum("ij,ij->i", waves[of], self._waves[to]) >= least
+                of, to = of[near], to[near]
+                similarity = np.einsum("ij,ij->i", vectors[of], unit_vectors(self.thumbnails[to]))
                 enough = similarity >= threshold
-                yield of[enough] + start, to[enough], similarity[enough]
+                found.append((of[enough], to[enough], similarity[enough]))
+        rows, columns, similarity = map(np.concatenate, zip(*found, strict=True))
+        return rows, columns, similarity
 
     def _shortened(self, vectors: Floats) -> Floats:
         """[N, 210], whose products are never below the correlations.
@@ -167,9 +170,51 @@ class Likeness:
         The last number is the length of what they leave out: what two vectors leave out can
         agree by no more than the product of these lengths.
         """
-        short = vectors @ self._basis
-        rest = np.clip((vectors**2).sum(1) - (short**2).sum(1), 0, None)
-        return np.column_stack([short, np.sqrt(rest)]).astype(np.float32)
+        return _with_rest(vectors @ self._basis, (vectors**2).sum(1))
+
+    def _along_axes(self, waves: Floats) -> Floats:
+        """[N, 65], coarser by the same rule."""
+        return _with_rest(waves[:, :-1] @ self._axes, (waves**2).sum(1))
+
+
+def _with_rest(short: Floats, squares: Floats) -> Floats:
+    """A column more: the length of what is left out of vectors whose squared lengths are given."""
+    rest = np.clip(squares - (short**2).sum(1), 0, None)
+    return np.column_stack([short, np.sqrt(rest)]).astype(np.float32)
+
+
+def _blocks(n: int) -> list[slice]:
+    return [slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
+
+
+def _together(compared: Callable[[slice], Pairs], n: int) -> Pairs:
+    """The pairs of every block of n images, which are compared in threads."""
+    # Threads within threads wait for each other.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = [Pairs.none(), *pool.map(compared, _blocks(n))]
+    return Pairs(
+        first=np.concatenate([pairs.first for pairs in found]),
+        second=np.concatenate([pairs.second for pairs in found]),
+        similarity=np.concatenate([pairs.similarity for pairs in found]),
+    )
+
+
+def _main_axes(vectors: Floats) -> Floats:
+    """[K, 64], square to each other and of length 1: along them vectors [N, K] spread most."""
+    centred = vectors - vectors.mean(0) if len(vectors) else vectors
+    _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    return np.ascontiguousarray(axes[:, : -AXES - 1 : -1], np.float32)
+
+
+def _likest(rows: Ints, columns: Ints, similarity: Floats) -> Ints:
+    """Places of the likest few columns of each row, each column once."""
+    order = np.lexsort((-similarity, columns, rows))
+    ends = np.stack([rows[order], columns[order]])
+    best = order[np.insert((np.diff(ends, axis=1) != 0).any(0), 0, values=True)[: len(order)]]
+    best = best[np.lexsort((columns[best], -similarity[best], rows[best]))]
+    start = np.searchsorted(rows[best], rows[best])
+    likest: Ints = best[np.arange(len(best)) - start < LIKEST]
+    return likest
 
 
 def _cosines(side: int) -> Floats:
@@ -180,16 +225,6 @@ def _cosines(side: int) -> Floats:
     slow = [(a, b) for a in waves for b in waves if 0 < a + b < WAVES]
     basis = [np.outer(cosines[:, a], cosines[:, b]).ravel() for a, b in slow]
     return np.stack(basis, axis=1).astype(np.float32)
-
-
-class _Cropped:
-    """Images [N, s, s] seen through a window, made block by block: all of them would not fit."""
-
-    def __init__(self, fine: Bytes, window: tuple[float, float, float], side: int) -> None:
-        self._fine, self._window, self._side = fine, window, side
-
-    def __getitem__(self, block: slice) -> Floats:
-        return _crop(self._fine[block], self._window, self._side)
 
 
 def _crop(images: Bytes, window: tuple[float, float, float], side: int) -> Floats:
