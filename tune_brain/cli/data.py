@@ -75,6 +75,35 @@ def audit(
         raise typer.Exit(1)
 
 
+@app.command()
+def combine(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more image folders.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", help="New folder for the images.", show_default=False)],
+    rules: Annotated[
+        str, option("--map", help="New names of classes, OLD=NEW,OLD=NEW.", default="common spellings")
+    ] = "",
+    allow_leak: Annotated[
+        bool,
+        typer.Option("--allow-leak", help="Keep training images with a twin in a test part; scores say so."),
+    ] = False,
+) -> None:
+    """Make one image folder of several.
+
+    Every image keeps its part and the name of its source. Training images with a twin in any test part are
+    left out, and so are twins with two labels. sources.csv says what became of each image.
+    """
+    from tune_brain.data.combine import combine as put_together
+    from tune_brain.data.combine import told
+    from tune_brain.data.spellings import parse_rules
+    from tune_brain.progress import Progress
+
+    with Progress().bar("combine") as progress:
+        rows = put_together(folders, to, rules=parse_rules(rules), allow_leak=allow_leak, progress=progress)
+    for line in told(rows):
+        typer.echo(line)
+    typer.echo(to)
+
+
 @app.command("demo-data")
 def demo_data(
     folder: Annotated[Path, typer.Argument(help="New folder for the images.", show_default=False)],

@@ -40,8 +40,16 @@ class Audit:
 
     facts: dict[str, Any]
     """Plain JSON values."""
-    pictures: Pictures
-    """What a page shows beside them."""
+    catalogue: Catalogue
+    """The readable images."""
+    squashed: NDArray[np.uint8]
+    """[N, 48, 48], all of them."""
+    shown: tuple[tuple[int, int], ...]
+    """Places of the pairs that are listed."""
+
+    def pictures(self) -> Pictures:
+        """What a page shows beside the facts."""
+        return pictures(self.catalogue, self.squashed, self.shown)
 
 
 def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Audit:
@@ -101,8 +109,8 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
         "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
-    made = pictures(catalogue, looked.fine, [(first, second) for _, first, second, _ in shown])
-    return Audit(facts=facts, pictures=made)
+    pairs = tuple((first, second) for _, first, second, _ in shown)
+    return Audit(facts=facts, catalogue=catalogue, squashed=looked.fine, shown=pairs)
 
 
 def legible(name: str) -> str:

@@ -20,6 +20,8 @@ PARTS: dict[str, Part] = {
     "test": "test",
     "testing": "test",
 }
+MANIFEST = "sources.csv"
+"""Where the images of a combined folder come from, beside its parts."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LAYOUTS = "Lay the images out as Training/<class>/ and Testing/<class>/, or as one folder of class folders."
 
@@ -169,7 +171,7 @@ def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
             found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
             remedy=f"{LAYOUTS} Given the latter, tune_brain cuts the test part itself.",
         )
-    beside = [entry for entry in _entries(root) if entry not in found.values()]
+    beside = [entry for entry in _entries(root) if entry not in found.values() and entry.name != MANIFEST]
     left_out.extend(LeftOut(name=entry.name, reason=_strange(entry, "beside the parts")) for entry in beside)
     return {part: found[part] for part in ("train", "validation", "test") if part in found}
 
@@ -180,7 +182,7 @@ def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[st
     for entry in _entries(folder):
         if entry.is_dir() and not _hidden(entry):
             folders[entry.name] = entry
-        else:
+        elif entry != root / MANIFEST:
             name = entry.relative_to(root).as_posix()
             left_out.append(LeftOut(name=name, reason=_strange(entry, "beside the class folders")))
     return folders

@@ -15,6 +15,10 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{official - unseen} of the {official} test images have a twin outside it: {unseen} unseen"
     if summary["dropped"]:
         yield f"{summary['dropped']} training images left out, twins of validation images"
+    if sources := summary.get("sources"):
+        yield "combined from " + ", ".join(f"{name} ({n:,} images)" for name, n in sources.items())
+    if leaked := summary.get("allowed_leak"):
+        yield f"{leaked:,} images outside the test have a twin in it, let in by --allow-leak: scores flatter"
     for reason, left in summary["left_out"].items():
         more = ", ..." if left["n"] > len(left["names"]) else ""
         yield f"left out, {reason}: {left['n']} ({', '.join(left['names'])}{more})"

@@ -145,7 +145,7 @@ class Likeness:
         return _together(compared, len(asked))
 
     def _near(self, vectors: Floats, threshold: float, end: int) -> tuple[Ints, Ints, Floats]:
-        """Rows of vectors, places of images before `end`, and their correlation if it reaches the threshold."""
+        """Rows of vectors, places of images before `end`, their correlation if it reaches the threshold."""
         waves = self._shortened(vectors)
         main = self._along_axes(waves)
         found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))]

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
-from tune_brain.data.catalogue import Catalogue, by_reason, scan, without
+from tune_brain.data.catalogue import MANIFEST, Catalogue, by_reason, scan, without
+from tune_brain.data.combine import provenance
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
@@ -37,7 +38,8 @@ class Prepared:
     image_size: int
     """Side of the images, in pixels."""
     summary: dict[str, Any]
-    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped."""
+    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped;
+    of a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -73,24 +75,27 @@ def prepare(
         DataError: the folder cannot be searched, or the cache cannot be written.
     """
     catalogue = scan(root)
-    folder = cache_root() / _key(catalogue, image_size, seed)
+    folder = cache_root() / key(catalogue, f"{FORMAT} {image_size} {seed}")
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
         decoded, failures = decode(files, image_size, progress)
         catalogue = without(catalogue, failures)
-        store(folder, *_contents(catalogue, decoded, seed))
+        arrays, values = _contents(catalogue, decoded, seed)
+        store(folder, arrays, {**values, "summary": values["summary"] | provenance(root)})
     summary = read_json(folder / "summary.json")
     return Prepared(folder=folder, classes=tuple(summary["classes"]), image_size=image_size, summary=summary)
 
 
-def _key(catalogue: Catalogue, image_size: int, seed: int) -> str:
-    """Changes when any file, its name, size or time does, or what is asked of it."""
-    digest = hashlib.sha256(f"{FORMAT} {image_size} {seed}".encode())
+def key(catalogue: Catalogue, asked: str) -> str:
+    """A name in the cache: changes when any file, its name, size or time does, or what is asked of it."""
+    digest = hashlib.sha256(asked.encode())
     for image in catalogue.images:
         state = (catalogue.root / image.name).stat()
         digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
     for left in catalogue.left_out:
         digest.update(os.fsencode(f"\n{left.name}\0{left.reason}"))
+    if (sources := catalogue.root / MANIFEST).is_file():
+        digest.update(sources.read_bytes())
     return digest.hexdigest()[:32]
 
 

@@ -19,6 +19,17 @@ Scores = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
+def marked(scores: Scores, allowed_leak: int) -> Scores:
+    """The same, every score with how many images were let into training despite a twin in the test."""
+    if not allowed_leak:
+        return scores
+    note = {"allowed_leak": allowed_leak} if "n" in scores else {}
+    return note | {
+        name: marked(value, allowed_leak) if isinstance(value, dict) and name != "per_class" else value
+        for name, value in scores.items()
+    }
+
+
 def winner_scores(opened: Opened, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
     """The scores of each winner over its seed runs: {arch: {"official": ..., "unseen": ...}}."""
     return {arch: _both(opened, opened.seed_runs("winner", arch), classes) for arch in archs}

@@ -34,7 +34,7 @@ def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
 
 def _values(found: Audit) -> dict[str, Any]:
     """All that the template shows."""
-    facts, pictures = found.facts, found.pictures
+    facts, pictures = found.facts, found.pictures()
     tested = "test" in facts["counts"]
     return {
         "facts": facts,

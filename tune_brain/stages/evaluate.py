@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tune_brain import compute, lock, runs
 from tune_brain.evaluate.retrain import plan, train_all
-from tune_brain.evaluate.scores import comparisons, winner_scores
+from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.progress import Progress
 from tune_brain.records import SeedRow, read, write_json
@@ -40,8 +40,9 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     scores = winner_scores(opened, list(chosen), prepared.classes)
     rows = read(run.folder / "seed_runs.jsonl", SeedRow)
     against = comparisons(opened, chosen, rows, prepared.classes)
-    write_json(run.folder / "comparisons.json", against)
-    write_json(run.folder / "scores.json", scores)
+    leak = prepared.summary.get("allowed_leak", 0)
+    write_json(run.folder / "comparisons.json", marked(against, leak))
+    write_json(run.folder / "scores.json", marked(scores, leak))
     for sentence in against["verdicts"].values():
         progress.say(sentence)
     return run.folder / "scores.json"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tune_brain import compute, lock, runs
 from tune_brain.config import PRETRAINED, Precision, RunConfig, check_precision
+from tune_brain.data.audited import audited
 from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import WeightsError
@@ -30,6 +31,11 @@ def search(config: RunConfig) -> Path:
     spaces = runs.spaces_for(config)
     for arch in config.arch:
         check_precision(arch, config.image_size, config.precision)
+    if config.data is not None:
+        with progress.bar("auditing images") as advance:
+            facts = audited(config.data, advance)
+        for line in facts["summary"]:
+            progress.say(f"audit: {line}")
     prepared = images(config, progress)
     for line in describe(prepared.summary):
         progress.say(line)

@@ -1,0 +1,243 @@
+"""Several image folders as one, with the source of every image and no test picture in training.
+
+Twins are found across all folders by the rule of a search: equal files, alike thumbnails, mirrored ones. What
+was made of each image stands in `sources.csv`, which a search reads again.
+"""
+
+import contextlib
+import csv
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.data.cache import decode
+from tune_brain.data.catalogue import MANIFEST, Catalogue, scan
+from tune_brain.data.spellings import class_names
+from tune_brain.data.split import join
+from tune_brain.data.twins import twin_groups
+from tune_brain.errors import ConfigError, DataError
+
+FOLDERS = {"train": "Training", "validation": "Validation", "test": "Testing"}
+SIZE = 64
+"""Side of the images from which thumbnails are compared, in pixels, as in a search by default on a CPU."""
+
+CONFLICT = "twins with two labels"
+LEAK = "twin in a test part"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What became of one image."""
+
+    file: str
+    """Path in the new folder; empty where it was left out."""
+    part: str
+    label: str
+    """Class in the new folder."""
+    source: str
+    """Name of the folder that it comes from."""
+    original: str
+    """Path in that folder."""
+    group: int
+    """Twins share theirs, across all sources."""
+    left_out: str = ""
+    """Why it is not in the new folder."""
+    twin_in_test: str = ""
+    """`yes` where it was let into training or validation although a twin stands in a test part."""
+
+
+def combine(
+    roots: Sequence[Path],
+    to: Path,
+    *,
+    rules: Mapping[str, str],
+    allow_leak: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Write one image folder from several; files are hard links where the disk allows it.
+
+    Each image keeps its part; folders without parts give to training. Images whose twins have another
+    label are left out of every part, since none of the labels can be believed. Images of training and
+    validation with a twin in any test part are left out as well.
+
+    Args:
+        roots: at least two image folders, see `tune_brain.data.catalogue.scan`.
+        to: new folder; it is there when it is whole, and not before.
+        rules: new names of classes by their names in the folders, see `class_names`.
+        allow_leak: keep images that have a twin in a test part, and write so.
+        progress: called while decoding with the number of files done and of all.
+
+    Returns:
+        A row for each image that can be decoded or not, as in `sources.csv`.
+
+    Raises:
+        ConfigError: too few folders, or `to` is taken or inside one of them.
+        DataError: a folder cannot be searched, a class has no rule, too little is left, no room.
+    """
+    _check_places(roots, to)
+    catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
+    names = class_names({name: catalogue.classes for name, catalogue in catalogues.items()}, rules)
+    rows = _decided(catalogues, names, allow_leak, progress)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".combining-", dir=to.parent) as aside:
+            made = Path(aside) / to.name
+            for row in rows:
+                if row.file:
+                    _place(catalogues[row.source].root / row.original, made / row.file)
+            _write(made / MANIFEST, rows)
+            scan(made)
+            made.rename(to)
+    except OSError as error:
+        raise DataError(
+            "The combined folder must be writable", found=f"{to}: {error.strerror}", remedy="Make room."
+        ) from None
+    return rows
+
+
+def provenance(root: Path) -> dict[str, Any]:
+    """What a combined folder's `sources.csv` says, for the record of a run; empty for other folders.
+
+    Returns:
+        `sources`: images by the folder they come from; `allowed_leak`: images of training and validation that
+        were let in although a twin stands in the test part.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    path = root / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["file"]]
+        sources = Counter(row["source"] for row in rows)
+        leaked = sum(row["twin_in_test"] == "yes" for row in rows)
+    except (KeyError, csv.Error, OSError) as error:
+        raise DataError(
+            f"{MANIFEST} must be as `tune-brain combine` wrote it", found=f"{path}: {error!r}"
+        ) from None
+    return {"sources": dict(sources), "allowed_leak": leaked}
+
+
+def told(rows: Sequence[Row]) -> list[str]:
+    """What was made of the images, in lines: by source how many are left, and what was left out."""
+    lines = []
+    for source in dict.fromkeys(row.source for row in rows):
+        own = [row for row in rows if row.source == source]
+        kept = Counter(row.part for row in own if row.file)
+        gone = Counter((row.part, row.left_out) for row in own if row.left_out)
+        parts = ", ".join(f"{part} {kept[part]:,}" for part in FOLDERS if kept[part]) or "none"
+        lines.append(f"{source}: {sum(kept.values()):,} of {len(own):,} images kept: {parts}")
+        lines += [f"  left out of {part}, {why}: {n:,}" for (part, why), n in sorted(gone.items())]
+    across = Counter(group for group, _ in {(row.group, row.source) for row in rows if row.group >= 0})
+    lines.append(f"{sum(n > 1 for n in across.values()):,} pictures stand in more than one source")
+    if leaked := sum(row.twin_in_test == "yes" for row in rows):
+        lines.append(f"{leaked:,} images for training have a twin in the test part: every score will say so")
+    return lines
+
+
+def _check_places(roots: Sequence[Path], to: Path) -> None:
+    places = [root.resolve() for root in roots]
+    if len(set(places)) < max(2, len(roots)):
+        raise ConfigError("combine takes two or more different folders", found=", ".join(map(str, roots)))
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigError("combine needs a new folder", found=to, remedy="Name another --to.")
+    if any(to.resolve().is_relative_to(place) for place in places):
+        raise ConfigError("combine writes nothing into the folders it reads", found=to)
+
+
+def _source_names(roots: Sequence[Path]) -> list[str]:
+    """The folders' own names, numbered where two are alike."""
+    names: list[str] = []
+    for root in roots:
+        own = name = root.resolve().name
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{own}-{number}"
+        names.append(name)
+    return names
+
+
+def _decided(
+    catalogues: Mapping[str, Catalogue],
+    names: Mapping[str, Mapping[str, str]],
+    allow_leak: bool,
+    progress: Callable[[int, int], None] | None,
+) -> list[Row]:
+    """A row for each image of each source, in their order."""
+    every = [(source, image) for source, catalogue in catalogues.items() for image in catalogue.images]
+    decoded, failures = decode(
+        [catalogues[source].root / image.name for source, image in every], SIZE, progress
+    )
+    readable = np.array([place for place in range(len(every)) if place not in failures])
+    copies = twin_groups(decoded.digests, decoded.thumbnails)
+    mirrored = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
+    groups = np.full(len(every), -1)
+    groups[readable] = join(copies, mirrored)
+    labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
+    parts = np.array([image.part for _, image in every])
+    conflict = _with_two_labels(groups, np.unique(labels, return_inverse=True)[1])
+    leaks = (parts != "test") & np.isin(groups, groups[(parts == "test") & (groups >= 0)])
+    # Where nobody has a test part, a search cuts one from a folder of class folders.
+    folders = FOLDERS if (parts == "test").any() else {"train": "."}
+    taken: set[str] = set()
+    rows = []
+    for place, (source, image) in enumerate(every):
+        why = "unreadable" if place in failures else CONFLICT if conflict[place] else ""
+        if not why and leaks[place] and not allow_leak:
+            why = LEAK
+        row = Row(
+            file=""
+            if why
+            else _free(PurePosixPath(folders[image.part], labels[place]), source, image.name, taken),
+            part=image.part,
+            label=labels[place],
+            source=source,
+            original=image.name,
+            group=int(groups[place]),
+            left_out=why,
+            twin_in_test="yes" if leaks[place] and not why else "",
+        )
+        rows.append(row)
+    return rows
+
+
+def _with_two_labels(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    kinds = np.unique(np.stack([groups, labels])[:, groups >= 0], axis=1)[0]
+    several, n = np.unique(kinds, return_counts=True)
+    return np.isin(groups, several[n > 1])
+
+
+def _free(folder: PurePosixPath, source: str, original: str, taken: set[str]) -> str:
+    """A name that tells the source, and the class it had where two classes became one."""
+    path = PurePosixPath(original)
+    name = f"{folder}/{source}-{path.name}"
+    if name in taken:
+        name = f"{folder}/{source}-{path.parent.name}-{path.name}"
+    taken.add(name)
+    return name
+
+
+def _place(original: Path, new: Path) -> None:
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):
+        os.link(original.resolve(), new)
+        return
+    shutil.copy2(original, new)
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
+        writer.writeheader()
+        writer.writerows(map(asdict, rows))
