@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tune_brain.data.augment import augment
+from tune_brain.data.demo import draw
+from tune_brain.data.samples import turned
 
 SHAPES = [(20, 20), (21, 21), (20, 32), (33, 18)]
 
@@ -84,3 +87,21 @@ def test_generator_alone_decides() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_what_a_page_shows_is_what_training_does() -> None:
+    image = draw("glioma", np.random.default_rng(3)).resize((64, 64))
+    pixels = np.asarray(image)[None]
+    (angle,) = np.random.default_rng(5).uniform(-10, 10, 1)
+    shown = turned(pixels, rotation=10, flip=0, seed=5)
+    batch = torch.from_numpy(pixels.copy())[:, None]
+    # Drawn until training turns by nearly the same angle.
+    for seed in range(2000):
+        drawn = (torch.rand(1, generator=generator(seed)).item() * 2 - 1) * 10
+        if abs(drawn - angle) < 0.02:
+            break
+    trained = augment(batch, rotation=10, flip=0, generator=generator(seed)) * 255
+    assert np.abs(shown[0] - trained[0, 0].numpy()).mean() < 1
+    assert np.abs(pixels[0] - trained[0, 0].numpy()).mean() > 4
+    mirrored = turned(pixels, rotation=0, flip=1, seed=0)
+    assert (mirrored == pixels[:, :, ::-1]).all()

@@ -2,9 +2,7 @@
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,12 +30,3 @@ def augment(pixels: Tensor, *, rotation: float, flip: float, generator: torch.Ge
     return functional.grid_sample(
         pixels.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False
     )
-
-
-def augmented(pixels: NDArray[np.uint8], *, rotation: float, flip: float, seed: int) -> NDArray[np.uint8]:
-    """What `augment` makes of images [B, H, W], as bytes again, for people to look at."""
-    generator = torch.Generator().manual_seed(seed)
-    batch = torch.from_numpy(np.ascontiguousarray(pixels))[:, None]
-    changed = augment(batch, rotation=rotation, flip=flip, generator=generator)
-    shown: NDArray[np.uint8] = (changed[:, 0] * 255).round().clamp(0, 255).byte().numpy()
-    return shown

@@ -56,8 +56,6 @@ def pictures(catalogue: Catalogue, squashed: Bytes, pairs: Sequence[tuple[int, i
 
 
 def _samples(catalogue: Catalogue, label: int) -> dict[str, bytes]:
-    from tune_brain.data.augment import augmented  # torch is not needed before
-
     part = catalogue.parts[0]
     own = [i for i, image in enumerate(catalogue.images) if (image.part, image.label) == (part, label)]
     chosen = np.unique(np.linspace(0, len(own) - 1, EACH).round().astype(int))
@@ -67,8 +65,24 @@ def _samples(catalogue: Catalogue, label: int) -> dict[str, bytes]:
     return {
         "whole": _row([_fitted(grey) for grey in read]),
         "seen": _row(seen),
-        "augmented": _row(augmented(seen, **usual, seed=label)),
+        "augmented": _row(turned(seen, **usual, seed=label)),
     }
+
+
+def turned(images: Bytes, *, rotation: float, flip: float, seed: int) -> Bytes:
+    """Images [B, s, s] mirrored and rotated at random, as `tune_brain.data.augment.augment` does in training.
+
+    A page need not wait for torch.
+    """
+    random = np.random.default_rng(seed)
+    angles = random.uniform(-rotation, rotation, len(images))
+    mirrors = random.random(len(images)) < flip
+
+    def one(image: Bytes, angle: float, mirror: bool) -> Bytes:
+        whole = Image.fromarray(image[:, ::-1] if mirror else image)
+        return np.asarray(whole.rotate(angle, Image.Resampling.BILINEAR))
+
+    return np.stack([one(*drawn) for drawn in zip(images, angles, mirrors, strict=True)])
 
 
 def _means(catalogue: Catalogue, squashed: Bytes, label: int) -> dict[str, bytes]:
