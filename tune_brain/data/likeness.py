@@ -70,10 +70,11 @@ class Likeness:
         """Take thumbnails [N, h, w]."""
         self.thumbnails = thumbnails
         self._basis = _cosines(thumbnails.shape[1])
-        blocks = [self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails))]
-        self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
-        self._axes = _main_axes(self._waves[:, :-1])
-        self._main = self._along_axes(self._waves)
+        with _one_thread():
+            blocks = [self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails))]
+            self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
+            self._axes = _main_axes(self._waves[:, :-1])
+            self._main = self._along_axes(self._waves)
 
     def same(self, threshold: float = TWINS) -> Pairs:
         """Pairs whose thumbnails correlate, whatever the light, size and quality."""
@@ -187,10 +188,14 @@ def _blocks(n: int) -> list[slice]:
     return [slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
 
 
+def _one_thread() -> threadpool_limits:
+    """Products by one thread each: small ones take longer with two, and threads within threads wait."""
+    return threadpool_limits(1, "blas")
+
+
 def _together(compared: Callable[[slice], Pairs], n: int) -> Pairs:
     """The pairs of every block of n images, which are compared in threads."""
-    # Threads within threads wait for each other.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [Pairs.none(), *pool.map(compared, _blocks(n))]
     return Pairs(
         first=np.concatenate([pairs.first for pairs in found]),

@@ -1,0 +1,79 @@
+"""What `tune-brain audit` takes: seconds, CPU seconds and memory, on the two sets and as folders grow.
+
+    python tests/benchmarks/audit.py [--quick] [--sizes 3000,12000,48000] [--data data/sartaj]
+
+The second set is looked for beside the first. The folders that grow hold generated JPEG files of 128 pixels.
+CPU seconds of all threads stand beside the wall clock, which other work on the machine makes longer.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+
+from tune_brain.data.demo import CLASSES, draw
+
+PROGRAM = "from tune_brain.cli import main; main()"
+
+
+def write_image(root: Path, number: int) -> None:
+    """One generated image, every fifth for the test."""
+    name = CLASSES[number % 4]
+    file = root / ("Testing" if number // 4 % 5 == 0 else "Training") / name / f"{number}.jpg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draw(name, np.random.default_rng(number)).resize((128, 128)).save(file, quality=90)
+
+
+def generate(root: Path, n: int) -> Path:
+    """A folder of n images, none a twin of another."""
+    with ProcessPoolExecutor() as pool:
+        list(pool.map(write_image, [root] * n, range(n), chunksize=256))
+    return root
+
+
+def audit(folder: Path) -> dict[str, float]:
+    """Wall-clock and CPU seconds and peak memory, in MiB, of one audit."""
+    with tempfile.TemporaryDirectory() as to:
+        started = time.perf_counter()
+        running = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, "audit", str(folder), "--to", f"{to}/audit"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        _, status, usage = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        if running.returncode:
+            raise SystemExit(f"the audit of {folder.name} failed")
+        return {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_mib": usage.ru_maxrss / 1024,
+        }
+
+
+def main() -> None:
+    options = measure.parser(__doc__)
+    options.add_argument("--sizes", default="3000,12000,48000", help="images of the generated folders")
+    asked = options.parse_args()
+    known = [folder for folder in (asked.data, asked.data.with_name("nickparvar")) if folder.is_dir()]
+    sizes = [int(size) for size in asked.sizes.split(",")][: 1 if asked.quick else None]
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as made:
+        folders = [*known, *(generate(Path(made) / f"{n} generated", n) for n in sizes)]
+        for folder in folders:
+            audit(folder)  # warms the disk's cache
+            times = [audit(folder) for _ in range(1 if asked.quick else asked.repeats)]
+            result[folder.name] = {name: measure.spread([one[name] for one in times]) for name in times[0]}
+            print(folder.name, result[folder.name], file=sys.stderr, flush=True)
+    measure.tell("audit", result, quick=asked.quick)
+
+
+if __name__ == "__main__":
+    main()
