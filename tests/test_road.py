@@ -7,7 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,9 +18,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from tune_brain.config import RunConfig, read_toml
-from tune_brain.data.prepare import prepare
+from tune_brain.data.prepare import Prepared, prepare
+from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read
 from tune_brain.runs import read_winner
+from tune_brain.stages import evaluate as stage
+from tune_brain.stages.common import images
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +62,33 @@ def test_every_trial_and_epoch_has_its_row(finished: Path) -> None:
     scores = {(row["trial"], row["epoch"]): row["val_macro_f1"] for row in epochs(finished)}
     assert len(scores) == sum(row.epochs for row in rows)
     assert all(scores[row.trial, row.epochs] == row.score for row in rows)
+
+
+def test_the_images_are_audited_before_anything_else(finished: Path) -> None:
+    said = [line.split("  ", 1)[1] for line in (finished / "run.log").read_text().splitlines()]
+    assert [line.startswith("audit: ") for line in said[:4]] == [True, True, True, False]
+    assert "test images" in said[0]
+
+
+def test_a_leak_that_was_allowed_stands_in_every_score(
+    finished: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(cache))
+    folder = Path(shutil.copytree(finished, tmp_path / "run"))
+
+    def leaking(config: RunConfig, progress: Progress) -> Prepared:
+        prepared = images(config, progress)
+        return replace(prepared, summary=prepared.summary | {"allowed_leak": 7})
+
+    monkeypatch.setattr(stage, "images", leaking)
+    monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=lambda: None)))
+    monkeypatch.setattr(stage, "train_all", lambda *_: [])
+    stage.evaluate(folder)
+    scores = json.loads((folder / "scores.json").read_text())
+    assert [part["allowed_leak"] for both in scores.values() for part in both.values()] == [7] * 4
+    references = json.loads((folder / "comparisons.json").read_text())["references"]
+    assert references["majority"]["unseen"]["allowed_leak"] == 7
+    assert "allowed_leak" not in (finished / "scores.json").read_text()
 
 
 def test_the_winner_is_the_best_full_length_trial(finished: Path) -> None:
