@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from browser import chromium, page  # noqa: F401 - fixtures of all tests
 
 from tune_brain.data.demo import write_demo
 

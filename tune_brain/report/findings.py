@@ -21,7 +21,7 @@ def overview(shown: Shown) -> str:
     if shown.trials.empty:
         return "No trial has started yet"
     if not shown.scores.empty:
-        return winners(shown)
+        return _tested(shown)
     if shown.leader is None:
         return NOTHING_YET
     study = next(line for line in listed(shown.studies) if line["arch"] == shown.leader)
@@ -138,12 +138,12 @@ def machines(shown: Shown) -> str:
     return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
 
 
-def winners(shown: Shown) -> str:
+def _tested(shown: Shown) -> str:
     """The best winner on what counts most, beside the nearest neighbour."""
     table = shown.scores[(shown.scores["metric"] == "f1") & shown.scores["mean"].notna()]
     own = table[table["role"] == "winner"]
     if own.empty:
-        return "No test scores yet"
+        return "No winner could be scored"
     part = "unseen" if (own["part"] == "unseen").any() else "official"
     best = own[own["part"] == part].sort_values("mean").iloc[-1]
     said = f"{best['classifier']} scores best on the {part} test, macro-F1 {number(best['mean'])}"
@@ -151,6 +151,20 @@ def winners(shown: Shown) -> str:
     if floor.empty:
         return said
     return f"{said}; a {classifier('nearest_neighbour', 'reference')} reaches {number(floor['mean'].iloc[0])}"
+
+
+def winners(shown: Shown) -> str:
+    """What tuning has gained on the test, where it has gained most."""
+    if shown.worth.empty:
+        return "No test scores yet"
+    part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
+    gained = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
+    if gained.empty:
+        return "The untuned baselines won: the search changed nothing"
+    best = gained.iloc[-1]
+    points = best[f"gain_{part}"] * 100
+    most = "" if len(gained) == 1 else " at most"
+    return f"Tuning changed the {part} score by {points:+.1f} points of macro-F1{most} ({best['arch']})"
 
 
 def compare(results: pd.DataFrame) -> str:

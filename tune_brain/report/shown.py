@@ -68,6 +68,11 @@ class Shown:
         return scores.scores(self.contents.scores, self.contents.comparisons)
 
     @cached_property
+    def worth(self) -> pd.DataFrame:
+        """What the search has gained: see `scores.worth`."""
+        return scores.worth(self.scores, scores.retrained(self.contents.comparisons))
+
+    @cached_property
     def images(self) -> pd.DataFrame:
         """How many images there are: see `scores.images`."""
         return scores.images(self.contents.record.get("data", {}))

@@ -179,7 +179,7 @@ def _winners(shown: Shown, _: Sequence[Shown]) -> Values:
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
         "retrained": listed(retrained),
-        "worth": listed(scores.worth(table, retrained)),
+        "worth": listed(shown.worth),
         "verdicts": comparisons.get("verdicts", {}),
         "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
         "pairs": listed(scores.pairs(comparisons)),
