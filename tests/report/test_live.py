@@ -6,13 +6,16 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tune_brain.errors import ConfigError
-from tune_brain.report.contents import Reader
-from tune_brain.report.live import listen
+from tune_brain.report.contents import Reader, read_contents
+from tune_brain.report.live import image_file, listen
+from tune_brain.report.shown import Shown
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
@@ -137,3 +140,22 @@ def test_a_reader_starts_again_where_a_file_was_cut(growing):
 def test_a_taken_port_is_told_with_its_remedy():
     with listen("127.0.0.1", 0) as taken, pytest.raises(ConfigError, match="--port"):
         listen("127.0.0.1", taken.getsockname()[1])
+
+
+def test_only_test_images_of_the_run_are_given(tmp_path, new_run):
+    root = tmp_path / "images"
+    for name in ("Testing/a.jpg", "Testing/notes.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"-")
+    (tmp_path / "secret.jpg").write_bytes(b"-")
+    run = new_run(archs=("cnn",), configs=2, images=24)
+    names = ["Testing/a.jpg", "../secret.jpg", "Testing/notes.txt", "Testing/gone.jpg"]
+    told = {"probabilities/winner-cnn-0": np.full((4, 4), 0.25)}
+    np.savez(run / "predictions.npz", labels=np.zeros(4, int), unseen=np.ones(4, bool), names=names, **told)
+    contents = read_contents(run)
+    config = contents.config.model_copy(update={"data": root})
+    shown = Shown(replace(contents, config=config))
+    found = [image_file(shown, number) for number in range(5)]
+    assert found == [(root / "Testing/a.jpg").resolve(), None, None, None, None]
+    nowhere = Shown(replace(contents, config=config.model_copy(update={"data": None})))
+    assert image_file(nowhere, 0) is None

@@ -122,13 +122,11 @@ def test_the_best_so_far_counts_full_length_only():
 def test_epochs_of_running_trials_are_spent_too():
     names = set(EpochRow.model_fields) - {"trial", "arch", "epoch", "seconds"}
     rows = [*CLIMB[:3], trial(9, None, state="running", epochs=9, seconds=0.0)]
-    table = studies.trials(rows, CONFIG)
     epochs = [
         EpochRow(trial=9, arch="cnn", epoch=place, seconds=4.0, **dict.fromkeys(names, 0.5))
         for place in (1, 2)
     ]
-    spent = pace.spent(table, studies.curves(epochs, table))
-    assert spent.loc["cnn"].tolist() == [9 + 1 + 1 + 2, 90 + 20 + 8]
+    assert pace.spent(rows, epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 8)}
 
 
 def test_attempts_take_the_first_slot_that_is_free():

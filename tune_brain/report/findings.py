@@ -37,7 +37,7 @@ def next_step(shown: Shown) -> str:
     contents, config = shown.contents, shown.config
     folder = contents.folder
     wanted = len(config.arch) * expected_epochs(config.ladder, config.configs)
-    trained = int(pace.spent(shown.trials, shown.curves)["epochs"].sum()) if len(shown.trials) else 0
+    trained = sum(epochs for epochs, _ in shown.spent.values())
     if contents.running:
         of_all = share(min(trained / wanted, 1))
         return (

@@ -1,5 +1,5 @@
 // A server stands behind this page: what has changed and is in sight is asked for and put in place.
-const EVERY = 1500; // milliseconds
+const EVERY = 2000; // milliseconds
 const said = document.getElementById("live");
 
 function inSight(section) {

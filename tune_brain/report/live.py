@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from tune_brain.errors import ConfigError, TuneBrainError
@@ -89,8 +89,8 @@ class Watched:
 def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
     """The server of some runs; a browser may call it by the name of its host, or as this machine.
 
-    Paths lead to numbers of runs and names of views, never to files. Requests in another host's name are
-    refused: a foreign page could otherwise have a name of its own point here and read along.
+    Paths lead to numbers of runs and of test images and to names of views, never to files. Requests
+    in another host's name are refused: a foreign page could otherwise have a name of its own point here.
 
     Raises:
         RunFolderError: a folder holds no run, or a file of it is damaged.
@@ -113,8 +113,16 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
         version = runs.versions(run).get(name)
         if version is None:
             raise HTTPException(404)
-        made = fragment(known[name], runs.shown(run), runs.others(run) if name == "compare" else [])
+        shown, others = runs.shown(run), runs.others(run) if name == "compare" else []
+        there = shown.config.data is not None and shown.config.data.is_dir()
+        made = fragment(known[name], shown, others, f"/run/{run}/images" if there else "")
         return HTMLResponse(made, headers={**FRESH, "X-Version": version})
+
+    def image(request: Request) -> Response:
+        found = image_file(runs.shown(_run(request, runs)), request.path_params["number"])
+        if found is None:
+            raise HTTPException(404)
+        return FileResponse(found, headers=FRESH)
 
     def first(_: Request) -> Response:
         return RedirectResponse("/run/0")
@@ -127,6 +135,7 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
             Route("/", first),
             Route("/run/{run:int}", whole),
             Route("/run/{run:int}/views", versions),
+            Route("/run/{run:int}/images/{number:int}", image),
             Route("/run/{run:int}/views/{view}", view),
         ],
         middleware=[
@@ -137,7 +146,20 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
     )
 
 
+SHOWN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
+"""What a browser can show."""
+
 FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+
+def image_file(shown: Shown, number: int) -> Path | None:
+    """The file of a test image that seed runs have spoken of, where the folder of images is at hand."""
+    root, said = shown.config.data, shown.spoken
+    if root is None or said is None or number >= len(said.names):
+        return None
+    path = (root / said.names[number]).resolve()
+    inside = path.is_relative_to(root.resolve()) and path.suffix.lower() in SHOWN
+    return path if inside and path.is_file() else None
 
 
 def _run(request: Request, runs: Watched) -> int:

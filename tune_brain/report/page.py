@@ -60,9 +60,16 @@ def page(
     return pages().get_template("page.html").render(values, live=list(live), versions=versions)
 
 
-def fragment(view: View, shown: Shown, others: Sequence[Shown]) -> Markup:
-    """The inside of one view's section."""
-    values = {"title": view.title(shown), "name": shown.name, "archs": shown.config.arch}
+def fragment(view: View, shown: Shown, others: Sequence[Shown], images: str = "") -> Markup:
+    """The inside of one view's section.
+
+    Args:
+        view: which.
+        shown: the run.
+        others: the runs that it is compared with.
+        images: the address under which a server gives test images by their number; none: they are named only.
+    """
+    values = {"title": view.title(shown), "archs": shown.config.arch, "images_at": images}
     template = pages().get_template(f"sections/{view.name}.html")
     return Markup(template.render(values | view.values(shown, others)))
 

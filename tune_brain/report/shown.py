@@ -44,8 +44,12 @@ class Shown:
     @cached_property
     def trials(self) -> pd.DataFrame:
         """Every trial, and what became of it: see `studies.trials` and `ladder.fates`."""
-        table = studies.trials(self.contents.trials, self.config)
-        return table.join(ladder.fates(table, self.config.ladder))
+
+        def make() -> pd.DataFrame:
+            table = studies.trials(self.contents.trials, self.config)
+            return table.join(ladder.fates(table, self.config.ladder))
+
+        return self.kept("trials", make)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -60,12 +64,23 @@ class Shown:
     @cached_property
     def studies(self) -> pd.DataFrame:
         """Every architecture: see `studies.studies`."""
-        return studies.studies(self.trials, self.config)
+        return self.kept("studies", lambda: studies.studies(self.trials, self.config))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
         """Every score: see `scores.scores`."""
-        return scores.scores(self.contents.scores, self.contents.comparisons)
+        contents = self.contents
+        return self.kept("scores", lambda: scores.scores(contents.scores, contents.comparisons))
+
+    @cached_property
+    def spent(self) -> dict[str, tuple[int, float]]:
+        """What has been spent: see `pace.spent`."""
+        return pace.spent(self.contents.trials, self.contents.epochs)
+
+    def kept(self, name: str, make: Callable[[], Made]) -> Made:
+        """What follows from the trials and the scores alone, made anew where they have changed."""
+        contents = self.contents
+        return self._memory.keep(name, (self.config, contents.rows, contents.scores), make)
 
     @cached_property
     def worth(self) -> pd.DataFrame:

@@ -40,32 +40,30 @@ class View:
     values: Callable[[Shown, Sequence[Shown]], Values]
 
 
-def _overview(shown: Shown, _: Sequence[Shown]) -> Values:
-    spent = pace.spent(shown.trials, shown.curves)
+def _cards(shown: Shown) -> list[Values]:
+    """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
     cards = []
     for study in listed(shown.studies):
         arch = study["arch"]
         trials = shown.of(arch)
         own = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
         tested = own[(own["classifier"] == arch) & own["mean"].notna()]
-        cards.append(
-            {
-                **study,
-                "winner": next(iter(listed(trials[trials["winner"]])), None),
-                "score": listed(tested)[-1] if len(tested) else None,
-                "epochs": int(spent["epochs"].get(arch, 0)),
-                "seconds": float(spent["seconds"].get(arch, 0.0)),
-            }
-        )
+        winner = next(iter(listed(trials[trials["winner"]])), None)
+        cards.append({**study, "winner": winner, "score": listed(tested)[-1] if len(tested) else None})
+    return cards
+
+
+def _overview(shown: Shown, _: Sequence[Shown]) -> Values:
     floor = shown.scores[
         (shown.scores["classifier"] == "nearest_neighbour") & (shown.scores["metric"] == "f1")
     ]
     return {
         "next_step": findings.next_step(shown),
-        "cards": cards,
+        "cards": shown.kept("cards", partial(_cards, shown)),
+        "spent": shown.spent,
         "floor": {line["part"]: line for line in listed(floor) if line["mean"] == line["mean"]},
         "verdicts": shown.contents.comparisons.get("verdicts", {}),
-        "facts": list(words.facts(shown.contents)),
+        "facts": shown.kept("facts", lambda: list(words.facts(shown.contents))),
         "notes": list(words.notes(shown.contents, shown.images)),
         "images": shown.images,
         "ladder": shown.config.ladder,
@@ -104,9 +102,16 @@ def _ladder(shown: Shown, _: Sequence[Shown]) -> Values:
             )
             if len(curves)
             else None,
-            "rungs": listed(ladder.cutoffs(trials, rungs)),
+            "rungs": shown.kept(f"rungs {arch}", partial(_rungs, trials, rungs)),
         }
-    return {"studies": found, "agreements": list(findings.agreements(shown))}
+    return {
+        "studies": found,
+        "agreements": shown.kept("agreements", lambda: list(findings.agreements(shown))),
+    }
+
+
+def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[Values]:
+    return listed(ladder.cutoffs(trials, rungs))
 
 
 def _parameters(shown: Shown, _: Sequence[Shown]) -> Values:

@@ -50,7 +50,7 @@ def share(value: float) -> str:
 
 def epochs(length: int) -> str:
     """A length of training."""
-    return f"{length} epoch" if length == 1 else f"{length} epochs"
+    return f"{length:,} epoch{'s' * (length != 1)}"
 
 
 def setting(value: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tune_brain.records import TrialRow
+from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.tables.listed import listed
 
 
@@ -28,20 +28,16 @@ def ends(trials: pd.DataFrame) -> pd.DataFrame:
     return ended[ended["score"].notna()]
 
 
-def spent(trials: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
-    """By architecture (the index): epochs trained, and seconds of worker time, running trials included."""
-    running = trials.loc[trials["state"] == "running", "trial"]
-    under_way = (
-        curves[curves["trial"].isin(running)]
-        .groupby("arch")
-        .agg(epochs=("epoch", "size"), seconds=("seconds", "sum"))
-    )
-    ended = (
-        trials[trials["state"] != "running"]
-        .groupby("arch")
-        .agg(epochs=("epochs", "sum"), seconds=("seconds", "sum"))
-    )
-    return ended.add(under_way, fill_value=0).reindex(list(dict.fromkeys(trials["arch"])), fill_value=0)
+def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
+    """By architecture: epochs trained, and seconds of worker time, running trials included."""
+    running = {row.trial for row in trials if row.state == "running"}
+    trained = [(row.arch, row.epochs, row.seconds) for row in trials if row.trial not in running]
+    trained += [(row.arch, 1, row.seconds) for row in epochs if row.trial in running]
+    found: dict[str, tuple[int, float]] = {}
+    for arch, count, seconds in trained:
+        before = found.get(arch, (0, 0.0))
+        found[arch] = (before[0] + count, before[1] + seconds)
+    return found
 
 
 def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:

@@ -25,7 +25,7 @@ class Spoken:
     unseen: NDArray[np.bool_]
     """[N], False where another part has a twin."""
     names: list[str]
-    """N names of images, from the folder of images on; empty where the file was written without."""
+    """N names of images, from the folder of images on; empty where the file was written without them."""
     winners: Mapping[str, NDArray[np.float64]]
     """[S, N, C] by architecture: the probabilities of each seed run."""
 
@@ -113,7 +113,10 @@ def wrong(spoken: Spoken, classes: Sequence[str], limit: int = 12) -> pd.DataFra
         [
             {
                 "image": int(image),
-                "name": spoken.names[image] if spoken.names else "",
+                # Names that are no UTF-8 stand with escapes.
+                "name": spoken.names[image].encode("utf-8", "backslashreplace").decode()
+                if spoken.names
+                else "",
                 "true": classes[spoken.labels[image]],
                 "said": classes[int(np.bincount(answers[:, image]).argmax())],
                 "votes": int(votes[image]),
