@@ -51,7 +51,7 @@ def dashboard(
 ) -> None:
     """Show a run while it goes on, and after.
 
-    Reads rows only, so it may start before the search or go on after it. Ctrl-C ends it, not the search.
+    Reads rows only, so it may come and go at any time. Ctrl-C ends it, not the search.
     """
     import webbrowser
 
