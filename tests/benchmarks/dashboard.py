@@ -111,7 +111,7 @@ def interactions(page: Page) -> dict[str, float]:
     for name, event in INTERACTIONS.items():
         section = "steps" if name == "another trial" else "ladder" if "arch" in name else "configurations"
         page.locator(f"#{section}").scroll_into_view_if_needed()
-        page.wait_for_timeout(2500)
+        page.wait_for_timeout(4000)
         found[f"{name}: ms"] = float(page.evaluate(INTERACT, list(event)))
     return found
 
@@ -182,7 +182,7 @@ def processor(process: int) -> float:
 
 def main() -> None:
     asked = measure.parser(__doc__).parse_args()
-    repeats, seconds = (1, 20.0) if asked.quick else (asked.repeats, 60.0)
+    repeats, seconds = (1, 20.0) if asked.quick else (asked.repeats, 40.0)
     result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))

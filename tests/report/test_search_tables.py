@@ -70,6 +70,18 @@ def test_the_baseline_is_no_peer_below_the_top():
     assert fates_of(rows).loc[3, ["rank", "peers"]].tolist() == [1.0, 3.0]
 
 
+def test_trials_of_the_final_round_are_nobodys_peers():
+    again = trial(9, 0.99, configuration=5, epochs=9, repeat=1, started=200.0)
+    rows = [*CLIMB, again]
+    table = fates_of(rows)
+    assert table.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
+    assert table.loc[[0, 8], "peers"].tolist() == [2.0, 2.0]
+    ends = pace.ends(table.reset_index())
+    assert ends["best"].max() == 0.9
+    assert ladder.cutoffs(table.reset_index(), CONFIG.ladder)["n"].tolist() == [5, 2, 2]
+    assert np.isnan(ladder.agreement(table.reset_index(), 1, 9)[0])
+
+
 def test_a_running_trial_has_no_rank():
     rows = [*CLIMB[:4], trial(9, None, state="running", configuration=9, started=99.0)]
     table = fates_of(rows)

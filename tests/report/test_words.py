@@ -46,11 +46,14 @@ def test_a_verdict_stands_under_its_architecture():
 
 def test_what_became_of_a_trial_is_told_with_its_contest():
     plain = {"why": "finished", "attempt": 1, "detail": "", "winner": False, "rank": 2.0, "peers": 4.0}
+    plain |= {"repeat": 0, "configuration": 3}
     nan = float("nan")
     assert words.reason({**plain, "fate": "running", "attempt": 2}) == "running, attempt 2"
     failed = {**plain, "fate": "failed", "why": "raised", "attempt": 2, "detail": "out of memory"}
     assert words.reason(failed) == "raised, attempt 2: out of memory"
     assert words.reason({**plain, "fate": "full", "cutoff": nan}) == "rank 2 of 4 at full length"
+    again = {**plain, "fate": "full", "repeat": 2}
+    assert words.reason(again) == "final round, seed 2 of configuration 3"
     left = {**plain, "fate": "left", "cutoff": 0.75}
     assert words.reason(left) == "left: rank 2 of 4, cut-off 0.7500"
     promoted = {**plain, "fate": "promoted", "cutoff": nan}

@@ -36,7 +36,7 @@ def next_step(shown: Shown) -> str:
     """What to do next with the run."""
     contents, config = shown.contents, shown.config
     folder = contents.folder
-    wanted = len(config.arch) * expected_epochs(config.ladder, config.configs)
+    wanted = len(config.arch) * expected_epochs(config.ladder, config.configs, config.final_round)
     trained = sum(epochs for epochs, _ in shown.spent.values())
     if contents.running:
         of_all = share(min(trained / wanted, 1))

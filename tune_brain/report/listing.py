@@ -29,6 +29,7 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
     found |= {
         "macro_f1": [_number(score) for score in trials["score"]],
         "fate": trials["fate"].tolist(),
+        "repeat": trials["repeat"].tolist(),
         "why": [reason(line) for line in listed(trials)],
         "seconds": [round(seconds, 1) for seconds in trials["seconds"]],
         "started": [round(started, 1) for started in trials["started"]],

@@ -88,6 +88,8 @@ def reason(trial: Mapping[str, Any]) -> str:
     if fate == "failed":
         attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
         return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")
+    if trial["repeat"]:
+        return f"final round, seed {trial['repeat']} of configuration {trial['configuration']}"
     rank, peers = int(trial["rank"]), int(trial["peers"])
     if fate == "full":
         return f"{'the winner, ' if trial['winner'] else ''}rank {rank} of {peers} at full length"

@@ -24,7 +24,7 @@ def importances(rows: Sequence[TrialRow], space: Space, epochs: int) -> tuple[di
         space: its space.
         epochs: the length of the trials that are compared.
     """
-    scored = [row for row in rows if row.epochs == epochs and row.score is not None]
+    scored = [row for row in rows if row.epochs == epochs and not row.repeat and row.score is not None]
     if len(scored) < FEWEST or len({row.score for row in scored}) == 1:
         return {}, len(scored)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

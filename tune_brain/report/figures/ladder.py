@@ -27,7 +27,9 @@ def climb(trials: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
     scored = trials[trials["score"].notna()].assign(rung=trials["epochs"].map(rungs))
     x: list[float | None] = []
     y: list[float | None] = []
-    for _, steps in scored[~scored["baseline"]].sort_values("epochs").groupby("configuration"):
+    for _, steps in (
+        scored[~scored["baseline"] & (scored["repeat"] == 0)].sort_values("epochs").groupby("configuration")
+    ):
         if len(steps) > 1:
             x += [*steps["rung"].tolist(), None]
             y += [*steps["score"].round(5).tolist(), None]

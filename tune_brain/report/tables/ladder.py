@@ -18,7 +18,8 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
 
     A promoted trial is held against the trials of its rung that had ended when its configuration started at
     the next one; any other that ended, against all of its rung. Failed trials count among the peers, as the
-    worst; the baseline, which climbs no rung, is held against the others at full length only.
+    worst; the baseline, which climbs no rung, is held against the others at full length only, and the final
+    round's trials are nobody's peers.
 
     Returns:
         Columns fate (of `FATES`), rank (from 1; NaN while running), peers (how many ranked, itself included),
@@ -26,6 +27,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     """
     fate = trials["state"].where(trials["state"] != "completed", "left").to_numpy(dtype=object)
     contests = np.full((len(trials), 3), np.nan)
+    ladder_trials = (trials["repeat"] == 0).to_numpy()
     states, numbers = trials["state"].to_numpy(), trials["configuration"].to_numpy()
     ends = (trials["started"] + trials["seconds"]).to_numpy()
     scores = trials["score"].fillna(-np.inf).to_numpy()
@@ -35,7 +37,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
         moments = np.full(len(peers), np.inf)
         if not top:
             moments = _promotions(trials, peers, _above(ladder, rung))
-        ranked = np.ones(len(peers), dtype=bool) if top else numbers[peers] != BASELINE
+        ranked = ladder_trials[peers] if top else ladder_trials[peers] & (numbers[peers] != BASELINE)
         for place, (trial, moment) in enumerate(zip(peers, moments, strict=True)):
             same = ranked & (ends[peers] <= moment)
             same[place] = True
@@ -79,7 +81,7 @@ def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     """One line for each rung of one architecture: n (trials ended), promoted, best, and the cut-off now."""
     lines = []
     for rung in ladder:
-        own = trials[(trials["epochs"] == rung) & (trials["state"] != "running")]
+        own = trials[(trials["epochs"] == rung) & (trials["state"] != "running") & (trials["repeat"] == 0)]
         if rung != ladder[-1]:
             own = own[~own["baseline"]]
         scores = np.sort(own["score"].dropna())[::-1]
@@ -101,7 +103,8 @@ def agreement(trials: pd.DataFrame, short: int, full: int) -> tuple[float, int]:
 
     NaN below three. The configurations that climbed are the best of the lower rung, which makes it small.
     """
-    scored = trials[~trials["baseline"] & trials["score"].notna()].set_index("configuration")
+    sampled = ~trials["baseline"] & (trials["repeat"] == 0)
+    scored = trials[sampled & trials["score"].notna()].set_index("configuration")
     pair = {rung: scored.loc[scored["epochs"] == rung, "score"] for rung in (short, full)}
     both = pd.DataFrame(pair).dropna().rank()
     return (float(both[short].corr(both[full])) if len(both) > 2 else np.nan), len(both)

@@ -14,13 +14,13 @@ def ends(trials: pd.DataFrame) -> pd.DataFrame:
 
     The columns of the trials and: hours (from the run's first start to the trial's end), spent (epochs that
     its architecture's ended trials had trained by then, its own included) and best (full-length score so
-    far; NaN before the first).
+    far, that of the ladder; NaN before the first).
     """
     ended = trials[trials["state"] != "running"]
     end = ended["started"] + ended["seconds"]
     ended = ended.assign(hours=(end - trials["started"].min()) / 3600).sort_values("hours", kind="stable")
     ended["spent"] = ended.groupby("arch", sort=False)["epochs"].cumsum()
-    full = ended["score"].where(ended["full"])
+    full = ended["score"].where(ended["full"] & (ended["repeat"] == 0))
     ended["best"] = full.groupby(ended["arch"], sort=False).cummax()
     ended["best"] = ended.groupby("arch", sort=False)["best"].ffill()
     order = {arch: place for place, arch in enumerate(dict.fromkeys(trials["arch"]))}

@@ -13,25 +13,26 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     """One line for each trial, by architecture in the run's order, then by number.
 
     The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
-    configuration; `winner`, the best full-length trial of its architecture so far.
+    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far.
     """
     studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
-    chosen = {arch: choose(study, config.epochs) for arch, study in studies.items()}
+    chosen = [choose(study, config.epochs) for study in studies.values()]
+    winners = {choice.row.trial for choice in chosen if choice}
     lines = [
         {
             **row.model_dump(),
             "why": row.why or "",
             "full": row.epochs == config.epochs,
             "baseline": row.configuration == BASELINE,
-            "winner": row == chosen[arch],
+            "winner": row.trial in winners,
         }
-        for arch, study in studies.items()
+        for study in studies.values()
         for row in study
     ]
     flags = ["full", "baseline", "winner"]
     # Spelled out, since a table without lines would have no types.
     numbers = dict.fromkeys(("score", "started", "seconds"), float)
-    whole = dict.fromkeys(("trial", "configuration", "epochs", "attempt"), int)
+    whole = dict.fromkeys(("trial", "configuration", "epochs", "repeat", "attempt"), int)
     return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags]).astype(
         {**numbers, **whole, **dict.fromkeys(flags, bool)}
     )
