@@ -46,6 +46,8 @@ ROOMS_OF = {
     "pandas": {"report"},
     "sklearn": {"data", "evaluate", "search.surrogate"},
     "scipy": {"data", "evaluate", "search.sampler", "search.surrogate"},
+    "starlette": {"report", "serve"},
+    "uvicorn": {"report", "serve"},
     "PIL": {"data", "serve"},
     "opendatasets": {"data.download"},
     "kaggle": {"data.download"},
@@ -66,7 +68,9 @@ OPENING = {"evaluate.scores", "stages.evaluate"}
 
 # What a fresh interpreter must not have loaded after an import, be it through other modules.
 UNLOADED_AFTER = {
-    f"{PACKAGE}.cli": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas", "sklearn", "scipy"},
+    f"{PACKAGE}.cli": {
+        *("torch", "torchvision", "ray", "optuna", "plotly", "pandas", "sklearn", "scipy", "starlette"),
+    },
     # A search waits for these beside Ray's start.
     f"{PACKAGE}.stages.search": {"torch", "torchvision", "sklearn", "plotly"},
     f"{PACKAGE}.report": {"torch", "torchvision", "ray", "optuna"},

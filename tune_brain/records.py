@@ -130,11 +130,23 @@ def read(path: Path, kind: type[Row]) -> list[Row]:
     Raises:
         RunFolderError: a whole line is not a row of this kind.
     """
+    return read_on(path, kind, 0)[0]
+
+
+def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
+    """The rows of a file from a place on, and the place after the last whole one, in bytes.
+
+    Raises:
+        RunFolderError: a whole line is not a row of this kind.
+    """
     if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]
+        return [], 0
+    with path.open("rb") as file:
+        file.seek(start)
+        *lines, torn = file.read().split(b"\n")
+        end = file.tell() - len(torn)
     try:
-        return [kind.model_validate_json(line) for line in lines]
+        return [kind.model_validate_json(line) for line in lines], end
     except ValidationError as error:
         raise RunFolderError(
             f"Each line of {path.name} must be one {kind.__name__}",

@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tune_brain.report import figures, style
+from tune_brain.report import style
+from tune_brain.report.figures import ladder, parameters
+from tune_brain.report.figures import scores as score_figures
+from tune_brain.space import Range
 
 SCRIPT = "<script>alert(1)</script>"
 
@@ -24,14 +27,13 @@ def score_lines() -> pd.DataFrame:
 
 def test_dots_stand_at_their_means_with_their_intervals():
     names = {("cnn", "winner"): "cnn", ("majority", "reference"): SCRIPT}
-    figure = figures.score_dots(score_lines(), "f1", names)
-    official, unseen = figure.data
-    assert official.x == (0.8, 0.2)
-    assert unseen.x == (0.6,)
-    assert unseen.error_x.array[0] == pytest.approx(0.3)
-    assert unseen.error_x.arrayminus[0] == pytest.approx(0.1)
-    assert official.y[0] > unseen.y[0] > official.y[1]
-    assert official.marker.color == (style.PARTS["official"], style.WHITE)
+    figure = score_figures.score_dots(score_lines(), "f1", names)
+    dots = [(trace.name, trace.x[0], trace.y[0]) for trace in figure.data]
+    assert dots == [("official", 0.8, 2.16), ("official", 0.2, 1.16), ("unseen", 0.6, 1.84)]
+    assert figure.data[2].error_x.array[0] == pytest.approx(0.3)
+    assert figure.data[2].error_x.arrayminus[0] == pytest.approx(0.1)
+    assert [trace.marker.color for trace in figure.data] == [style.WHITE, style.WHITE, style.ARCHS["cnn"]]
+    assert [trace.marker.symbol for trace in figure.data] == ["circle", "diamond", "circle"]
     assert "<script>" not in str(figure.to_dict())
     assert figure.layout.yaxis.ticktext == ("<b>cnn</b>", "&lt;script&gt;alert(1)&lt;…")
 
@@ -47,6 +49,7 @@ def trial_lines() -> pd.DataFrame:
     ]
     table = pd.DataFrame(lines, columns=["trial", "configuration", "epochs", "lr", "score", "state"])
     return table.assign(
+        arch="cnn",
         values=[{"lr": lr, SCRIPT: 1.0} for lr in table["lr"]],
         why=np.where(table["state"] == "failed", SCRIPT, "finished"),
         full=table["epochs"] == 6,
@@ -59,8 +62,11 @@ def by_name(figure) -> dict:
     return {trace.name: trace for trace in figure.data}
 
 
-def test_parameter_scores_tell_the_trials_apart():
-    figure = figures.parameter_scores(trial_lines(), "lr")
+LIMITS = Range(low=1e-4, high=1e-1)
+
+
+def test_a_slice_tells_the_trials_apart():
+    figure = parameters.slices(trial_lines(), "lr", LIMITS)
     dots = by_name(figure)
     assert {name: (trace.x, trace.y) for name, trace in dots.items() if name != "failed"} == {
         "shorter": ((1e-4,), (0.5,)),
@@ -70,28 +76,27 @@ def test_parameter_scores_tell_the_trials_apart():
     }
     assert dots["failed"].x == (2e-2,)
     assert dots["failed"].y[0] < 0.5
-    assert "<script>" not in dots["failed"].customdata[0]
+    assert dots["failed"].customdata == (2,)
     assert figure.layout.xaxis.type == "log"
     low, high = figure.layout.xaxis.range
-    assert low < -4
-    assert high > -1
+    assert (low, high) == pytest.approx((-4.12, -0.88))
 
 
 def test_a_baseline_that_wins_is_drawn_as_the_winner():
     trials = trial_lines()
     trials["winner"] = trials["baseline"]
-    dots = by_name(figures.parameter_scores(trials, "lr"))
+    dots = by_name(parameters.slices(trials, "lr", LIMITS))
     assert "baseline" not in dots
     assert dots["winner"].x == (1e-3,)
 
 
-def test_parameter_scores_without_decades_or_scores():
-    alike = figures.parameter_scores(trial_lines(), SCRIPT)
+def test_slices_on_a_plain_axis_and_without_scores():
+    alike = parameters.slices(trial_lines(), SCRIPT, Range(low=0, high=2, log=False))
     assert alike.layout.xaxis.type == "linear"
     assert "<script>" not in alike.layout.xaxis.title.text
     failed = trial_lines().assign(score=np.nan, state="failed")
-    assert [trace.name for trace in figures.parameter_scores(failed, "lr").data] == ["failed"]
-    assert figures.parameter_scores(trial_lines(), "unknown").data == ()
+    assert [trace.name for trace in parameters.slices(failed, "lr", LIMITS).data] == ["failed"]
+    assert parameters.slices(trial_lines(), "unknown", LIMITS).data == ()
 
 
 def test_zero_cannot_stand_on_a_logarithmic_axis():
@@ -109,7 +114,7 @@ def curve_lines() -> pd.DataFrame:
 
 
 def test_learning_curves_hold_a_line_for_each_trial():
-    lines = by_name(figures.learning_curves(curve_lines(), (3, 6)))
+    lines = by_name(ladder.learning_curves(curve_lines(), (3, 6)))
     assert set(lines) == {"3 epochs", "baseline", "winner"}
     assert lines["3 epochs"].x == (1, 2, 3, None, 1, None)
     assert lines["3 epochs"].y == (0.11, 0.21, 0.31, None, 0.12, None)
@@ -118,14 +123,19 @@ def test_learning_curves_hold_a_line_for_each_trial():
     assert lines["winner"].line.width > 2 * lines["3 epochs"].line.width
 
 
-def test_each_length_has_a_colour_and_full_length_the_darkest():
-    colours = style.rungs((3, 6, 12))
-    assert len(set(colours.values())) == 3
-    assert colours[12] == style.rungs((12,))[12] == "rgb(24, 100, 171)"
+def test_the_longer_a_trial_the_stronger_its_line():
+    assert list(style.opacities((3, 6, 12)).values()) == sorted(set(style.opacities((3, 6, 12)).values()))
+    assert style.opacities((12,)) == {12: 1.0}
+
+
+def test_every_colour_has_one_for_the_night():
+    drawn = {*style.ARCHS.values(), style.INK, style.SOFT, style.GRID, style.WHITE, style.FULL}
+    drawn |= {look["color"] for look in style.FATES.values()} | {style.WINNER, style.SHORTER}
+    assert drawn <= style.NIGHT.keys()
 
 
 def test_a_confusion_matrix_shows_counts_and_shares():
-    figure = figures.confusion([[3, 1, 0], [0, 0, 0], [0.5, 0, 1.5]], ["a", SCRIPT, "c"])
+    figure = score_figures.confusion([[3, 1, 0], [0, 0, 0], [0.5, 0, 1.5]], ["a", SCRIPT, "c"])
     cells = figure.data[0]
     assert list(cells.z[0]) == [0.75, 0.25, 0]
     assert cells.text[0][0] == "<b>3</b><br>75%"

@@ -5,7 +5,7 @@ import pytest
 
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow
-from tune_brain.report import tables
+from tune_brain.report.tables import scores, studies
 
 CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 2), configs=3)
 EMPTY = dict.fromkeys(("mean", "std", "low", "high"))
@@ -33,7 +33,7 @@ ROWS = [
 
 
 def test_trials_stand_by_architecture_with_winner_and_baseline_marked():
-    table = tables.trials(ROWS, CONFIG)
+    table = studies.trials(ROWS, CONFIG)
     assert table["trial"].tolist() == [4, 0, 1, 2, 3, 5]
     assert table.loc[table["winner"], "trial"].tolist() == [4, 3]
     assert table.loc[table["baseline"], "trial"].tolist() == [4, 0]
@@ -44,12 +44,12 @@ def test_trials_stand_by_architecture_with_winner_and_baseline_marked():
 
 def test_what_was_tuned_is_named_once_in_order():
     rows = [trial(1, values={"max_lr": 1, "clip": 2}), trial(2, values={"max_lr": 1, "decay": 3})]
-    assert tables.parameters(tables.trials(rows, CONFIG)) == ["max_lr", "clip", "decay"]
+    assert studies.parameters(studies.trials(rows, CONFIG)) == ["max_lr", "clip", "decay"]
 
 
 def test_curves_are_those_of_the_last_attempt():
     rows = [epoch(3, 1, 0.1), epoch(1, 1, 0.4), epoch(3, 2, 0.2), epoch(3, 1, 0.5), epoch(3, 2, 0.7)]
-    table = tables.curves([*rows, epoch(99, 1)], tables.trials(ROWS, CONFIG))
+    table = studies.curves([*rows, epoch(99, 1)], studies.trials(ROWS, CONFIG))
     assert table[["trial", "epoch", "val_macro_f1"]].values.tolist() == [
         [1, 1, 0.4],
         [3, 1, 0.5],
@@ -61,11 +61,11 @@ def test_curves_are_those_of_the_last_attempt():
 
 def test_a_last_attempt_that_broke_off_hides_the_one_before():
     rows = [epoch(3, 1, 0.1), epoch(3, 2, 0.2), epoch(3, 1, 0.5)]
-    assert tables.curves(rows, tables.trials(ROWS, CONFIG))["val_macro_f1"].tolist() == [0.5]
+    assert studies.curves(rows, studies.trials(ROWS, CONFIG))["val_macro_f1"].tolist() == [0.5]
 
 
 def test_studies_count_what_the_search_did():
-    table = tables.studies(tables.trials(ROWS, CONFIG), CONFIG).set_index("arch")
+    table = studies.studies(studies.trials(ROWS, CONFIG), CONFIG).set_index("arch")
     assert table.loc["cnn"].to_dict() == {
         "configurations": 3,
         "trials": [2, 3],
@@ -80,14 +80,14 @@ def test_studies_count_what_the_search_did():
 
 
 def test_nothing_gives_empty_tables():
-    trials = tables.trials([], CONFIG)
+    trials = studies.trials([], CONFIG)
     assert trials.empty
-    assert tables.curves([], trials).empty
-    assert tables.parameters(trials) == []
-    studies = tables.studies(trials, CONFIG)
-    assert studies["seconds"].tolist() == [0, 0]
-    assert studies["best"].isna().all()
-    for table in (tables.scores({}, {}), tables.retrained({}), tables.pairs({}), tables.images({})):
+    assert studies.curves([], trials).empty
+    assert studies.parameters(trials) == []
+    table = studies.studies(trials, CONFIG)
+    assert table["seconds"].tolist() == [0, 0]
+    assert table["best"].isna().all()
+    for table in (scores.scores({}, {}), scores.retrained({}), scores.pairs({}), scores.images({})):
         assert table.empty
 
 
@@ -108,7 +108,7 @@ def test_scores_stand_by_classifier_with_the_best_winner_marked():
         "baselines": {"cnn": {"official": scored(0.9, 0.1), "unseen": scored(0.9, 0.1)}},
         "references": {"majority": {"official": scored(0.1), "unseen": scored(0.1)}},
     }
-    table = tables.scores(winners, comparisons)
+    table = scores.scores(winners, comparisons)
     order = table[["classifier", "role"]].drop_duplicates().values.tolist()
     assert order == [["cnn", "winner"], ["cnn", "baseline"], ["linear", "winner"], ["majority", "reference"]]
     best = table.loc[table["best"], ["classifier", "part", "metric"]].values.tolist()
@@ -131,14 +131,14 @@ def test_scores_stand_by_classifier_with_the_best_winner_marked():
 
 
 def test_row_shares_are_of_the_true_class():
-    shares = tables.row_shares([[3, 1], [0, 0]])
+    shares = scores.row_shares([[3, 1], [0, 0]])
     assert shares[0].tolist() == [0.75, 0.25]
     assert np.isnan(shares[1]).all()
 
 
 def test_classes_of_a_score_are_listed_with_their_means():
     one = {"n": 4, **{name: {**EMPTY, "mean": 0.5} for name in ("precision", "recall", "f1", "roc_auc")}}
-    table = tables.per_class({"per_class": {"a": one, "b": {"n": 0, "precision": EMPTY}}})
+    table = scores.per_class({"per_class": {"a": one, "b": {"n": 0, "precision": EMPTY}}})
     assert table.loc[0].tolist() == ["a", 4, 0.5, 0.5, 0.5, 0.5]
     assert table.loc[1, ["precision", "recall", "f1", "roc_auc"]].isna().all()
 
@@ -146,7 +146,7 @@ def test_classes_of_a_score_are_listed_with_their_means():
 def test_retrained_scores_are_means_over_the_seeds():
     found = {"cnn": {"search": 0.9, "winner": [0.7, 0.8, 0.9], "baseline": [0.6]}}
     found["linear"] = {"search": 0.5, "winner": [0.5, 0.5], "baseline": []}
-    table = tables.retrained({"validation": found}).set_index("arch")
+    table = scores.retrained({"validation": found}).set_index("arch")
     assert table.loc["cnn", ["search", "winner", "winner_std"]].tolist() == pytest.approx([0.9, 0.8, 0.1])
     assert table.loc["cnn", ["baseline", "baseline_seeds"]].tolist() == [0.6, 1]
     assert np.isnan(table.loc["cnn", "baseline_std"])
@@ -160,7 +160,7 @@ def test_pairs_name_who_is_better_beyond_chance():
         {**pair, "part": "unseen", "p_holm": 0.05},
         {**pair, "part": "unseen", "only_a": 1, "only_b": 9, "p_holm": 0.01},
     ]
-    table = tables.pairs({"mcnemar": rows})
+    table = scores.pairs({"mcnemar": rows})
     assert table["part"].tolist() == ["unseen", "unseen", "official"]
     assert table["better"].tolist() == ["", "linear", "cnn"]
 
@@ -172,6 +172,6 @@ def test_images_are_counted_by_class_and_part():
         "official": {"a": 9, "all": 2},
         "unseen": {"a": 5, "all": 0},
     }
-    table = tables.images(data)
+    table = scores.images(data)
     assert table.index.tolist() == ["a", "all"]
     assert table.values.tolist() == [[3, 1, 9, 5], [4, 0, 2, 0]]

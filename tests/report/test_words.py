@@ -4,7 +4,7 @@ import pytest
 
 from tune_brain.report import words
 from tune_brain.report.contents import read_contents
-from tune_brain.report.tables import images
+from tune_brain.report.tables.scores import images
 
 PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "better": ""}
 
@@ -44,12 +44,20 @@ def test_a_verdict_stands_under_its_architecture():
     assert words.verdict("cnn", "Nothing was said.") == "Nothing was said."
 
 
-def test_the_end_of_a_trial_is_told():
-    trial = {"why": "", "state": "running", "attempt": 2, "detail": "", "winner": False}
-    assert words.ending(trial) == "running, attempt 2"
-    failed = {**trial, "why": "raised", "state": "failed", "detail": "out of memory"}
-    assert words.ending(failed) == "raised, attempt 2: out of memory"
-    assert words.ending({**trial, "why": "finished", "attempt": 1, "winner": True}) == "the winner, finished"
+def test_what_became_of_a_trial_is_told_with_its_contest():
+    plain = {"why": "finished", "attempt": 1, "detail": "", "winner": False, "rank": 2.0, "peers": 4.0}
+    plain |= {"repeat": 0, "configuration": 3}
+    nan = float("nan")
+    assert words.reason({**plain, "fate": "running", "attempt": 2}) == "running, attempt 2"
+    failed = {**plain, "fate": "failed", "why": "raised", "attempt": 2, "detail": "out of memory"}
+    assert words.reason(failed) == "raised, attempt 2: out of memory"
+    assert words.reason({**plain, "fate": "full", "cutoff": nan}) == "rank 2 of 4 at full length"
+    again = {**plain, "fate": "full", "repeat": 2}
+    assert words.reason(again) == "final round, seed 2 of configuration 3"
+    left = {**plain, "fate": "left", "cutoff": 0.75}
+    assert words.reason(left) == "left: rank 2 of 4, cut-off 0.7500"
+    promoted = {**plain, "fate": "promoted", "cutoff": nan}
+    assert words.reason(promoted).startswith("promoted: rank 2 of 4 when it was promoted, a third of them")
 
 
 def test_notes_name_what_flatters_a_score(scored_run):

@@ -9,6 +9,10 @@ from tune_brain.cli.program import RunFolder, app
 from tune_brain.errors import ConfigError
 from tune_brain.options import option
 
+OtherRuns = Annotated[
+    list[Path] | None, typer.Argument(help="Folders of runs to compare it with.", show_default=False)
+]
+
 
 @app.command()
 def evaluate(
@@ -28,11 +32,38 @@ def evaluate(
 
 
 @app.command()
-def report(folder: RunFolder) -> None:
+def report(folder: RunFolder, others: OtherRuns = None) -> None:
     """Write dashboard.html, one file that works offline."""
     from tune_brain.report.page import write_page
 
-    typer.echo(write_page(folder))
+    typer.echo(write_page(folder, others or ()))
+
+
+@app.command()
+def dashboard(
+    folder: RunFolder,
+    others: OtherRuns = None,
+    host: Annotated[
+        str, typer.Option(help="Address of this machine to listen on, by which browsers call it.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8050,
+    browse: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Show a run while it goes on, and after.
+
+    Reads rows only, so it may come and go at any time. Ctrl-C ends it, not the search.
+    """
+    import webbrowser
+
+    from tune_brain.report.live import application, listen, serve
+
+    site = application([folder, *(others or ())], host)
+    listening = listen(host, port)
+    url = f"http://{host}:{listening.getsockname()[1]}"
+    typer.echo(url)
+    if browse:
+        webbrowser.open(url)
+    serve(site, listening)
 
 
 @app.command()

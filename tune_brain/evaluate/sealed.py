@@ -1,5 +1,6 @@
 """The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def open_test(
     probabilities["majority"] = one_hot[majority]
     probabilities["nearest_neighbour"] = one_hot[train.labels[_nearest(train.thumbnails, thumbnails)]]
     opened = Opened(labels=labels, unseen=unseen, groups=groups, probabilities=probabilities)
-    _write(kept, opened)
+    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")))
     return opened
 
 
@@ -109,11 +110,12 @@ def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
     return found[:, 0]
 
 
-def _write(path: Path, opened: Opened) -> None:
+def _write(path: Path, opened: Opened, names: Sequence[str]) -> None:
     spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
     aside = path.with_suffix(".part")
     with aside.open("wb") as file:
-        np.savez_compressed(file, labels=opened.labels, unseen=opened.unseen, groups=opened.groups, **spoken)
+        spoken |= {"groups": opened.groups, "names": np.array(names, dtype=str)}
+        np.savez_compressed(file, labels=opened.labels, unseen=opened.unseen, **spoken)
     aside.replace(path)
 
 

@@ -1,23 +1,61 @@
-for (const place of document.querySelectorAll(".plot")) {
-  const { data, layout } = JSON.parse(place.firstElementChild.textContent);
-  place.replaceChildren();
-  Plotly.newPlot(place, data, layout, { responsive: true, displayModeBar: false });
+// The library is packed, since it would be most of the page.
+const ready = (async () => {
+  const packed = new Blob([Uint8Array.from(atob(PLOTLY), (letter) => letter.charCodeAt(0))]);
+  const script = document.createElement("script");
+  script.textContent = await new Response(packed.stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  document.head.append(script);
+})();
+const night = matchMedia("(prefers-color-scheme: dark)");
+const coarse = matchMedia("(pointer: coarse)");
+const figures = new Map();
+// What a page knows of a trial, and what it does to a figure before it is drawn.
+const page = { label: (trial) => `trial ${trial}`, fill: () => {} };
+const coloured = (text) => (night.matches ? text.replace(/#[0-9a-f]{6}/g, (colour) => NIGHT[colour] ?? colour) : text);
+
+async function draw(place) {
+  await ready;
+  const { data, layout } = JSON.parse(coloured(figures.get(place)));
+  for (const trace of data) if (trace.meta === "trials") trace.hovertext = trace.customdata.map(page.label);
+  page.fill(place, data, layout);
+  // A finger that moves over a figure scrolls the page.
+  if (coarse.matches) layout.dragmode = false;
+  layout.uirevision = "kept";
+  await Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
+  place.dataset.drawn = "";
 }
 
-// What is empty stays last, whichever way a table is sorted.
-function compare(a, b, sign) {
-  if (a === "" || b === "") return (a === "") - (b === "");
-  const difference = Number(a) - Number(b);
-  return sign * (Number.isNaN(difference) ? a.localeCompare(b) : difference);
-}
+// Figures are drawn when they come near, so that a long page opens at once.
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target);
+    }
+  },
+  { rootMargin: "500px" },
+);
 
-for (const heading of document.querySelectorAll("table.sortable th")) {
-  heading.addEventListener("click", () => {
-    const body = heading.closest("table").tBodies[0];
-    const rising = heading.getAttribute("aria-sort") !== "ascending";
-    for (const other of heading.parentElement.cells) other.removeAttribute("aria-sort");
-    heading.setAttribute("aria-sort", rising ? "ascending" : "descending");
-    const value = (row) => row.cells[heading.cellIndex].dataset.value;
-    body.append(...[...body.rows].sort((a, b) => compare(value(a), value(b), rising ? 1 : -1)));
-  });
+function adopt(root) {
+  for (const place of root.querySelectorAll(".plot")) {
+    if (figures.has(place)) continue;
+    figures.set(place, place.firstElementChild.textContent);
+    place.replaceChildren();
+    near.observe(place);
+  }
+  for (const mark of root.querySelectorAll("[data-colour]")) {
+    for (const key of ["background", "borderColor", "color"]) {
+      if (mark.style[key]) mark.style[key] = coloured(mark.dataset.colour);
+    }
+  }
 }
+adopt(document);
+
+function drawAgain() {
+  adopt(document);
+  for (const place of figures.keys()) if ("drawn" in place.dataset) draw(place);
+}
+night.addEventListener("change", drawAgain);
+addEventListener("beforeprint", () => {
+  for (const place of figures.keys()) draw(place);
+});

@@ -1,4 +1,4 @@
-"""How every figure looks: colours, letters, an empty figure to draw in."""
+"""How every figure looks: colours by day and by night, marks, letters, an empty figure to draw in."""
 
 import html
 from collections.abc import Sequence
@@ -7,23 +7,58 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
 
 INK, SOFT, GRID, WHITE = "#1d2733", "#5b6b7f", "#e7ebf0", "#ffffff"
 FULL, SHORTER, WINNER, FAILED = "#1864ab", "#a9b4c0", "#d9480f", "#b42318"
-PARTS = {"official": "#8fa3b8", "unseen": "#1864ab"}
-SHARES = ([0.0, WHITE], [0.5, "#a5c8ea"], [1.0, "#1864ab"])
+
+ARCHS = {"linear": "#ee6677", "cnn": "#228833", "resnet18": "#4477aa", "resnet34": "#aa3377"}
+"""A colour for each architecture, told apart by the colour-blind (Paul Tol's bright scheme, SRON 2021)."""
+
+RUNS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+"""A mark for each run that is compared."""
+
+NIGHT = {
+    INK: "#e6ebf1",
+    SOFT: "#9fb0c3",
+    GRID: "#2b3643",
+    WHITE: "#161c24",
+    FULL: "#6cb0f0",
+    SHORTER: "#5a6878",
+    WINNER: "#ff9257",
+    FAILED: "#ff8a7a",
+    "#7b8b9d": "#93a3b5",
+    "#a5c8ea": "#2f5f8f",
+    "#ee6677": "#f58897",
+    "#228833": "#4dbb62",
+    "#4477aa": "#7aa9dc",
+    "#aa3377": "#d673ad",
+}
+"""What a page puts in place of each colour where the reader's screen is dark."""
+
+FATES: dict[str, dict[str, Any]] = {
+    "left": {"color": SHORTER, "size": 6},
+    "promoted": {"color": "#7b8b9d", "size": 7, "symbol": "triangle-up"},
+    "full": {"color": INK, "size": 8},
+    "failed": {"color": FAILED, "size": 8, "symbol": "x-thin-open"},
+}
+"""Marks of what became of a trial, in the order in which they are drawn."""
+FATE_NAMES = {"left": "left", "promoted": "promoted", "full": "full length", "failed": "failed"}
+
+SHARES = ([0.0, WHITE], [0.5, "#a5c8ea"], [1.0, FULL])
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 LONGEST = 18
 """Letters of a name that a figure shows."""
 
 
-def rungs(ladder: Sequence[int]) -> dict[int, str]:
-    """A colour for each trial length: the longer, the darker."""
-    places = [1.0] if len(ladder) == 1 else np.linspace(0, 1, len(ladder)).tolist()
-    scale = [[0.0, "#c9d6e3"], [0.5, "#7fb0dc"], [1.0, FULL]]
-    return dict(zip(ladder, sample_colorscale(scale, places), strict=True))
+def arch(name: str) -> str:
+    """The colour of an architecture; ink for what is none."""
+    return ARCHS.get(name, INK)
+
+
+def opacities(ladder: Sequence[int]) -> dict[int, float]:
+    """How strongly each trial length is drawn: the longer, the more."""
+    return dict(zip(ladder, np.linspace(0.35, 1, len(ladder)).tolist() if ladder[1:] else [1.0], strict=True))
 
 
 def figure(height: int) -> go.Figure:
@@ -36,7 +71,6 @@ def figure(height: int) -> go.Figure:
         "title": {"standoff": 8},
         "zeroline": False,
         "automargin": True,
-        "fixedrange": True,
     }
     return go.Figure(
         layout={
@@ -44,12 +78,31 @@ def figure(height: int) -> go.Figure:
             "height": height,
             "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
             "font": {"family": FONT, "size": 12, "color": SOFT},
+            "hoverlabel": {"bgcolor": WHITE, "bordercolor": SHORTER, "font": {"color": INK}, "align": "left"},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "showlegend": False,
+            "hovermode": "closest",
             "xaxis": axis,
             "yaxis": axis,
         }
+    )
+
+
+def trials(figure: go.Figure, table: pd.DataFrame, x: str, y: str, **trace: Any) -> None:
+    """Add a trace with a point for each line of a table of trials; none where it is empty.
+
+    The page writes into each point's label what it knows of the trial with that number.
+    """
+    if table.empty:
+        return
+    figure.add_scatter(
+        x=table[x].astype(float).round(6).tolist(),
+        y=table[y].astype(float).round(5).tolist(),
+        customdata=table["trial"].tolist(),
+        meta="trials",
+        hovertemplate="%{hovertext}<extra></extra>",
+        **{"mode": "markers", **trace},
     )
 
 

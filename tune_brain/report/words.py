@@ -43,6 +43,16 @@ def spread(std: float) -> str:
     return "" if np.isnan(std) else f"± {number(std)}"
 
 
+def share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{value * 100:.0f} %"
+
+
+def epochs(length: int) -> str:
+    """A length of training."""
+    return f"{length:,} epoch{'s' * (length != 1)}"
+
+
 def setting(value: float) -> str:
     """A hyperparameter's value, to three digits."""
     return f"{value:.3g}"
@@ -70,12 +80,23 @@ def progress(study: Mapping[str, Any]) -> str:
     )
 
 
-def ending(trial: Mapping[str, Any]) -> str:
-    """How a trial of `tables.trials` ended."""
-    said = trial["why"] or trial["state"]
-    attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
-    detail = f": {trial['detail']}" if trial["detail"] else ""
-    return f"{'the winner, ' if trial['winner'] else ''}{said}{attempt}{detail}"
+def reason(trial: Mapping[str, Any]) -> str:
+    """What became of a trial and why, from its line of `Shown.trials`."""
+    fate = trial["fate"]
+    if fate == "running":
+        return f"running, attempt {trial['attempt']}" if trial["attempt"] > 1 else "running"
+    if fate == "failed":
+        attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
+        return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")
+    if trial["repeat"]:
+        return f"final round, seed {trial['repeat']} of configuration {trial['configuration']}"
+    rank, peers = int(trial["rank"]), int(trial["peers"])
+    if fate == "full":
+        return f"{'the winner, ' if trial['winner'] else ''}rank {rank} of {peers} at full length"
+    moment = " when it was promoted" if fate == "promoted" else ""
+    known = not np.isnan(trial["cutoff"])
+    cutoff = f"cut-off {number(trial['cutoff'], 4)}" if known else "a third of them was less than one"
+    return f"{fate}: rank {rank} of {peers}{moment}, {cutoff}"
 
 
 def pair(line: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Rows and scores as tables: the numbers of the page are computed here; nothing is drawn or put in words."""
+"""What the winners were worth, as tables: nothing is drawn or put in words here."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tune_brain.config import RunConfig
-from tune_brain.evaluate.winners import choose
-from tune_brain.records import BASELINE, EpochRow, TrialRow
+from tune_brain.report.tables.listed import listed
 
 PARTS = ("official", "unseen")
 METRICS = ("f1", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
@@ -18,74 +16,6 @@ REFERENCES = ("nearest_neighbour", "majority")
 
 SIGNIFICANT = 0.05
 """A corrected p-value below it counts as a difference."""
-
-
-def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
-    """One line for each trial, by architecture in the run's order, then by number.
-
-    The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
-    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far.
-    """
-    studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
-    chosen = {arch: choose(study, config.epochs) for arch, study in studies.items()}
-    winners = [choice.row for choice in chosen.values() if choice]
-    lines = [
-        {
-            **row.model_dump(),
-            "why": row.why or "",
-            "full": row.epochs == config.epochs,
-            "baseline": row.configuration == BASELINE,
-            "winner": row in winners,
-        }
-        for study in studies.values()
-        for row in study
-    ]
-    flags = ["full", "baseline", "winner"]
-    return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags]).astype(
-        {"score": float, **dict.fromkeys(flags, bool)}
-    )
-
-
-def parameters(trials: pd.DataFrame) -> list[str]:
-    """Names of what was tuned in these trials, in the order of their space."""
-    return list(dict.fromkeys(name for values in trials["values"] for name in values))
-
-
-def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
-    """One line for each epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
-    attempts: dict[int, list[EpochRow]] = {}
-    for row in rows:
-        attempt = attempts.setdefault(row.trial, [])
-        if attempt and row.epoch <= attempt[-1].epoch:
-            attempt.clear()
-        attempt.append(row)
-    kept = pd.DataFrame(
-        [row.model_dump() for attempt in attempts.values() for row in attempt],
-        columns=list(EpochRow.model_fields),
-    )
-    about = trials[["trial", "configuration", "epochs", "full", "baseline", "winner"]]
-    return kept.merge(about, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
-
-
-def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """One line for each architecture: what its search did, and the best and the baseline at full length."""
-    lines = []
-    for arch in config.arch:
-        study = trials[trials["arch"] == arch]
-        full = study[study["full"]]
-        lines.append(
-            {
-                "arch": arch,
-                "configurations": study.loc[~study["baseline"], "configuration"].nunique(),
-                "trials": [int((study["epochs"] == rung).sum()) for rung in config.ladder],
-                "running": int((study["state"] == "running").sum()),
-                "failed": int((study["state"] == "failed").sum()),
-                "seconds": float(study["seconds"].sum()),
-                "best": full["score"].max(),
-                "baseline": full.loc[full["baseline"], "score"].max(),
-            }
-        )
-    return pd.DataFrame(lines)
 
 
 def scores(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> pd.DataFrame:
@@ -164,6 +94,31 @@ def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
             line[f"{role}_std"] = seeds.std(ddof=1) if len(seeds) > 1 else np.nan
             line[f"{role}_seeds"] = len(seeds)
         lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
+    """Was the search worth it: one line for each architecture, all in macro-F1.
+
+    Columns arch, search (the winner's score when it was chosen), winner (trained again, on validation),
+    official and unseen (on the test), optimism (search less official), gain_validation, gain_official and
+    gain_unseen (winner less untuned baseline, both trained again; NaN where the baseline won).
+    """
+    means = scores[scores["metric"] == "f1"].set_index(["classifier", "role", "part"])["mean"]
+    lines = []
+    for line in listed(retrained):
+        arch = line["arch"]
+        found = {part: means.get((arch, "winner", part), np.nan) for part in PARTS}
+        gains = {f"gain_{part}": found[part] - means.get((arch, "baseline", part), np.nan) for part in PARTS}
+        lines.append(
+            {
+                **{key: line[key] for key in ("arch", "search", "winner")},
+                **found,
+                "optimism": line["search"] - found["official"],
+                "gain_validation": line["winner"] - line["baseline"],
+                **gains,
+            }
+        )
     return pd.DataFrame(lines)
 
 

@@ -1,0 +1,167 @@
+"""The page in a real browser: every view drawn, every control at work, nothing asked of any network."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tune_brain.records import TrialRow, append
+from tune_brain.report.page import write_page
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+pytestmark = pytest.mark.slow
+
+
+def copied(name: str, to: Path) -> Path:
+    """A reference run in a folder of one's own."""
+    return Path(shutil.copytree(REFERENCE / name, to / name))
+
+
+def opened(page, run: Path) -> Path:
+    page.goto(write_page(run).as_uri())
+    return run
+
+
+def draw_all(page) -> int:
+    """Scroll to every figure and wait until it is drawn; returns how many there are."""
+    page.evaluate("() => document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    plots = page.query_selector_all(".plot")
+    for plot in plots:
+        plot.scroll_into_view_if_needed()
+        page.wait_for_function("(plot) => plot.querySelector('.main-svg')", arg=plot)
+    return len(plots)
+
+
+@pytest.fixture(scope="module")
+def sartaj(tmp_path_factory) -> Path:
+    return copied("sartaj", tmp_path_factory.mktemp("reference"))
+
+
+@pytest.mark.parametrize("name", ["sartaj", "nickparvar"])
+def test_every_view_of_a_real_run_is_drawn(page, tmp_path, name):
+    run = opened(page, copied(name, tmp_path))
+    archs = len(list((run / "winners").iterdir()))
+    assert draw_all(page) == 2 * (archs + 1) + 2 * archs + 8 * archs + 1 + 1 + 2 + 2 * archs
+    titles = page.locator("section h2").all_inner_texts()
+    assert len(titles) == len(set(titles)) == 8
+    assert "scores best on the unseen test" in titles[0]
+
+
+@pytest.mark.parametrize("kind", ["begun", "one trial", "crashed"])
+def test_every_view_has_something_to_say_before_the_end(page, new_run, kind):
+    run = new_run(archs=("cnn",), searched=("cnn",) if kind == "crashed" else (), evaluated=False, configs=3)
+    if kind == "one trial":
+        started = {"trial": 0, "arch": "cnn", "configuration": 0, "epochs": 12, "seed": 0, "started": 5.0}
+        row = TrialRow(
+            **started, values={"max_lr": 1e-3, "weight_decay": 0.01, "grad_clip": 1}, state="running"
+        )
+        append(run / "trials.jsonl", row)
+        append(
+            run / "trials.jsonl", row.model_copy(update={"state": "completed", "score": 0.5, "seconds": 9.0})
+        )
+    if kind == "crashed":
+        # Killed in the middle of a row, while a trial ran.
+        lines = (run / "trials.jsonl").read_bytes().splitlines(keepends=True)
+        (run / "trials.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
+    opened(page, run)
+    assert bool(draw_all(page)) == (kind != "begun")
+    for section in page.locator("section").all():
+        assert section.locator(".plot, .empty, .card, #trials").count() > 0
+    overview = page.locator("#overview").inner_text()
+    assert ("running 1" in overview) == (kind == "crashed")
+
+
+def test_one_architecture_can_be_looked_at_alone(page, sartaj):
+    opened(page, sartaj)
+    page.get_by_label("cnn", exact=True).check()
+    shown = page.locator("main [data-arch]:visible")
+    assert set(shown.evaluate_all("(all) => all.map((one) => one.dataset.arch)")) == {"cnn"}
+    assert page.locator("#filter-count").inner_text() == "20 of 57 trials"
+    page.get_by_label("all", exact=True).check()
+    assert page.locator("#filter-count").inner_text() == "57 of 57 trials"
+
+
+def test_the_one_cycle_of_a_chosen_trial_passes_through_what_was_measured(page, sartaj):
+    opened(page, sartaj)
+    plot = page.locator("#steps .plot")
+    plot.scroll_into_view_if_needed()
+    page.locator("#steps .main-svg").first.wait_for()
+    assert "cnn, configuration 12" in page.locator("#chosen option:checked").inner_text()
+    page.locator("#chosen").select_option("49")
+    rows = [json.loads(line) for line in (sartaj / "epochs.jsonl").read_text().splitlines()]
+    rates = [row["lr"] for row in rows if row["trial"] == 49]
+    found = "(plot) => plot.data.find((trace) => trace.name === 'measured').y.length === 12 && plot.data"
+    drawn = page.wait_for_function(found, arg=plot.element_handle()).json_value()
+    lines = {trace["name"]: trace for trace in drawn}
+    assert lines["measured"]["y"] == pytest.approx(rates, rel=1e-4)
+    schedule = dict(zip(lines["schedule"]["x"], lines["schedule"]["y"], strict=True))
+    # An epoch's last step stands a step before its end.
+    assert [schedule[epoch] for epoch in range(1, 13)] == pytest.approx(rates, rel=0.05, abs=1e-5)
+    page.get_by_role("button", name="the next trial").click()
+    assert page.locator("#chosen").input_value() != "49"
+
+
+def test_trials_are_filtered_sorted_and_taken_along(page, sartaj):
+    opened(page, sartaj)
+    page.locator("#filter").fill("resnet18 epochs=12")
+    assert page.locator("#trials tbody tr").count() == 3
+    page.locator("#trials").get_by_role("button", name="seconds").click()
+    seconds = page.locator("#trials tbody tr td:nth-child(11)").all_inner_texts()
+    assert seconds == sorted(seconds, key=float)
+    page.keyboard.press("Enter")
+    assert page.locator("#trials tbody tr td:nth-child(11)").all_inner_texts() == seconds[::-1]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [row["architecture"] for row in rows] == ["resnet18"] * 3
+    page.locator("#filter").fill("macro_f1>0.9")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    (best,) = json.loads(Path(download.value.path()).read_text())
+    assert (best["trial"], best["winner"]) == (53, True)
+
+
+def test_a_winner_is_copied_and_downloaded_as_it_was_written(page, sartaj):
+    opened(page, sartaj)
+    toml = (sartaj / "winners" / "cnn.toml").read_text()
+    panel = page.locator("#configurations .panel[data-arch=cnn]")
+    panel.get_by_role("button", name="Copy").click()
+    panel.get_by_text("copied").wait_for()
+    assert page.evaluate("() => navigator.clipboard.readText()") == toml
+    with page.expect_download() as download:
+        panel.get_by_role("button", name="Download").click()
+    assert download.value.suggested_filename == "cnn.toml"
+    assert Path(download.value.path()).read_text() == toml
+
+
+def test_names_of_scripts_show_as_text(page, new_run):
+    classes = ("<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "a & b")
+    page.on("dialog", lambda dialog: pytest.fail(dialog.message))
+    opened(page, new_run("<script>alert(3)<script>", classes=classes, archs=("cnn",), configs=3, images=24))
+    draw_all(page)
+    assert page.locator("h1").inner_text() == "<script>alert(3)<script>"
+    assert page.locator("img").count() == 0
+    confusion = page.get_by_role("img", name=re.compile("confusion matrix of cnn, official"))
+    assert "<script>alert(1)" in confusion.evaluate("(plot) => plot.textContent")
+    assert page.evaluate("() => document.querySelector('#overview table').innerText").count("<img src=x") == 1
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (2560, "light")])
+def test_the_page_fits_its_reader(page, sartaj, width, scheme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    opened(page, sartaj)
+    page.locator("#progress .plot").first.scroll_into_view_if_needed()
+    page.locator("#progress .main-svg").first.wait_for()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    ink = page.locator("#progress .main-svg text").first.evaluate("(text) => getComputedStyle(text).fill")
+    assert ink == {"dark": "rgb(159, 176, 195)", "light": "rgb(91, 107, 127)"}[scheme]
+    # Everything that can be pressed can be reached by keyboard.
+    focusable = page.locator("main :is(button, select, input, summary, [tabindex='0']):visible")
+    assert focusable.count() > 10
+    page.locator("#filter").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "CSV"

@@ -1,0 +1,234 @@
+"""The ladder, the pace, the machines and what was tuned as tables, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tune_brain.config import RunConfig
+from tune_brain.records import EpochRow, TrialRow
+from tune_brain.report.tables import compare, ladder, pace, parameters, scores, studies
+from tune_brain.space import Range, Space
+
+CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 3, 9), configs=8)
+
+
+def trial(number: int, score: float | None, **fields) -> TrialRow:
+    plain = {
+        "arch": "cnn",
+        "configuration": number,
+        "epochs": 1,
+        "values": {"max_lr": 0.1},
+        "started": 10.0 * number,
+        "seconds": 10.0,
+        "state": "completed" if score is not None else "failed",
+        "node": "a",
+        "worker": 7,
+    }
+    return TrialRow(trial=number, score=score, seed=0, **{**plain, **fields})
+
+
+# Configurations 1 to 4 at the bottom one after another; 3 climbs before 4 has ended, 4 at the end of all.
+CLIMB = [
+    trial(0, 0.8, configuration=0, epochs=9, started=0.0, seconds=90.0),
+    trial(1, 0.5, started=0.0),
+    trial(2, 0.4, started=10.0),
+    trial(3, 0.6, started=20.0),
+    trial(4, None, why="diverged", started=30.0, configuration=4),
+    trial(5, 0.7, started=40.0, configuration=5),
+    trial(6, 0.65, started=31.0, epochs=3, configuration=3),
+    trial(7, 0.75, started=60.0, epochs=3, configuration=5),
+    trial(8, 0.9, started=70.0, epochs=9, configuration=5),
+]
+
+
+def fates_of(rows: list[TrialRow]) -> pd.DataFrame:
+    table = studies.trials(rows, CONFIG)
+    return table.join(ladder.fates(table, CONFIG.ladder)).set_index("trial")
+
+
+def test_a_promotion_is_told_as_it_stood_at_its_moment():
+    table = fates_of(CLIMB)
+    told = table[["fate", "rank", "peers", "cutoff"]]
+    # Three had ended when configuration 3 was taken up: it was the best third of them.
+    assert told.loc[3].tolist() == ["promoted", 1.0, 3.0, 0.6]
+    # By the time of configuration 5, all five had; the failed one counts, as the worst.
+    assert told.loc[5].tolist() == ["promoted", 1.0, 5.0, 0.7]
+    assert told.loc[1].tolist() == ["left", 3.0, 5.0, 0.7]
+    assert told.loc[4, ["fate", "rank"]].tolist() == ["failed", 5.0]
+    # Of two at the middle rung a third is less than one.
+    assert told.loc[7, ["fate", "rank", "peers"]].tolist() == ["promoted", 1.0, 2.0]
+    assert np.isnan(told.loc[7, "cutoff"])
+    assert told.loc[6, "fate"] == "left"
+    assert told.loc[[0, 8], "fate"].tolist() == ["full", "full"]
+    assert told.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
+
+
+def test_the_baseline_is_no_peer_below_the_top():
+    rows = [trial(0, 0.9, configuration=0, epochs=1), *CLIMB[1:4]]
+    assert fates_of(rows).loc[3, ["rank", "peers"]].tolist() == [1.0, 3.0]
+
+
+def test_trials_of_the_final_round_are_nobodys_peers():
+    again = trial(9, 0.99, configuration=5, epochs=9, repeat=1, started=200.0)
+    rows = [*CLIMB, again]
+    table = fates_of(rows)
+    assert table.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
+    assert table.loc[[0, 8], "peers"].tolist() == [2.0, 2.0]
+    ends = pace.ends(table.reset_index())
+    assert ends["best"].max() == 0.9
+    assert ladder.cutoffs(table.reset_index(), CONFIG.ladder)["n"].tolist() == [5, 2, 2]
+    assert np.isnan(ladder.agreement(table.reset_index(), 1, 9)[0])
+
+
+def test_a_running_trial_has_no_rank():
+    rows = [*CLIMB[:4], trial(9, None, state="running", configuration=9, started=99.0)]
+    table = fates_of(rows)
+    assert table.loc[9, "fate"] == "running"
+    assert np.isnan(table.loc[9, "rank"])
+    assert table.loc[3, "fate"] == "left"
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=12))
+def test_ranks_of_one_rung_are_those_of_the_scores(found):
+    rows = [trial(number, score, configuration=number + 1) for number, score in enumerate(found)]
+    table = fates_of(rows)
+    assert table["peers"].tolist() == [len(found)] * len(found)
+    best = [-1.0 if score is None else score for score in found]
+    assert table["rank"].tolist() == [1 + sum(other > own for other in best) for own in best]
+    cutoff = table["cutoff"].dropna()
+    assert (table["score"] >= cutoff.max()).sum() >= len(found) // 3 or cutoff.empty
+
+
+def test_rungs_are_counted_with_their_cut_off_now():
+    table = fates_of(CLIMB).reset_index()
+    lines = ladder.cutoffs(table, CONFIG.ladder).set_index("epochs")
+    assert lines["n"].tolist() == [5, 2, 2]
+    assert lines["promoted"].tolist() == [2, 1, 0]
+    assert lines.loc[1, ["best", "cutoff"]].tolist() == [0.7, 0.7]
+    assert lines.loc[[3, 9], "cutoff"].isna().all()
+
+
+def test_two_rungs_agree_by_the_rank_of_those_at_both():
+    rows = [
+        trial(number, score, configuration=1 + number % 4, epochs=length)
+        for number, (score, length) in enumerate(
+            [(0.1, 1), (0.2, 1), (0.3, 1), (0.4, 1), (0.5, 9), (0.6, 9), (0.8, 9)]
+        )
+    ]
+    table = studies.trials(rows, CONFIG)
+    assert ladder.agreement(table, 1, 9) == (pytest.approx(1.0), 3)
+    assert np.isnan(ladder.agreement(table, 1, 3)[0])
+
+
+def test_the_best_so_far_counts_full_length_only():
+    table = pace.ends(fates_of(CLIMB).reset_index())
+    assert table["trial"].tolist() == [1, 2, 3, 6, 5, 7, 8, 0]
+    assert (table["hours"] * 3600).round(6).tolist() == [10, 20, 30, 41, 50, 70, 80, 90]
+    assert table["spent"].tolist() == [1, 2, 3, 7, 8, 11, 20, 29]
+    assert table["best"].tolist()[-2:] == [0.9, 0.9]
+    assert table["best"][:-2].isna().all()
+
+
+def test_epochs_of_running_trials_are_spent_too():
+    names = set(EpochRow.model_fields) - {"trial", "arch", "epoch", "seconds"}
+    rows = [*CLIMB[:3], trial(9, None, state="running", epochs=9, seconds=0.0)]
+    epochs = [
+        EpochRow(trial=9, arch="cnn", epoch=place, seconds=4.0, **dict.fromkeys(names, 0.5))
+        for place in (1, 2)
+    ]
+    assert pace.spent(rows, epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 8)}
+
+
+def test_attempts_take_the_first_slot_that_is_free():
+    rows = [
+        trial(0, None, state="running", started=0.0, seconds=0.0, node=""),
+        trial(1, None, state="running", started=1.0, seconds=0.0, node=""),
+        trial(0, None, started=0.0, seconds=5.0, why="raised"),
+        trial(0, None, state="running", started=6.0, seconds=0.0, attempt=2),
+        trial(0, 0.5, started=6.0, seconds=4.0, attempt=2),
+        # Its driver died; it was started again later and runs.
+        trial(1, None, state="running", started=20.0, seconds=0.0),
+    ]
+    table = pace.timeline(rows, now=25.0)
+    told = table[["trial", "slot", "started", "ended", "state", "attempt"]].values.tolist()
+    assert told == [
+        [0, 1, 0.0, 5.0, "failed", 1],
+        [1, 1, 1.0, 20.0, "interrupted", 1],
+        [0, 1, 6.0, 10.0, "completed", 2],
+        [1, 1, 20.0, 25.0, "running", 1],
+    ]
+    assert table.loc[0, "node"] == "a"
+    busy = pace.busy(table).set_index(["node", "slot"])
+    assert busy["failed"].sum() == 1
+    assert busy["busy"].max() <= 1
+
+
+def test_bars_of_one_slot_never_overlap():
+    rng = np.random.default_rng(1)
+    rows = [
+        trial(number, 0.5, started=float(start), seconds=float(length), node=str(number % 2))
+        for number, (start, length) in enumerate(
+            zip(rng.uniform(0, 50, 40), rng.uniform(1, 9, 40), strict=True)
+        )
+    ]
+    for _, slot in pace.timeline(rows, now=0.0).groupby(["node", "slot"]):
+        ordered = slot.sort_values("started")
+        assert (ordered["started"].to_numpy()[1:] >= ordered["ended"].to_numpy()[:-1]).all()
+
+
+SPACE = Space(
+    arch="cnn",
+    tuned={"max_lr": Range(low=1e-4, high=1e-2), "grad_clip": Range(low=1, high=11, log=False)},
+    fixed={"weight_decay": 0.01},
+    baseline={"max_lr": 1e-3, "grad_clip": 2.0},
+)
+
+
+def tuned(number: int, score: float, lr: float, clip: float) -> TrialRow:
+    return trial(number, score, epochs=9, values={"max_lr": lr, "grad_clip": clip})
+
+
+def test_a_best_value_at_the_edge_of_its_range_is_told():
+    table = studies.trials([tuned(1, 0.5, 1e-3, 6.0), tuned(2, 0.9, 9.5e-3, 1.1)], CONFIG)
+    assert parameters.placed(table, SPACE).loc[0].tolist() == pytest.approx([0.5, 0.5])
+    assert parameters.edges(table, SPACE) == [("max_lr", "upper"), ("grad_clip", "lower")]
+    inside = studies.trials([tuned(1, 0.5, 1e-3, 6.0)], CONFIG)
+    assert parameters.edges(inside, SPACE) == []
+
+
+def test_a_surface_follows_the_scores_and_stays_near_them():
+    rng = np.random.default_rng(0)
+    places = pd.DataFrame({"x": rng.uniform(0, 0.5, 40), "y": rng.uniform(0, 1, 40)})
+    surface = parameters.surface(places, places["y"], "x", "y")
+    assert surface.shape == (parameters.GRID, parameters.GRID)
+    assert np.nanmean(surface[-4:, :10]) > np.nanmean(surface[:4, :10]) + 0.4
+    assert np.isnan(surface[:, -1]).all()
+    assert np.nanmin(surface) >= places["y"].min()
+    assert np.nanmax(surface) <= places["y"].max()
+    assert parameters.surface(places[:9], places["y"][:9], "x", "y") is None
+
+
+def test_the_worth_of_a_search_is_in_points_of_macro_f1():
+    means = {("cnn", "winner"): (0.8, 0.7), ("cnn", "baseline"): (0.75, 0.72)}
+    table = pd.DataFrame(
+        [
+            {"classifier": name, "role": role, "part": part, "metric": "f1", "mean": mean}
+            for (name, role), both in means.items()
+            for part, mean in zip(scores.PARTS, both, strict=True)
+        ]
+    )
+    again = scores.retrained({"validation": {"cnn": {"search": 0.9, "winner": [0.85], "baseline": [0.83]}}})
+    line = scores.worth(table, again).loc[0]
+    assert line[["official", "unseen", "optimism"]].tolist() == pytest.approx([0.8, 0.7, 0.1])
+    gains = line[["gain_validation", "gain_official", "gain_unseen"]].tolist()
+    assert gains == pytest.approx([0.02, 0.05, -0.02])
+
+
+def test_runs_are_compared_where_they_differ():
+    one, two = (RunConfig(out=name, configs=count) for name, count in (("a", 4), ("b", 9)))
+    table = compare.settings({"a": one, "b": two}, {"a": {}, "b": {"commit": "c" * 40}})
+    assert table.loc["configs"].tolist() == ["4", "9"]
+    assert table.loc["commit"].tolist() == ["not known", "c" * 12]
+    assert set(table.index) == {"configs", "commit"}

@@ -1,0 +1,191 @@
+"""What each view has found, in a sentence that stands over it, and what to do next. Plain text."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from tune_brain.report.shown import Shown
+from tune_brain.report.tables import pace
+from tune_brain.report.tables.ladder import agreement
+from tune_brain.report.tables.listed import listed
+from tune_brain.report.tables.parameters import edges
+from tune_brain.report.words import classifier, epochs, number, share
+from tune_brain.search.ladder import expected_epochs
+
+NOTHING_YET = "No full-length trial has ended well yet"
+
+
+def overview(shown: Shown) -> str:
+    """Who leads, by how much over what needs no search."""
+    if shown.trials.empty:
+        return "No trial has started yet"
+    if not shown.scores.empty:
+        return _tested(shown)
+    if shown.leader is None:
+        return NOTHING_YET
+    study = next(line for line in listed(shown.studies) if line["arch"] == shown.leader)
+    best, gap = study["best"], study["best"] - study["baseline"]
+    against = ""
+    if np.isfinite(gap):
+        against = f", {gap * 100:.1f} points above its untuned baseline" if gap > 0 else ", untuned"
+    return f"{shown.leader} leads with macro-F1 {number(best)} on validation{against}"
+
+
+def next_step(shown: Shown) -> str:
+    """What to do next with the run."""
+    contents, config = shown.contents, shown.config
+    folder = contents.folder
+    wanted = len(config.arch) * expected_epochs(config.ladder, config.configs, config.final_round)
+    trained = sum(epochs for epochs, _ in shown.spent.values())
+    if contents.running:
+        of_all = share(min(trained / wanted, 1))
+        return (
+            f"It runs; {trained:,} of about {wanted:,} epochs are trained ({of_all}). Nothing is to be done."
+        )
+    if contents.scores:
+        if narrow := list(_at_edges(shown)):
+            return f"A new search with wider ranges may find better: {narrow[0]}"
+        return f"Take the winners along: tune-brain export {folder} --to DIR"
+    if not contents.winners:
+        return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {folder}"
+    if narrow := list(_at_edges(shown)):
+        return f"Widen what ends too early (tune-brain extend {folder} --spaces DIR): {narrow[0]}"
+    return f"Score the winners on the sealed test, once: tune-brain evaluate {folder}"
+
+
+def progress(shown: Shown) -> str:
+    """When the leader found its best."""
+    leader = shown.leader
+    if leader is None:
+        return NOTHING_YET
+    ends = shown.ends[shown.ends["arch"] == leader]
+    part = share(ends.loc[ends["winner"], "hours"].iloc[0] / max(shown.ends["hours"].max(), 1e-9))
+    return f"{leader} reached its best, {number(ends['best'].max())}, after {part} of the search so far"
+
+
+def ladder(shown: Shown) -> str:
+    """How many climbed, and whether the short trials told what the long ones said."""
+    rungs = shown.config.ladder
+    sampled = shown.trials[~shown.trials["baseline"]]
+    if sampled.empty:
+        return "No configuration has been sampled yet"
+    reached = sampled[sampled["epochs"] == rungs[-1]]
+    count = len(sampled[["arch", "configuration"]].drop_duplicates())
+    top = len(reached[["arch", "configuration"]].drop_duplicates())
+    return f"{top} of {count} sampled configurations climbed to {epochs(rungs[-1])}"
+
+
+def agreements(shown: Shown) -> Iterator[str]:
+    """How far the order at each shorter length agrees with that at full length, by architecture."""
+    rungs = shown.config.ladder
+    for arch in shown.config.arch:
+        for short in rungs[:-1]:
+            found, n = agreement(shown.of(arch), short, rungs[-1])
+            if np.isfinite(found):
+                yield (
+                    f"{arch}: the order after {epochs(short)} and after {rungs[-1]} agree by {found:+.2f} "
+                    f"(rank correlation of the {n} configurations that climbed)"
+                )
+
+
+def parameters(shown: Shown) -> str:
+    """Whether a best value lies at an edge of its range."""
+    if shown.leader is None:
+        return NOTHING_YET
+    narrow = list(_at_edges(shown))
+    if narrow:
+        return narrow[0].removesuffix(".")
+    untuned = [
+        str(arch) for arch in shown.trials.loc[shown.trials["winner"] & shown.trials["baseline"], "arch"]
+    ]
+    inside = "No best value lies at an edge of its range"
+    return f"{inside}; no configuration beat the untuned {_and(untuned)}" if untuned else inside
+
+
+def warnings(shown: Shown, arch: str) -> list[str]:
+    """A sentence for each value of an architecture's best that lies at an edge of its range."""
+    return [
+        f"{arch}: the best {name} lies at the {end} edge of its range; a wider one may hold better."
+        for name, end in edges(shown.of(arch), shown.contents.spaces[arch])
+    ]
+
+
+def _at_edges(shown: Shown) -> Iterator[str]:
+    for arch in shown.config.arch:
+        yield from warnings(shown, arch)
+
+
+def steps(shown: Shown) -> str:
+    """How much of the leader's best trial was clipped."""
+    if shown.leader is None:
+        return "No trial to look into yet" if shown.curves.empty else "Every trial from within"
+    own = shown.curves[shown.curves["winner"] & (shown.curves["arch"] == shown.leader)]
+    if own.empty:
+        return "Every trial from within"
+    clipped = own["clipped_share"].mean()
+    return f"The best trial of {shown.leader} had {share(clipped)} of its steps clipped"
+
+
+def machines(shown: Shown) -> str:
+    """How many slots there were, how busy, and what was lost."""
+    busy = pace.busy(shown.timeline)
+    if busy.empty:
+        return "No trial has started yet"
+    nodes, bad = busy["node"].nunique(), int(busy["failed"].sum())
+    slots = f"{len(busy)} slot{'s' * (len(busy) > 1)} on {nodes} machine{'s' * (nodes > 1)}"
+    failed = f"{bad} attempt{'s' * (bad != 1)} failed" if bad else "no attempt failed"
+    return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
+
+
+def _tested(shown: Shown) -> str:
+    """The best winner on what counts most, beside the nearest neighbour."""
+    table = shown.scores[(shown.scores["metric"] == "f1") & shown.scores["mean"].notna()]
+    own = table[table["role"] == "winner"]
+    if own.empty:
+        return "No winner could be scored"
+    part = "unseen" if (own["part"] == "unseen").any() else "official"
+    best = own[own["part"] == part].sort_values("mean").iloc[-1]
+    said = f"{best['classifier']} scores best on the {part} test, macro-F1 {number(best['mean'])}"
+    floor = table[(table["classifier"] == "nearest_neighbour") & (table["part"] == part)]
+    if floor.empty:
+        return said
+    return f"{said}; a {classifier('nearest_neighbour', 'reference')} reaches {number(floor['mean'].iloc[0])}"
+
+
+def winners(shown: Shown) -> str:
+    """What tuning has gained on the test, where it has gained most."""
+    if shown.worth.empty:
+        return "No test scores yet"
+    part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
+    gained = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
+    if gained.empty:
+        return "The untuned baselines won: the search changed nothing"
+    best = gained.iloc[-1]
+    points = best[f"gain_{part}"] * 100
+    most = "" if len(gained) == 1 else " at most"
+    return f"Tuning changed the {part} score by {points:+.1f} points of macro-F1{most} ({best['arch']})"
+
+
+def compare(results: pd.DataFrame) -> str:
+    """Which run has the best winner, on what all of them have."""
+    tested = results["unseen"].notna().groupby(results["run"]).any()
+    column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
+    scored = results[results[column].notna()]
+    if scored.empty:
+        return "No run has a full-length trial yet"
+    best = scored.sort_values(column).iloc[-1]
+    return f"{best['run']} has the highest score on {where}: {best['arch']}, {number(best[column])}"
+
+
+def configurations(shown: Shown) -> str:
+    """How many there are to choose from."""
+    trials = shown.trials
+    if trials.empty:
+        return "No trial has started yet"
+    count = len(trials[["arch", "configuration"]].drop_duplicates())
+    return f"{len(trials):,} trials of {count:,} configurations"
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

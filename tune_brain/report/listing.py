@@ -1,0 +1,65 @@
+"""Rows as columns of plain values, for the page's own script: the table of trials, the lines of a trial."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tune_brain.report.tables.listed import listed
+from tune_brain.report.tables.studies import parameters
+from tune_brain.report.words import reason
+from tune_brain.space import Space
+
+Columns = dict[str, list[Any]]
+
+EPOCH_MEASURES = ("train_loss", "val_loss", "val_macro_f1", "lr", "grad_norm", "clipped_share")
+
+
+def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
+    """Every trial, a column for each fact; None where there is none. Times in seconds."""
+    found: Columns = {
+        "trial": trials["trial"].tolist(),
+        "architecture": trials["arch"].tolist(),
+        "configuration": trials["configuration"].tolist(),
+        "epochs": trials["epochs"].tolist(),
+    }
+    for name in parameters(trials):
+        found[name] = [_number(values.get(name)) for values in trials["values"]]
+    found |= {
+        "macro_f1": [_number(score) for score in trials["score"]],
+        "fate": trials["fate"].tolist(),
+        "repeat": trials["repeat"].tolist(),
+        "why": [reason(line) for line in listed(trials)],
+        "seconds": [round(seconds, 1) for seconds in trials["seconds"]],
+        "started": [round(started, 1) for started in trials["started"]],
+        "machine": trials["node"].tolist(),
+        "worker": trials["worker"].tolist(),
+        "device": trials["device"].tolist(),
+        "attempt": trials["attempt"].tolist(),
+        "winner": trials["winner"].tolist(),
+        # What the one-cycle of a trial is computed from, where it is not tuned.
+        "warmup_share": [
+            values.get("warmup_share", _fixed(spaces[arch]))
+            for arch, values in zip(trials["arch"], trials["values"], strict=True)
+        ],
+        "peak": [
+            _number(values.get("max_lr", spaces[arch].fixed.get("max_lr")))
+            for arch, values in zip(trials["arch"], trials["values"], strict=True)
+        ],
+    }
+    return found
+
+
+def _fixed(space: Space) -> float:
+    return space.hyperparameters(space.baseline).warmup_share
+
+
+def epoch_columns(curves: pd.DataFrame) -> Columns:
+    """Every epoch of every trial, a column for each measure, to five digits."""
+    found: Columns = {name: curves[name].tolist() for name in ("trial", "epoch")}
+    return found | {name: [_number(value, 5) for value in curves[name]] for name in EPOCH_MEASURES}
+
+
+def _number(value: Any, digits: int = 6) -> float | None:
+    return None if value is None or np.isnan(value) else float(f"{value:.{digits}g}")

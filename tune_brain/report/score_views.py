@@ -1,0 +1,124 @@
+"""What the views of scores show: the values of their templates."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from tune_brain.report import findings, words
+from tune_brain.report.figures import compare as compare_figures
+from tune_brain.report.figures import scores as score_figures
+from tune_brain.report.shown import Shown
+from tune_brain.report.tables import compare as comparison
+from tune_brain.report.tables import scores, spoken
+from tune_brain.report.tables.listed import listed
+
+Values = dict[str, Any]
+
+DRAWN = ("f1", "accuracy")
+"""Metrics that are drawn beside being listed."""
+
+
+def winners(shown: Shown, _: Sequence[Shown]) -> Values:
+    """What the winners were worth."""
+    comparisons = shown.contents.comparisons
+    table = shown.scores
+    keys = table[["classifier", "role"]].drop_duplicates().itertuples(index=False, name=None)
+    names = {key: words.classifier(*key) for key in keys}
+    retrained = scores.retrained(comparisons)
+    return {
+        "groups": list(_score_groups(table)),
+        "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
+        "retrained": listed(retrained),
+        "worth": listed(shown.worth),
+        "verdicts": comparisons.get("verdicts", {}),
+        "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
+        "pairs": listed(scores.pairs(comparisons)),
+        "spoken": _spoken(shown),
+    }
+
+
+def _spoken(shown: Shown) -> Values | None:
+    """ROC and reliability by part of the test, and the images most wrongly classified."""
+    said, classes = shown.spoken, list(shown.images.index)
+    if said is None:
+        return None
+    found: dict[str, Any] = {}
+    for part in scores.PARTS:
+        inside = said.part(part)
+        if not inside.any():
+            continue
+        labels = said.labels[inside]
+        by_arch = {arch: told[:, inside] for arch, told in said.winners.items()}
+        rocs = {
+            name: {arch: spoken.roc(told, labels, label) for arch, told in by_arch.items()}
+            for label, name in enumerate(classes)
+        }
+        found[part] = {
+            "roc": {n: score_figures.roc(of) for n, of in rocs.items() if any(map(len, of.values()))},
+            "reliability": score_figures.reliability(
+                {arch: spoken.reliability(told, labels) for arch, told in by_arch.items()}
+            ),
+        }
+    return {"parts": found, "wrong": listed(spoken.wrong(said, classes))}
+
+
+def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
+    """The score table by classifier: a line for each part, in it one cell a metric, None where absent."""
+    for key, group in table.groupby(["classifier", "role"], sort=False):
+        lines = []
+        for part, cells in group.groupby("part", sort=False):
+            about = cells.iloc[0]
+            by_metric = {cell["metric"]: cell for cell in listed(cells)}
+            lines.append(
+                {
+                    **{key: about[key] for key in ("n", "groups", "seeds")},
+                    "part": part,
+                    "cells": [by_metric.get(metric) for metric in scores.METRICS],
+                }
+            )
+        name, role = map(str, key)
+        yield {"name": words.classifier(name, role), "role": role, "lines": lines}
+
+
+def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
+    """Of one winner, by part: how many images, the figure and the table of classes."""
+    return {
+        part: {
+            "n": parts[part]["n"],
+            "figure": score_figures.confusion(parts[part]["confusion"], list(parts[part]["per_class"])),
+            "classes": listed(scores.per_class(parts[part])),
+        }
+        for part in scores.PARTS
+    }
+
+
+def compare(shown: Shown, others: Sequence[Shown]) -> Values:
+    """A run beside others."""
+    runs = [shown, *others]
+    names = _names(runs)
+    table = comparison.results(names, [run.studies for run in runs], [run.scores for run in runs])
+    drawn: dict[str, go.Figure] = {
+        column: compare_figures.results(table, column)
+        for column in ("best", *scores.PARTS)
+        if table[column].notna().any()
+    }
+    configs = {name: run.config for name, run in zip(names, runs, strict=True)}
+    records = {name: run.contents.record for name, run in zip(names, runs, strict=True)}
+    return {
+        "names": names,
+        "title": findings.compare(table),
+        "results": listed(table),
+        "figures": drawn,
+        "settings": comparison.settings(configs, records),
+        "other_data": len({record.get("data", {}).get("digest") for record in records.values()}) > 1,
+    }
+
+
+def _names(runs: Sequence[Shown]) -> list[str]:
+    """A name for each run, longer where two folders are called the same."""
+    plain = [run.name for run in runs]
+    if len(set(plain)) == len(plain):
+        return plain
+    return [f"{run.contents.folder.resolve().parent.name}/{run.name}" for run in runs]

@@ -1,0 +1,170 @@
+"""What the views of a search show: the values of their templates."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from tune_brain.report import findings, words
+from tune_brain.report.figures import ladder as ladder_figures
+from tune_brain.report.figures import pace as pace_figures
+from tune_brain.report.figures import parameters as parameter_figures
+from tune_brain.report.figures import steps as step_figures
+from tune_brain.report.listing import epoch_columns, trial_columns
+from tune_brain.report.shown import Shown
+from tune_brain.report.tables import pace, studies
+from tune_brain.report.tables.ladder import cutoffs
+from tune_brain.report.tables.listed import listed
+
+Values = dict[str, Any]
+
+
+def _cards(shown: Shown) -> list[Values]:
+    """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
+    cards = []
+    for study in listed(shown.studies):
+        arch = study["arch"]
+        trials = shown.of(arch)
+        own = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
+        tested = own[(own["classifier"] == arch) & own["mean"].notna()]
+        winner = next(iter(listed(trials[trials["winner"]])), None)
+        cards.append({**study, "winner": winner, "score": listed(tested)[-1] if len(tested) else None})
+    return cards
+
+
+def overview(shown: Shown, _: Sequence[Shown]) -> Values:
+    """Each architecture at a glance, what was run, what to do next."""
+    floor = shown.scores[
+        (shown.scores["classifier"] == "nearest_neighbour") & (shown.scores["metric"] == "f1")
+    ]
+    return {
+        "next_step": findings.next_step(shown),
+        "cards": shown.kept("cards", partial(_cards, shown)),
+        "spent": shown.spent,
+        "floor": {line["part"]: line for line in listed(floor) if line["mean"] == line["mean"]},
+        "verdicts": shown.contents.comparisons.get("verdicts", {}),
+        "facts": shown.kept("facts", lambda: list(words.facts(shown.contents))),
+        "notes": list(words.notes(shown.contents, shown.images)),
+        "images": shown.images,
+        "ladder": shown.config.ladder,
+    }
+
+
+def progress(shown: Shown, _: Sequence[Shown]) -> Values:
+    """The best so far over time and over epochs."""
+    drawn = {"": shown.ends} | {str(arch): own for arch, own in shown.ends.groupby("arch", sort=False)}
+    if len(drawn) == 2:
+        drawn.pop("")
+    return {
+        "figures": {
+            arch: [
+                (x, shown.figure(f"progress {x}", arch, partial(pace_figures.best_over, own, x)))
+                if arch
+                else (x, pace_figures.best_over(own, x))
+                for x in ("hours", "spent")
+            ]
+            for arch, own in drawn.items()
+            if len(own)
+        }
+    }
+
+
+def ladder(shown: Shown, _: Sequence[Shown]) -> Values:
+    """The climb and the curves of each architecture."""
+    rungs = shown.config.ladder
+    found = {}
+    for arch in shown.config.arch:
+        trials, curves = shown.of(arch), shown.curves[shown.curves["arch"] == arch]
+        found[arch] = {
+            "climb": shown.figure("climb", arch, partial(ladder_figures.climb, trials, rungs))
+            if trials["score"].notna().any()
+            else None,
+            "curves": shown.figure(
+                "curves", arch, partial(ladder_figures.learning_curves, curves, rungs), epochs=True
+            )
+            if len(curves)
+            else None,
+            "rungs": shown.kept(f"rungs {arch}", partial(_rungs, trials, rungs)),
+        }
+    return {
+        "studies": found,
+        "agreements": shown.kept("agreements", lambda: list(findings.agreements(shown))),
+    }
+
+
+def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[Values]:
+    return listed(cutoffs(trials, rungs))
+
+
+def parameters(shown: Shown, _: Sequence[Shown]) -> Values:
+    """What was tuned against the score, for each architecture that has one."""
+    scored = shown.trials[shown.trials["score"].notna()]
+    return {
+        "studies": {
+            arch: shown.figure("parameters", arch, partial(_study, shown, arch))
+            if (scored["arch"] == arch).any()
+            else None
+            for arch in shown.config.arch
+        }
+    }
+
+
+def _study(shown: Shown, arch: str) -> Values:
+    space, trials = shown.contents.spaces[arch], shown.of(arch)
+    ended = trials[trials["state"] != "running"]
+    pairs = combinations(space.tuned, 2)
+    return {
+        "slices": {name: parameter_figures.slices(ended, name, own) for name, own in space.tuned.items()},
+        "parallel": parameter_figures.parallel(ended, space),
+        "pairs": {pair: parameter_figures.pair(ended, space, *pair) for pair in pairs},
+        "full": int((ended["full"] & ended["score"].notna()).sum()),
+        "warnings": findings.warnings(shown, arch),
+        **_importances(shown, arch),
+    }
+
+
+def _importances(shown: Shown, arch: str) -> Values:
+    from tune_brain.search.importance import FEWEST, importances  # optuna is not needed before
+
+    rows = [row for row in shown.contents.trials if row.arch == arch]
+    space = shown.contents.spaces[arch]
+    found = {rung: importances(rows, space, rung) for rung in shown.config.ladder}
+    told = {rung: n for rung, (shares, n) in found.items() if shares}
+    return {
+        "importances": parameter_figures.importances(found, list(space.tuned)) if told else None,
+        "importances_n": told,
+        "importances_fewest": FEWEST,
+    }
+
+
+def steps(shown: Shown, _: Sequence[Shown]) -> Values:
+    """Every epoch, and the trial to begin with."""
+    leads = shown.trials["winner"] & (shown.trials["arch"] == shown.leader)
+    first = shown.trials[leads if leads.any() else shown.trials["trial"].isin(shown.curves["trial"])]
+    return {
+        "figure": step_figures.one_cycle() if len(shown.curves) else None,
+        "first": int(first["trial"].iloc[0]) if len(first) else None,
+        "epochs": epoch_columns(shown.curves),
+    }
+
+
+def machines(shown: Shown, _: Sequence[Shown]) -> Values:
+    """What each slot did."""
+    timeline = shown.timeline
+    return {
+        "figure": pace_figures.machines(timeline) if len(timeline) else None,
+        "slots": listed(pace.busy(timeline)),
+        "troubles": listed(timeline[timeline["state"].isin(["failed", "interrupted"])]),
+        "archs": [arch for arch in shown.config.arch if (timeline["arch"] == arch).any()],
+    }
+
+
+def configurations(shown: Shown, _: Sequence[Shown]) -> Values:
+    """The winners' files, and every trial."""
+    return {
+        "winners": shown.contents.winners,
+        "trials": trial_columns(shown.trials, shown.contents.spaces),
+        "tuned": studies.parameters(shown.trials),
+    }

@@ -1,0 +1,1 @@
+"""Rows and scores as tables: the numbers of the page are computed here."""

@@ -1,0 +1,80 @@
+"""The rows of a search as tables: its trials, their epochs, its studies."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from tune_brain.config import RunConfig
+from tune_brain.evaluate.winners import choose
+from tune_brain.records import BASELINE, EpochRow, TrialRow
+
+
+def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
+    """One line for each trial, by architecture in the run's order, then by number.
+
+    The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
+    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far.
+    """
+    studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
+    chosen = [choose(study, config.epochs) for study in studies.values()]
+    winners = {choice.row.trial for choice in chosen if choice}
+    lines = [
+        {
+            **row.model_dump(),
+            "why": row.why or "",
+            "full": row.epochs == config.epochs,
+            "baseline": row.configuration == BASELINE,
+            "winner": row.trial in winners,
+        }
+        for study in studies.values()
+        for row in study
+    ]
+    flags = ["full", "baseline", "winner"]
+    # Spelled out, since a table without lines would have no types.
+    numbers = dict.fromkeys(("score", "started", "seconds"), float)
+    whole = dict.fromkeys(("trial", "configuration", "epochs", "repeat", "attempt"), int)
+    return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags]).astype(
+        {**numbers, **whole, **dict.fromkeys(flags, bool)}
+    )
+
+
+def parameters(trials: pd.DataFrame) -> list[str]:
+    """Names of what was tuned in these trials, in the order of their space."""
+    return list(dict.fromkeys(name for values in trials["values"] for name in values))
+
+
+def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
+    """One line for each epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
+    attempts: dict[int, list[EpochRow]] = {}
+    for row in rows:
+        attempt = attempts.setdefault(row.trial, [])
+        if attempt and row.epoch <= attempt[-1].epoch:
+            attempt.clear()
+        attempt.append(row)
+    kept = pd.DataFrame(
+        [row.model_dump() for attempt in attempts.values() for row in attempt],
+        columns=list(EpochRow.model_fields),
+    )
+    about = trials[["trial", "configuration", "epochs", "full", "baseline", "winner"]]
+    return kept.merge(about, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
+
+
+def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """One line for each architecture: what its search did, and the best and the baseline at full length."""
+    lines = []
+    for arch in config.arch:
+        study = trials[trials["arch"] == arch]
+        full = study[study["full"]]
+        lines.append(
+            {
+                "arch": arch,
+                "configurations": study.loc[~study["baseline"], "configuration"].nunique(),
+                "trials": [int((study["epochs"] == rung).sum()) for rung in config.ladder],
+                "running": int((study["state"] == "running").sum()),
+                "failed": int((study["state"] == "failed").sum()),
+                "seconds": float(study["seconds"].sum()),
+                "best": full["score"].max(),
+                "baseline": full.loc[full["baseline"], "score"].max(),
+            }
+        )
+    return pd.DataFrame(lines)
