@@ -17,7 +17,7 @@ from tune_brain.config import Frozen
 from tune_brain.errors import RunFolderError
 
 State = Literal["running", "completed", "failed"]
-Why = Literal["finished", "diverged", "raised", "lost"]
+Why = Literal["finished", "diverged", "raised", "memory", "timeout", "lost"]
 Role = Literal["winner", "baseline"]
 
 BASELINE = 0
@@ -68,11 +68,11 @@ class TrialRow(Frozen):
     seed: int
     state: State
     why: Why | None = None
-    """Why it ended; None while it runs."""
+    """Why it ended. While it runs None, or `memory`: it ran out of it and now has twice the room."""
     detail: str = ""
-    """The divergence or the exception in words."""
+    """The divergence, the exception or the loss in words."""
     attempt: int = 1
-    """A trial that raises or is lost is tried a second time."""
+    """How often it was started since it last came further than before."""
     score: float | None = None
     """Macro-F1 on validation after the last epoch; None unless completed."""
     started: float

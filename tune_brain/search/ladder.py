@@ -7,15 +7,15 @@ running trial). Pure: equal rows give equal steps.
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tune_brain.records import BASELINE, TrialRow
+from tune_brain.records import BASELINE, TrialRow, Why
 
 PROMOTED_SHARE = 3
 """One in so many of a rung is promoted."""
-ATTEMPTS = 2
-"""How often a trial that raises or is lost is started."""
+ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
+"""How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def next_step(
     for row in rows:
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
-        if row.state == "failed" and row.why in ("raised", "lost") and row.attempt < ATTEMPTS:
+        if row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1):
             return Again(row, row.attempt + 1)
     step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
     if step == Finished():
