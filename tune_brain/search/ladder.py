@@ -72,7 +72,7 @@ def next_step(
     for row in rows:
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
-        if row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1):
+        if is_tried_again(row):
             return Again(row, row.attempt + 1)
     step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
     if step == Finished():
@@ -112,6 +112,11 @@ def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[i
             if (row.configuration, repeat) not in started:
                 return Train(row.configuration, full_length, repeat)
     return Wait() if any(row.state == "running" for row in rows) else Finished()
+
+
+def is_tried_again(row: TrialRow) -> bool:
+    """Whether a trial failed and will be started once more."""
+    return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
 
 
 def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:

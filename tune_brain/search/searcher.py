@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import Again, Step, Train, next_step
+from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
@@ -162,13 +162,15 @@ class RowSearcher(Searcher):
     def _by_need(self) -> list[str]:
         """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
 
-        What an interrupted driver left running does not count: it is chosen again as it was then.
+        What an interrupted driver or a dead worker left does not count: it is chosen again as it was then.
         """
         archs, live = self._config.arch, self._trials()
 
+        def counts(row: TrialRow) -> bool:
+            return row.trial in live if row.state == "running" else not is_tried_again(row)
+
         def spent(arch: str) -> int:
-            rows = self._ledger.of(arch)
-            return sum(row.epochs for row in rows if row.state != "running" or row.trial in live)
+            return sum(row.epochs for row in self._ledger.of(arch) if counts(row))
 
         return sorted(archs, key=lambda arch: (spent(arch), -archs.index(arch)))
 
