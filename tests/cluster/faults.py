@@ -1,6 +1,6 @@
 """A small search that others disturb: its command, its killers, and what its rows must then say.
 
-    python tests/cluster/faults.py search DATA FOLDER CONCURRENCY
+    python tests/cluster/faults.py search DATA FOLDER CONCURRENCY CONFIGS
     python tests/cluster/faults.py resume FOLDER
 
 is the driver of such a search. Its workers keep a checkpoint after each epoch and hand over each alone, as
@@ -16,9 +16,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow, latest, read
@@ -26,12 +28,19 @@ from tune_brain.search import run, trainable
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.stages.search import resume, search
 
-SIZE, CONFIGS, LADDER = 24, 11, (1, 2, 4)
+SIZE, CONFIGS, LADDER = 24, 11, (1, 3)
 """More configurations than the sampler draws at random before it learns from the rows."""
+FEW = 2
+"""Enough to see that a search goes on."""
 WHEN = {"started", "seconds", "node", "worker", "attempt"}
 """What may differ between a disturbed trial and the same undisturbed."""
 
 Told = list[dict[str, Any]]
+
+
+def equal(folder: Path, other: Path) -> bool:
+    """Whether two searches trained the same trials with the same rows, bit for bit."""
+    return trials(folder) == trials(other) and epochs(folder) == epochs(other)
 
 
 class Watched(TrialWorker):
@@ -43,19 +52,45 @@ class Watched(TrialWorker):
         self._trials._keeper._every = 0.0
 
 
-def asked(data: Path, folder: Path, concurrency: int) -> RunConfig:
+def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
+    """A worker that does something before it trains a trial, told what it was asked."""
+
+    class Misbehaving(Watched):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            super().reset_config(new_config)
+            self._rows = self._spoiled(new_config)
+            return True
+
+        def _spoiled(self, told: dict[str, Any]) -> Iterator[dict[str, float]]:
+            does(told)
+            yield from self._trials.rows(told)
+
+    return Misbehaving
+
+
+def allocates(told: dict[str, Any]) -> None:
+    """Trial 1 never has enough memory, trial 2 has when it has the room of two."""
+    if told["number"] == 1 or (told["number"] == 2 and told["room"] == 1):
+        torch.empty(2**50)
+
+
+def sleeps(told: dict[str, Any]) -> None:
+    """Trial 1 hangs."""
+    if told["number"] == 1:
+        time.sleep(1e6)
+
+
+def stops(told: dict[str, Any]) -> None:
+    """The process of trial 1 stands still."""
+    if told["number"] == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def asked(data: Path, folder: Path, concurrency: int, configs: int = CONFIGS, **more: Any) -> RunConfig:
     """What the search is asked for."""
-    return RunConfig(
-        data=data,
-        out=folder,
-        arch=("linear", "cnn"),
-        configs=CONFIGS,
-        ladder=LADDER,
-        image_size=SIZE,
-        concurrency=concurrency,
-        weights="none",
-        precision="fp32",
-    )
+    small = {"arch": ("linear", "cnn"), "ladder": LADDER, "image_size": SIZE, "precision": "fp32"}
+    fields = {**small, "configs": configs, "concurrency": concurrency, "weights": "none", **more}
+    return RunConfig(data=data, out=folder, **fields)
 
 
 def trials(folder: Path) -> Told:
@@ -130,6 +165,21 @@ def killing_workers(folder: Path, seed: int, every: tuple[int, int] = (8, 20)) -
         thread.join()
 
 
+@contextlib.contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
+    """Mount a disk of so many kB on an empty folder.
+
+    Raises:
+        CalledProcessError: only root may.
+    """
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def driver(*arguments: object) -> subprocess.Popen[bytes]:
     """Start a driver in a process of its own, silent."""
     command = [sys.executable, __file__, *map(str, arguments)]
@@ -154,8 +204,8 @@ def main() -> None:
     run.TrialWorker = Watched  # type: ignore[misc]
     command, *given = sys.argv[1:]
     if command == "search":
-        data, folder, concurrency = given
-        search(asked(Path(data), Path(folder), int(concurrency)))
+        data, folder, concurrency, configs = given
+        search(asked(Path(data), Path(folder), int(concurrency), int(configs)))
     else:
         resume(Path(given[0]))
 

@@ -12,7 +12,7 @@ from ray import tune
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
-from tune_brain.errors import ClusterError, SearchError
+from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
 from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
@@ -109,6 +109,11 @@ def _fit(worker: Any, searcher: RowSearcher) -> None:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    except tune.TuneError as error:
+        # Tune says its own instead of what the searcher raised.
+        if isinstance(error.__context__, TuneBrainError):
+            raise error.__context__ from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if searcher.hopeless:
