@@ -2,11 +2,11 @@
 
     python tests/benchmarks/chaos.py [--quick] [--only FAULT ...]
 
-A small search (linear and cnn, 24 px, 11 configurations, built-in demo images) is left alone and then disturbed:
+A small search (linear and cnn, 24 px, 11 configurations, demo images) is left alone and then disturbed:
 workers killed at random epochs, drivers killed at random moments with the last row torn, disks filled. In the
 end its rows must be those of the search that was left alone: with one trial at a time the whole leaderboard,
-bit for bit; with two, each trial those of the same trial trained alone. `lost` are trials that did not end well
-or lack an epoch, `repeated` those run to their end twice, rungs trained twice and values suggested twice.
+bit for bit; with two, each trial those of the same trial trained alone. `lost` are trials that did not end
+well or lack an epoch, `repeated` those run to their end twice, rungs trained twice, values suggested twice.
 """
 
 import os
@@ -26,6 +26,8 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "cluster"))
 import faults
+import nodes
+import sleepers
 
 from tune_brain import compute
 from tune_brain.config import RunConfig
@@ -153,7 +155,7 @@ def misbehaving(chaos: Chaos, name: str, does: Callable[[dict[str, Any]], None],
     folder = chaos.root / name
     run.TrialWorker = faults.misbehaving(does)  # type: ignore[misc]
     try:
-        search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=4.0))
+        search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=15.0))
     finally:
         run.TrialWorker = faults.Watched  # type: ignore[misc]
     rows = latest(read(folder / "trials.jsonl", TrialRow))
@@ -198,6 +200,56 @@ def full_disk(chaos: Chaos) -> Iterator[Tried]:
             yield told
 
 
+def driver_on(cluster: nodes.Cluster, folder: Path, *options: object) -> Any:
+    """A driver, on the head, of a search whose trials sleep."""
+    return cluster.run(1, sys.executable, sleepers.__file__, folder, nodes.HEAD, *options)
+
+
+def packing(chaos: Chaos) -> Iterator[Tried]:
+    """Machines of 1, 2 and 3 CPUs, trials of four lengths: the share of slot time in use."""
+    with nodes.cluster(chaos.root / "packing") as cluster:
+        for number in (1, 2, 3):
+            cluster.start(number, number)
+        cluster.wait_for(3)
+        folder = chaos.root / "packed"
+        driver_on(cluster, folder, 4 if chaos.quick else 24, 0.4).wait()
+        slept = sleepers.slept(folder)
+        most = sleepers.most_at_once(slept)
+        right = most == {f"{nodes.NET}.{number}": number for number in (1, 2, 3)}
+        told = {"lost": 0 if right else 1, "repeated": faults.repeated(folder), "disturbed": 0}
+        yield {**told, "busy": sleepers.busy(slept, 6), "trials": len(slept)}
+
+
+def machines_come_and_go(chaos: Chaos) -> Iterator[Tried]:
+    """A machine is lost and another joins: seconds until a trial runs on it."""
+    for time_ in range(1 if chaos.quick else 3):
+        with nodes.cluster(chaos.root / f"machines-{time_}") as cluster:
+            for number in (1, 2, 3):
+                cluster.start(number, number)
+            cluster.wait_for(3)
+            folder = chaos.root / f"come-and-go-{time_}"
+            running = driver_on(cluster, folder, 6, 0.5)
+            while len(_on(folder, 3)) < 3:
+                time.sleep(0.1)
+            cluster.lose(3)
+            cluster.start(4, 3)
+            began = time.time()
+            while not _on(folder, 4):
+                time.sleep(0.1)
+            used = time.time() - began
+            running.wait()
+        rows = latest(read(folder / "trials.jsonl", TrialRow))
+        lost = sum(row.state != "completed" for row in rows)
+        told = {"lost": lost, "repeated": faults.repeated(folder), "disturbed": 2}
+        yield {**told, "seconds until used": used}
+
+
+def _on(folder: Path, number: int) -> list[int]:
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    address = f"{nodes.NET}.{number}"
+    return [row.trial for row in rows if row.node == address and row.state == "running"]
+
+
 FAULTS = {
     "worker killed": killed_workers,
     "worker killed, two at a time": killed_workers_of_two,
@@ -205,6 +257,8 @@ FAULTS = {
     "short of memory": short_of_memory,
     "trial hangs": hanging,
     "disk full": full_disk,
+    "machine lost, machine joins": machines_come_and_go,
+    "none, three unequal machines": packing,
 }
 
 
@@ -237,6 +291,9 @@ def summary(tried: list[Tried]) -> Tried:
     disturbed = sum(one["disturbed"] for one in tried)
     row = {"searches": len(tried), "times": disturbed}
     row |= {name: sum(one[name] for one in tried) for name in ("lost", "repeated")}
+    for name in ("busy", "trials", "seconds until used"):
+        if values := [one[name] for one in tried if name in one]:
+            row[name] = measure.spread(values)
     if not known:
         return row
     more = sum(one["seconds"] - one["alone"] for one in known)
@@ -250,17 +307,9 @@ def summary(tried: list[Tried]) -> Tried:
 
 def table(result: dict[str, Tried]) -> str:
     """The rows as Markdown."""
-    heads = [
-        "fault",
-        "searches",
-        "times",
-        "trials_lost",
-        "repeated",
-        "leaderboard_equal",
-        "slowdown",
-        "seconds_a_fault",
-    ]
-    lines = [f"| {' | '.join(heads).replace('_', ' ')} |", "|---" * len(heads) + "|"]
+    heads = ["fault", "searches", "times", "trials lost", "repeated"]
+    heads += ["leaderboard equal", "slowdown", "seconds a fault"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, row in result.items():
         cells = [row["searches"], row["times"], row["lost"], row["repeated"]]
         if "equal" in row:

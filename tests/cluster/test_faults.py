@@ -55,7 +55,7 @@ def test_a_trial_that_hangs_is_ended_and_the_search_goes_on(
     monkeypatch: pytest.MonkeyPatch, phantoms: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.stops))
-    search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,), trial_timeout=4.0))
+    search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,), trial_timeout=15.0))
     rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
     assert failing(rows) == [(1, "timeout", 1)]
     assert len(rows) == 4

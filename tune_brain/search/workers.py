@@ -70,6 +70,8 @@ def _loss(words: str) -> tuple[Why, str]:
     # Of a worker that was killed Ray guesses at three causes, one of which is memory.
     if memory and "Some common causes" not in words:
         return "memory", memory.group().strip()
+    if "is unavailable" in words:
+        return "lost", "its machine cannot be reached"
     if "raised in its creation task" in words:
         return "lost", f"it did not start: {words.strip().splitlines()[-1].strip()}"
     sentence = re.search(r"The actor is dead because (.*)", words)
