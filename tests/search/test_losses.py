@@ -105,3 +105,25 @@ def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(mak
     assert searcher.suggest("c") is None
     machines.append(Slots(count=1, cpus=1, gpus=0))
     assert searcher.suggest("c") not in (None, Searcher.FINISHED)
+
+
+def test_workers_are_kept_while_that_of_a_machine_that_joined_is_on_its_way(make) -> None:
+    machines = [Slots(count=1, cpus=1, gpus=0)]
+    searcher = make(slots=lambda: machines[-1])
+    ended = result(1, 2, ended=True)
+    searcher.suggest("a")
+    searcher.is_up("a")
+    assert searcher.may_leave("a", ended)
+    machines.append(Slots(count=2, cpus=1, gpus=0))
+    searcher.suggest("b")
+    assert not searcher.may_leave("a", ended)
+    searcher.is_up("b")
+    assert searcher.may_leave("a", ended)
+    lose(searcher, "b")
+    searcher.suggest("b again")
+    assert not searcher.may_leave("a", ended)
+    searcher.is_up("b again")
+    searcher.on_trial_complete("a", result=ended)
+    # It takes the worker that a had.
+    searcher.suggest("c")
+    assert searcher.may_leave("b again", ended)

@@ -1,7 +1,6 @@
 """The searcher as Ray Tune calls it, with results made up here instead of trained."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from played import failure, lose, result, rows_of, work
@@ -146,29 +145,6 @@ def test_a_search_whose_workers_all_die_ends(make) -> None:
         assert isinstance(searcher.suggest(f"{number}"), dict)
         lose(searcher, f"{number}")
     assert searcher.suggest("last") == Searcher.FINISHED
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 6), (4, 9)])
-def test_a_search_extended_repeats_nothing_and_has_what_a_long_one_has(
-    make, tmp_path: Path, before: int, after: int
-) -> None:
-    def ran() -> list[tuple[Any, ...]]:
-        rows = rows_of(tmp_path)
-        return [(row.arch, row.configuration, row.epochs, *row.values.items(), row.score) for row in rows]
-
-    work(make(concurrency=1, configs=after))
-    long = ran()
-    for file in tmp_path.glob("*.jsonl"):
-        file.unlink()
-    work(make(concurrency=1, configs=before))
-    short = ran()
-    work(make(concurrency=1, configs=after))
-    extended = ran()
-    assert extended[: len(short)] == short
-    assert len(set(extended)) == len(extended)
-    # The short one promoted its best when it came to its end; of two rungs, that changes nothing else.
-    assert set(extended) >= set(long)
-    assert {one for one in set(extended) - set(long) if one[2] == 1} == set()
 
 
 def test_a_row_says_where_a_long_trial_runs(make, tmp_path: Path) -> None:

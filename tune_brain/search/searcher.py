@@ -20,7 +20,7 @@ from tune_brain.space import Space
 LOST_IN_A_ROW = 6
 """So many workers lost, no epoch heard from any between, end a search: none can live. At least two a slot."""
 PATIENCE = 30.0
-"""Seconds that a search waits, at its start, for a worker that is not up yet."""
+"""Seconds that a search waits for a worker that is not up yet."""
 
 
 @dataclass
@@ -43,8 +43,8 @@ class RowSearcher(Searcher):
     trials are handed out than there are slots now: machines come and go.
 
     Ray gives a trial whose worker is still starting to one that has just ended, and stops the new one:
-    where trials are shorter than the start of a worker, most slots would never come up. So the trials of a
-    search's start keep their workers until all of them are up (`may_leave`).
+    where trials are shorter than the start of a worker, most slots would never come up. So while a worker is
+    on its way (at the start, after a loss, on a machine that joined) trials keep theirs (`may_leave`).
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class RowSearcher(Searcher):
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self.lost_in_a_row = 0
-        self._handed_out = 0
+        self._workers = 0
+        """How many are up."""
         self._starting: dict[str, float] = {}
         self._deadline = clock() + config.time_budget if config.time_budget else None
 
@@ -110,7 +111,8 @@ class RowSearcher(Searcher):
     def lost(self, trial_id: str, why: Why, detail: str) -> None:
         """The trial's worker is gone."""
         overdue = trial_id in self.overdue()
-        self._starting.pop(trial_id, None)
+        if self._starting.pop(trial_id, None) is None:
+            self._workers -= 1
         live = self._live.pop(trial_id)
         row = self._ledger.trials[live.trial]
         if row.state != "running":
@@ -128,8 +130,9 @@ class RowSearcher(Searcher):
         return self.lost_in_a_row >= max(LOST_IN_A_ROW, 2 * self._slots().count)
 
     def is_up(self, trial_id: str) -> None:
-        """The worker of a trial has started."""
-        self._starting.pop(trial_id, None)
+        """The worker of a trial has started, or was there."""
+        if self._starting.pop(trial_id, None) is not None:
+            self._workers += 1
         live = self._live[trial_id]
         live.up = self._clock() if live.up is None else live.up
 
@@ -145,7 +148,7 @@ class RowSearcher(Searcher):
         ]
 
     def may_leave(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Whether a trial gives its worker back: it has ended, and no first worker is still on its way."""
+        """Whether a trial gives its worker back: it has ended, and no other worker is still on its way."""
         waiting = any(self._clock() < since + PATIENCE for since in self._starting.values())
         return bool(result["ended"]) and not waiting
 
@@ -222,9 +225,8 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._live[trial_id] = _Live(row.trial, room)
-        if self._handed_out < slots.count:
+        if self._workers + len(self._starting) < slots.count:
             self._starting[trial_id] = self._clock()
-        self._handed_out += 1
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
