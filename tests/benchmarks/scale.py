@@ -44,8 +44,10 @@ class Memory:
 
 
 def main() -> None:
-    asked = measure.parser(__doc__).parse_args()
-    slots, trials, seconds = (20, 200, 0.5) if asked.quick else (200, 5000, 4.0)
+    options = measure.parser(__doc__)
+    options.add_argument("--slots", type=int, default=200, help="each is a process of some 100 MB")
+    asked = options.parse_args()
+    slots, trials, seconds = (20, 200, 0.5) if asked.quick else (asked.slots, 5000, 4.0)
     ray.cloudpickle.register_pickle_by_value(sleepers)
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
         ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
