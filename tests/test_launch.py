@@ -23,6 +23,7 @@ STUBS = {
     '[[ $1 == start ]] || grep -q "ray start --head" "$STUB_LOG"',
     "tune-brain": """until grep -q "ray start --block" "$STUB_LOG"; do sleep 0.02; done
 trap 'echo told to end >>"$STUB_LOG"; exit 130' TERM
+echo training >>"$STUB_LOG"
 while [[ -e $STUB_LOG.hang ]]; do sleep 0.05; done""",
 }
 
@@ -69,7 +70,7 @@ def test_slurm_goes_on_with_a_run_that_is_there(slurm: Any, tmp_path: Path) -> N
 def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(slurm: Any, tmp_path: Path) -> None:
     (tmp_path / "calls.hang").touch()
     running, log = slurm("out")
-    while not log.exists() or "tune-brain search" not in log.read_text():
+    while not log.exists() or "training" not in log.read_text():
         time.sleep(0.02)
     running.send_signal(signal.SIGTERM)
     running.wait()
