@@ -1,6 +1,10 @@
+import contextlib
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,8 +35,30 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def environment(cache: Path) -> dict[str, str]:
-    return {**os.environ, "TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200"}
+def environment(cache: Path) -> Iterator[dict[str, str]]:
+    """That of a command, whose temporary files stand in a folder of its own: see `left_behind`."""
+    # A short path: Ray's sockets stand in it.
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        own = {"TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200", "TMPDIR": folder}
+        yield {**os.environ, **own}
+
+
+def left_behind(environment: dict[str, str]) -> list[str]:
+    """What commands have left: processes, which may take a moment to end, and temporary files."""
+    mark = f"TMPDIR={environment['TMPDIR']}".encode()
+
+    def processes() -> list[str]:
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append((entry / "cmdline").read_text().replace("\0", " ") or "a process that ends")
+        return found
+
+    end = time.monotonic() + 20
+    while processes() and time.monotonic() < end:
+        time.sleep(0.05)
+    return processes() + [str(path) for path in Path(environment["TMPDIR"]).iterdir()]
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +73,7 @@ def command(environment: dict[str, str]):
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
+        assert left_behind(environment) == []
         return done
 
     return run

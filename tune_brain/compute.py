@@ -2,12 +2,13 @@
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -33,11 +34,23 @@ class Slots:
     count: int
     cpus: float
     gpus: float
+    limit: int | None = None
+    """The largest count asked for; None for all that there is room for."""
+    largest: int = 1
+    """How many of them the largest machine has."""
 
-    @property
-    def resources(self) -> dict[str, float]:
-        """What one trial asks of Ray."""
-        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+    def resources(self, room: int = 1) -> dict[str, float]:
+        """What a trial asks of Ray that takes so many slots of one machine."""
+        gpus = self.gpus * room
+        # Ray gives shares of one GPU, or whole ones.
+        gpus = math.ceil(gpus) if gpus > 1 else gpus
+        return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
+
+    def now(self) -> "Slots":
+        """The same on the machines that there are now, of which there may be none."""
+        rooms = [_room(node, self.cpus, self.gpus) for node in _machines()]
+        count = sum(rooms)
+        return replace(self, count=min(count, self.limit or count), largest=max(rooms, default=0))
 
 
 class Session:
@@ -129,20 +142,30 @@ def _start(config: RunConfig, scratch: str) -> None:
 
 
 def _slots(config: RunConfig) -> Slots:
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = _machines()
     has_gpus = any(node.get("GPU", 0) > 0 for node in nodes)
     gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(has_gpus)
     # One thread a trial: two one-thread trials side by side beat one two-thread trial.
-    room = sum(
-        int(min(node.get("CPU", 0), node.get("GPU", 0) / gpus if gpus else float("inf"))) for node in nodes
-    )
-    if room < 1:
+    slots = Slots(count=0, cpus=1, gpus=gpus, limit=config.concurrency).now()
+    if slots.count < 1:
         raise ClusterError(
             f"A trial needs 1 CPU and {gpus:g} GPUs on one machine",
             found="; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes),
             remedy="Lower --gpus-per-trial (0 trains on CPUs), or join a larger cluster with --address.",
         )
-    return Slots(count=min(room, config.concurrency or room), cpus=1, gpus=gpus)
+    return slots
+
+
+def _machines() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _room(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
+    """How many trials a machine holds; a share of a GPU cannot lie on two."""
+    by_cpu, has = int(machine.get("CPU", 0) / cpus), machine.get("GPU", 0)
+    if not gpus:
+        return by_cpu
+    return min(by_cpu, int(has) * int(1 / gpus + 1e-9) if gpus <= 1 else int(has / gpus))
 
 
 def put(value: Any) -> Any:

@@ -91,6 +91,8 @@ class RunConfig(Frozen):
     """Folder of space files; left out: those that come with tune_brain."""
     time_budget: float | None = Field(default=None, gt=0)
     """Seconds after which no further trial starts; left out: none."""
+    trial_timeout: float | None = Field(default=None, gt=0)
+    """Seconds of training after which a trial counts as hanging and is ended; left out: none."""
     disk_budget: ByteSize = ByteSize(2_000_000_000)
     """Bytes that the checkpoints of a search may take: `2GB`, `500MiB`."""
     concurrency: int | None = Field(default=None, ge=1)

@@ -111,6 +111,14 @@ OPTIONS: dict[str, Any] = {
             default="none",
         ),
     ],
+    "trial_timeout": Annotated[
+        str | None,
+        option(
+            "--trial-timeout",
+            help="A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h.",
+            default="none",
+        ),
+    ],
     "disk_budget": Annotated[
         str | None,
         option(
@@ -211,8 +219,9 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         asked["arch"] = tuple(given["arch"])
     if "final_round" in given:
         asked["final_round"] = final_round(given["final_round"])
-    if "time_budget" in given:
-        asked["time_budget"] = seconds(given["time_budget"])
+    for name in ("time_budget", "trial_timeout"):
+        if name in given:
+            asked[name] = seconds(given[name])
     return asked
 
 

@@ -9,6 +9,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import Progress as Bar
 
+from tune_brain.errors import RunFolderError
+
 REFRESH = 2
 """Times a second that a terminal is redrawn."""
 
@@ -55,8 +57,13 @@ class Progress:
         if self._log is None:
             self._remembered.append(text)
             return
-        with self._log.open("a", encoding="utf-8") as file:
-            file.write(text)
+        try:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise RunFolderError(
+                "A run's log must be writable", found=f"{self._log}: {error.strerror}"
+            ) from None
 
 
 def clock(seconds: float) -> str:

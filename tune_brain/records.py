@@ -5,9 +5,10 @@ crash: readers pass it over and the next append cuts it off. Everything else is 
 so that a half-written file is never read as a whole one.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,7 +18,7 @@ from tune_brain.config import Frozen
 from tune_brain.errors import RunFolderError
 
 State = Literal["running", "completed", "failed"]
-Why = Literal["finished", "diverged", "raised", "lost"]
+Why = Literal["finished", "diverged", "raised", "memory", "timeout", "lost"]
 Role = Literal["winner", "baseline"]
 
 BASELINE = 0
@@ -68,11 +69,11 @@ class TrialRow(Frozen):
     seed: int
     state: State
     why: Why | None = None
-    """Why it ended; None while it runs."""
+    """Why it ended. While it runs None, or `memory`: it ran out of it and now has twice the room."""
     detail: str = ""
-    """The divergence or the exception in words."""
+    """The divergence, the exception or the loss in words."""
     attempt: int = 1
-    """A trial that raises or is lost is tried a second time."""
+    """How often it was started since it last came further than before."""
     score: float | None = None
     """Macro-F1 on validation after the last epoch; None unless completed."""
     started: float
@@ -105,12 +106,34 @@ Row = TypeVar("Row", bound=Frozen)
 
 
 def append(path: Path, row: Frozen) -> None:
-    """Add one row to a file of rows, making file and folder where they are missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        _cut_torn_line(file)
-        file.write(row.model_dump_json().encode() + b"\n")
-        file.flush()
+    """Add one row to a file of rows, making file and folder where they are missing.
+
+    Raises:
+        RunFolderError: it cannot be written, or its disk is full.
+    """
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            _cut_torn_line(file)
+            file.write(row.model_dump_json().encode() + b"\n")
+            file.flush()
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what a disk says while a run's folder is written into an error with its remedy.
+
+    Raises:
+        RunFolderError: the folder cannot be written, or its disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise RunFolderError(
+            "A run's folder must be writable",
+            found=f"{folder}: {error.strerror}",
+            remedy=f"What is finished is kept. When it is, go on with: tune-brain resume {folder}",
+        ) from None
 
 
 def _cut_torn_line(file: Any) -> None:
@@ -177,7 +200,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write plain values as indented JSON, aside and renamed; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    with writing(path.parent):
+        write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

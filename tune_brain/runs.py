@@ -13,7 +13,7 @@ from typing import Any
 from tune_brain import __version__, space
 from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import RunFolderError
-from tune_brain.records import write_text
+from tune_brain.records import write_text, writing
 from tune_brain.space import Space
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pillow")
@@ -80,14 +80,10 @@ def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
         RunFolderError: the folder cannot be written.
     """
     kept = config.model_copy(update={"spaces": None})
-    try:
+    with writing(config.out):
         space.save(spaces, config.out / "spaces")
         comment = f"Repeat this run with: tune-brain run --config {config.out / 'run.toml'}"
         write_text(config.out / "run.toml", to_toml(kept, comment, leave_out=frozenset({"out"})))
-    except OSError as error:
-        raise RunFolderError(
-            "A run's folder must be writable", found=f"{config.out}: {error.strerror}"
-        ) from None
     return Run(kept, spaces)
 
 
@@ -125,7 +121,8 @@ def winner_file(folder: Path, arch: str) -> Path:
 def write_winner(folder: Path, winner: Winner) -> Path:
     """Write a winner to its file."""
     path = winner_file(folder, winner.training.arch)
-    write_text(path, to_toml(winner, f"Train it again with: tune-brain train {path}"))
+    with writing(folder):
+        write_text(path, to_toml(winner, f"Train it again with: tune-brain train {path}"))
     return path
 
 
@@ -183,3 +180,11 @@ def _commit() -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
+
+
+def changes_since(record: Mapping[str, Any]) -> list[str]:
+    """Which versions are others than those that a record was made with, in words."""
+    here = origin()
+    before = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
+    now = {"tune_brain": here["tune_brain"], "Python": here["python"], **here["packages"]}
+    return [f"{name} is {now[name]}, was {before.get(name)}" for name in now if now[name] != before.get(name)]

@@ -1,8 +1,15 @@
+import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tune_brain.compute import Slots
+from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
+from tune_brain.search.ledger import Ledger
+from tune_brain.search.searcher import RowSearcher
 from tune_brain.space import Space
 
 MakeRow = Callable[..., TrialRow]
@@ -37,3 +44,27 @@ def space() -> Space:
             "baseline": {"max_lr": 1e-3, "grad_clip": 1.0},
         }
     )
+
+
+@pytest.fixture
+def make(tmp_path: Path, space: Space):
+    def make(**options: Any) -> RowSearcher:
+        asked = {"out": tmp_path, "arch": ("linear", "cnn"), "configs": 3, "ladder": (1, 2), "image_size": 32}
+        config = RunConfig.model_validate(
+            {**asked, **{name: value for name, value in options.items() if name not in ("clock", "slots")}}
+        )
+        spaces = {arch: space.model_copy(update={"arch": arch}) for arch in config.arch}
+        return RowSearcher(
+            config,
+            spaces,
+            Ledger(tmp_path),
+            classes=4,
+            precision=dict.fromkeys(config.arch, "fp32"),
+            slots=options.get(
+                "slots", lambda: Slots(count=options.get("concurrency", 2), cpus=1, gpus=0, largest=2)
+            ),
+            on_end=lambda _: None,
+            clock=options.get("clock", time.monotonic),
+        )
+
+    return make

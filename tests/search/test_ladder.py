@@ -72,12 +72,17 @@ def test_a_trial_that_runs_nowhere_is_taken_up_at_its_own_attempt(row: MakeRow) 
     assert step([row(0, 12), lost]) == Again(lost, 1)
 
 
-def test_what_raises_or_is_lost_is_tried_once_more_and_what_diverges_never(row: MakeRow) -> None:
+def test_what_raises_is_tried_once_more_what_is_lost_twice_and_what_diverges_or_hangs_never(
+    row: MakeRow,
+) -> None:
     raised = row(1, 3, None, why="raised")
     assert step([row(0, 12), raised]) == Again(raised, 2)
-    twice = row(1, 3, None, why="lost", attempt=2)
-    assert step([row(0, 12), twice]) == Train(2, 3)
-    assert step([row(0, 12), row(1, 3, None, why="diverged")]) == Train(2, 3)
+    assert step([row(0, 12), row(1, 3, None, why="raised", attempt=2)]) == Train(2, 3)
+    lost = row(1, 3, None, why="lost", attempt=2)
+    assert step([row(0, 12), lost]) == Again(lost, 3)
+    assert step([row(0, 12), row(1, 3, None, why="lost", attempt=3)]) == Train(2, 3)
+    for why in ("diverged", "timeout"):
+        assert step([row(0, 12), row(1, 3, None, why=why)]) == Train(2, 3)
 
 
 def test_a_ladder_of_one_rung_trains_every_configuration_at_full_length(row: MakeRow) -> None:

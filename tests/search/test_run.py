@@ -87,5 +87,7 @@ def test_a_search_whose_workers_cannot_live_says_so(
             os._exit(1)
 
     monkeypatch.setattr(run, "TrialWorker", Doomed)
-    with pytest.raises(ClusterError, match=r"trials in a row were lost with theirs: The actor died"):
+    with pytest.raises(
+        ClusterError, match=r"trials in a row were lost with theirs: its worker process has died"
+    ):
         searched(high=1e-2)

@@ -1,68 +1,13 @@
 """The searcher as Ray Tune calls it, with results made up here instead of trained."""
 
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
+from played import failure, lose, result, rows_of, work
 from ray.tune.search import Searcher
 
-from tune_brain.config import RunConfig
-from tune_brain.records import EpochRow, TrialRow, latest, read
-from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE, RowSearcher
-from tune_brain.space import Space
-
-WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
-
-
-@pytest.fixture
-def make(tmp_path: Path, space: Space):
-    def make(**options: Any) -> RowSearcher:
-        asked = {"out": tmp_path, "arch": ("linear", "cnn"), "configs": 3, "ladder": (1, 2), "image_size": 32}
-        config = RunConfig.model_validate(
-            {**asked, **{name: value for name, value in options.items() if name != "clock"}}
-        )
-        spaces = {arch: space.model_copy(update={"arch": arch}) for arch in config.arch}
-        return RowSearcher(
-            config,
-            spaces,
-            Ledger(tmp_path),
-            classes=4,
-            precision=dict.fromkeys(config.arch, "fp32"),
-            slots=options.get("concurrency", 2),
-            on_end=lambda _: None,
-            clock=options.get("clock", time.monotonic),
-        )
-
-    return make
-
-
-def result(*epochs: int, score: float = 0.5, ended: bool = False) -> dict[str, Any]:
-    numbers = dict.fromkeys(set(EpochRow.model_fields) - {"trial", "arch"}, 0.5)
-    rows = [{**numbers, "epoch": epoch, "val_macro_f1": score} for epoch in epochs]
-    return {"rows": rows, "ended": ended, "why": "finished", "detail": "", **WORKER}
-
-
-def failure(why: str, detail: str) -> dict[str, Any]:
-    return {"rows": [], "ended": True, "why": why, "detail": detail, **WORKER}
-
-
-def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
-    """Train everything that the searcher hands out, one at a time."""
-    handed = []
-    while len(handed) < limit and isinstance(config := searcher.suggest(f"ray-{len(handed)}"), dict):
-        name, trial = f"ray-{len(handed)}", config["trial"]
-        handed.append(config)
-        score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
-        for epoch in range(1, trial["epochs"]):
-            searcher.on_trial_result(name, result(epoch))
-        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
-    return handed
-
-
-def rows_of(folder: Path) -> list[TrialRow]:
-    return latest(read(folder / "trials.jsonl", TrialRow))
+from tune_brain.records import EpochRow, read
+from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
 
 
 def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Path) -> None:
@@ -113,11 +58,11 @@ def test_a_diverged_trial_fails_for_good_and_a_raised_one_is_tried_once_more(mak
     searcher.on_trial_complete("first", result=failure("raised", "ValueError: no"))
     again = searcher.suggest("again")
     assert again == first
-    searcher.on_trial_complete("again", error=True)
+    searcher.on_trial_complete("again", result=failure("raised", "ValueError: no"))
     assert searcher.suggest("end") == Searcher.FINISHED
     baseline, other = rows_of(tmp_path)
     assert (baseline.state, baseline.why, baseline.attempt) == ("failed", "diverged", 1)
-    assert (other.state, other.why, other.attempt) == ("failed", "lost", 2)
+    assert (other.state, other.why, other.attempt) == ("failed", "raised", 2)
 
 
 @pytest.mark.parametrize("stop", range(1, 10))
@@ -158,7 +103,7 @@ def test_a_trial_that_ended_is_not_lost_with_its_worker(make, tmp_path: Path) ->
     searcher = make(arch=("linear",), configs=1, ladder=(1,))
     searcher.suggest("a")
     searcher.on_trial_result("a", result(1, ended=True))
-    searcher.on_trial_complete("a", error=True)
+    lose(searcher, "a")
     assert [row.state for row in rows_of(tmp_path)] == ["completed"]
 
 
@@ -193,36 +138,13 @@ def test_a_search_whose_workers_all_die_ends(make) -> None:
     searcher = make(configs=100)
     for number in range(LOST_IN_A_ROW - 1):
         assert isinstance(searcher.suggest(f"{number}"), dict)
-        searcher.on_trial_complete(f"{number}", error=True)
+        lose(searcher, f"{number}")
     assert isinstance(searcher.suggest("well"), dict)
     searcher.on_trial_complete("well", result=result(1, 2, ended=True))
     for number in range(LOST_IN_A_ROW):
         assert isinstance(searcher.suggest(f"{number}"), dict)
-        searcher.on_trial_complete(f"{number}", error=True)
+        lose(searcher, f"{number}")
     assert searcher.suggest("last") == Searcher.FINISHED
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 6), (4, 9)])
-def test_a_search_extended_repeats_nothing_and_has_what_a_long_one_has(
-    make, tmp_path: Path, before: int, after: int
-) -> None:
-    def ran() -> list[tuple[Any, ...]]:
-        rows = rows_of(tmp_path)
-        return [(row.arch, row.configuration, row.epochs, *row.values.items(), row.score) for row in rows]
-
-    work(make(concurrency=1, configs=after))
-    long = ran()
-    for file in tmp_path.glob("*.jsonl"):
-        file.unlink()
-    work(make(concurrency=1, configs=before))
-    short = ran()
-    work(make(concurrency=1, configs=after))
-    extended = ran()
-    assert extended[: len(short)] == short
-    assert len(set(extended)) == len(extended)
-    # The short one promoted its best when it came to its end; of two rungs, that changes nothing else.
-    assert set(extended) >= set(long)
-    assert {one for one in set(extended) - set(long) if one[2] == 1} == set()
 
 
 def test_a_row_says_where_a_long_trial_runs(make, tmp_path: Path) -> None:
@@ -232,7 +154,7 @@ def test_a_row_says_where_a_long_trial_runs(make, tmp_path: Path) -> None:
     searcher.on_trial_result("a", result(1))
     row = rows_of(tmp_path)[0]
     assert (row.state, row.node, row.worker) == ("running", "127.0.0.1", 1)
-    searcher.on_trial_complete("a", error=True)
+    lose(searcher, "a")
     searcher.suggest("again")
     row = rows_of(tmp_path)[0]
-    assert (row.state, row.node, row.attempt, row.detail) == ("running", "", 2, "")
+    assert (row.state, row.node, row.attempt, row.detail) == ("running", "", 1, "")

@@ -68,6 +68,7 @@ def resume(folder: RunFolder) -> None:
     "arch",
     "spaces",
     "time_budget",
+    "trial_timeout",
     "concurrency",
     "address",
     default="as before",

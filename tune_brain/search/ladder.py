@@ -7,15 +7,15 @@ running trial). Pure: equal rows give equal steps.
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tune_brain.records import BASELINE, TrialRow
+from tune_brain.records import BASELINE, TrialRow, Why
 
 PROMOTED_SHARE = 3
 """One in so many of a rung is promoted."""
-ATTEMPTS = 2
-"""How often a trial that raises or is lost is started."""
+ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
+"""How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def next_step(
     for row in rows:
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
-        if row.state == "failed" and row.why in ("raised", "lost") and row.attempt < ATTEMPTS:
+        if is_tried_again(row):
             return Again(row, row.attempt + 1)
     step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
     if step == Finished():
@@ -112,6 +112,11 @@ def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[i
             if (row.configuration, repeat) not in started:
                 return Train(row.configuration, full_length, repeat)
     return Wait() if any(row.state == "running" for row in rows) else Finished()
+
+
+def is_tried_again(row: TrialRow) -> bool:
+    """Whether a trial failed and will be started once more."""
+    return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
 
 
 def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:

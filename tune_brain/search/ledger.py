@@ -38,13 +38,17 @@ class Ledger:
         """A trial runs there: `where` are fields of its row."""
         self._write(self.trials[trial].model_copy(update=where))
 
-    def epoch(self, trial: int, metrics: Mapping[str, Any]) -> None:
-        """An epoch ended. A trial started again repeats its rows, since it is a pure function: kept once."""
+    def epoch(self, trial: int, metrics: Mapping[str, Any]) -> bool:
+        """An epoch ended; whether for the first time.
+
+        A trial started again repeats its rows, since it is a pure function: kept once.
+        """
         if not self._run or (trial, metrics["epoch"]) in self._epochs_seen:
-            return
+            return False
         fields = {name: metrics[name] for name in EpochRow.model_fields if name not in ("trial", "arch")}
         append(self._run / "epochs.jsonl", EpochRow(trial=trial, arch=self.trials[trial].arch, **fields))
         self._epochs_seen.add((trial, metrics["epoch"]))
+        return True
 
     def end(self, trial: int, **fields: Any) -> TrialRow:
         """A trial ended: `fields` are those of its row that its end decides."""

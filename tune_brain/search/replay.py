@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.search.ledger import Ledger
@@ -43,7 +44,7 @@ def replay(surrogate: Surrogate, config: RunConfig, slots: int) -> Iterator[Ende
         ledger,
         classes=4,
         precision={arch: "fp32"},
-        slots=slots,
+        slots=lambda: Slots(count=slots, cpus=1, gpus=0),
         on_end=lambda _: None,
         clock=lambda: now,
     )

@@ -5,7 +5,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -13,12 +12,13 @@ from ray import tune
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
-from tune_brain.errors import ClusterError, SearchError
+from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
 from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.searcher import LOST_IN_A_ROW, RowSearcher
+from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.trainable import TrialWorker
+from tune_brain.search.workers import Machines, Workers
 from tune_brain.space import Space
 
 # Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
@@ -28,6 +28,8 @@ _TUNE_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    # The searcher alone says how many trials wait for a worker; Tune would start them one after another.
+    "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
@@ -52,14 +54,15 @@ def search(
     """
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / "checkpoints"
+    machines = Machines(slots, progress.say)
     searcher = RowSearcher(
         config,
         spaces,
         ledger,
         classes=len(development.classes),
         precision=precision,
-        slots=slots.count,
-        on_end=lambda row: progress.say(trial_line(row, config, ledger, slots.count)),
+        slots=machines.slots,
+        on_end=lambda row: progress.say(trial_line(row, config, ledger, machines.slots().count)),
     )
     worker = tune.with_resources(
         tune.with_parameters(
@@ -69,10 +72,10 @@ def search(
             checkpoints=checkpoints,
             disk_budget=int(config.disk_budget),
         ),
-        tune.PlacementGroupFactory([slots.resources]),
+        lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
-    with progress.table(lambda: studies_table(config, ledger, slots.count)):
-        _fit(worker, searcher, slots.count)
+    with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
+        _fit(worker, searcher)
     shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
@@ -87,29 +90,11 @@ def _endings(ledger: Ledger) -> str:
     return "; ".join(sorted(endings)) or "no trial"
 
 
-class _Workers(tune.Callback):  # type: ignore[misc]
-    """Tells the searcher which workers are up, and remembers how the last one was lost."""
-
-    def __init__(self, searcher: RowSearcher) -> None:
-        self._searcher = searcher
-        self.last_loss = ""
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """A worker has started, or has been given its next trial."""
-        self._searcher.is_up(trial.trial_id)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
-        """A worker was lost."""
-        # Ray writes when it happened, then the error's own words.
-        self.last_loss = Path(trial.error_file).read_text(encoding="utf-8").splitlines()[1]
-
-
-def _fit(worker: Any, searcher: RowSearcher, slots: int) -> None:
+def _fit(worker: Any, searcher: RowSearcher) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    workers = _Workers(searcher)
-    # Left alone, Tune starts the workers of a searcher one after another.
-    os.environ.update(_TUNE_ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(slots))
+    workers = Workers(searcher)
+    os.environ.update(_TUNE_ENVIRONMENT)
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
     try:
         tune.Tuner(
@@ -124,9 +109,14 @@ def _fit(worker: Any, searcher: RowSearcher, slots: int) -> None:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         ).fit()
+    except tune.TuneError as error:
+        # Tune says its own instead of what the searcher raised.
+        if isinstance(error.__context__, TuneBrainError):
+            raise error.__context__ from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if searcher.lost_in_a_row >= LOST_IN_A_ROW:
+    if searcher.hopeless:
         raise ClusterError(
             "The workers of a search must live",
             found=f"{searcher.lost_in_a_row} trials in a row were lost with theirs: {workers.last_loss}",

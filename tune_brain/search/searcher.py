@@ -2,33 +2,49 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
+from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
-from tune_brain.records import BASELINE, TrialRow
-from tune_brain.search.ladder import Again, Step, Train, next_step
+from tune_brain.progress import clock as duration
+from tune_brain.records import BASELINE, TrialRow, Why
+from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
 LOST_IN_A_ROW = 6
-"""So many trials lost with their workers, and none ended between, end a search: no worker can live."""
+"""So many workers lost, no epoch heard from any between, end a search: none can live. At least two a slot."""
 PATIENCE = 30.0
-"""Seconds that a search waits, at its start, for a worker that is not up yet."""
+"""Seconds that a search waits for a worker that is not up yet."""
+
+
+@dataclass
+class _Live:
+    """A trial in Ray's hands."""
+
+    trial: int
+    room: int
+    """How many slots it takes."""
+    up: float | None = None
+    """When its worker began with it."""
+    further: bool = False
+    """Whether an epoch of it ended that had not ended before."""
 
 
 class RowSearcher(Searcher):
     """What to train next is a pure function of the ledger's rows, the seed and which trials are live.
 
-    Ray asks for trials ahead of its free slots; a suggestion made early would know less, so no more than
-    `slots` trials are handed out at a time.
+    Ray asks for trials ahead of its free slots; a suggestion made early would know less, so no more
+    trials are handed out than there are slots now: machines come and go.
 
     Ray gives a trial whose worker is still starting to one that has just ended, and stops the new one:
-    where trials are shorter than the start of a worker, most slots would never come up. So the trials of a
-    search's start keep their workers until all of them are up (`may_leave`).
+    where trials are shorter than the start of a worker, most slots would never come up. So while a worker is
+    on its way (at the start, after a loss, on a machine that joined) trials keep theirs (`may_leave`).
     """
 
     def __init__(
@@ -39,7 +55,7 @@ class RowSearcher(Searcher):
         *,
         classes: int,
         precision: Mapping[str, Precision],
-        slots: int,
+        slots: Callable[[], Slots],
         on_end: Callable[[TrialRow], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,55 +63,92 @@ class RowSearcher(Searcher):
         self._config, self._spaces, self._ledger = config, spaces, ledger
         self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
         self._clock = clock
-        self._live: dict[str, int] = {}
+        self._live: dict[str, _Live] = {}
         self.lost_in_a_row = 0
-        self._handed_out = 0
+        self._workers = 0
+        """How many are up."""
         self._starting: dict[str, float] = {}
         self._deadline = clock() + config.time_budget if config.time_budget else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
-        if len(self._live) >= self._slots:
+        slots = self._slots()
+        if self._taken() >= slots.count:
             return None
         late = self._deadline is not None and self._clock() > self._deadline
-        for arch in () if late or self.lost_in_a_row >= LOST_IN_A_ROW else self._by_need():
+        for arch in () if late or self.hopeless else self._by_need():
             step = self._next(arch)
             if isinstance(step, Again | Train):
-                return self._begin(trial_id, arch, step)
+                return self._begin(trial_id, arch, step, slots)
         return None if self._live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Epochs ended; the trial goes on, or has ended and waits to leave its worker."""
         self.is_up(trial_id)
-        trial = self._live[trial_id]
+        live = self._live[trial_id]
+        trial = live.trial
         if self._ledger.trials[trial].state != "running":
             return
         for row in result["rows"]:
-            self._ledger.epoch(trial, row)
+            live.further |= self._ledger.epoch(trial, row)
+        self.lost_in_a_row = 0
         if not result["ended"] and not self._ledger.trials[trial].node:
             self._ledger.runs_on(trial, **_where(result))
         if result["ended"]:
-            self.lost_in_a_row = 0
             self._on_end(self._end(trial, result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial left its worker, or was lost with it."""
-        if result is not None and not error:
+        """The trial left its worker. Of one that was lost with it Ray says next how (see `lost`)."""
+        if error:
+            return
+        if result is not None:
             self.on_trial_result(trial_id, result)
         self._starting.pop(trial_id, None)
-        trial = self._live.pop(trial_id)
-        if self._ledger.trials[trial].state == "running":
+        del self._live[trial_id]
+
+    def lost(self, trial_id: str, why: Why, detail: str) -> None:
+        """The trial's worker is gone."""
+        overdue = trial_id in self.overdue()
+        if self._starting.pop(trial_id, None) is None:
+            self._workers -= 1
+        live = self._live.pop(trial_id)
+        row = self._ledger.trials[live.trial]
+        if row.state != "running":
+            return
+        if overdue:
+            why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
+        else:
             self.lost_in_a_row += 1
-            self._on_end(self._ledger.end(trial, state="failed", why="lost", detail="its worker died"))
+        attempt = 0 if live.further and why == "lost" else row.attempt
+        self._on_end(self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt))
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no worker can live."""
+        return self.lost_in_a_row >= max(LOST_IN_A_ROW, 2 * self._slots().count)
 
     def is_up(self, trial_id: str) -> None:
-        """The worker of a trial has started."""
-        self._starting.pop(trial_id, None)
+        """The worker of a trial has started, or was there."""
+        if self._starting.pop(trial_id, None) is not None:
+            self._workers += 1
+        live = self._live[trial_id]
+        live.up = self._clock() if live.up is None else live.up
+
+    def overdue(self) -> list[str]:
+        """The trials that have trained for longer than a trial may."""
+        if self._config.trial_timeout is None:
+            return []
+        began = self._clock() - self._config.trial_timeout
+        return [
+            trial_id
+            for trial_id, live in self._live.items()
+            if live.up is not None and live.up < began and self._ledger.trials[live.trial].state == "running"
+        ]
 
     def may_leave(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Whether a trial gives its worker back: it has ended, and no first worker is still on its way."""
+        """Whether a trial gives its worker back: it has ended, and no other worker is still on its way."""
         waiting = any(self._clock() < since + PATIENCE for since in self._starting.values())
         return bool(result["ended"]) and not waiting
 
@@ -112,13 +165,15 @@ class RowSearcher(Searcher):
     def _by_need(self) -> list[str]:
         """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
 
-        What an interrupted driver left running does not count: it is chosen again as it was then.
+        What an interrupted driver or a dead worker left does not count: it is chosen again as it was then.
         """
-        archs, live = self._config.arch, self._live.values()
+        archs, live = self._config.arch, self._trials()
+
+        def counts(row: TrialRow) -> bool:
+            return row.trial in live if row.state == "running" else not is_tried_again(row)
 
         def spent(arch: str) -> int:
-            rows = self._ledger.of(arch)
-            return sum(row.epochs for row in rows if row.state != "running" or row.trial in live)
+            return sum(row.epochs for row in self._ledger.of(arch) if counts(row))
 
         return sorted(archs, key=lambda arch: (spent(arch), -archs.index(arch)))
 
@@ -127,16 +182,28 @@ class RowSearcher(Searcher):
             self._ledger.of(arch),
             self._config.ladder,
             self._config.configs,
-            self._live.values(),
+            self._trials(),
             self._config.final_round,
         )
 
-    def _begin(self, trial_id: str, arch: str, step: Again | Train) -> dict[str, Any]:
+    def _trials(self) -> set[int]:
+        return {live.trial for live in self._live.values()}
+
+    def _taken(self) -> int:
+        return sum(live.room for live in self._live.values())
+
+    def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
+        # What ran out of memory gets the room of two, on a small machine all of it; it waits for that.
+        room = 1
+        if isinstance(step, Again) and step.row.why == "memory":
+            room = min(2, slots.largest)
+            if self._live and self._taken() + room > slots.count:
+                return None
         if isinstance(step, Again):
             row = step.row.model_copy(
                 update={
                     "state": "running",
-                    "why": None,
+                    "why": "memory" if step.row.why == "memory" else None,
                     "detail": "",
                     "attempt": step.attempt,
                     "started": time.time(),
@@ -157,10 +224,9 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = row.trial
-        if self._handed_out < self._slots:
+        self._live[trial_id] = _Live(row.trial, room)
+        if self._workers + len(self._starting) < slots.count:
             self._starting[trial_id] = self._clock()
-        self._handed_out += 1
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
@@ -169,7 +235,7 @@ class RowSearcher(Searcher):
             seed=row.seed,
             precision=self._precision[arch],
         )
-        return {"number": row.trial, "trial": trial.model_dump()}
+        return {"number": row.trial, "room": room, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
         rows, space = self._ledger.of(arch), self._spaces[arch]

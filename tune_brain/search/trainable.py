@@ -74,5 +74,12 @@ class TrialWorker(tune.Trainable):
         except Diverged as error:
             end |= {"why": "diverged", "detail": str(error)}
         except Exception as error:
-            end |= {"why": "raised", "detail": f"{type(error).__name__}: {error}"}
+            why = "memory" if _ran_out_of_memory(error) else "raised"
+            end |= {"why": why, "detail": f"{type(error).__name__}: {error}"}
         return {"rows": rows, "device": self._trials.device, **end}
+
+
+def _ran_out_of_memory(error: Exception) -> bool:
+    """Python's own error, torch's of a GPU, or what torch says of a CPU."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)

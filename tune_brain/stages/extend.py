@@ -13,9 +13,11 @@ from tune_brain.space import Range, Space
 def extend(folder: Path, given: Mapping[str, Any]) -> RunConfig:
     """Change what a run asks for; `resume` then goes on from its rows.
 
-    Every trial counts as if it had been trained under what is asked now. So the leaderboard is that of a
-    search that asked for it from the start, but for what the shorter search did because it came to its end:
-    it promoted the best of a rung of which a third was less than one, and stopped sampling.
+    The rule: what is trained stays, and every later step is taken from the rows as in a search that had asked
+    for this from the start. The shorter search differs from that one only by what it did because it came to
+    its end: it promoted the best of a rung of which a third was less than one, and the sampler hears of that.
+    So with one trial at a time the extended leaderboard is that of the long search where no such promotion
+    was made; otherwise those promotions stand beside it, and what TPE samples after them may differ.
 
     Args:
         folder: the run.

@@ -80,6 +80,8 @@ def _search(run: Run, prepared: Prepared, start: "ResolvedWeights | None", progr
             }
             write_json(record, runs.origin() | made)
         kept = read_json(record)
+        for change in runs.changes_since(kept):
+            progress.say(f"{change}: what is trained from here on may differ in its last digits")
         if added := [arch for arch in config.arch if arch not in kept["precision"]]:
             more = config.model_copy(update={"arch": tuple(added)})
             kept["precision"] |= _precision(more, prepared, slots)

@@ -1,0 +1,275 @@
+"""Searches disturbed in every way that we know of, and what it cost them.
+
+    python tests/benchmarks/chaos.py [--quick] [--only FAULT ...]
+
+A small search (linear and cnn, 24 px, 11 configurations, demo images) is left alone and then disturbed:
+workers killed at random epochs, drivers killed at random moments with the last row torn, disks filled. In the
+end its rows must be those of the search that was left alone: with one trial at a time the whole leaderboard,
+bit for bit; with two, each trial those of the same trial trained alone. `lost` are trials that did not end
+well or lack an epoch, `repeated` those run to their end twice, rungs trained twice, values suggested twice.
+"""
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import machines
+import measure
+import ray
+import torch
+
+sys.path.append(str(Path(__file__).parents[1] / "cluster"))
+import faults
+
+from tune_brain import compute
+from tune_brain.config import RunConfig
+from tune_brain.data.demo import write_demo
+from tune_brain.data.prepare import prepare
+from tune_brain.errors import TuneBrainError
+from tune_brain.models import build
+from tune_brain.records import TrialRow, latest, read
+from tune_brain.runs import open_run
+from tune_brain.search import run
+from tune_brain.stages.search import resume, search
+from tune_brain.train.fit import fit
+from tune_brain.train.training import begin
+
+Tried = dict[str, Any]
+
+
+class Chaos:
+    """A place for disturbed searches, and the search that was left alone."""
+
+    def __init__(self, root: Path, *, quick: bool) -> None:
+        self.root, self.quick, self.images = root, quick, root / "images"
+        self.configs, self.repeats = (faults.FEW, 2) if quick else (faults.CONFIGS, 20)
+        write_demo(self.images, per_class=(60, 8))
+        self.alone = root / "alone"
+        self._trained: dict[str, faults.Told] = {}
+
+    def asked(self, name: str, concurrency: int = 1, **more: Any) -> RunConfig:
+        """A search in a folder of its own."""
+        return faults.asked(self.images, self.root / name, concurrency, self.configs, **more)
+
+    def search_alone(self) -> float:
+        """The search that was left alone; seconds, workers already once started."""
+        shutil.rmtree(self.alone, ignore_errors=True)
+        return timed(lambda: search(self.asked("alone")))
+
+    def tell(self, folder: Path, *, seconds: float, alone: float, disturbed: int) -> Tried:
+        """What became of a disturbed search with one trial at a time."""
+        told = {"lost": faults.lost(folder), "repeated": faults.repeated(folder)}
+        equal = faults.equal(folder, self.alone)
+        return {**told, "equal": equal, "seconds": seconds, "alone": alone, "disturbed": disturbed}
+
+    def as_if_alone(self, folder: Path) -> bool:
+        """Whether each trial of a search has the rows of the same trial trained alone, in this process."""
+        heard: dict[int, faults.Told] = {}
+        for row in faults.epochs(folder):
+            heard.setdefault(row.pop("trial"), []).append(row)
+        spaces = open_run(folder).spaces
+        return all(
+            heard[row.trial] == self._rows(spaces[row.arch], row)
+            for row in latest(read(folder / "trials.jsonl", TrialRow))
+        )
+
+    def _rows(self, space: Any, row: TrialRow) -> faults.Told:
+        size = {"image_size": faults.SIZE, "classes": 4, "precision": "fp32"}
+        config = space.trial(row.values, epochs=row.epochs, seed=row.seed, **size)
+        key = config.model_dump_json()
+        if key not in self._trained:
+            data = prepare(self.images, image_size=faults.SIZE, seed=0).development()
+            training = begin(build(config), config, data, torch.device("cpu"))
+            rows = [{"arch": row.arch, **told} for told in fit(training)]
+            self._trained[key] = [{name: told[name] for name in told if name != "seconds"} for told in rows]
+        return self._trained[key]
+
+
+def timed(does: Callable[[], Any]) -> float:
+    """Seconds of a call."""
+    started = time.perf_counter()
+    does()
+    return time.perf_counter() - started
+
+
+@contextmanager
+def with_ray(chaos: Chaos, concurrency: int = 1) -> Iterator[None]:
+    """Ray for several searches."""
+    with compute.session(chaos.asked("unused", concurrency)) as session:
+        session.slots()
+        yield
+
+
+def killed_workers(chaos: Chaos) -> Iterator[Tried]:
+    """Workers killed at random epochs, one trial at a time."""
+    with with_ray(chaos):
+        alone = chaos.search_alone()
+        for seed in range(chaos.repeats // 2):
+            folder = chaos.root / f"workers-{seed}"
+            with faults.killing_workers(folder, seed) as killed:
+                seconds = timed(lambda folder=folder: search(chaos.asked(folder.name)))
+            yield chaos.tell(folder, seconds=seconds, alone=alone, disturbed=len(killed))
+
+
+def killed_workers_of_two(chaos: Chaos) -> Iterator[Tried]:
+    """Workers killed at random epochs, two trials at a time."""
+    with with_ray(chaos, 2):
+        alone = timed(lambda: search(chaos.asked("alone-2", 2)))
+        for seed in range(chaos.repeats - chaos.repeats // 2):
+            folder = chaos.root / f"workers-of-two-{seed}"
+            with faults.killing_workers(folder, 100 + seed) as killed:
+                seconds = timed(lambda folder=folder: search(chaos.asked(folder.name, 2)))
+            told = chaos.tell(folder, seconds=seconds, alone=alone, disturbed=len(killed))
+            yield {**told, "equal": chaos.as_if_alone(folder)}
+
+
+def killed_drivers(chaos: Chaos) -> Iterator[Tried]:
+    """Drivers killed at random moments, the last row torn half of the time, then resumed."""
+    alone = timed(lambda: faults.driver("search", chaos.images, chaos.alone, 1, chaos.configs).wait())
+    for seed in range(chaos.repeats):
+        folder, chance = chaos.root / f"drivers-{seed}", random.Random(seed)
+        started = time.perf_counter()
+        running = faults.driver("search", chaos.images, folder, 1, chaos.configs)
+        while not (folder / "run.toml").exists():
+            time.sleep(0.01)
+        there = time.perf_counter() - started
+        time.sleep(chance.uniform(0, max(0.0, alone - there)))
+        killed = running.poll() is None
+        faults.kill_driver(running, folder, chance)
+        code = faults.driver("resume", folder).wait()
+        seconds = time.perf_counter() - started
+        told = chaos.tell(folder, seconds=seconds, alone=alone, disturbed=int(killed))
+        yield {**told, "equal": told["equal"] and code == 0}
+
+
+def misbehaving(chaos: Chaos, name: str, does: Callable[[dict[str, Any]], None], why: str) -> Tried:
+    """A search of four trials of which the second comes to this end."""
+    folder = chaos.root / name
+    run.TrialWorker = faults.misbehaving(does)  # type: ignore[misc]
+    try:
+        search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=15.0))
+    finally:
+        run.TrialWorker = faults.Watched  # type: ignore[misc]
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    ends = [row.why for row in rows] == ["finished", why, "finished", "finished"]
+    return {"lost": 0 if ends else 1, "repeated": faults.repeated(folder), "disturbed": 1}
+
+
+def short_of_memory(chaos: Chaos) -> Iterator[Tried]:
+    """A trial that never has enough memory, and one that has when it is tried with more."""
+    with with_ray(chaos):
+        yield misbehaving(chaos, "memory", faults.allocates, "memory")
+
+
+def hanging(chaos: Chaos) -> Iterator[Tried]:
+    """A trial that sleeps, and one whose process is stopped."""
+    with with_ray(chaos):
+        yield misbehaving(chaos, "sleeping", faults.sleeps, "timeout")
+        yield misbehaving(chaos, "stopped", faults.stops, "timeout")
+
+
+def full_disk(chaos: Chaos) -> Iterator[Tried]:
+    """A disk that is full in the middle of a search, then has room again."""
+    disk = chaos.root / "disk"
+    disk.mkdir()
+    with with_ray(chaos), faults.small_disk(disk, kilobytes=256):
+        alone = chaos.search_alone()
+        whole = sum(file.stat().st_size for file in chaos.alone.rglob("*") if file.is_file())
+        for part in (0.5,) if chaos.quick else (0.4, 0.6, 0.8):
+            folder, filler = disk / f"run-{part}", disk / "filler"
+            filler.write_bytes(bytes(max(0, 256_000 - int(whole * part))))
+            started = time.perf_counter()
+            try:
+                search(chaos.asked(str(folder)))
+                said = False
+            except TuneBrainError as error:
+                said = "No space left" in str(error)
+            filler.unlink()
+            resume(folder)
+            seconds = time.perf_counter() - started
+            told = chaos.tell(folder, seconds=seconds, alone=alone, disturbed=int(said))
+            shutil.rmtree(folder)
+            yield told
+
+
+FAULTS = {
+    "worker killed": killed_workers,
+    "worker killed, two at a time": killed_workers_of_two,
+    "driver killed": killed_drivers,
+    "short of memory": short_of_memory,
+    "trial hangs": hanging,
+    "disk full": full_disk,
+    "machine lost, machine joins": machines.come_and_go,
+    "none, three unequal machines": machines.packing,
+}
+
+
+def main() -> None:
+    options = measure.parser(__doc__)
+    options.add_argument("--only", choices=FAULTS, action="append", help="one fault; give it once for each")
+    asked = options.parse_args()
+    ray.cloudpickle.register_pickle_by_value(faults)
+    torch.set_num_threads(1)
+    run.TrialWorker = faults.Watched  # type: ignore[misc]
+    result = {}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TUNE_BRAIN_CACHE"] = f"{folder}/cache"
+        chaos = Chaos(Path(folder), quick=asked.quick)
+        with with_ray(chaos):
+            chaos.search_alone()
+        for name in asked.only or FAULTS:
+            tried = []
+            for told in FAULTS[name](chaos):
+                tried.append(told)
+                print(f"  {name}: {told}", file=sys.stderr, flush=True)
+            result[name] = summary(tried)
+    print(table(result))
+    measure.tell("chaos", result, quick=asked.quick)
+
+
+def summary(tried: list[Tried]) -> Tried:
+    """One row of the table."""
+    known = [one for one in tried if "equal" in one]
+    disturbed = sum(one["disturbed"] for one in tried)
+    row = {"searches": len(tried), "times": disturbed}
+    row |= {name: sum(one[name] for one in tried) for name in ("lost", "repeated")}
+    for name in ("busy", "trials", "seconds until used"):
+        if values := [one[name] for one in tried if name in one]:
+            row[name] = measure.spread(values)
+    if not known:
+        return row
+    more = sum(one["seconds"] - one["alone"] for one in known)
+    return {
+        **row,
+        "equal": sum(one["equal"] for one in known),
+        "slowdown": measure.spread([one["seconds"] / one["alone"] for one in known]),
+        "seconds a fault": more / disturbed if disturbed else None,
+    }
+
+
+def table(result: dict[str, Tried]) -> str:
+    """The rows as Markdown."""
+    heads = ["fault", "searches", "times", "trials lost", "repeated"]
+    heads += ["leaderboard equal", "slowdown", "seconds a fault"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, row in result.items():
+        cells = [row["searches"], row["times"], row["lost"], row["repeated"]]
+        if "equal" in row:
+            slow, cost = row["slowdown"], row["seconds a fault"]
+            spread = f"{slow['median']:.2f} [{slow['low']:.2f}, {slow['high']:.2f}]"
+            cells += [f"{row['equal']} of {row['searches']}", spread, f"{cost:.1f}" if cost else ""]
+        else:
+            cells += ["", "", ""]
+        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""A search whose trials sleep instead of training, and say when they began and ended.
+
+    python tests/cluster/sleepers.py FOLDER ADDRESS CONFIGS SECONDS [GPUS]
+
+is the driver of one on a cluster: so many configurations for each of the four architectures, whose epochs
+take 1, 2, 3 and 4 times so many seconds.
+"""
+
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ray import tune
+
+from tune_brain import compute
+from tune_brain.config import ARCHITECTURES, RunConfig
+from tune_brain.data.arrays import Development, Images
+from tune_brain.progress import Progress
+from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.search import run
+from tune_brain.space import Space
+
+TUNED = {"max_lr": {"low": 1e-5, "high": 1e-1}}
+FIXED = {"weight_decay": 0.0, "grad_clip": 1.0}
+METRICS = {name: 0.5 for name in EpochRow.model_fields if name not in ("trial", "arch", "epoch")}
+
+
+class Slept(NamedTuple):
+    """What a worker says of a trial, in Unix seconds."""
+
+    begun: float
+    ended: float
+    waited: float
+    """Seconds since the worker's trial before, 0 for its first."""
+    node: str
+    arch: str
+
+
+class Sleeper(tune.Trainable):
+    """Speaks as `TrialWorker` does; the pace of each architecture comes in the place of the weights."""
+
+    def setup(self, config: dict[str, Any], weights: dict[str, float], **_: Any) -> None:
+        self._pace, self._ended = weights, 0.0
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._trial, self._epoch, self._begun = new_config["trial"], 0, time.time()
+        self._waited = self._begun - self._ended if self._ended else 0.0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        if self._epoch < self._trial["epochs"]:
+            # Epochs of seconds come one by one; shorter ones together, as those of a trained trial do.
+            pace = self._pace[self._trial["arch"]]
+            count = min(self._trial["epochs"] - self._epoch, max(1, int(1 / pace)))
+            time.sleep(pace * count)
+            value = 1 / (1 + (math.log10(self._trial["hyperparameters"]["max_lr"]) + 3) ** 2)
+            row = {**METRICS, "val_macro_f1": value}
+            self._rows = [{**row, "epoch": self._epoch + one + 1} for one in range(count)]
+            self._epoch += count
+            self._ended = time.time()
+        else:
+            time.sleep(0.05)
+        told = f"{self._begun} {self._ended} {self._waited}"
+        end = {"ended": self._epoch == self._trial["epochs"], "why": "finished", "detail": told}
+        return {"rows": self._rows, "device": "cpu", **end}
+
+
+def search(config: RunConfig, slots: compute.Slots, seconds: float) -> None:
+    """Search with trials that sleep."""
+    spaces = {
+        arch: Space.model_validate(
+            {"arch": arch, "fixed": FIXED, "tuned": TUNED, "baseline": {"max_lr": 1e-3}}
+        )
+        for arch in config.arch
+    }
+    images = Images(
+        pixels=np.zeros((2, 1, 16, 16), np.uint8),
+        labels=np.zeros(2, np.int64),
+        thumbnails=np.zeros((2, 32, 32), np.uint8),
+    )
+    development = Development(classes=("a", "b"), train=images, validation=images)
+    pace = {arch: seconds * (number + 1) for number, arch in enumerate(ARCHITECTURES)}
+    run.TrialWorker = Sleeper  # type: ignore[misc]
+    progress = Progress(config.out / "run.log")
+    progress._console.quiet = True
+    precision = dict.fromkeys(config.arch, "fp32")
+    run.search(config, spaces, development, pace, precision, slots, progress)
+
+
+def slept(folder: Path) -> list[Slept]:
+    """The trials of a search that ended, in order of their numbers."""
+    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    told = [(row, [float(word) for word in row.detail.split()]) for row in rows if row.state == "completed"]
+    return [Slept(*numbers, row.node, row.arch) for row, numbers in told]
+
+
+def busy(trials: list[Slept], slots: int, share: float = 0.9) -> float:
+    """The share of slot time in which trials slept, from the first begin to this share of the search."""
+    start = min(trial.begun for trial in trials)
+    end = start + share * (max(trial.ended for trial in trials) - start)
+    spent = sum(max(0.0, min(trial.ended, end) - trial.begun) for trial in trials)
+    return spent / (slots * (end - start))
+
+
+def most_at_once(trials: list[Slept]) -> dict[str, int]:
+    """How many trials slept at a time on each machine, at most."""
+    most: dict[str, int] = {}
+    for node in {trial.node for trial in trials}:
+        here = [trial for trial in trials if trial.node == node]
+        most[node] = max(sum(other.begun <= trial.begun < other.ended for other in here) for trial in here)
+    return most
+
+
+def main() -> None:
+    folder, address, configs, seconds, *gpus = sys.argv[1:]
+    config = RunConfig(
+        out=Path(folder),
+        address=address,
+        configs=int(configs),
+        image_size=16,
+        gpus_per_trial=float(gpus[0]) if gpus else 0.0,
+    )
+    with compute.session(config) as session:
+        search(config, session.slots(), float(seconds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What Ray Tune tells a searcher, made up."""
+
+from pathlib import Path
+from typing import Any
+
+from tune_brain.records import EpochRow, TrialRow, Why, latest, read
+from tune_brain.search.searcher import RowSearcher
+
+WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
+
+
+def result(*epochs: int, score: float = 0.5, ended: bool = False) -> dict[str, Any]:
+    numbers = dict.fromkeys(set(EpochRow.model_fields) - {"trial", "arch"}, 0.5)
+    rows = [{**numbers, "epoch": epoch, "val_macro_f1": score} for epoch in epochs]
+    return {"rows": rows, "ended": ended, "why": "finished", "detail": "", **WORKER}
+
+
+def failure(why: str, detail: str) -> dict[str, Any]:
+    return {"rows": [], "ended": True, "why": why, "detail": detail, **WORKER}
+
+
+def lose(searcher: RowSearcher, name: str, why: Why = "lost", detail: str = "its worker died") -> None:
+    """As Ray and then `Workers` tell of a worker that is gone."""
+    searcher.on_trial_complete(name, error=True)
+    searcher.lost(name, why, detail)
+
+
+def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
+    """Train everything that the searcher hands out, one at a time."""
+    handed = []
+    while len(handed) < limit and isinstance(config := searcher.suggest(f"ray-{len(handed)}"), dict):
+        name, trial = f"ray-{len(handed)}", config["trial"]
+        handed.append(config)
+        score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
+        for epoch in range(1, trial["epochs"]):
+            searcher.on_trial_result(name, result(epoch))
+        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
+    return handed
+
+
+def rows_of(folder: Path) -> list[TrialRow]:
+    return latest(read(folder / "trials.jsonl", TrialRow))

@@ -1,0 +1,69 @@
+"""A search extended: what it repeats, what it loses, and what one has that was long from the start."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from played import rows_of, work
+
+from tune_brain.records import TrialRow
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 6), (4, 9)])
+def test_a_search_extended_repeats_nothing_and_has_what_a_long_one_has(
+    make, tmp_path: Path, before: int, after: int
+) -> None:
+    def ran() -> list[tuple[Any, ...]]:
+        rows = rows_of(tmp_path)
+        return [(row.arch, row.configuration, row.epochs, *row.values.items(), row.score) for row in rows]
+
+    work(make(concurrency=1, configs=after))
+    long = ran()
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    work(make(concurrency=1, configs=before))
+    short = ran()
+    work(make(concurrency=1, configs=after))
+    extended = ran()
+    assert extended[: len(short)] == short
+    assert len(set(extended)) == len(extended)
+    # The short one promoted its best when it came to its end; of two rungs, that changes nothing else.
+    assert set(extended) >= set(long)
+    assert {one for one in set(extended) - set(long) if one[2] == 1} == set()
+
+
+@pytest.mark.parametrize("configs", [3, 12, 18])
+def test_where_the_ladder_decided_alike_an_extended_search_is_the_long_one(
+    make, tmp_path: Path, configs: int
+) -> None:
+    """One rung: nothing is promoted, so the short search takes no step that the long one would not take."""
+
+    def ran(configs: int) -> list[dict[str, Any]]:
+        work(make(concurrency=1, configs=configs, ladder=(2,)))
+        return [row.model_dump(exclude={"started", "seconds"}) for row in rows_of(tmp_path)]
+
+    long = ran(2 * configs)
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    short = ran(configs)
+    assert ran(2 * configs)[: len(short)] == short
+    extended = rows_of(tmp_path)
+    assert by_study(extended) == by_study([TrialRow.model_validate(row | {"started": 0.0}) for row in long])
+
+
+def test_the_promotion_of_a_third_is_the_same_in_a_short_and_a_long_search(make, tmp_path: Path) -> None:
+    """Nine configurations promote three, all as the best third, before the search comes to its end."""
+    work(make(concurrency=1, configs=18))
+    long = by_study(rows_of(tmp_path))
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    work(make(concurrency=1, configs=9))
+    work(make(concurrency=1, configs=18))
+    assert by_study(rows_of(tmp_path)) == long
+
+
+def by_study(rows: list[TrialRow]) -> set[tuple[Any, ...]]:
+    """The leaderboard: what was trained and what it scored, without the order in which studies took turns."""
+    return {
+        (row.arch, row.configuration, row.epochs, *row.values.items(), row.seed, row.score) for row in rows
+    }

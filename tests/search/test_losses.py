@@ -1,0 +1,129 @@
+"""Workers die, trials hang or run out of memory, machines come and go: what the searcher makes of it."""
+
+from pathlib import Path
+
+from played import failure, lose, result, rows_of
+from ray.tune.search import Searcher
+
+from tune_brain.compute import Slots
+from tune_brain.search.ladder import ATTEMPTS
+from tune_brain.search.searcher import LOST_IN_A_ROW
+
+
+def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:
+    searcher = make(arch=("linear",), configs=1, ladder=(9,))
+    for epoch in range(1, 8):
+        assert searcher.suggest(f"{epoch}")["number"] == 0
+        searcher.on_trial_result(f"{epoch}", result(*range(1, epoch + 1)))
+        lose(searcher, f"{epoch}")
+    # From here on it repeats what it has.
+    for attempt in range(ATTEMPTS["lost"]):
+        assert searcher.suggest(f"again {attempt}")["number"] == 0
+        searcher.on_trial_result(f"again {attempt}", result(1, 2))
+        lose(searcher, f"again {attempt}")
+    assert searcher.suggest("next")["number"] == 1
+
+
+def test_a_row_says_how_its_trial_was_lost(make, tmp_path: Path) -> None:
+    searcher = make()
+    searcher.suggest("a")
+    lose(searcher, "a", detail="its node has died")
+    row = rows_of(tmp_path)[0]
+    assert (row.state, row.why, row.detail, row.attempt) == ("failed", "lost", "its node has died", 1)
+
+
+def test_the_loss_of_a_large_machine_does_not_end_a_search(make) -> None:
+    searcher = make(configs=100, concurrency=20)
+    names = [f"{number}" for number in range(20)]
+    for name in names:
+        searcher.suggest(name)
+    for name in names:
+        lose(searcher, name)
+    assert len(names) > LOST_IN_A_ROW
+    assert isinstance(searcher.suggest("next"), dict)
+
+
+def test_a_trial_that_hangs_is_overdue_and_fails_for_good(make, tmp_path: Path) -> None:
+    now = [100.0]
+    searcher = make(trial_timeout=60.0, clock=lambda: now[0])
+    for name in ("hangs", "waits for its worker"):
+        searcher.suggest(name)
+    searcher.is_up("hangs")
+    now[0] += 59
+    assert searcher.overdue() == []
+    now[0] += 2
+    assert searcher.overdue() == ["hangs"]
+    lose(searcher, "hangs", detail="it was killed by ray.kill")
+    row = rows_of(tmp_path)[0]
+    assert (row.state, row.why, row.detail) == ("failed", "timeout", "it trained for more than 60 s")
+    assert searcher.suggest("next")["number"] == 2
+
+
+def test_a_trial_that_has_ended_does_not_hang(make) -> None:
+    now = [100.0]
+    searcher = make(trial_timeout=60.0, clock=lambda: now[0])
+    searcher.suggest("a")
+    searcher.on_trial_result("a", result(1, 2, ended=True))
+    now[0] += 100
+    assert searcher.overdue() == []
+
+
+def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",))
+    assert searcher.suggest("a")["room"] == 1
+    searcher.suggest("b")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("early") is None
+    searcher.on_trial_complete("b", result=result(1, 2, ended=True))
+    again = searcher.suggest("again")
+    assert (again["number"], again["room"]) == (0, 2)
+    assert searcher.suggest("beside it") is None
+    searcher.on_trial_complete("again", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    row = rows_of(tmp_path)[0]
+    assert (row.state, row.why, row.attempt) == ("failed", "memory", 2)
+    assert searcher.suggest("next")["room"] == 1
+
+
+def test_an_interrupted_second_attempt_has_the_room_of_two_again(make) -> None:
+    searcher = make(arch=("linear",))
+    searcher.suggest("a")
+    lose(searcher, "a", "memory", "Task was killed due to the node running low on memory")
+    assert searcher.suggest("again")["room"] == 2
+    assert make(arch=("linear",)).suggest("resumed")["room"] == 2
+
+
+def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(make) -> None:
+    machines = [Slots(count=1, cpus=1, gpus=0)]
+    searcher = make(slots=lambda: machines[-1])
+    assert isinstance(searcher.suggest("a"), dict)
+    assert searcher.suggest("b") is None
+    machines.append(Slots(count=2, cpus=1, gpus=0))
+    assert isinstance(searcher.suggest("b"), dict)
+    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    for name in ("a", "b"):
+        lose(searcher, name)
+    assert searcher.suggest("c") is None
+    machines.append(Slots(count=1, cpus=1, gpus=0))
+    assert searcher.suggest("c") not in (None, Searcher.FINISHED)
+
+
+def test_workers_are_kept_while_that_of_a_machine_that_joined_is_on_its_way(make) -> None:
+    machines = [Slots(count=1, cpus=1, gpus=0)]
+    searcher = make(slots=lambda: machines[-1])
+    ended = result(1, 2, ended=True)
+    searcher.suggest("a")
+    searcher.is_up("a")
+    assert searcher.may_leave("a", ended)
+    machines.append(Slots(count=2, cpus=1, gpus=0))
+    searcher.suggest("b")
+    assert not searcher.may_leave("a", ended)
+    searcher.is_up("b")
+    assert searcher.may_leave("a", ended)
+    lose(searcher, "b")
+    searcher.suggest("b again")
+    assert not searcher.may_leave("a", ended)
+    searcher.is_up("b again")
+    searcher.on_trial_complete("a", result=ended)
+    # It takes the worker that a had.
+    searcher.suggest("c")
+    assert searcher.may_leave("b again", ended)

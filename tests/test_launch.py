@@ -1,0 +1,116 @@
+"""The recipes of launch/, as far as they go without the schedulers that they are for."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LAUNCH = Path(__file__).parents[1] / "launch"
+
+STUB = """#!/usr/bin/env bash
+echo "{name} $*" >>"$STUB_LOG"
+"""
+STUBS = {
+    "scontrol": '[[ $1 == show ]] && printf "%s\\n" node-a node-b node-c || true',
+    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    "hostname": "echo 192.0.2.10 192.0.2.11",
+    "ray": 'echo "with $RAY_ADDRESS and a token of ${#RAY_AUTH_TOKEN}" >>"$STUB_LOG"; '
+    '[[ $1 == start ]] || grep -q "ray start --head" "$STUB_LOG"',
+    "tune-brain": """until grep -q "ray start --block" "$STUB_LOG"; do sleep 0.02; done
+trap 'echo told to end >>"$STUB_LOG"; exit 130' TERM
+echo training >>"$STUB_LOG"
+while [[ -e $STUB_LOG.hang ]]; do sleep 0.05; done""",
+}
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Any:
+    """Start the SLURM recipe in an allocation of three nodes that do nothing; its process and their log."""
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    for name, does in STUBS.items():
+        (programs / name).write_text(STUB.format(name=name) + does + "\n")
+        (programs / name).chmod(0o755)
+    log = tmp_path / "calls"
+    job = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-c]", "SLURM_JOB_NUM_NODES": "3"}
+    more = {"SLURM_SUBMIT_DIR": str(tmp_path), "SLURM_CPUS_PER_TASK": "8", "STUB_LOG": str(log)}
+
+    def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+        command = ["bash", str(LAUNCH / "slurm.sbatch"), *arguments]
+        return subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **job, **more}), log
+
+    return start
+
+
+def test_slurm_starts_a_head_workers_and_a_search_closed_by_a_token(slurm: Any) -> None:
+    running, log = slurm("out", "--data", "images")
+    assert running.wait() == 0
+    calls = log.read_text()
+    assert "ray start --head --block --node-ip-address 192.0.2.10 --port 23456" in calls
+    assert "ray start --block --address 192.0.2.10:23456 --num-cpus 8 --num-gpus 0" in calls
+    assert "srun --nodes=2 --ntasks=2 --exclude=node-a" in calls
+    assert "tune-brain search --address auto --out out --data images" in calls
+    assert calls.count("with 192.0.2.10:23456 and a token of 64") >= 3
+    assert "requeue" not in calls
+
+
+def test_slurm_goes_on_with_a_run_that_is_there(slurm: Any, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "run.toml").touch()
+    running, log = slurm("out", "--data", "images")
+    assert running.wait() == 0
+    assert "tune-brain resume out\n" in log.read_text()
+
+
+def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(slurm: Any, tmp_path: Path) -> None:
+    (tmp_path / "calls.hang").touch()
+    running, log = slurm("out")
+    while not log.exists() or "training" not in log.read_text():
+        time.sleep(0.02)
+    running.send_signal(signal.SIGTERM)
+    running.wait()
+    calls = log.read_text()
+    assert calls.index("told to end") < calls.index("scontrol requeue 123456")
+
+
+@pytest.mark.parametrize("script", ["slurm.sbatch", "workstation.sh", "environment.sh"])
+def test_scripts_are_sound(script: str) -> None:
+    subprocess.run(["bash", "-n", LAUNCH / script], check=True)
+    if shutil.which("shellcheck"):
+        subprocess.run(["shellcheck", "--external-sources", LAUNCH / script], cwd=LAUNCH.parent, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ray-cluster", "ray-cluster-onprem"])
+def test_the_cluster_launcher_takes_its_files(name: str) -> None:
+    import jsonschema
+    import ray
+    import yaml
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    asked = yaml.safe_load((LAUNCH / f"{name}.yaml").read_text())
+    schema = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
+    jsonschema.validate(asked, schema)
+    prepared = prepare_config(asked)
+    validate_config(prepared)
+    assert prepared["max_workers"] == 2
+    assert "RAY_AUTH_MODE=token" in " ".join(asked["setup_commands"])
+
+
+def test_the_job_for_kubernetes_is_of_one_piece() -> None:
+    yaml = pytest.importorskip("yaml")
+    job = yaml.safe_load((LAUNCH / "kuberay-rayjob.yaml").read_text())
+    cluster = job["spec"]["rayClusterSpec"]
+    pods = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert cluster["authOptions"] == {"mode": "token"}
+    for pod in pods:
+        spec = pod["template"]["spec"]
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        for container in spec["containers"]:
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+            assert container["image"]

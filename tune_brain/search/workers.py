@@ -1,0 +1,80 @@
+"""Machines come and go, workers start, hang and are lost: what Ray says of it, told to the searcher."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from tune_brain.compute import Slots
+from tune_brain.records import Why
+from tune_brain.search.searcher import RowSearcher
+
+COUNT_EVERY = 1.0
+"""Seconds between two counts of a cluster's slots."""
+
+
+class Machines:
+    """The slots of a cluster whose machines come and go, counted anew every second or so.
+
+    Args:
+        slots: those of the search's start.
+        say: told when there are more or fewer.
+    """
+
+    def __init__(self, slots: Slots, say: Callable[[str], None]) -> None:
+        self._slots, self._say, self._counted = slots, say, time.monotonic()
+
+    def slots(self) -> Slots:
+        """The slots that there are now."""
+        if time.monotonic() > self._counted + COUNT_EVERY:
+            now = self._slots.now()
+            if now.count != self._slots.count:
+                self._say(f"machines came or went: {now.count} trials at a time")
+            self._slots, self._counted = now, time.monotonic()
+        return self._slots
+
+
+class Workers(tune.Callback):  # type: ignore[misc]
+    """Tells the searcher which workers are up and how one was lost; ends those that hang."""
+
+    def __init__(self, searcher: RowSearcher) -> None:
+        self._searcher = searcher
+        self.last_loss = ""
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker has started, or has been given its next trial."""
+        self._searcher.is_up(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A worker was lost."""
+        # Ray writes when it happened, then the error's own words.
+        _, _, words = Path(trial.error_file).read_text(encoding="utf-8").partition("\n")
+        why, self.last_loss = _loss(words)
+        self._searcher.lost(trial.trial_id, why, self.last_loss)
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
+        """Some time has passed."""
+        if overdue := self._searcher.overdue():
+            for trial in trials:
+                if trial.trial_id in overdue and trial.temporary_state.ray_actor:
+                    ray.kill(trial.temporary_state.ray_actor)
+
+
+def _loss(words: str) -> tuple[Why, str]:
+    """Why a worker was lost, and the sentence that says it, among all that Ray says of it."""
+    memory = re.search(r"[^.\n]*(?:running low on|out of) memory[^.\n]*", words)
+    # Of a worker that was killed Ray guesses at three causes, one of which is memory.
+    if memory and "Some common causes" not in words:
+        return "memory", memory.group().strip()
+    if "is unavailable" in words:
+        return "lost", "its machine cannot be reached"
+    if "raised in its creation task" in words:
+        return "lost", f"it did not start: {words.strip().splitlines()[-1].strip()}"
+    sentence = re.search(r"The actor is dead because (.*)", words)
+    said = sentence.group(1) if sentence else words.strip().partition("\n")[0]
+    said = re.sub(r"\. Worker exit type: \w+ Worker exit detail: ", ": ", said)
+    return "lost", said.partition(" Some common causes")[0].strip().removesuffix(".")
