@@ -15,11 +15,12 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 from tune_brain.models import build, state_of
+from tune_brain.portable.networks import predict
 from tune_brain.progress import Progress, clock
 from tune_brain.records import BASELINE, Role, SeedRow, append, read
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
-from tune_brain.train.fit import fit, predict
+from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
@@ -133,11 +134,14 @@ def _train(
 
 
 def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W]."""
+    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W].
+
+    One image at a time, so that a bundle says the same of an image to the last bit.
+    """
     torch.set_num_threads(1)
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision).numpy()
+    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision, batch=1).numpy()
     return scores
 
 
