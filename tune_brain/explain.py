@@ -13,7 +13,7 @@ from torch.nn.functional import relu
 from tune_brain.portable.networks import place, predict, view
 
 FINEST = 6
-"""Smallest side of a map of features that says where; the last layer of a network for small images has less."""
+"""Smallest side of a map of features that says where; the last layers for small images have less."""
 
 CPU = torch.device("cpu")
 
@@ -29,11 +29,19 @@ class Seen(NamedTuple):
     """[1, K, H, W], the last map of features fine enough to say where; None without convolutions."""
 
 
-def see(model: nn.Module, pixels: NDArray[np.uint8], precision: str) -> Seen:
-    """One image uint8 [1, 1, S, S] through a network whose parameters want no gradient."""
+def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8], precision: str) -> Seen:
+    """One image uint8 [1, 1, S, S] through a network whose parameters want no gradient.
+
+    Not for two threads at a time: the network is hooked into meanwhile.
+
+    Args:
+        model: the network.
+        layer: what `finest` found in it.
+        pixels: the image.
+        precision: of the network.
+    """
     place(model, CPU, precision)
     model.eval()
-    layer = finest(model, pixels.shape[-1])
     kept: dict[str, Tensor] = {}
 
     def leaf(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
@@ -67,11 +75,12 @@ def grad_cam(seen: Seen, target: int) -> NDArray[np.float32] | None:
 
 
 def finest(model: nn.Module, image_size: int) -> nn.Module | None:
-    """The last layer whose map of features has a side of `FINEST` or more; None where there is no such map."""
-    net = model.get_submodule("net")
-    found, x = None, torch.zeros(1, *_channels(model), image_size, image_size)
+    """The last layer with a map of features of `FINEST` a side or more; None where there is none."""
+    model.eval()
+    found: nn.Module | None = None
     with torch.inference_mode():
-        for layer in net.children():
+        x = model.get_submodule("input")(torch.zeros(1, 1, image_size, image_size))
+        for layer in model.get_submodule("net").children():
             if isinstance(layer, nn.Flatten | nn.AdaptiveAvgPool2d | nn.Linear):
                 break
             x = layer(x)
@@ -104,9 +113,3 @@ def _embedding(model: nn.Module, kept: dict[str, Tensor]) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _channels(model: nn.Module) -> tuple[int]:
-    channels = model.get_submodule("input").channels
-    assert isinstance(channels, int)
-    return (channels,)

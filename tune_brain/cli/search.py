@@ -29,7 +29,7 @@ def run(given: dict[str, Any]) -> None:
         from tune_brain.stages.evaluate import evaluate as evaluate_all
 
         evaluate_all(folder)
-    from tune_brain.export import export as write_models
+    from tune_brain.export.write import export as write_models
     from tune_brain.report.page import write_page
 
     write_page(folder)

@@ -64,8 +64,8 @@ def weights(members: Floats, labels: Ints) -> Floats:
 def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RATE) -> dict[str, Any]:
     """The lowest confidence from which on a model is wrong at most so often, by validation alone.
 
-    Selective classification: Geifman & El-Yaniv (NIPS 2017), without their bound, so that another set of images
-    from the same source may show somewhat more errors.
+    Selective classification: Geifman & El-Yaniv (NIPS 2017), without their bound: other images from the same
+    source may show somewhat more errors.
 
     Returns:
         `surest` (2, which no probability reaches, where no confidence is enough), `error_rate` asked for, and

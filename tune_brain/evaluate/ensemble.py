@@ -10,18 +10,21 @@ from tune_brain.evaluate import calibration
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
 from tune_brain.evaluate.scores import PARTS, part_of
 from tune_brain.evaluate.sealed import Opened
-from tune_brain.evaluate.statistics import difference, mcnemar, score
+from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
 from tune_brain.evaluate.validated import Validated
 from tune_brain.portable.looks import Looks, distance, fit
 from tune_brain.portable.probabilities import Floats, calibrated, mean
 
 ENSEMBLE = "ensemble"
+CLAIMS = ("accuracy", "f1", "log_loss")
+LEAST = 0.01
+"""An architecture with a smaller share costs its time for nothing and is left out."""
 
 Scores = dict[str, Any]
 
 
 def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
-    """Everything that validation decides beside the winners, as plain values: the contents of calibration.json.
+    """Everything that validation decides beside the winners, as plain values: calibration.json.
 
     `temperatures` by seed run; `weights` by seed run, a share for each architecture split evenly over its
     seeds; `calibration_error` and `log_loss` on validation, before and after, and `abstention`, by exported
@@ -32,18 +35,26 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
     honest = {name: calibrated(logits, temperatures[name]) for name, logits in found.logits.items()}
     seeds = {arch: found.of(arch) for arch in archs}
     by_arch = np.stack([np.mean([honest[name] for name in names], axis=0) for names in seeds.values()])
-    shares = dict(zip(archs, calibration.weights(by_arch, labels).tolist(), strict=True))
-    weights = {name: shares[arch] / len(names) for arch, names in seeds.items() for name in names}
+    found_shares = calibration.weights(by_arch, labels)
+    found_shares[found_shares < LEAST] = 0
+    shares = dict(zip(archs, (found_shares / found_shares.sum()).tolist(), strict=True))
+    weights = {
+        name: shares[arch] / len(names) for arch, names in seeds.items() for name in names if shares[arch]
+    }
     raw = {name: calibrated(logits, 1.0) for name, logits in found.logits.items()}
     before = {arch: raw[names[0]] for arch, names in seeds.items()}
     before[ENSEMBLE] = _mix(raw, weights)
     after = {arch: honest[names[0]] for arch, names in seeds.items()}
-    after[ENSEMBLE] = _mix(honest, weights)
+    mixed = _mix(honest, weights)
+    # The mean of calibrated members is less sure than it is right, so it gets a temperature of its own.
+    whole = calibration.temperature(_logits(mixed), labels)
+    after[ENSEMBLE] = calibrated(_logits(mixed), whole)
     looks = fit(found.known_looks)
     far = distance(looks, found.looks)
     return {
         "n": len(labels),
         "temperatures": temperatures,
+        "ensemble_temperature": whole,
         "weights": weights,
         "shares": shares,
         "validation": {
@@ -76,7 +87,8 @@ def add_scores(
 
     `calibrated` holds calibration error and log loss of the calibrated probabilities; `answered` what the
     exported model answers when it may abstain: the share of images, and its accuracy on them; `foreign` the
-    share of images taken for something else than those of the training.
+    share of images taken for something else than those of the training; `exported` the scores of the exported
+    model alone.
     """
     spoken = calibrated_test(opened, fitted, archs)
     far = distance(Looks(*(np.array(fitted["looks"][key]) for key in ("mean", "precision"))), opened.looks)
@@ -93,6 +105,7 @@ def add_scores(
                 "calibrated": {measure: found[measure] for measure in ("calibration_error", "log_loss")},
                 "answered": _answered(said[0], labels, fitted["abstention"][name]["surest"], foreign[inside]),
                 "foreign": _share(foreign[inside]),
+                "exported": exported(said[0], labels),
             }
     return whole
 
@@ -126,14 +139,27 @@ def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[s
     """[S, N, C] by architecture, its seed runs after calibration, and [1, N, C] of the ensemble."""
     honest = {}
     for name, temperature in fitted["temperatures"].items():
-        # Logits but for a constant in each line, which a softmax does not see.
-        logits = np.log(opened.probabilities[name].clip(np.finfo(np.float64).tiny))
-        honest[name] = calibrated(logits, temperature)
+        honest[name] = calibrated(_logits(opened.probabilities[name]), temperature)
     by_arch = {
         arch: np.stack([honest[name] for name in sorted(honest) if name.startswith(f"winner-{arch}-")])
         for arch in archs
     }
-    return {**by_arch, ENSEMBLE: _mix(honest, fitted["weights"])[None]}
+    mixed = _logits(_mix(honest, fitted["weights"]))
+    return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
+
+
+def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, float | None]:
+    """What `tune-brain verify` computes again of a bundle's probabilities [N, C]; None without images."""
+    if not len(labels):
+        return dict.fromkeys(CLAIMS)
+    found = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
+    return {name: float(found[name][0]) for name in CLAIMS}
+
+
+def _logits(probabilities: Floats) -> Floats:
+    """Logits but for a constant in each line, which a softmax does not see."""
+    found: Floats = np.log(probabilities.clip(np.finfo(np.float64).tiny))
+    return found
 
 
 def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -167,6 +193,6 @@ def _verdict(best: str, parts: Scores, opened: Opened) -> str:
     points = "" if gap["mean"] is None else f" by {gap['mean'] * 100:+.1f} points of macro-F1"
     interval = "" if gap["low"] is None else f" [{gap['low'] * 100:+.1f}, {gap['high'] * 100:+.1f}]"
     return (
-        f"ensemble: it {said}{points}{interval} on {n} {part} images (McNemar p = {found['p']:.2g}: right alone on "
-        f"{found['only_a']}, {best} on {found['only_b']})."
+        f"ensemble: it {said}{points}{interval} on {n} {part} images (McNemar p = {found['p']:.2g}: "
+        f"right alone on {found['only_a']}, {best} on {found['only_b']})."
     )

@@ -36,6 +36,11 @@ class SeedRun:
     values: Mapping[str, float]
 
     @property
+    def key(self) -> tuple[Role, str, int]:
+        """What its row is found by."""
+        return self.role, self.training.arch, self.index
+
+    @property
     def name(self) -> str:
         """How its weights and predictions are called."""
         return f"{self.role}-{self.training.arch}-{self.index}"
@@ -74,7 +79,7 @@ def train_all(
     slots: compute.Slots,
     progress: Progress,
 ) -> list[SeedRun]:
-    """Train every seed run that an earlier start has not; write its weights, then its row.
+    """Train every seed run whose row or weights are missing; write its weights, then its row.
 
     Inside `compute.session`.
 
@@ -85,8 +90,8 @@ def train_all(
         ClusterError: a seed run raised.
     """
     rows = run.folder / "seed_runs.jsonl"
-    done = {(row.role, row.arch, row.index) for row in read(rows, SeedRow)}
-    left = [one for one in runs if (one.role, one.training.arch, one.index) not in done]
+    done = {(row.role, row.arch, row.index): row for row in read(rows, SeedRow)}
+    left = [one for one in runs if one.key not in done or not one.weights(run.folder).exists()]
     progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
@@ -110,7 +115,10 @@ def train_all(
             values=dict(one.values),
             **measured,
         )
-        append(rows, row)
+        if one.key not in done:
+            append(rows, row)
+        elif done[one.key].val_macro_f1 != row.val_macro_f1:
+            progress.say(f"{one.name}: trained again, not as it was ({done[one.key].val_macro_f1:.4f})")
         took = f"{clock(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]

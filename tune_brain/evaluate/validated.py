@@ -23,7 +23,7 @@ FILE = "validation.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """Arrays by the names of seed runs; what calibration may see, and what a bundle finds similar cases in."""
+    """Arrays by the names of seed runs: what calibration may see, what a bundle finds similar cases in."""
 
     labels: NDArray[np.int64]
     """[V], true classes of the validation images."""
@@ -75,12 +75,11 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
 def read(run: Path) -> Validated:
     """What `validate` has kept."""
     with np.load(run / FILE, allow_pickle=False) as file:
-        by_name: dict[str, dict[str, Any]] = {"logits": {}, "embeddings": {}}
-        for key in file.files:
-            kind, _, name = key.partition("/")
-            if name:
-                by_name[kind][name] = file[key]
-        plain = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
+        plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
+        by_name: dict[str, Any] = {
+            kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
+            for kind in ("logits", "embeddings")
+        }
     return Validated(**plain, **by_name)
 
 

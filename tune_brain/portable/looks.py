@@ -14,6 +14,8 @@ Floats = NDArray[np.float64]
 FLAT = 2 / 255
 """A pixel whose Laplacian is below this is flat, as no pixel of a scan is outside its dark margin."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MEASURES = 18
+"""F, how many there are."""
 TINY = 1e-3
 RIDGE = 1e-3
 """Added to the variances, so that measures that move together can be inverted."""
