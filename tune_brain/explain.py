@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from tune_brain.portable.networks import place, predict, view
+from tune_brain.portable.networks import CPU, place, predict, view
 
 FINEST = 6
 """Smallest side of a map of features that says where; the last layers for small images have less."""
-
-CPU = torch.device("cpu")
 
 
 class Seen(NamedTuple):

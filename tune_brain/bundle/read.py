@@ -45,6 +45,7 @@ class Bundle:
 def seal(folder: Path) -> None:
     """Write the manifest of a folder: the length and SHA-256 of every file."""
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder)}
+    files.pop(MANIFEST, None)
     held = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import load as load_state
 from torch import nn
 
 from .looks import Looks, distance, measures
-from .networks import network, predict
+from .networks import CPU, network, predict
 from .pictures import needed, open_grey, square
 from .probabilities import Floats, calibrated, mean
-
-CPU = torch.device("cpu")
 
 
 class Member(NamedTuple):

@@ -19,6 +19,9 @@ GREY = ((0.18,), (0.18,))
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+CPU = torch.device("cpu")
+
+
 class GreyInput(nn.Module):
     """Normalises grey images and repeats them over the channels that a network expects.
 

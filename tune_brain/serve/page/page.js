@@ -50,7 +50,7 @@ function shown(name, frame) {
   $(".image", article).src = frame.image;
   $(".image", article).alt = `The picture as the networks see it, in grey and square: ${name}`;
   const heat = $(".heat", article), slider = $(".opacity", article);
-  if (frame.heat) {
+  if (frame.heat && !frame.foreign) {
     heat.src = frame.heat;
     heat.style.opacity = slider.value / 100;
     slider.addEventListener("input", () => { heat.style.opacity = slider.value / 100; });
@@ -58,7 +58,7 @@ function shown(name, frame) {
   } else {
     heat.remove();
     $(".slide", article).remove();
-    $(".heat-words", article).textContent = "These networks have no heat map.";
+    $(".heat-words", article).textContent = frame.foreign ? "" : "These networks have no heat map.";
   }
   const body = $(".probabilities tbody", article);
   Object.entries(frame.probabilities).sort((a, b) => b[1] - a[1])
@@ -69,7 +69,8 @@ function shown(name, frame) {
     : "A single network: there is no second opinion.";
   if (many > 1) frame.members.forEach((one) => row($(".members tbody", article), [one.name, one.label, percent(one.probability), percent(one.weight)]));
   else $(".members", article).remove();
-  $(".similar", article).textContent = `The ${frame.similar.length} most similar training images: ${frame.similar_in_words} (similarity ${frame.similar.at(-1).similarity.toFixed(2)} to ${frame.similar[0].similarity.toFixed(2)} of 1).`;
+  if (frame.foreign) $(".similar", article).remove();
+  else $(".similar", article).textContent = `The ${frame.similar.length} most similar training images: ${frame.similar_in_words} (similarity ${frame.similar.at(-1).similarity.toFixed(2)} to ${frame.similar[0].similarity.toFixed(2)} of 1).`;
   return article;
 }
 
