@@ -23,10 +23,12 @@ SIZE = 48
 ROOT = Path(__file__).parents[1] / "tune_brain"
 
 
-def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], precision: str = "fp32") -> Path:
+def write_bundle(
+    folder: Path, images: Path, archs: tuple[str, ...], precision: str = "fp32", size: int = SIZE
+) -> Path:
     """Write a bundle whose looks are those of a folder of images."""
     files = sorted((images / "Training").rglob("*.*"))
-    pixels = decode(files, SIZE)[0].pixels
+    pixels = decode(files, size)[0].pixels
     looks = fit(measures(pixels))
     (folder / "weights").mkdir(parents=True)
     members = []
@@ -34,7 +36,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], precision: 
         config = TrialConfig(
             arch=arch,
             epochs=1,
-            image_size=SIZE,
+            image_size=size,
             classes=len(CLASSES),
             seed=seed,
             precision=precision,
@@ -51,7 +53,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], precision: 
         "format": 1,
         "name": "ensemble" if len(archs) > 1 else archs[0],
         "classes": CLASSES,
-        "image_size": SIZE,
+        "image_size": size,
         "preprocessing": "grey",
         "members": members,
         "temperature": 1.0,

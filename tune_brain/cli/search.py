@@ -37,6 +37,7 @@ def run(given: dict[str, Any]) -> None:
     typer.echo(f"scores     {folder / 'scores.json'}")
     typer.echo(f"dashboard  {folder / 'dashboard.html'}")
     typer.echo(f"models     {folder / 'export'}")
+    typer.echo(f"open it    tune-brain serve {folder / 'export' / 'ensemble'}")
 
 
 @app.command()

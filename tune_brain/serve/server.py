@@ -57,6 +57,8 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         raise ConfigError(
             "The port must be free", found=f"{host}:{port}", remedy="Name another one with --port."
         ) from None
+    # Whoever reads the line below may ask at once.
+    socket.listen()
     shown = f"[{host}]" if ":" in host else host
     Progress().say(f"http://{shown}:{socket.getsockname()[1]}  (Ctrl-C ends it)")
     uvicorn.Server(config).run(sockets=[socket])
