@@ -17,7 +17,7 @@ import struct
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import measure
@@ -41,12 +41,8 @@ def png(width: int, height: int, depth: int = 8) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     head = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", head)
-        + chunk(b"IDAT", zlib.compress(b"\0" * 10_000))
-        + chunk(b"IEND", b"")
-    )
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 10_000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -100,19 +96,9 @@ def kinds(images: Path, chance: random.Random) -> dict[str, Callable[[], tuple[b
         "cut": cut,
         "noise": noise,
         "odd": lambda: (chance.choice(odd), {}),
-        "wrong type": lambda: (
-            chance.choice(good),
-            {
-                "Content-Type": chance.choice(
-                    ("text/html", "application/json", "", "image/" + "x" * 500, "a/b;c=\xe9")
-                )
-            },
-        ),
+        "wrong type": lambda: (chance.choice(good), {"Content-Type": chance.choice(types)}),
         "head of 100 kB": lambda: (b"", {f"X-{n}": "y" * 1000 for n in range(100)}),
-        "wrong host": lambda: (
-            chance.choice(good),
-            {"Host": chance.choice(("evil.example", "[::", "127.0.0.1@x", ""))},
-        ),
+        "wrong host": lambda: (chance.choice(good), {"Host": chance.choice(hosts)}),
     }
 
 
@@ -120,9 +106,8 @@ def ask(service: Service, content: bytes, headers: dict[str, str]) -> int:
     """The status of one request; 0 where the connection was closed instead."""
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     try:
-        connection.request(
-            "POST", "/predict", content, {"Content-Type": "application/octet-stream", **headers}
-        )
+        whole = {"Content-Type": "application/octet-stream", **headers}
+        connection.request("POST", "/predict", content, whole)
         answer = connection.getresponse()
         answer.read()
         return answer.status
@@ -152,34 +137,28 @@ def huge(service: Service, *, length: bool) -> int:
     return int(said.split()[1]) if said.startswith(b"HTTP/1.1 ") else 0
 
 
-def described(service: Service, requests: int, number: int) -> Iterator[int]:
-    """Statuses of requests made from the OpenAPI description, right and wrong ones."""
+def described(service: Service, requests: int, number: int) -> Counter[int]:
+    """Statuses of requests made from the OpenAPI description; nearly all of them to /predict."""
     base = f"http://127.0.0.1:{service.port}"
     schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
-    operations = [found.ok() for found in schema.get_all_operations()]
-    found: list[int] = []
-    for operation in operations:
-        for mode in schemathesis.GenerationMode:
+    found: Counter[int] = Counter()
+    for result in schema.get_all_operations():
+        operation = result.ok()
 
-            @seed(number)
-            @settings(
-                deadline=None,
-                max_examples=max(1, requests // (2 * len(operations))),
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-                database=None,
-            )
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def one(case: schemathesis.Case) -> None:
-                found.append(case.call(base_url=base, timeout=60).status_code)
+        @seed(number)
+        @settings(
+            deadline=None,
+            max_examples=requests if operation.method == "post" else 10,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
+        @given(case=operation.as_strategy())
+        def one(case: schemathesis.Case) -> None:
+            found[case.call(base_url=base, timeout=60).status_code] += 1
 
-            try:
-                one()
-            except schemathesis.errors.SchemathesisError as error:
-                print(f"  {operation.label} {mode}: {error}")
-            except Exception as error:  # hypothesis, where nothing can be made in this mode
-                print(f"  {operation.label} {mode}: {type(error).__name__}")
-    yield from found
+        one()
+    return found
 
 
 def main() -> None:
@@ -202,7 +181,7 @@ def main() -> None:
         for length in (True, False):
             kind = "200 MB, " + ("with its length" if length else "in chunks")
             counts[kind] = Counter(huge(service, length=length) for _ in range(5))
-        counts["from the description"] = Counter(described(service, total // 2, asked.seed))
+        counts["from the description"] = described(service, total // 2, asked.seed)
         good = next(service.images.rglob("*.jpg")).read_bytes()
         alive = ask(service, good, {"Content-Type": "image/jpeg"})
         peak = service.peak()

@@ -99,6 +99,7 @@ def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
         ({"content-length": str(MOST_BYTES + 1)}, 413),
         ({"content-length": "9" * 5000}, 413),
         ({"content-length": "-1"}, 400),
+        ({"x-long": "y" * 17_000}, 431),
         ({"content-type": "text/plain"}, 415),
         ({"content-type": "application/x-www-form-urlencoded"}, 415),
     ],

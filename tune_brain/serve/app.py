@@ -54,6 +54,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         413: "the file is too large",
         415: "it does not say that it is an image",
         421: "it is addressed to another host",
+        431: "its head is too large",
         422: "there is no image in it that can be read",
         503: "too many requests at a time",
     }.items()

@@ -23,6 +23,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 LOCAL = ("127.0.0.1", "localhost", "::1")
+HEAD = 16 * 1024
+"""Bytes that the head of a request may have."""
 SLOWEST = 20.0
 """Seconds in which a body must have arrived."""
 
@@ -74,6 +76,8 @@ class Guard:
             self._waiting.set(self._inside)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
+            return 431, f"The head of a request has at most {HEAD // 1024} kB."
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if _host(f"//{host}") not in self._hosts:

@@ -7,8 +7,6 @@ from tune_brain.bundle.read import open_bundle
 from tune_brain.errors import ConfigError
 from tune_brain.progress import Progress
 
-HEAD = 16 * 1024
-"""Bytes that the head of a request may have."""
 CONNECTIONS = 64
 
 
@@ -30,7 +28,7 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         import uvicorn
 
         from tune_brain.serve.app import create_app
-        from tune_brain.serve.guard import LOCAL
+        from tune_brain.serve.guard import HEAD, LOCAL
     except ImportError as error:
         raise ConfigError(
             "serve needs a web server", found=f"no {error.name}", remedy="pip install 'tune-brain[serve]'"
