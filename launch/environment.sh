@@ -51,7 +51,8 @@ print(hashlib.sha256(repr([sys.version, str(root), *files]).encode()).hexdigest(
 
 stamp() { cat "$venv/stamp" 2>/dev/null || true; }
 
-installed() { [[ $(stamp) == "$wanted"*"$extra" ]] && "$venv/bin/python" -I -c 'import tune_brain' 2>/dev/null; }
+# dev holds the others.
+installed() { [[ $(stamp) == "$wanted"*"$extra" || $(stamp) == "$wanted dev" ]] && "$venv/bin/python" -I -c 'import tune_brain' 2>/dev/null; }
 
 reusable() {
     [[ $(stamp) != unfinished && -n $(own_interpreter) && $(version "$venv/bin/python") == "$(version "$python")" ]] &&

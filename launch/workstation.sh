@@ -8,5 +8,5 @@ set -euo pipefail
 # shellcheck source=launch/environment.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/environment.sh"
 
-environment ""
+environment serve
 exec tune-brain run "$@"

@@ -23,7 +23,10 @@ def chromium() -> Iterator:
 
 @pytest.fixture
 def page(chromium) -> Iterator:
-    """A page that fails its test where a script fails, the console shows an error or a stranger is asked."""
+    """A page that fails its test where a script fails, the console shows an error or a stranger is asked.
+
+    `page.troubles` holds what it has met; a test that means to meet some takes them out.
+    """
     context = chromium.new_context(accept_downloads=True)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     shown, troubles = context.new_page(), []
@@ -41,6 +44,7 @@ def page(chromium) -> Iterator:
     shown.on(
         "console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None
     )
+    shown.troubles = troubles
     yield shown
     context.close()
     assert troubles == []

@@ -5,8 +5,9 @@ from torchvision.models import resnet18, resnet34
 
 from tune_brain.config import ARCHITECTURES, Hyperparameters, Precision, TrialConfig
 from tune_brain.errors import ConfigError
-from tune_brain.models import BUILDERS, GREY, IMAGENET, build
-from tune_brain.train.fit import place, step
+from tune_brain.models import build
+from tune_brain.portable.networks import BUILDERS, GREY, IMAGENET, place
+from tune_brain.train.fit import step
 from tune_brain.train.optim import optimizer
 
 

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file
 
 from tune_brain.config import RunConfig, read_toml
 from tune_brain.data.prepare import Prepared, prepare
+from tune_brain.evaluate import validated
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read
 from tune_brain.runs import read_winner
@@ -38,8 +39,9 @@ def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A run, from images to bundles."""
     folder = tmp_path_factory.mktemp("road") / "run"
     done = command("run", "--data", phantoms, "--out", folder, "--seeds", 2, *SMALL)
-    for line in done.stdout.splitlines()[-3:]:
+    for line in done.stdout.splitlines()[-4:-1]:
         assert Path(line.split(maxsplit=1)[1]).exists()
+    assert done.stdout.splitlines()[-1] == f"open it    tune-brain serve {folder / 'export' / 'ensemble'}"
     return folder
 
 
@@ -83,9 +85,10 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
     monkeypatch.setattr(stage, "images", leaking)
     monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=lambda: None)))
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
+    monkeypatch.setattr(stage, "validate", lambda run, *_: validated.read(run))
     stage.evaluate(folder)
     scores = json.loads((folder / "scores.json").read_text())
-    assert [part["allowed_leak"] for both in scores.values() for part in both.values()] == [7] * 4
+    assert [part["allowed_leak"] for both in scores.values() for part in both.values()] == [7] * 6
     references = json.loads((folder / "comparisons.json").read_text())["references"]
     assert references["majority"]["unseen"]["allowed_leak"] == 7
     assert "allowed_leak" not in (finished / "scores.json").read_text()
@@ -101,19 +104,23 @@ def test_the_winner_is_the_best_full_length_trial(finished: Path) -> None:
 
 def test_scores_are_official_and_unseen_with_n_spread_and_interval(finished: Path) -> None:
     scores = json.loads((finished / "scores.json").read_text())
-    assert list(scores) == ["linear", "cnn"]
+    assert list(scores) == ["linear", "cnn", "ensemble"]
     for both in scores.values():
         assert both["official"]["n"] == 20
         assert 0 < both["unseen"]["n"] < 20
-        assert both["official"]["seeds"] == 2
         accuracy = both["official"]["accuracy"]
         assert accuracy.keys() == {"mean", "std", "low", "high"}
         assert 0 <= accuracy["low"] <= accuracy["mean"] <= accuracy["high"] <= 1
         assert sum(map(sum, both["official"]["confusion"])) == pytest.approx(20)
+        assert 0 <= both["unseen"]["calibrated"]["calibration_error"]["mean"] <= 1
+        assert 0 <= both["unseen"]["foreign"] <= 1
+    assert [scores[name]["official"]["seeds"] for name in scores] == [2, 2, 1]
     against = json.loads((finished / "comparisons.json").read_text())
     assert against["references"].keys() == {"majority", "nearest_neighbour"}
     assert [row["part"] for row in against["mcnemar"]] == ["official", "unseen"]
-    assert all("neighbour" in sentence for sentence in against["verdicts"].values())
+    assert all("neighbour" in against["verdicts"][arch] for arch in ("linear", "cnn"))
+    assert against["ensemble"]["parts"]["unseen"].keys() == {"only_a", "only_b", "p", "macro_f1"}
+    assert against["ensemble"]["best_single"] in against["verdicts"]["ensemble"]
 
 
 def test_scores_are_those_of_the_predictions_that_were_kept(finished: Path) -> None:
@@ -194,14 +201,23 @@ def test_changed_images_are_refused(finished: Path, command, phantoms: Path, tmp
     assert "digest" in command("resume", copy, code=3).stderr
 
 
-def test_models_and_studies_are_exported(finished: Path, command, tmp_path: Path) -> None:
+def test_bundles_that_score_as_they_claim_and_studies_are_exported(
+    finished: Path, command, tmp_path: Path, phantoms: Path
+) -> None:
     command("export", finished, "--to", tmp_path / "models", "--optuna", tmp_path / "studies.log")
     best = json.loads((tmp_path / "models" / "configurations.json").read_text())
     assert best["cnn"]["values"].keys() == {"max_lr", "weight_decay", "grad_clip"}
-    assert load_file(tmp_path / "models" / "cnn" / "weights.safetensors")
-    model = json.loads((tmp_path / "models" / "cnn" / "model.json").read_text())
-    assert len(model["classes"]) == 4
-    assert model["scores"]["unseen"]["n"] > 0
+    assert sorted(path.name for path in (tmp_path / "models").iterdir() if path.is_dir()) == [
+        "cnn",
+        "ensemble",
+        "linear",
+    ]
+    for name in ("cnn", "ensemble"):
+        told = command("verify", tmp_path / "models" / name, "--data", phantoms).stdout
+        assert "the images are those of its run" in told
+        about = json.loads((tmp_path / "models" / name / "bundle.json").read_text())
+        assert about["scores"]["unseen"]["n"] > 0
+        assert "Not a medical device" in (tmp_path / "models" / name / "MODEL_CARD.md").read_text()
     assert (tmp_path / "studies.log").stat().st_size > 0
     assert "empty folder" in command("export", finished, "--to", tmp_path / "models", code=5).stderr
 
@@ -258,6 +274,9 @@ def test_a_search_is_not_extended_once_its_test_is_open(finished: Path, command)
         (("evaluate", "nowhere"), 5, "run.toml"),
         (("report", "nowhere"), 5, "nowhere"),
         (("export", "nowhere"), 2, "--to"),
+        (("predict", "nowhere", "image.jpg"), 9, "nowhere"),
+        (("verify", "nowhere"), 9, "nowhere"),
+        (("serve", "nowhere"), 9, "nowhere"),
         (("train", "nowhere.toml"), 2, "nowhere.toml"),
     ],
 )

@@ -1,6 +1,7 @@
 """The plan of the rooms: who may import whom, which heavy library stands where, what an import may do."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -15,13 +16,13 @@ PACKAGE = "tune_brain"
 
 # Imports point up this list only; rooms on one line are siblings, and neither imports the other.
 RANKS = (
-    ("errors",),
+    ("errors", "portable"),
     ("config", "seeds", "progress", "parse"),
     ("records", "space", "lock"),
     ("runs",),
     ("data",),
-    ("models",),
-    ("weights",),
+    ("models", "explain"),
+    ("weights", "bundle"),
     ("train",),
     ("compute",),
     ("search", "evaluate"),
@@ -35,20 +36,25 @@ RANKS = (
 ROOMS_OF = {
     "torch": {
         *("data.augment", "data.batches", "models", "weights", "train", "compute"),
-        *("search", "evaluate", "export", "serve", "stages"),
+        *("search", "evaluate", "export", "serve", "stages", "explain", "portable"),
     },
-    "torchvision": {"models", "weights"},
-    "safetensors": {"weights", "search", "evaluate", "export", "serve", "stages"},
-    "ray": {"compute", "search"},
+    "torchvision": {"portable", "weights"},
+    "safetensors": {"weights", "search", "evaluate", "export", "stages", "bundle", "portable"},
+    "ray": {"compute", "search", "serve.deployment"},
     "ray.tune": {"search"},
     "optuna": {"search"},
     "plotly": {"report"},
     "pandas": {"report"},
     "sklearn": {"data", "evaluate", "search.surrogate"},
     "scipy": {"data", "evaluate", "search.sampler", "search.surrogate"},
+    "PIL": {"data", "serve", "portable"},
+    "fastapi": {"serve"},
     "starlette": {"report", "serve"},
     "uvicorn": {"report", "serve"},
-    "PIL": {"data", "serve"},
+    "pydicom": {"serve.images"},
+    "nibabel": {"serve.images"},
+    "onnxruntime": {"export.onnx"},
+    "onnxscript": {"export.onnx"},
     "opendatasets": {"data.download"},
     "kaggle": {"data.download"},
 }
@@ -59,12 +65,18 @@ NEVER = {
     "search.ledger": {"ray", "optuna", "torch"},
     "search.sampler": {"ray", "torch"},
     "evaluate.statistics": {"torch"},
+    "evaluate.calibration": {"torch"},
+    "portable.looks": {"torch"},
+    "portable.probabilities": {"torch"},
     "evaluate.winners": {"torch"},
 }
 
 # Who may say `.sealed` (to the report it is the note on the opening), and who may import evaluate.sealed.
 SEALED = {"data.prepare", "evaluate.sealed", "report"}
-OPENING = {"evaluate.scores", "stages.evaluate"}
+OPENING = {"evaluate.scores", "evaluate.ensemble", "stages.evaluate", "stages.verify"}
+
+# What a bundle carries with it imports nothing else.
+PORTABLE = {"torch", "torchvision", "numpy", "PIL", "safetensors"}
 
 # What a fresh interpreter must not have loaded after an import, be it through other modules.
 UNLOADED_AFTER = {
@@ -76,6 +88,7 @@ UNLOADED_AFTER = {
     f"{PACKAGE}.report": {"torch", "torchvision", "ray", "optuna"},
     # What each worker of a search waits for.
     f"{PACKAGE}.search.trainable": {"optuna", "plotly", "sklearn", "scipy", "typer", "torchvision"},
+    f"{PACKAGE}.serve.app": {"ray", "optuna", "plotly", "pandas", "sklearn", "scipy", "matplotlib"},
     f"{PACKAGE}.data.prepare": {"torch", "torchvision", "ray", "optuna", "plotly", "pandas"},
 }
 
@@ -185,6 +198,17 @@ def test_heavy_libraries_stay_in_their_rooms() -> None:
     assert wrong == []
 
 
+def test_what_a_bundle_carries_imports_the_few_libraries_that_it_promises() -> None:
+    wrong = [
+        f"{name} imports {target}"
+        for name, target in PAIRS
+        if room_of(name) == "portable"
+        and not is_or_under(target, [*PORTABLE, f"{PACKAGE}.portable"])
+        and target.split(".")[0] not in sys.stdlib_module_names
+    ]
+    assert wrong == []
+
+
 def test_one_module_reaches_for_the_sealed_test() -> None:
     reaching = [
         name
@@ -250,9 +274,9 @@ def test_no_file_is_long() -> None:
 
 def test_every_direct_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    asked = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     pinned = re.findall(r"^([\w-]+)==", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {re.split(r"[^\w-]", name)[0] for name in asked} <= set(pinned)
+    assert {re.split(r"[^\w-]", name)[0] for name in asked} - {project["name"]} <= set(pinned)
 
 
 MACHINE_PATH = re.compile(rb"(?<![\w.~})-])/(?:home|Users|root|work|opt|farm)(?:/[\w.]|(?![\w/-]))")

@@ -8,7 +8,9 @@ TuneBrainError               1
 ├── SealedTestError          6   the sealed test would be opened twice
 ├── ClusterError             7   Ray cannot be reached or has not what a trial asks for
 ├── SearchError              8   the search ended without what was asked of it
+├── BundleError              9   a bundle is damaged, foreign, or not what it claims to be
 ├── DownloadError           10   a data set cannot be fetched
+├── ImageError              11   an image cannot be read
 └── Interrupted            130   Ctrl-C or SIGTERM; what is finished stays readable
 
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
@@ -73,10 +75,22 @@ class SearchError(TuneBrainError):
     exit_code = 8
 
 
+class BundleError(TuneBrainError):
+    """A bundle is damaged, foreign, or not what it claims to be."""
+
+    exit_code = 9
+
+
 class DownloadError(TuneBrainError):
     """A data set cannot be fetched."""
 
     exit_code = 10
+
+
+class ImageError(TuneBrainError):
+    """An image cannot be read."""
+
+    exit_code = 11
 
 
 class Interrupted(TuneBrainError):

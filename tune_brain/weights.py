@@ -17,7 +17,8 @@ from torch import Tensor
 
 from tune_brain.config import PRETRAINED
 from tune_brain.errors import WeightsError
-from tune_brain.models import BUILDERS, is_head
+from tune_brain.models import is_head
+from tune_brain.portable.networks import BUILDERS
 
 WAYS_OUT = """\
 Three ways out:

@@ -22,10 +22,10 @@ from torchvision.datasets import ImageFolder
 
 from tune_brain.data.augment import augment
 from tune_brain.data.batches import training_batches
-from tune_brain.data.cache import open_grey, square
 from tune_brain.data.catalogue import scan
 from tune_brain.data.prepare import prepare
-from tune_brain.train.fit import view
+from tune_brain.portable.networks import view
+from tune_brain.portable.pictures import open_grey, square
 
 SIZE, BATCH = 64, 32
 

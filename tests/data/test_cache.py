@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.data import cache
-from tune_brain.data.cache import MARGIN, decode, is_whole, open_grey, square, squashed, store
+from tune_brain.data.cache import decode, is_whole, store
 from tune_brain.errors import DataError
+from tune_brain.portable.pictures import MARGIN, open_grey, square, squashed
 
 
 def noise(*shape: int) -> NDArray[np.uint8]:

@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from tune_brain.data.cache import decode, open_grey
+from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES, draw, write_demo
 from tune_brain.data.split import blocks
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
+from tune_brain.portable.pictures import open_grey
 
 
 def files(folder: Path) -> dict[str, bytes]:

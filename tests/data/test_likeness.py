@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tune_brain.data import likeness
-from tune_brain.data.cache import Grey, squashed
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.files import FINE
 from tune_brain.data.likeness import Likeness, Pairs
 from tune_brain.data.twins import unit_vectors
+from tune_brain.portable.pictures import Grey, squashed
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 Known = set[tuple[int, int]]

@@ -12,9 +12,10 @@ from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import Diverged
 from tune_brain.models import build
+from tune_brain.portable.networks import predict
 from tune_brain.records import EpochRow
 from tune_brain.train import fit as fit_module
-from tune_brain.train.fit import fit, predict
+from tune_brain.train.fit import fit
 from tune_brain.train.training import begin, capture, restore
 
 CPU = torch.device("cpu")

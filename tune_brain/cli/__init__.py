@@ -4,7 +4,7 @@ Stages are imported inside the commands, so that `--help` and a mistyped option 
 torch not for Ray. A file of this room holds the commands of one subject; importing it adds them.
 """
 
-from tune_brain.cli import search, results, replay, data  # noqa: F401, I001 - the order of the help
+from tune_brain.cli import search, results, replay, serve, data  # noqa: F401, I001 - the order of the help
 from tune_brain.cli.program import app, main
 
 __all__ = ["app", "main"]

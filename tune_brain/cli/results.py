@@ -69,24 +69,24 @@ def dashboard(
 @app.command()
 def export(
     folder: RunFolder,
-    to: Annotated[
-        Path | None, option("--to", help="New folder for configurations and weights.", default="none")
-    ] = None,
+    to: Annotated[Path | None, option("--to", help="New folder for the bundles.", default="none")] = None,
     optuna: Annotated[
         Path | None,
         option("--optuna", help="New file for the studies as an Optuna journal.", default="none"),
     ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write the networks as ONNX, too.")] = False,
 ) -> None:
-    """Write configurations, weights or studies.
+    """Write bundles or studies.
 
-    The best configurations with their weights to a folder, the studies to a journal for optuna-dashboard.
+    A bundle of each winner and one of their ensemble to a folder, the studies to a journal for
+    optuna-dashboard.
     """
     if to is None and optuna is None:
         raise ConfigError("export needs --to DIR, --optuna FILE or both", found="neither")
     if to is not None:
-        from tune_brain.export import export as write_models
+        from tune_brain.export.write import export as write_models
 
-        typer.echo(write_models(folder, to))
+        typer.echo(write_models(folder, to, onnx=onnx))
     if optuna is not None:
         from tune_brain.stages.search import write_studies
 

@@ -29,7 +29,7 @@ def run(given: dict[str, Any]) -> None:
         from tune_brain.stages.evaluate import evaluate as evaluate_all
 
         evaluate_all(folder)
-    from tune_brain.export import export as write_models
+    from tune_brain.export.write import export as write_models
     from tune_brain.report.page import write_page
 
     write_page(folder)
@@ -37,6 +37,7 @@ def run(given: dict[str, Any]) -> None:
     typer.echo(f"scores     {folder / 'scores.json'}")
     typer.echo(f"dashboard  {folder / 'dashboard.html'}")
     typer.echo(f"models     {folder / 'export'}")
+    typer.echo(f"open it    tune-brain serve {folder / 'export' / 'ensemble'}")
 
 
 @app.command()

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tune_brain.data.cache import FORMATS, THUMBNAIL, Grey, as_grey, is_turned, reason, squashed
+from tune_brain.data.cache import reason
+from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, is_turned, squashed
 
 FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.config import Hyperparameters
-from tune_brain.data.cache import Grey, open_grey, square
 from tune_brain.data.catalogue import Catalogue
+from tune_brain.portable.pictures import Grey, open_grey, square
 
 EACH = 5
 """Images of a class in the sample."""

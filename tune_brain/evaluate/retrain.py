@@ -15,11 +15,12 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 from tune_brain.models import build, state_of
+from tune_brain.portable.networks import predict
 from tune_brain.progress import Progress, clock
 from tune_brain.records import BASELINE, Role, SeedRow, append, read
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
-from tune_brain.train.fit import fit, predict
+from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
@@ -33,6 +34,11 @@ class SeedRun:
     index: int
     training: TrialConfig
     values: Mapping[str, float]
+
+    @property
+    def key(self) -> tuple[Role, str, int]:
+        """What its row is found by."""
+        return self.role, self.training.arch, self.index
 
     @property
     def name(self) -> str:
@@ -73,7 +79,7 @@ def train_all(
     slots: compute.Slots,
     progress: Progress,
 ) -> list[SeedRun]:
-    """Train every seed run that an earlier start has not; write its weights, then its row.
+    """Train every seed run whose row or weights are missing; write its weights, then its row.
 
     Inside `compute.session`.
 
@@ -84,8 +90,8 @@ def train_all(
         ClusterError: a seed run raised.
     """
     rows = run.folder / "seed_runs.jsonl"
-    done = {(row.role, row.arch, row.index) for row in read(rows, SeedRow)}
-    left = [one for one in runs if (one.role, one.training.arch, one.index) not in done]
+    done = {(row.role, row.arch, row.index): row for row in read(rows, SeedRow)}
+    left = [one for one in runs if one.key not in done or not one.weights(run.folder).exists()]
     progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
@@ -109,7 +115,10 @@ def train_all(
             values=dict(one.values),
             **measured,
         )
-        append(rows, row)
+        if one.key not in done:
+            append(rows, row)
+        elif done[one.key].val_macro_f1 != row.val_macro_f1:
+            progress.say(f"{one.name}: trained again, not as it was ({done[one.key].val_macro_f1:.4f})")
         took = f"{clock(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]
@@ -133,11 +142,14 @@ def _train(
 
 
 def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W]."""
+    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W].
+
+    One image at a time, so that a bundle says the same of an image to the last bit.
+    """
     torch.set_num_threads(1)
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision).numpy()
+    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision, batch=1).numpy()
     return scores
 
 

@@ -64,7 +64,8 @@ def comparisons(
     }
 
 
-def _part(opened: Opened, part: str) -> NDArray[np.bool_]:
+def part_of(opened: Opened, part: str) -> NDArray[np.bool_]:
+    """[N], which test images count in a part."""
     return opened.unseen if part == "unseen" else np.ones(len(opened.labels), dtype=bool)
 
 
@@ -73,7 +74,7 @@ def _both(
 ) -> dict[str, Scores]:
     scores = {}
     for part in PARTS:
-        inside = _part(opened, part)
+        inside = part_of(opened, part)
         scores[part] = score(
             spoken[:, inside],
             opened.labels[inside],
@@ -89,7 +90,7 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     table: list[Scores] = []
     right = {arch: opened.seed_runs("winner", arch)[0].argmax(1) == opened.labels for arch in archs}
     for part in PARTS:
-        inside = _part(opened, part)
+        inside = part_of(opened, part)
         rows = [
             {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}
             for a, b in combinations(archs, 2)
@@ -101,7 +102,7 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
 
 def _verdict(opened: Opened, arch: str, baseline: Floats) -> str:
     """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
-    inside = opened.unseen if opened.unseen.any() else _part(opened, "official")
+    inside = opened.unseen if opened.unseen.any() else part_of(opened, "official")
     where = "unseen" if opened.unseen.any() else "official"
     labels, groups = opened.labels[inside], opened.groups[inside]
     winner = opened.seed_runs("winner", arch)[:, inside]

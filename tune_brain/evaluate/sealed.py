@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,15 @@ from tune_brain import __version__, compute
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
+from tune_brain.portable.looks import measures
 from tune_brain.records import Role, read_json, write_json
 
 Ints = NDArray[np.int64]
 
 SEAL = "sealed.json"
 """Says when and by what the test was opened; absent while it is sealed."""
+BESIDE = ("labels", "unseen", "groups", "looks")
+"""What is kept of each test image beside what the models said."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class Opened:
     """[N], False where a training image is a twin."""
     groups: Ints
     """[N], images of one group share a number."""
+    looks: NDArray[np.float64]
+    """[N, F], measures of the images, see `tune_brain.portable.looks`."""
     probabilities: dict[str, NDArray[np.float64]]
     """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
 
@@ -95,9 +100,24 @@ def open_test(
     majority = np.full(len(labels), np.bincount(train.labels).argmax())
     probabilities["majority"] = one_hot[majority]
     probabilities["nearest_neighbour"] = one_hot[train.labels[_nearest(train.thumbnails, thumbnails)]]
-    opened = Opened(labels=labels, unseen=unseen, groups=groups, probabilities=probabilities)
+    opened = Opened(
+        labels=labels, unseen=unseen, groups=groups, looks=measures(pixels), probabilities=probabilities
+    )
     _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")))
     return opened
+
+
+class Test(NamedTuple):
+    """The test images of a data set."""
+
+    pixels: NDArray[np.uint8]
+    labels: Ints
+    unseen: NDArray[np.bool_]
+
+
+def scored_before(prepared: Prepared) -> Test:
+    """The test images once more, for a bundle that carries its scores on them: nothing is chosen by them."""
+    return Test(*(np.load(prepared.sealed / f"{name}.npy") for name in Test._fields))
 
 
 def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
@@ -114,17 +134,21 @@ def _write(path: Path, opened: Opened, names: Sequence[str]) -> None:
     spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
     aside = path.with_suffix(".part")
     with aside.open("wb") as file:
-        spoken |= {"groups": opened.groups, "names": np.array(names, dtype=str)}
-        np.savez_compressed(file, labels=opened.labels, unseen=opened.unseen, **spoken)
+        beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
+        np.savez_compressed(file, **beside, **spoken)
     aside.replace(path)
 
 
 def _read(path: Path) -> Opened:
     with np.load(path, allow_pickle=False) as file:
         spoken = {name for name in file.files if name.startswith("probabilities/")}
+        if lacking := [name for name in BESIDE if name not in file.files]:
+            raise SealedTestError(
+                f"{path.name} must hold what this version of tune_brain scores",
+                found=f"no {', '.join(lacking)} in {path}, which an older one wrote",
+                remedy="Start a new run: the test of this one has been opened.",
+            )
         return Opened(
-            labels=file["labels"],
-            unseen=file["unseen"],
-            groups=file["groups"],
+            **{name: file[name] for name in BESIDE},
             probabilities={name.partition("/")[2]: file[name] for name in spoken},
         )

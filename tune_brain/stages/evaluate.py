@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from tune_brain import compute, lock, runs
+from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
 from tune_brain.evaluate.retrain import plan, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
+from tune_brain.evaluate.validated import validate
 from tune_brain.progress import Progress
 from tune_brain.records import SeedRow, read, write_json
 from tune_brain.runs import Run
@@ -34,12 +36,20 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
         slots = ray.slots()
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
+        spoken = validate(run.folder, seed_runs, prepared.development(), slots)
+        scored = [arch for arch in chosen if spoken.of(arch)]
+        fitted = fit_all(spoken, scored)
+        write_json(run.folder / "calibration.json", fitted)
         progress.say("opening the sealed test")
         opened = open_test(run.folder, prepared, asked, seed_runs, slots)
-    chosen = {arch: winner for arch, winner in chosen.items() if len(opened.seed_runs("winner", arch))}
-    scores = winner_scores(opened, list(chosen), prepared.classes)
+    chosen = {arch: chosen[arch] for arch in scored}
+    scores = winner_scores(opened, scored, prepared.classes)
+    scores = add_scores(scores, opened, fitted, scored, prepared.classes)
     rows = read(run.folder / "seed_runs.jsonl", SeedRow)
     against = comparisons(opened, chosen, rows, prepared.classes)
+    validation = {arch: against["validation"][arch]["winner"] for arch in scored}
+    against["ensemble"] = against_best(opened, fitted, scored, validation)
+    against["verdicts"]["ensemble"] = against["ensemble"].pop("verdict")
     leak = prepared.summary.get("allowed_leak", 0)
     write_json(run.folder / "comparisons.json", marked(against, leak))
     write_json(run.folder / "scores.json", marked(scores, leak))

@@ -2,13 +2,10 @@
 
 import math
 import time
-import warnings
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
@@ -17,8 +14,9 @@ from tune_brain.config import Precision
 from tune_brain.data.augment import augment
 from tune_brain.data.batches import steps_per_epoch, training_batches
 from tune_brain.errors import Diverged
+from tune_brain.portable.networks import predict, view
 from tune_brain.train.metrics import accuracy, confusion, macro_f1
-from tune_brain.train.training import Training, place
+from tune_brain.train.training import Training
 
 
 class Step(NamedTuple):
@@ -95,29 +93,6 @@ def step(
     norm = clip_grad_norm_(model.parameters(), grad_clip)
     update.step()
     return Step(loss.detach(), norm, logits.detach(), labels)
-
-
-def predict(
-    model: nn.Module, pixels: NDArray[np.uint8] | Tensor, device: torch.device, precision: Precision
-) -> Tensor:
-    """Logits float32 [N, classes] on the CPU for images uint8 [N, 1, H, W]; leaves the model in eval mode."""
-    images = pixels if isinstance(pixels, Tensor) else view(pixels)
-    place(model, device, precision)
-    model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        logits = [model(chunk.to(device).float() / 255).float() for chunk in torch.split(images, 128)]
-        return torch.cat(logits).cpu()
-
-
-def view(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of an array; it must not be written to.
-
-    The arrays of a search are read-only and shared by all trials of a machine. Torch warns of the one, and
-    a copy for each trial would undo the other.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)
 
 
 class _Steps:

@@ -6,9 +6,9 @@ import torch
 
 from tune_brain.config import Hyperparameters, Precision, TrialConfig
 from tune_brain.models import build
+from tune_brain.portable.networks import place
 from tune_brain.train.fit import step
 from tune_brain.train.optim import optimizer
-from tune_brain.train.training import place
 
 BUDGET = 0.5
 """Seconds to measure for; two steps in each precision are taken however long they last."""

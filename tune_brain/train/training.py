@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from tune_brain.config import Precision, TrialConfig
+from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.data.batches import steps_per_epoch
+from tune_brain.portable.networks import place
 from tune_brain.seeds import derive
 from tune_brain.train.optim import one_cycle, optimizer
 
@@ -60,12 +61,6 @@ def begin(model: nn.Module, config: TrialConfig, development: Development, devic
         order=torch.Generator().manual_seed(derive(config.seed, "order")),
         augmentation=torch.Generator().manual_seed(derive(config.seed, "augment")),
     )
-
-
-def place(model: nn.Module, device: torch.device, precision: Precision) -> None:
-    """Move a model to a device, its convolutions in the memory layout that suits the precision."""
-    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
-    model.to(device).to(memory_format=layout)
 
 
 def capture(training: Training) -> dict[str, Tensor]:

@@ -1,0 +1,148 @@
+"""A bundle that is not as it was exported is refused, and nothing in it is run."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bundles import change, write_bundle
+from safetensors.torch import save
+
+from tune_brain.bundle.read import MANIFEST, open_bundle, seal
+from tune_brain.errors import BundleError
+from tune_brain.models import state_of
+from tune_brain.portable.networks import network
+
+WEIGHTS = "weights/winner-linear-0.safetensors"
+
+
+@pytest.fixture(scope="module")
+def whole(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "linear", phantoms, ("linear",))
+
+
+@pytest.fixture
+def bundle(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "bundle")
+
+
+def test_a_whole_bundle_opens_and_has_one_fingerprint(whole: Path, bundle: Path) -> None:
+    first, second = open_bundle(whole), open_bundle(bundle)
+    assert first.fingerprint == second.fingerprint
+    assert first.about.classes == first.model.classes
+    assert len(first.embeddings) == len(first.labels) == 56
+
+
+def test_what_python_leaves_behind_is_not_held_against_it(bundle: Path) -> None:
+    (bundle / "portable" / "__pycache__").mkdir()
+    (bundle / "portable" / "__pycache__" / "model.pyc").write_bytes(b"x")
+    open_bundle(bundle)
+
+
+def flip(bundle: Path, name: str) -> None:
+    content = bytearray((bundle / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / name).write_bytes(content)
+
+
+def truncate(bundle: Path, name: str) -> None:
+    (bundle / name).write_bytes((bundle / name).read_bytes()[:-1])
+
+
+def link(bundle: Path, name: str) -> None:
+    shutil.move(bundle / name, bundle.parent / "elsewhere")
+    (bundle / name).symlink_to(bundle.parent / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    "name", [WEIGHTS, "bundle.json", "similar.safetensors", "predict.py", "portable/model.py"]
+)
+@pytest.mark.parametrize("harm", [flip, truncate, lambda bundle, name: (bundle / name).unlink(), link])
+def test_a_file_that_changed_is_refused(bundle: Path, name: str, harm: Callable[[Path, str], None]) -> None:
+    harm(bundle, name)
+    with pytest.raises(BundleError, match=name.split("/")[-1].split(".")[0]):
+        open_bundle(bundle)
+
+
+def test_a_file_more_is_refused(bundle: Path) -> None:
+    (bundle / "portable" / "numpy.py").write_text("print('gotcha')")
+    with pytest.raises(BundleError, match=r"does not name: portable/numpy\.py"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"files": 3}',
+        '{"files": {"a": {}}}',
+        '{"format": 1, "files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}',
+        '{"format": 2, "files": {}}',
+        '{"format": 1, "files": {}}',
+        "[" * 100_000,
+    ],
+)
+def test_a_foreign_manifest_is_refused(bundle: Path, manifest: str) -> None:
+    (bundle / MANIFEST).write_text(manifest)
+    with pytest.raises(BundleError):
+        open_bundle(bundle)
+
+
+class Gotcha:
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return eval, ("(_ for _ in ()).throw(SystemExit('it ran'))",)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pickle.dumps(Gotcha()),
+        b"",
+        b"\xff" * 100,
+        save(state_of(network("linear", 4, 32))),
+        save(state_of(network("cnn", 4, 48))),
+    ],
+    ids=["pickle", "empty", "noise", "another size", "another architecture"],
+)
+def test_weights_that_do_not_fit_are_refused_under_a_fitting_manifest(bundle: Path, content: bytes) -> None:
+    (bundle / WEIGHTS).write_bytes(content)
+    seal(bundle)
+    with pytest.raises(BundleError):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image_size": 10**6},
+        {"classes": ["one"]},
+        {"members": []},
+        {"embedding": "nobody"},
+        {"looks": {"mean": [0.0]}},
+        {"looks": {"mean": [0.0], "precision": [[1.0]]}},
+        {"abstention": {"surest": "high"}},
+        {"surprise": 1},
+    ],
+)
+def test_a_description_that_breaks_a_rule_is_refused(bundle: Path, fields: dict[str, object]) -> None:
+    change_or_add(bundle, fields)
+    with pytest.raises(BundleError):
+        open_bundle(bundle)
+
+
+def change_or_add(bundle: Path, fields: dict[str, object]) -> None:
+    about = json.loads((bundle / "bundle.json").read_text())
+    known = {name: value for name, value in fields.items() if name in about}
+    change(bundle, **known)
+    if known != fields:
+        (bundle / "bundle.json").write_text(json.dumps({**about, **fields}))
+        seal(bundle)
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="manifest"):
+        open_bundle(tmp_path / "nowhere")

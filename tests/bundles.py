@@ -1,0 +1,92 @@
+"""A small bundle of untrained networks: what it says is nonsense, how it says it is not."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save as save_arrays
+from safetensors.torch import save
+
+from tune_brain.bundle.about import ABOUT, CARD, SIMILAR, About, weights_file
+from tune_brain.bundle.read import seal
+from tune_brain.config import Hyperparameters, TrialConfig
+from tune_brain.data.cache import decode
+from tune_brain.explain import embeddings
+from tune_brain.models import build, state_of
+from tune_brain.portable.looks import distance, fit, measures
+from tune_brain.portable.networks import CPU
+from tune_brain.records import write_json
+
+CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
+SIZE = 48
+ROOT = Path(__file__).parents[1] / "tune_brain"
+
+
+def write_bundle(
+    folder: Path, images: Path, archs: tuple[str, ...], precision: str = "fp32", size: int = SIZE
+) -> Path:
+    """Write a bundle whose looks are those of a folder of images."""
+    files = sorted((images / "Training").rglob("*.*"))
+    pixels = decode(files, size)[0].pixels
+    looks = fit(measures(pixels))
+    (folder / "weights").mkdir(parents=True)
+    members = []
+    for seed, arch in enumerate(archs):
+        config = TrialConfig(
+            arch=arch,
+            epochs=1,
+            image_size=size,
+            classes=len(CLASSES),
+            seed=seed,
+            precision=precision,
+            hyperparameters=Hyperparameters(max_lr=1, weight_decay=0, grad_clip=1),
+        )
+        name, model = f"winner-{arch}-{seed}", build(config)
+        (folder / weights_file(name)).write_bytes(save(state_of(model)))
+        member = {"name": name, "arch": arch, "precision": precision, "temperature": 0.5}
+        members.append({**member, "weight": 1 / len(archs)})
+    known = embeddings(model, pixels, CPU, precision)
+    labels = np.array([CLASSES.index(file.parent.name) for file in files])
+    (folder / SIMILAR).write_bytes(save_arrays({"embeddings": known, "labels": labels}))
+    about: dict[str, Any] = {
+        "format": 1,
+        "name": "ensemble" if len(archs) > 1 else archs[0],
+        "classes": CLASSES,
+        "image_size": size,
+        "preprocessing": "grey",
+        "members": members,
+        "temperature": 1.0,
+        "embedding": name,
+        "looks": {
+            "mean": looks.mean.tolist(),
+            "precision": looks.precision.tolist(),
+            "farthest": float(distance(looks, measures(pixels)).max()),
+            "false_rejections": 0.0,
+        },
+        "abstention": {"surest": 0.0, "error_rate": 0.02, "answered": 1.0, "errors": None, "n": 0},
+        "calibration": {},
+        "scores": {},
+        "data": {},
+        "versions": {},
+        "weights_started_from": "random weights",
+        "note": "",
+    }
+    write_json(folder / ABOUT, About.model_validate(about).model_dump(mode="json"))
+    (folder / CARD).write_text("# Card\n\n**Not a medical device.** <script>alert(1)</script>\n")
+    shutil.copytree(ROOT / "portable", folder / "portable", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "export" / "predict.py.txt", folder / "predict.py")
+    seal(folder)
+    return folder
+
+
+def change(folder: Path, **fields: Any) -> None:
+    """Change fields of bundle.json and seal the bundle anew."""
+    import json
+
+    path = folder / ABOUT
+    about = json.loads(path.read_text())
+    for name, value in fields.items():
+        about[name] = {**about[name], **value} if isinstance(value, dict) else value
+    write_json(path, about)
+    seal(folder)

@@ -1,0 +1,205 @@
+"""The service: what it answers, what it refuses, what it leaves behind."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import schemathesis
+from bundles import change, write_bundle
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+from starlette.testclient import TestClient
+
+from tune_brain.bundle.read import open_bundle
+from tune_brain.portable.model import load, read
+from tune_brain.serve.app import create_app
+from tune_brain.serve.guard import HEADERS
+from tune_brain.serve.images import MOST_BYTES
+
+JPEG = {"content-type": "image/jpeg"}
+HERE = "http://127.0.0.1:8000"
+
+
+@pytest.fixture(scope="module")
+def client(bundle_folder: Path) -> Iterator[TestClient]:
+    app = create_app(open_bundle(bundle_folder))
+    with TestClient(app, base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_an_answer_holds_all_that_a_person_needs(client: TestClient, mri: Path) -> None:
+    said = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()
+    (frame,) = said["frames"]
+    assert "Not a medical device" in said["notice"]
+    assert sum(frame["probabilities"].values()) == pytest.approx(1)
+    assert frame["probability"] == max(frame["probabilities"].values())
+    assert [one["name"] for one in frame["members"]] == ["winner-cnn-0", "winner-resnet18-1"]
+    assert len(frame["similar"]) == 5
+    assert frame["image"].startswith("data:image/png;base64,")
+    assert frame["heat"].startswith("data:image/png;base64,")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_file_gives_the_same_bits_in_bundle_script_table_and_service(
+    phantoms: Path, mri: Path, tmp_path: Path, command, precision: str
+) -> None:
+    folder = write_bundle(tmp_path / "bundle", phantoms, ("linear", "cnn", "resnet18"), precision)
+    model = load(folder)
+    pixels = read([mri], model.image_size)
+    alone = model.logits(pixels)[:, 0]
+    crowd = model.logits(read(sorted(mri.parent.iterdir()), model.image_size))
+    place = sorted(mri.parent.iterdir()).index(mri)
+    assert np.array_equal(crowd[:, place], alone)
+    with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
+        (frame,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
+    served = np.array([one["logits"] for one in frame["members"]], np.float32)
+    assert np.array_equal(served, alone)
+    script = subprocess.run(
+        [sys.executable, "predict.py", str(mri)], cwd=folder, capture_output=True, text=True, check=True
+    )
+    assert f"{frame['label']} {frame['probability']:.1%}" in script.stdout
+    table = command("predict", folder, mri).stdout.splitlines()
+    assert f",{frame['label']},{frame['probability']:.4f}," in table[1]
+
+
+def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
+    bundle_folder: Path, mri: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = shutil.copytree(bundle_folder, tmp_path / "shy")
+    change(folder, abstention={"surest": 2.0})
+    with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
+        (weak,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
+    assert (weak["unsure"], weak["foreign"]) == (True, False)
+    assert weak["advice"] == "Unsure: please refer."
+    change(folder, looks={"farthest": 0.0})
+    with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
+        (strange,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
+    assert (strange["unsure"], strange["foreign"]) == (True, True)
+    assert "Unlike" in strange["advice"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "evil.example"}, 421),
+        ({"host": "127.0.0.1.evil.example:8000"}, 421),
+        ({"host": ""}, 421),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://127.0.0.1:9000"}, 403),
+        ({"sec-fetch-site": "cross-site"}, 403),
+        ({"content-length": str(MOST_BYTES + 1)}, 413),
+        ({"content-length": "9" * 5000}, 413),
+        ({"content-length": "-1"}, 400),
+        ({"x-long": "y" * 17_000}, 431),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_what_is_refused_by_its_head_is_refused(
+    client: TestClient, headers: dict[str, str], status: int
+) -> None:
+    refused = client.post("/predict", content=b"x", headers={**JPEG, **headers})
+    assert refused.status_code == status
+    assert refused.json()["detail"]
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_page_of_its_own_is_let_in(client: TestClient, mri: Path) -> None:
+    own = {**JPEG, "origin": HERE, "sec-fetch-site": "same-origin"}
+    assert client.post("/predict", content=mri.read_bytes(), headers=own).status_code == 200
+
+
+def test_a_body_without_a_length_is_cut_off_when_it_grows_too_long(client: TestClient) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(MOST_BYTES // 2**20 + 5):
+            sent += 1
+            yield b"x" * 2**20
+
+    assert client.post("/predict", content=endless(), headers=JPEG).status_code == 413
+
+
+def test_one_too_many_is_turned_away_at_once(bundle_folder: Path, mri: Path) -> None:
+    with TestClient(create_app(open_bundle(bundle_folder), crowd=0), base_url=HERE) as client:
+        refused = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
+        assert client.get("/health").status_code == 200
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+
+
+@pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/card", "/health", "/metrics", "/nowhere"])
+def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/../errors.py", "/%2e%2e/errors.py", "/page.js/../app.py", "/docs"])
+def test_no_path_reaches_the_disk(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_card_cannot_bring_markup_of_its_own(client: TestClient) -> None:
+    assert "&lt;script&gt;" in client.get("/card").text
+
+
+def test_the_metrics_count_without_names(client: TestClient, mri: Path) -> None:
+    client.post("/predict", content=mri.read_bytes(), headers=JPEG)
+    client.post("/predict", content=b"no image", headers=JPEG)
+    told = client.get("/metrics").text
+    assert "tune_brain_refused_total" in told
+    assert 'tune_brain_answers_total{kind="sure"}' in told
+    assert "pituitary" not in told
+
+
+def test_only_keep_stores_and_only_under_hashes(bundle_folder: Path, mri: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
+        client.post("/predict", content=mri.read_bytes(), headers={**JPEG, "x-name": "../../patient.jpg"})
+    image, said = sorted(kept.iterdir())
+    assert image.read_bytes() == mri.read_bytes()
+    assert image.stem == said.stem
+    assert len(image.stem) == 64
+    assert json.loads(said.read_text())["frames"][0]["label"]
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_image_is_answered_or_refused_and_never_a_fault(
+    client: TestClient, mri: Path, data: st.DataObject
+) -> None:
+    content = bytearray(mri.read_bytes())
+    for _ in range(data.draw(st.integers(1, 20))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(content)))
+    assert client.post("/predict", content=bytes(content[:cut]), headers=JPEG).status_code in (200, 422)
+
+
+@pytest.mark.slow
+def test_requests_made_from_the_description_find_no_fault(client: TestClient) -> None:
+    schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
+    for found in schema.get_all_operations():
+        operation = found.ok()
+
+        @settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE))
+        def ask(case) -> None:
+            request = case.as_transport_kwargs(base_url=HERE)
+            answer = client.request(
+                **{key: request[key] for key in ("method", "url", "headers", "params") if key in request},
+                content=request.get("data") if isinstance(request.get("data"), bytes) else b"",
+            )
+            assert answer.status_code < 500
+
+        ask()

@@ -1,0 +1,138 @@
+"""Every kind of file, from its bytes to the pixels that a model sees."""
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+from tune_brain.data.cache import decode
+from tune_brain.errors import ImageError
+from tune_brain.serve.images import DEFLATED, MOST_PIXELS, frames
+
+SIZE = 48
+RAMP = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+
+
+def dicom(values: np.ndarray, **fields: Any) -> bytes:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.Rows, data.Columns = values.shape[-2:]
+    if values.ndim == 3:
+        data.NumberOfFrames = len(values)
+    data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.PixelRepresentation = 15, 0
+    data.PixelData = values.astype(np.uint16).tobytes()
+    for name, value in fields.items():
+        setattr(data, name, value)
+    file = BytesIO()
+    data.save_as(file, enforce_file_format=True)
+    return file.getvalue()
+
+
+def shown(content: bytes, number: int = 0) -> np.ndarray:
+    return frames(content, SIZE)[number].pixels[0, 0].astype(int)
+
+
+def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
+    file = BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def test_files_of_a_data_set_give_the_pixels_that_were_trained_on(phantoms: Path) -> None:
+    files = sorted((phantoms / "Testing").rglob("*.*"))
+    trained = decode(files, SIZE)[0].pixels
+    for file, pixels in zip(files, trained, strict=True):
+        (frame,) = frames(file.read_bytes(), SIZE)
+        assert np.array_equal(frame.pixels[0], pixels)
+        assert frame.shown.shape == (448, 448)
+
+
+def test_a_dicom_window_says_what_is_black_and_white() -> None:
+    plain = shown(dicom(RAMP, WindowCenter=1000.5, WindowWidth=1001))
+    expected = shown(saved(Image.fromarray(((RAMP - 500.0) / 1000).clip(0, 1) * 255).convert("L"), "PNG"))
+    assert np.abs(plain - expected).max() <= 1
+    assert (plain == 255).mean() > 0.5
+
+
+def test_a_dicom_slope_is_applied_before_the_window() -> None:
+    rescaled = dicom(RAMP, RescaleSlope=2, RescaleIntercept=-100, WindowCenter=1901, WindowWidth=2001)
+    assert np.abs(shown(rescaled) - shown(dicom(RAMP, WindowCenter=1000.5, WindowWidth=1001))).max() <= 1
+
+
+def test_monochrome1_is_the_negative() -> None:
+    negative = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
+    assert np.abs(negative + shown(dicom(RAMP)) - 255).max() <= 1
+
+
+def test_every_frame_of_a_dicom_file_is_a_picture() -> None:
+    volume = np.stack([RAMP, RAMP[::-1], RAMP.T])
+    found = frames(dicom(volume), SIZE)
+    assert [(frame.number, frame.of) for frame in found] == [(1, 3), (2, 3), (3, 3)]
+    assert np.array_equal(found[1].pixels[0, 0], found[0].pixels[0, 0][::-1])
+    assert [frame.number for frame in frames(dicom(volume), SIZE, most=2)] == [1, 3]
+
+
+def test_what_stands_before_a_dicom_header_does_not_matter() -> None:
+    disguised = b"II*\0".ljust(128, b"\0") + dicom(RAMP)[128:]
+    assert np.array_equal(shown(disguised), shown(dicom(RAMP)))
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("flipped", [1, -1])
+def test_a_nifti_slice_shows_the_front_above_and_the_right_on_the_left(kind: Any, flipped: int) -> None:
+    volume = np.zeros((64, 64, 3), np.float32)  # right, anterior, superior
+    volume[40:60, 44:60, 1] = 100  # the front right
+    if flipped < 0:  # stored from right to left
+        volume = volume[::-1]
+    content = kind(volume, np.diag([flipped, 1, 1, 1])).to_bytes()
+    found = frames(content, SIZE)[1].pixels[0, 0]
+    assert found[:24, :24].mean() > 60
+    assert found[24:].max() == found[:, 24:].max() == 0
+
+
+def test_the_pages_of_a_tiff_are_pictures() -> None:
+    pages = [Image.fromarray((RAMP // 16).astype(np.uint8)), Image.new("L", (64, 64))]
+    found = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
+    assert [frame.of for frame in found] == [2, 2]
+    assert np.array_equal(found[0].pixels[0, 0], shown(saved(pages[0], "PNG")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "LA", "P", "1", "I;16"])
+def test_any_kind_of_colour_is_read(mode: str) -> None:
+    image = Image.fromarray(RAMP * 16) if mode == "I;16" else Image.fromarray((RAMP // 16).astype(np.uint8))
+    image = image if mode == "I;16" else image.convert(mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    assert len(frames(saved(image, kind), SIZE)) == 1
+
+
+BAD = {
+    "empty": b"",
+    "text": b"hello",
+    "truncated": saved(Image.effect_noise((64, 64), 50), "PNG")[:2000],
+    "no pixels": dicom(RAMP, PixelData=b""),
+    "too many pixels": saved(Image.new("1", (8000, 6000)), "PNG"),
+    "too many frames": dicom(RAMP, NumberOfFrames=MOST_PIXELS),
+    "0x0": dicom(RAMP, Rows=0),
+    "deflated": dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", DEFLATED[:20]) + DEFLATED,
+    "gzip of nothing": b"\x1f\x8b",
+    "infinite": nibabel.Nifti1Image(np.full((9, 9, 2), np.inf, np.float32), np.eye(4)).to_bytes(),
+    "complex": nibabel.Nifti1Image(np.ones((9, 9, 2), np.complex64), np.eye(4)).to_bytes(),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_said(name: str) -> None:
+    with pytest.raises(ImageError):
+        frames(BAD[name], SIZE)

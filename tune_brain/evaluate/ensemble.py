@@ -1,0 +1,198 @@
+"""Calibrated winners and their ensemble: fitted on validation, then held against the opened test."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.evaluate import calibration
+from tune_brain.evaluate.calibration import FALSE_REJECTIONS
+from tune_brain.evaluate.scores import PARTS, part_of
+from tune_brain.evaluate.sealed import Opened
+from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
+from tune_brain.evaluate.validated import Validated
+from tune_brain.portable.looks import Looks, distance, fit
+from tune_brain.portable.probabilities import Floats, calibrated, mean
+
+ENSEMBLE = "ensemble"
+CLAIMS = ("accuracy", "f1", "log_loss")
+LEAST = 0.01
+"""An architecture with a smaller share costs its time for nothing and is left out."""
+
+Scores = dict[str, Any]
+
+
+def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
+    """Everything that validation decides beside the winners, as plain values: calibration.json.
+
+    `temperatures` by seed run; `weights` by seed run, a share for each architecture split evenly over its
+    seeds; `calibration_error` and `log_loss` on validation, before and after, and `abstention`, by exported
+    model: an architecture's first seed run, and the ensemble; `looks` of the training images.
+    """
+    labels = found.labels
+    temperatures = {name: calibration.temperature(logits, labels) for name, logits in found.logits.items()}
+    honest = {name: calibrated(logits, temperatures[name]) for name, logits in found.logits.items()}
+    seeds = {arch: found.of(arch) for arch in archs}
+    by_arch = np.stack([np.mean([honest[name] for name in names], axis=0) for names in seeds.values()])
+    found_shares = calibration.weights(by_arch, labels)
+    found_shares[found_shares < LEAST] = 0
+    shares = dict(zip(archs, (found_shares / found_shares.sum()).tolist(), strict=True))
+    weights = {
+        name: shares[arch] / len(names) for arch, names in seeds.items() for name in names if shares[arch]
+    }
+    raw = {name: calibrated(logits, 1.0) for name, logits in found.logits.items()}
+    before = {arch: raw[names[0]] for arch, names in seeds.items()}
+    before[ENSEMBLE] = _mix(raw, weights)
+    after = {arch: honest[names[0]] for arch, names in seeds.items()}
+    mixed = _mix(honest, weights)
+    # The mean of calibrated members is less sure than it is right, so it gets a temperature of its own.
+    whole = calibration.temperature(_logits(mixed), labels)
+    after[ENSEMBLE] = calibrated(_logits(mixed), whole)
+    looks = fit(found.known_looks)
+    far = distance(looks, found.looks)
+    return {
+        "n": len(labels),
+        "temperatures": temperatures,
+        "ensemble_temperature": whole,
+        "weights": weights,
+        "shares": shares,
+        "validation": {
+            name: {
+                measure: {
+                    "before": function(before[name], labels),
+                    "after": function(after[name], labels),
+                }
+                for measure, function in (
+                    ("calibration_error", calibration.calibration_error),
+                    ("log_loss", calibration.log_loss),
+                )
+            }
+            for name in after
+        },
+        "abstention": {name: calibration.abstention(said, labels) for name, said in after.items()},
+        "looks": {
+            "mean": looks.mean.tolist(),
+            "precision": looks.precision.tolist(),
+            "farthest": float(np.quantile(far, 1 - FALSE_REJECTIONS)),
+            "false_rejections": FALSE_REJECTIONS,
+        },
+    }
+
+
+def add_scores(
+    scores: Scores, opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str], classes: Sequence[str]
+) -> Scores:
+    """The scores with those of the ensemble and, for every winner and part, what calibration changes.
+
+    `calibrated` holds calibration error and log loss of the calibrated probabilities; `answered` what the
+    exported model answers when it may abstain: the share of images, and its accuracy on them; `foreign` the
+    share of images taken for something else than those of the training; `exported` the scores of the exported
+    model alone.
+    """
+    spoken = calibrated_test(opened, fitted, archs)
+    far = distance(Looks(*(np.array(fitted["looks"][key]) for key in ("mean", "precision"))), opened.looks)
+    foreign = far > fitted["looks"]["farthest"]
+    whole: Scores = {**scores, ENSEMBLE: {part: {} for part in PARTS}}
+    for name, probabilities in spoken.items():
+        for part in PARTS:
+            inside = part_of(opened, part)
+            labels, said = opened.labels[inside], probabilities[:, inside]
+            found = score(said, labels, opened.groups[inside], classes)
+            if name == ENSEMBLE:
+                whole[name][part] = found
+            whole[name][part] = whole[name][part] | {
+                "calibrated": {measure: found[measure] for measure in ("calibration_error", "log_loss")},
+                "answered": _answered(said[0], labels, fitted["abstention"][name]["surest"], foreign[inside]),
+                "foreign": _share(foreign[inside]),
+                "exported": exported(said[0], labels),
+            }
+    return whole
+
+
+def against_best(
+    opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str], validation: Mapping[str, Sequence[float]]
+) -> Scores:
+    """The ensemble beside the single winner that is best on validation, by its first seed run.
+
+    Args:
+        opened: the test.
+        fitted: what `fit_all` gave.
+        archs: architectures of the winners.
+        validation: macro-F1 of each winner's seed runs on validation.
+    """
+    best = max(archs, key=lambda arch: float(np.mean(validation[arch])))
+    spoken = calibrated_test(opened, fitted, archs)
+    parts = {}
+    for part in PARTS:
+        inside = part_of(opened, part)
+        labels, groups = opened.labels[inside], opened.groups[inside]
+        ours, theirs = spoken[ENSEMBLE][0][inside], spoken[best][0][inside]
+        parts[part] = {
+            **mcnemar(ours.argmax(1) == labels, theirs.argmax(1) == labels),
+            "macro_f1": difference(ours[None], theirs[None], labels, groups),
+        }
+    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, opened)}
+
+
+def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str]) -> dict[str, Floats]:
+    """[S, N, C] by architecture, its seed runs after calibration, and [1, N, C] of the ensemble."""
+    honest = {}
+    for name, temperature in fitted["temperatures"].items():
+        honest[name] = calibrated(_logits(opened.probabilities[name]), temperature)
+    by_arch = {
+        arch: np.stack([honest[name] for name in sorted(honest) if name.startswith(f"winner-{arch}-")])
+        for arch in archs
+    }
+    mixed = _logits(_mix(honest, fitted["weights"]))
+    return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
+
+
+def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, float | None]:
+    """What `tune-brain verify` computes again of a bundle's probabilities [N, C]; None without images."""
+    if not len(labels):
+        return dict.fromkeys(CLAIMS)
+    found = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
+    return {name: float(found[name][0]) for name in CLAIMS}
+
+
+def _logits(probabilities: Floats) -> Floats:
+    """Logits but for a constant in each line, which a softmax does not see."""
+    found: Floats = np.log(probabilities.clip(np.finfo(np.float64).tiny))
+    return found
+
+
+def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
+    return mean(np.stack([probabilities[name] for name in weights]), list(weights.values()))
+
+
+def _answered(
+    probabilities: Floats, labels: NDArray[np.int64], surest: float, foreign: NDArray[np.bool_]
+) -> Scores:
+    inside = (probabilities.max(1) >= surest) & ~foreign
+    right = probabilities.argmax(1)[inside] == labels[inside]
+    return {"n": int(inside.sum()), "share": _share(inside), "accuracy": _share(right)}
+
+
+def _share(chosen: NDArray[np.bool_]) -> float | None:
+    return float(chosen.mean()) if len(chosen) else None
+
+
+def _verdict(best: str, parts: Scores, opened: Opened) -> str:
+    part = "unseen" if opened.unseen.any() else "official"
+    found, n = parts[part], int(part_of(opened, part).sum())
+    gap = found["macro_f1"]
+    if gap["low"] is None:
+        said = f"cannot be held against {best}"
+    elif gap["low"] > 0:
+        said = f"beat {best}, the best single winner on validation,"
+    elif gap["high"] < 0:
+        said = f"fell behind {best}, the best single winner on validation,"
+    else:
+        said = f"did not help clearly over {best}, the best single winner on validation,"
+    points = "" if gap["mean"] is None else f" by {gap['mean'] * 100:+.1f} points of macro-F1"
+    interval = "" if gap["low"] is None else f" [{gap['low'] * 100:+.1f}, {gap['high'] * 100:+.1f}]"
+    return (
+        f"ensemble: it {said}{points}{interval} on {n} {part} images (McNemar p = {found['p']:.2g}: "
+        f"right alone on {found['only_a']}, {best} on {found['only_b']})."
+    )

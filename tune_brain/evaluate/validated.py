@@ -1,0 +1,112 @@
+"""What the winners' seed runs say of validation, and where they place the training images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load
+
+from tune_brain import compute
+from tune_brain.config import TrialConfig
+from tune_brain.data.arrays import Development
+from tune_brain.evaluate.retrain import SeedRun, logits
+from tune_brain.explain import embeddings
+from tune_brain.models import build
+from tune_brain.portable.looks import measures
+
+FILE = "validation.npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """Arrays by the names of seed runs: what calibration may see, what a bundle finds similar cases in."""
+
+    labels: NDArray[np.int64]
+    """[V], true classes of the validation images."""
+    logits: dict[str, NDArray[np.float32]]
+    """[V, C] by seed run."""
+    known: NDArray[np.int64]
+    """[N], true classes of the training images."""
+    embeddings: dict[str, NDArray[np.float16]]
+    """[N, D] by seed run: the first of each architecture."""
+    looks: NDArray[np.float64]
+    """[V, F], measures of the validation images."""
+    known_looks: NDArray[np.float64]
+    """[N, F], measures of the training images."""
+
+    def of(self, arch: str) -> list[str]:
+        """The seed runs of an architecture's winner, the exported one first."""
+        return sorted(name for name in self.logits if name.startswith(f"winner-{arch}-"))
+
+
+def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots: compute.Slots) -> Validated:
+    """Let every winner's seed run speak on validation, and the first of each place the training images.
+
+    Kept in validation.npz, in the run's folder. Inside `compute.session`.
+    """
+    winners = [one for one in runs if one.role == "winner"]
+    if (run / FILE).exists():
+        kept = read(run)
+        if kept.logits.keys() == {one.name for one in winners}:
+            return kept
+    shared = compute.put(development)
+    first = {one.training.arch: one.name for one in reversed(winners)}
+    jobs = [
+        (one.training, one.weights(run).read_bytes(), shared, one.name == first[one.training.arch])
+        for one in winners
+    ]
+    results = {winners[index].name: result for index, result in compute.each(_speak, jobs, slots)}
+    found = Validated(
+        labels=np.asarray(development.validation.labels),
+        logits={one.name: results[one.name][0] for one in winners},
+        known=np.asarray(development.train.labels),
+        embeddings={name: results[name][1] for name in first.values()},
+        looks=measures(development.validation.pixels),
+        known_looks=measures(development.train.pixels),
+    )
+    _write(run / FILE, found)
+    return found
+
+
+def read(run: Path) -> Validated:
+    """What `validate` has kept."""
+    with np.load(run / FILE, allow_pickle=False) as file:
+        plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
+        by_name: dict[str, Any] = {
+            kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
+            for kind in ("logits", "embeddings")
+        }
+    return Validated(**plain, **by_name)
+
+
+def _write(path: Path, found: Validated) -> None:
+    arrays: dict[str, Any] = {f"logits/{name}": array for name, array in found.logits.items()}
+    arrays |= {f"embeddings/{name}": array for name, array in found.embeddings.items()}
+    aside = path.with_suffix(".part")
+    with aside.open("wb") as file:
+        np.savez_compressed(
+            file,
+            labels=found.labels,
+            known=found.known,
+            looks=found.looks,
+            known_looks=found.known_looks,
+            **arrays,
+        )
+    aside.replace(path)
+
+
+def _speak(
+    config: TrialConfig, state: bytes, development: Development, place: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float16] | None]:
+    """Logits on validation and, where asked for, embeddings of the training images."""
+    said = logits(config, state, development.validation.pixels)
+    if not place:
+        return said, None
+    model = build(config)
+    model.load_state_dict(load(state))
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return said, embeddings(model, development.train.pixels, device, config.precision)

@@ -1,0 +1,1 @@
+"""From a run to bundles: one folder for each winner and one for their ensemble."""

@@ -1,0 +1,36 @@
+"""The model card of a bundle: what it is for, what it was made of, what it is worth, what it must not do."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tune_brain.bundle.about import About
+
+
+def card(about: About) -> str:
+    """The card as Markdown; after Mitchell et al., Model Cards for Model Reporting (FAT* 2019)."""
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # Markdown; the page that shows it takes it as text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    pages.filters.update(score=_score, share=_share)
+    return pages.get_template("card.md").render(about=about)
+
+
+def _score(measure: Mapping[str, Any]) -> str:
+    if measure["mean"] is None:
+        return "-"
+    text = f"{measure['mean']:.3f}"
+    if measure["low"] is not None:
+        text += f" [{measure['low']:.3f}, {measure['high']:.3f}]"
+    return text if measure["std"] is None else f"{text} ± {measure['std']:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

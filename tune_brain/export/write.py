@@ -1,0 +1,165 @@
+"""Export: the best configurations of a run, and a bundle of each winner and of their ensemble."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
+from tune_brain.bundle.read import seal
+from tune_brain.config import check
+from tune_brain.errors import RunFolderError
+from tune_brain.evaluate.ensemble import ENSEMBLE
+from tune_brain.evaluate.validated import Validated, read
+from tune_brain.export.card import card
+from tune_brain.records import read_json, write_json, write_text
+from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
+
+HERE = Path(__file__).parent
+PORTABLE = HERE.parent / "portable"
+NOTE = "Not a medical device."
+DATA = ("digest", "cut_digest", "counts", "official", "unseen", "twins")
+"""What a bundle says of its run's images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What the stages before have left in a run's folder."""
+
+    run: Run
+    winners: Mapping[str, Winner]
+    record: Mapping[str, Any]
+    calibration: Mapping[str, Any]
+    scores: Mapping[str, Any]
+    validated: Validated
+
+
+def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
+    """Write `configurations.json` and, of an evaluated run, a bundle of each winner and of the ensemble.
+
+    A winner's bundle holds its first seed run: no seed run is picked by its score. The ensemble's holds all
+    seed runs of the architectures that have a share in it. Before `evaluate` there are configurations only.
+
+    Args:
+        folder: the run.
+        to: a new or empty folder.
+        onnx: whether the networks are written as ONNX, too.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        RunFolderError: the run has no winners yet, or the target is a file or not empty.
+    """
+    run = open_run(folder)
+    winners = read_winners(run)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise RunFolderError(
+            "Models are exported to a new or empty folder", found=str(to), remedy="Name another with --to."
+        )
+    aside = to.with_name(f".{to.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
+    write_json(aside / "configurations.json", best)
+    if (folder / "scores.json").exists():
+        found = _Found(
+            run=run,
+            winners=winners,
+            record=read_json(folder / "record.json"),
+            calibration=_calibration(folder),
+            scores=read_json(folder / "scores.json"),
+            validated=read(folder),
+        )
+        for name in found.scores:
+            _write(found, name, aside / name, onnx=onnx)
+    if to.exists():
+        to.rmdir()
+    aside.replace(to)
+    return to
+
+
+def _calibration(folder: Path) -> dict[str, Any]:
+    if not (folder / "calibration.json").exists():
+        raise RunFolderError(
+            "An evaluated run has its calibration",
+            found=f"no calibration.json in {folder}, which an older tune_brain has evaluated",
+            remedy=f"Start a new run: tune-brain run --config {folder / 'run.toml'}",
+        )
+    return read_json(folder / "calibration.json")
+
+
+def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
+    if name == ENSEMBLE:
+        weights = found.calibration["weights"]
+        leading = max(weights, key=weights.__getitem__)
+    else:
+        leading = found.validated.of(name)[0]
+        weights = {leading: 1.0}
+    embedding = found.validated.of(leading.split("-")[1])[0]
+    about = _about(found, name, weights, embedding)
+    (into / "weights").mkdir(parents=True)
+    for member in weights:
+        source = found.run.folder / "weights" / f"{member}.safetensors"
+        try:
+            shutil.copyfile(source, into / weights_file(member))
+        except FileNotFoundError:
+            raise RunFolderError(
+                "A bundle needs the weights of its seed runs",
+                found=f"no {source}",
+                remedy=f"Train them again, on the images of the run: tune-brain evaluate {found.run.folder}",
+            ) from None
+    similar = {"embeddings": found.validated.embeddings[embedding], "labels": found.validated.known}
+    (into / SIMILAR).write_bytes(save({key: np.ascontiguousarray(array) for key, array in similar.items()}))
+    for arch in {member.split("-")[1] for member in weights}:
+        (into / "configurations").mkdir(exist_ok=True)
+        shutil.copyfile(winner_file(found.run.folder, arch), into / "configurations" / f"{arch}.toml")
+    shutil.copytree(PORTABLE, into / "portable", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(HERE / "predict.py.txt", into / "predict.py")
+    if onnx:
+        from tune_brain.export.onnx import write_onnx
+
+        write_onnx(about, into)
+    write_json(into / ABOUT, about.model_dump(mode="json"))
+    write_text(into / CARD, card(about))
+    seal(into)
+
+
+def _about(found: _Found, name: str, weights: Mapping[str, float], embedding: str) -> About:
+    data, trainings = found.record["data"], [winner.training for winner in found.winners.values()]
+    size = trainings[0].image_size
+    values = {
+        "format": FORMAT,
+        "name": name,
+        "classes": data["classes"],
+        "image_size": size,
+        "preprocessing": f"grey, shorter side resized to {size} px, centre {size}x{size}, values in 0..1",
+        "members": [_member(found, member, weight) for member, weight in weights.items()],
+        "temperature": found.calibration["ensemble_temperature"] if name == ENSEMBLE else 1.0,
+        "embedding": embedding,
+        "looks": found.calibration["looks"],
+        "abstention": found.calibration["abstention"][name],
+        "calibration": found.calibration["validation"][name],
+        "scores": found.scores[name],
+        "data": {"seed": found.run.config.seed, **{key: data[key] for key in DATA}},
+        "versions": {key: found.record[key] for key in ("tune_brain", "python", "packages", "commit")},
+        "weights_started_from": found.record["weights"],
+        "note": NOTE,
+    }
+    return check(About, values, f"The bundle of {name}")
+
+
+def _member(found: _Found, name: str, weight: float) -> dict[str, Any]:
+    arch = name.split("-")[1]
+    return {
+        "name": name,
+        "arch": arch,
+        "precision": found.winners[arch].training.precision,
+        "temperature": found.calibration["temperatures"][name],
+        "weight": weight,
+    }

@@ -1,0 +1,1 @@
+"""From bundles to predictions, in a table or on a page."""
