@@ -119,6 +119,16 @@ def test_names_from_a_user_are_escaped_everywhere(new_run):
     assert not any("<script>" in json.dumps(figure) for figure in figures_of(page))
 
 
+def test_what_an_exception_said_cannot_end_a_script(new_run):
+    run = new_run(archs=("cnn",), searched=(), evaluated=False)
+    said = "</script><img src=x onerror=alert(1)>"
+    row = {"trial": 0, "arch": "cnn", "configuration": 0, "epochs": 12, "values": {"max_lr": 0.1}, "seed": 0}
+    append(run / "trials.jsonl", TrialRow(**row, state="failed", why="raised", detail=said, started=0))
+    page = read_page(run)
+    assert "img" not in {tag for tag, _ in page.tags}
+    assert trials_of(page)["why"] == [f"raised: {said}"]
+
+
 def test_the_first_number_is_that_of_the_unseen_test(scored_page):
     assert scored_page.text.count("macro-F1 on 18 unseen test images") == 2
     assert "official test images" not in scored_page.text
