@@ -1,15 +1,14 @@
-import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from browser import chromium, page  # noqa: F401 - fixtures of all tests
+from leftovers import left_behind
 
 from tune_brain.data.demo import write_demo
 
@@ -41,24 +40,6 @@ def environment(cache: Path) -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
         own = {"TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200", "TMPDIR": folder}
         yield {**os.environ, **own}
-
-
-def left_behind(environment: dict[str, str]) -> list[str]:
-    """What commands have left: processes, which may take a moment to end, and temporary files."""
-    mark = f"TMPDIR={environment['TMPDIR']}".encode()
-
-    def processes() -> list[str]:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append((entry / "cmdline").read_text().replace("\0", " ") or "a process that ends")
-        return found
-
-    end = time.monotonic() + 20
-    while processes() and time.monotonic() < end:
-        time.sleep(0.05)
-    return processes() + [str(path) for path in Path(environment["TMPDIR"]).iterdir()]
 
 
 @pytest.fixture(scope="session")

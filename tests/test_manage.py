@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import left_behind
+from leftovers import left_behind
 
 from tune_brain import lock
 from tune_brain.records import EpochRow, TrialRow, latest, read

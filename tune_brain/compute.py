@@ -72,6 +72,8 @@ class Session:
         self._up.wait()
         if self._error:
             raise self._error
+        # Ray's core, coming up, takes SIGTERM for a crash.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _slots(self._config)
 
     def close(self) -> None:
@@ -110,7 +112,7 @@ def session(config: RunConfig) -> Iterator[Session]:
         yield _open[-1]
         return
     os.environ.update(_ENVIRONMENT)
-    before = signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
     with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
         opened = Session(config, scratch)

@@ -63,7 +63,8 @@ def cancel(folder: Path) -> bool:
             found=f"{folder} is in the hands of process {writer.pid} on {writer.host}",
             remedy=f"There: tune-brain cancel {folder}",
         )
-    os.kill(writer.pid, signal.SIGINT)
+    # A shell lets what it starts in the background ignore SIGINT.
+    os.kill(writer.pid, signal.SIGTERM)
     end = time.monotonic() + WAIT
     while lock.holder(folder) is not None:
         if time.monotonic() > end:
