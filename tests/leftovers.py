@@ -20,4 +20,8 @@ def left_behind(environment: dict[str, str]) -> list[str]:
     end = time.monotonic() + 20
     while processes() and time.monotonic() < end:
         time.sleep(0.05)
-    return processes() + [str(path) for path in Path(environment["TMPDIR"]).iterdir()]
+    # torch keeps a cache there.
+    files = [
+        path for path in Path(environment["TMPDIR"]).iterdir() if not path.name.startswith("torchinductor")
+    ]
+    return processes() + [str(path) for path in files]

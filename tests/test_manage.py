@@ -3,6 +3,9 @@
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,45 +17,64 @@ from tune_brain.records import EpochRow, TrialRow, latest, read
 pytestmark = pytest.mark.slow
 
 
-def long_search(environment: dict[str, str], images: Path, folder: Path) -> subprocess.Popen[str]:
-    """Start a search whose first trial would take minutes, and wait for its first epoch."""
-    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+@pytest.fixture
+def own(environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """An environment of its own: what its search has open does not pass for what other commands left."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        yield {**environment, "TMPDIR": folder}
+
+
+@contextmanager
+def long_search(environment: dict[str, str], images: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A search whose first trial would take minutes, after its first epoch."""
+    # As a script's shell starts it in the background.
+    program = [
+        "from tune_brain.cli import main; main()",
+        "search",
+        "--data",
+        str(images),
+        "--out",
+        str(folder),
+    ]
     asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
     running = subprocess.Popen(
-        [*program, "search", "--data", str(images), "--out", str(folder), *asked],
+        [sys.executable, "-c", *program, *asked],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    while not read(folder / "epochs.jsonl", EpochRow):
-        assert running.poll() is None
-    return running
+    try:
+        while not read(folder / "epochs.jsonl", EpochRow):
+            assert running.poll() is None
+        yield running
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_sigterm_ends_a_search_and_leaves_nothing(
-    environment: dict[str, str], phantoms: Path, tmp_path: Path
+    own: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
-    with long_search(environment, phantoms, tmp_path / "run") as running:
+    with long_search(own, phantoms, tmp_path / "run") as running:
         running.send_signal(signal.SIGTERM)
-        assert running.stderr is not None
-        assert "tune-brain resume" in running.stderr.read()
+        assert "tune-brain resume" in running.communicate()[1]
     assert running.returncode == 130
-    assert left_behind(environment) == []
+    assert left_behind(own) == []
     assert lock.holder(tmp_path / "run") is None
 
 
 def test_a_search_is_watched_and_cancelled(
-    command, environment: dict[str, str], phantoms: Path, tmp_path: Path
+    command, own: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    with long_search(environment, phantoms, folder) as running:
+    with long_search(own, phantoms, folder) as running:
         assert f"process {running.pid} on" in command("status", folder).stdout
         assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
         assert "cancelled" in command("cancel", folder).stdout
-        assert running.stderr is not None
-        assert f"tune-brain resume {folder}" in running.stderr.read()
+        assert f"tune-brain resume {folder}" in running.communicate()[1]
     assert running.returncode == 130
-    assert left_behind(environment) == []
+    assert left_behind(own) == []
     assert "nothing was running" in command("cancel", folder).stdout
     told = command("status", folder).stdout
     assert "not running" in told

@@ -169,7 +169,11 @@ class MadeUp:
                     ))  # fmt: skip
                     append(self.folder / "seed_runs.jsonl", rows[-1])
         opened = Opened(
-            labels=labels, unseen=unseen, groups=np.arange(images) // 3, probabilities=probabilities
+            labels=labels,
+            unseen=unseen,
+            groups=np.arange(images) // 3,
+            looks=np.zeros((images, 1)),
+            probabilities=probabilities,
         )
         against = comparisons(opened, winners, rows, self.classes)
         write_json(self.folder / "comparisons.json", against)
