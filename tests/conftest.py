@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,9 @@ from browser import chromium, page  # noqa: F401 - fixtures of all tests
 from leftovers import left_behind
 
 from tune_brain.data.demo import write_demo
+
+# A shell lets what it starts in the background ignore SIGINT, and so would the commands that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
