@@ -13,14 +13,13 @@ import pytest
 LAUNCH = Path(__file__).parents[1] / "launch"
 
 STUB = """#!/usr/bin/env bash
-echo "{name} $*" >>"$STUB_LOG"
+echo "{name} $* with '$RAY_ADDRESS' and a token of ${#RAY_AUTH_TOKEN}" >>"$STUB_LOG"
 """
 STUBS = {
     "scontrol": '[[ $1 == show ]] && printf "%s\\n" node-a node-b node-c || true',
     "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "hostname": "echo 192.0.2.10 192.0.2.11",
-    "ray": 'echo "with $RAY_ADDRESS and a token of ${#RAY_AUTH_TOKEN}" >>"$STUB_LOG"; '
-    '[[ $1 == start ]] || grep -q "ray start --head" "$STUB_LOG"',
+    "ray": '[[ $1 == start ]] || grep -q "ray start --head" "$STUB_LOG"',
     "tune-brain": """until grep -q "ray start --block" "$STUB_LOG"; do sleep 0.02; done
 trap 'echo told to end >>"$STUB_LOG"; exit 130' TERM
 echo training >>"$STUB_LOG"
@@ -34,7 +33,7 @@ def slurm(tmp_path: Path) -> Any:
     programs = tmp_path / ".venv" / "bin"
     programs.mkdir(parents=True)
     for name, does in STUBS.items():
-        (programs / name).write_text(STUB.format(name=name) + does + "\n")
+        (programs / name).write_text(STUB.replace("{name}", name) + does + "\n")
         (programs / name).chmod(0o755)
     log = tmp_path / "calls"
     job = {"SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-c]", "SLURM_JOB_NUM_NODES": "3"}
@@ -55,7 +54,10 @@ def test_slurm_starts_a_head_workers_and_a_search_closed_by_a_token(slurm: Any) 
     assert "ray start --block --address 192.0.2.10:23456 --num-cpus 8 --num-gpus 0" in calls
     assert "srun --nodes=2 --ntasks=2 --exclude=node-a" in calls
     assert "tune-brain search --address auto --out out --data images" in calls
-    assert calls.count("with 192.0.2.10:23456 and a token of 64") >= 3
+    closed = "with '192.0.2.10:23456' and a token of 64"
+    told = [line for line in calls.splitlines() if line.startswith(("ray ", "tune-brain "))]
+    assert len(told) >= 4
+    assert all(line.endswith(closed) for line in told), told
     assert "requeue" not in calls
 
 
@@ -64,7 +66,7 @@ def test_slurm_goes_on_with_a_run_that_is_there(slurm: Any, tmp_path: Path) -> N
     (tmp_path / "out" / "run.toml").touch()
     running, log = slurm("out", "--data", "images")
     assert running.wait() == 0
-    assert "tune-brain resume out\n" in log.read_text()
+    assert "tune-brain resume out with" in log.read_text()
 
 
 def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(slurm: Any, tmp_path: Path) -> None:
