@@ -14,8 +14,6 @@ from tune_brain.report.page import environment
 
 BAND = (0.05, 0.95)
 """Quantiles between which a plot's band and a table's range lie."""
-COLOURS = ("#8a939e", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's colours that the colour-blind can tell apart; grey for the yardstick."""
 POINTS = 120
 RELIABLE = 0.3
 """Rank correlation of guessed with real full-length scores below which a replay says little."""
@@ -90,13 +88,13 @@ def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
     """Anytime curves of a study's ways, with bands, over `epochs` or `seconds`."""
     drawn = style.figure(420)
     for place, variant in enumerate(study["variants"]):
-        curve, colour = anytime(variant, axis), COLOURS[place % len(COLOURS)]
+        curve, colour = anytime(variant, axis), style.WAYS[place % len(style.WAYS)]
         x, name = curve[axis] / (3600 if axis == "seconds" else 1), variant["name"]
         for edge, fill in (("low", None), ("high", "tonexty")):
             line = {"width": 0, "color": colour, "shape": "hv"}
             drawn.add_scatter(
-                x=x, y=curve[edge], line=line, fill=fill, opacity=0.2, showlegend=False, hoverinfo="skip",
-                legendgroup=name, mode="lines", fillcolor=f"rgba{(*_rgb(colour), 0.12)}",
+                x=x, y=curve[edge], line=line, fill=fill, showlegend=False, hoverinfo="skip",
+                legendgroup=name, mode="lines", fillcolor=f"{colour}26",
             )  # fmt: skip
         drawn.add_scatter(
             x=x, y=curve["median"], name=name, legendgroup=name, mode="lines",
@@ -107,10 +105,6 @@ def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
     drawn.update_yaxes(title_text="macro-F1 of the choice, mean over seeds")
     drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2}, hovermode="x unified")
     return drawn
-
-
-def _rgb(colour: str) -> tuple[int, ...]:
-    return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
 
 
 def write_replay(found: Path) -> Path:
@@ -126,11 +120,10 @@ def write_replay(found: Path) -> Path:
         }
         for study in told["studies"]
     ]
-    pages = environment()
-    pages.globals.update(words=words)
-    page = pages.get_template("replay.html")
+    page = environment().get_template("replay.html")
     name = found.parent.resolve().name
-    write_text(path, page.render(name=name, runs=told["runs"], repeats=told["repeats"], studies=studies))
+    known = {"name": name, "runs": told["runs"], "repeats": told["repeats"], "studies": studies}
+    write_text(path, page.render(words=words, **known))
     return path
 
 

@@ -14,6 +14,9 @@ FULL, SHORTER, WINNER, FAILED = "#1864ab", "#a9b4c0", "#d9480f", "#b42318"
 ARCHS = {"linear": "#ee6677", "cnn": "#228833", "resnet18": "#4477aa", "resnet34": "#aa3377"}
 """A colour for each architecture, told apart by the colour-blind (Paul Tol's bright scheme, SRON 2021)."""
 
+WAYS = ("#7b8b9d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""A colour for each way to search that is replayed, grey for the yardstick (Okabe and Ito, 2008)."""
+
 RUNS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 """A mark for each run that is compared."""
 
@@ -28,6 +31,9 @@ NIGHT = {
     FAILED: "#ff8a7a",
     "#7b8b9d": "#93a3b5",
     "#a5c8ea": "#2f5f8f",
+    "#0072b2": "#4da6dd",
+    "#d55e00": "#f0883e",
+    "#009e73": "#2fc59a",
     "#ee6677": "#f58897",
     "#228833": "#4dbb62",
     "#4477aa": "#7aa9dc",
