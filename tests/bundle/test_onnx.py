@@ -1,0 +1,63 @@
+"""The networks of a bundle in onnxruntime say what they say in torch."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bundles import write_bundle
+from safetensors.torch import load_file
+
+from tune_brain.bundle.about import weights_file
+from tune_brain.bundle.read import open_bundle
+from tune_brain.errors import BundleError, ConfigError
+from tune_brain.export import onnx
+from tune_brain.portable.networks import network
+
+
+@pytest.fixture
+def bundle(phantoms: Path, tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle", phantoms, ("linear", "resnet18"), size=32)
+
+
+@pytest.mark.slow
+def test_onnx_answers_as_torch_does_for_any_number_of_images(bundle: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    about = open_bundle(bundle).about
+    onnx.write_onnx(about, bundle)
+    rng = np.random.default_rng(1)
+    for member in about.members:
+        session = runtime.InferenceSession(bundle / "onnx" / f"{member.name}.onnx")
+        model = network(member.arch, len(about.classes), about.image_size)
+        model.load_state_dict(load_file(bundle / weights_file(member.name)))
+        model.eval()
+        for count in (1, 7):
+            images = rng.random((count, 1, about.image_size, about.image_size), dtype=np.float32)
+            with torch.inference_mode():
+                expected = model(torch.from_numpy(images)).numpy()
+            found = session.run(["logits"], {"images": images})[0]
+            assert found.shape == (count, len(about.classes))
+            assert np.abs(found - expected).max() <= onnx.TOLERANCE
+            assert np.ptp(expected) > 100 * onnx.TOLERANCE
+
+
+@pytest.mark.slow
+def test_onnx_that_answers_otherwise_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    run = runtime.InferenceSession.run
+    monkeypatch.setattr(
+        runtime.InferenceSession, "run", lambda self, *asked: [run(self, *asked)[0] + 2 * onnx.TOLERANCE]
+    )
+    with pytest.raises(BundleError, match=r"within 0\.0001"):
+        onnx.write_onnx(open_bundle(bundle).about, bundle)
+
+
+def test_onnx_without_its_packages_says_what_to_install(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ConfigError) as error:
+        onnx.write_onnx(open_bundle(bundle).about, bundle)
+    assert "tune-brain[onnx]" in str(error.value)
+    assert not (bundle / "onnx").exists()
