@@ -109,7 +109,7 @@ def _waves(images: Bytes, window: Window) -> Floats:
     left, top, part = window
     side = images.shape[1]
     across, down = (forms(side, FINE).T @ _resampling(start, part, side) for start in (left, top))
-    waves = np.matmul(np.matmul(down, images.astype(np.float32)), across.T)
+    waves: Floats = np.matmul(np.matmul(down, images.astype(np.float32)), across.T)
     return _unit(waves[:, *slowest(FINE)], 0.5)
 
 
@@ -121,8 +121,7 @@ def _slow(waves: Floats) -> Floats:
 def _unit(vectors: Floats, shortest: float) -> Floats:
     """Vectors of length 1, or 0 where they are shorter than that: mere rounding."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Floats = vectors / np.where(lengths > shortest, lengths, np.inf)
-    return unit
+    return np.asarray(vectors / np.where(lengths > shortest, lengths, np.inf), np.float32)
 
 
 def _crop(images: Bytes, window: Window) -> Floats:
