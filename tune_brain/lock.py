@@ -38,7 +38,7 @@ def hold(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}") from None
     with file:
-        # Whoever asks for the holder has the lock for a moment, and a dashboard asks every second.
+        # Whoever asks for the holder has the lock for a moment, and a dashboard asks every other second.
         if not _locked(file, fcntl.LOCK_EX) and not _locked_after(file, GLANCE):
             other = _read(file)
             raise RunFolderError(

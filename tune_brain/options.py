@@ -221,7 +221,7 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         asked["final_round"] = final_round(given["final_round"])
     for name in ("time_budget", "trial_timeout"):
         if name in given:
-            asked[name] = seconds(given[name])
+            asked[name] = seconds(name, given[name])
     return asked
 
 

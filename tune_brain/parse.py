@@ -44,14 +44,16 @@ def final_round(given: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def seconds(duration: str) -> float:
-    """A duration such as 90s, 30m, 2h or 1h30m in seconds.
+def seconds(name: str, duration: str) -> float:
+    """A duration such as 90s, 30m, 2h or 1h30m, given in an option, in seconds.
 
     Raises:
         ConfigError: it is not one.
     """
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", duration.strip())
     if not match or not any(match.groups()):
-        raise ConfigError("A time option takes a duration such as 90s, 30m, 2h or 1h30m", found=duration)
+        raise ConfigError(
+            f"--{name.replace('_', '-')} takes a duration such as 90s, 30m, 2h or 1h30m", found=duration
+        )
     hours, minutes, rest = (int(part or 0) for part in match.groups())
     return float(3600 * hours + 60 * minutes + rest)

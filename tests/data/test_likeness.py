@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tune_brain.data import likeness
+from tune_brain.data import cells, likeness
+from tune_brain.data import cropped as crops
+from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.files import FINE
 from tune_brain.data.likeness import Likeness, Pairs
@@ -94,7 +96,7 @@ def test_precision_and_recall_on_twins_that_are_known() -> None:
     images, known = generated(n, changed)
     thumbnails, fine = shrunk(images)
     among = Likeness(thumbnails)
-    found = ends(among.same()) | ends(among.mirrored()) | ends(among.cropped(fine))
+    found = ends(among.same()) | ends(among.mirrored()) | ends(cropped_twins(fine))
     original = np.concatenate([np.arange(n), *[np.arange(changed)] * len(CHANGES)])
     right = {pair for pair in found if original[pair[0]] == original[pair[1]]}
     assert len(right) >= 0.99 * len(found)
@@ -107,7 +109,7 @@ def test_each_change_has_its_rule() -> None:
     images, known = generated(24, 8)
     thumbnails, fine = shrunk(images)
     among = Likeness(thumbnails)
-    same, mirrored, less = (ends(pairs) for pairs in (among.same(), among.mirrored(), among.cropped(fine)))
+    same, mirrored, less = (ends(pairs) for pairs in (among.same(), among.mirrored(), cropped_twins(fine)))
     for name in ("quality 95", "quality 75", "quality 40", "resized", "brighter", "flatter"):
         assert known[name] <= same, name
         assert not known[name] & mirrored
@@ -125,33 +127,63 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     full = vectors @ vectors.T
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
-    for rows, columns, pairs in ((512, 2048, 1024), (7, 9, 5), (1, 1, 1)):
+    for rows, pairs, held in ((2048, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
         monkeypatch.setattr(likeness, "ROWS", rows)
-        monkeypatch.setattr(likeness, "COLUMNS", columns)
         monkeypatch.setattr(likeness, "PAIRS", pairs)
+        monkeypatch.setattr(cells, "HELD", held)
         found = Likeness(thumbnails.astype(np.uint8)).same(0.9)
         assert ends(found) == wanted
         assert len(found.first) == len(wanted)
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
 
 
-def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("thresholds", [(0.98, 0.94, 0.88), (0.5, 0.1), ()])
+@pytest.mark.parametrize("rows", [2048, 5])
+def test_the_nearest_is_never_oneself(
+    monkeypatch: pytest.MonkeyPatch, thresholds: tuple[float, ...], rows: int
+) -> None:
     random = np.random.default_rng(1)
-    among = Likeness(random.integers(0, 256, (40, 32, 32), np.uint8))
-    asked, known = np.arange(0, 40, 3), np.arange(5, 40)
-    vectors = unit_vectors(among.thumbnails)
-    full = vectors[asked] @ vectors[known].T
-    full[asked[:, None] == known] = -2
-    for cells in (2**23, 30):
-        monkeypatch.setattr(likeness, "CELLS", cells)
-        place, similarity = among.nearest(asked, known)
-        assert (place == known[full.argmax(1)]).all()
-        np.testing.assert_allclose(similarity, full.max(1), rtol=1e-5)
+    near = random.integers(0, 256, (20, 32, 32))
+    thumbnails = np.concatenate([near, near + random.normal(0, 40, near.shape), near[::2] // 2])
+    thumbnails = np.clip(thumbnails, 0, 255).astype(np.uint8)
+    own = np.arange(0, 50, 3)
+    full = unit_vectors(thumbnails[own]) @ unit_vectors(thumbnails).T
+    full[np.arange(len(own)), own] = -2
+    monkeypatch.setattr(likeness, "NEAREST", thresholds)
+    monkeypatch.setattr(likeness, "ROWS", rows)
+    place, similarity = Likeness(thumbnails).nearest(thumbnails[own], own)
+    assert (place == full.argmax(1)).all()
+    np.testing.assert_allclose(similarity, full.max(1), rtol=1e-5)
+    alone, none = Likeness(thumbnails[:1]).nearest(thumbnails[:1], np.zeros(1, np.int64))
+    assert (alone.tolist(), none.tolist()) == ([0], [-2])
+    assert Likeness(thumbnails).nearest(thumbnails[own])[0].tolist() == own.tolist()
+
+
+def test_a_crop_is_found_in_a_crowd_and_each_image_has_few_candidates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images, known = generated(8, 4)
+    _, fine = shrunk([*images[:8], *images[-8:-4]])
+    random = np.random.default_rng(3)
+    crowd = np.repeat(fine[:8], 20, axis=0) + random.normal(0, 14, (160, FINE, FINE))
+    every = np.concatenate([fine, np.clip(crowd, 0, 255).astype(np.uint8)])
+    fitted: list[int] = []
+    similarity = crops._similarity
+
+    def counted(cuts: NDArray[np.float32], others: NDArray[np.uint8]) -> NDArray[np.float32]:
+        fitted.append(len(cuts))
+        return similarity(cuts, others)
+
+    monkeypatch.setattr(crops, "_similarity", counted)
+    wanted = {(i, 8 + i) for i in range(4)}
+    assert list(known)[-2] == "cropped all round"
+    assert wanted <= ends(cropped_twins(every))
+    assert sum(fitted) <= len(crops.WINDOWS) * crops.LIKELIEST * len(every)
 
 
 @pytest.mark.parametrize("thumbnails", [np.zeros((0, 32, 32), np.uint8), np.full((3, 32, 32), 9, np.uint8)])
 def test_no_images_and_flat_ones_have_no_twins(thumbnails: NDArray[np.uint8]) -> None:
     among = Likeness(thumbnails)
     fine = np.full((len(thumbnails), FINE, FINE), 9, np.uint8)
-    for pairs in (among.same(), among.mirrored(), among.cropped(fine)):
+    for pairs in (among.same(), among.mirrored(), cropped_twins(fine)):
         assert len(pairs.first) == len(pairs.second) == len(pairs.similarity) == 0

@@ -51,6 +51,26 @@ def test_the_page_holds_every_score(scored_page, scored_run):
                 assert told in scored_page.text
 
 
+def test_a_leak_that_was_allowed_is_said_where_scores_are(new_run, scored_page):
+    assert "--allow-leak" not in scored_page.text
+    run = new_run()
+    scores = json.loads((run / "scores.json").read_text())
+    for parts in scores.values():
+        for score in parts.values():
+            score["allowed_leak"] = 1234
+    (run / "scores.json").write_text(json.dumps(scores))
+    said = "The test leaks, as --allow-leak asked for: 1,234 images outside the test have a twin in it."
+    assert read_page(run).text.count(said) == 2
+
+
+def test_a_leak_is_said_before_there_are_scores(new_run):
+    run = new_run(evaluated=False)
+    record = json.loads((run / "record.json").read_text())
+    record["data"]["allowed_leak"] = 5
+    (run / "record.json").write_text(json.dumps(record))
+    assert read_page(run).text.count("5 images outside the test have a twin in it.") == 2
+
+
 def test_the_page_tells_verdicts_pairs_and_trials(scored_page, scored_run):
     comparisons = json.loads((scored_run / "comparisons.json").read_text())
     for arch, sentence in comparisons["verdicts"].items():

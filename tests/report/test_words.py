@@ -65,7 +65,8 @@ def test_notes_name_what_flatters_a_score(scored_run):
     notes = "\n".join(words.notes(contents, images(contents.record["data"])))
     assert "30 of the 48 test images have a twin" in notes
     assert "no image of notumor" in notes
-    assert "3 training images were left out" in notes
+    assert "3 training images were left out: they are twins of validation images, or mirrored" in notes
+    assert "allow-leak" not in notes
     assert "7 left out (not an image)" in notes
     assert "resnet34" not in notes
 

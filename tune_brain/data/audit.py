@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, without
+from tune_brain.data.cropped import cropped
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
 from tune_brain.data.likeness import Likeness, Pairs
@@ -72,7 +73,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     test = parts == "test"
     twins = _twins(looked)
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    nearest, neighbours = nearness(twins.likeness, labels, test, classes)
+    nearest, neighbours = nearness(looked.thumbnails, labels, test, classes)
     shown = _shown(twins, test)
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -120,7 +121,6 @@ def legible(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Twins:
-    likeness: Likeness
     pairs: dict[str, Pairs]
     """By kind; of images that are identical, one stands for all in the kinds that follow."""
     groups: dict[str, Ints]
@@ -132,7 +132,6 @@ def _twins(looked: Looked) -> _Twins:
     _, first, group = np.unique(np.asarray(looked.pictures), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[group] != np.arange(n))
     identical = Pairs(first=first[group[copies]], second=copies, similarity=np.ones(len(copies), np.float32))
-    likeness = Likeness(looked.thumbnails)
     distinct = Likeness(looked.thumbnails[first])
     alike, mirrored = _placed(distinct.same(), first), _placed(distinct.mirrored(), first)
     kinds = [identical, alike, mirrored]
@@ -140,10 +139,10 @@ def _twins(looked: Looked) -> _Twins:
     groups = {rule: _grouped(n, kinds[: place + 1]) for place, rule in enumerate(rules)}
     # One image of each group is enough to find the rest of its twins by.
     _, ones = np.unique(groups["mirrored"], return_index=True)
-    cropped = _placed(Likeness(looked.thumbnails[ones]).cropped(looked.fine[ones]), ones)
-    groups["any"] = _grouped(n, [*kinds, cropped])
-    pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": cropped}
-    return _Twins(likeness=likeness, pairs=pairs, groups=groups)
+    less = _placed(cropped(looked.fine[ones]), ones)
+    groups["any"] = _grouped(n, [*kinds, less])
+    pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": less}
+    return _Twins(pairs=pairs, groups=groups)
 
 
 def _placed(pairs: Pairs, places: Ints) -> Pairs:

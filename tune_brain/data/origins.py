@@ -88,7 +88,7 @@ def _more(asked: NDArray[np.float64], known: NDArray[np.float64]) -> float | Non
 
 
 def nearness(
-    likeness: Likeness, labels: Ints, test: Flags, classes: Sequence[str]
+    thumbnails: NDArray[np.uint8], labels: Ints, test: Flags, classes: Sequence[str]
 ) -> tuple[dict[str, Any], Ints]:
     """How alike the test images are to the others, and the others to each other.
 
@@ -96,18 +96,18 @@ def nearness(
         Edges of bins and counts for "test" and "train" (a sample), and for each class the median of "test";
         and the class of the likest other image of each test image, [T], empty without a test part.
     """
-    asked, known = np.flatnonzero(test), np.flatnonzero(~test)
-    sample = known[:: -(-len(known) // ASKED)]
+    known = Likeness(thumbnails[~test])
+    sample = np.arange(0, len(known.thumbnails), -(-len(known.thumbnails) // ASKED))
     found: dict[str, Any] = {"edges": BINS.round(2).tolist()}
-    _, among = likeness.nearest(sample, known)
-    place, similarity = likeness.nearest(asked, known)
+    _, among = known.nearest(known.thumbnails[sample], sample)
+    place, similarity = known.nearest(thumbnails[test])
     for part, values in (("test", similarity), ("train", among)):
         found[part] = np.histogram(np.clip(values, 0, 1), BINS)[0].tolist()
     found["median"] = {
-        name: round(float(np.median(similarity[own])), 4) if (own := labels[asked] == number).any() else None
+        name: round(float(np.median(similarity[own])), 4) if (own := labels[test] == number).any() else None
         for number, name in enumerate(classes)
     }
-    return found, labels[place]
+    return found, labels[~test][place]
 
 
 def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[str, Any]:

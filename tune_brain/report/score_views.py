@@ -28,6 +28,7 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
     names = {key: words.classifier(*key) for key in keys}
     retrained = scores.retrained(comparisons)
     return {
+        "leak": words.leak(shown.contents),
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
         "retrained": listed(retrained),

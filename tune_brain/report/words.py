@@ -164,12 +164,26 @@ def _device(contents: Contents) -> str:
     return ", ".join(part for part in parts if part) or "not known"
 
 
+def leak(contents: Contents) -> str:
+    """That images of the test were let into training, as `combine --allow-leak` does; else nothing."""
+    scored = (score.get("allowed_leak", 0) for parts in contents.scores.values() for score in parts.values())
+    n = max(scored, default=0) or contents.record.get("data", {}).get("allowed_leak", 0)
+    return (
+        f"The test leaks, as --allow-leak asked for: {n:,} images outside the test have a twin in it. "
+        "The official scores flatter; the unseen ones leave those test images out."
+        if n
+        else ""
+    )
+
+
 def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     """What a reader must know to read the scores rightly: what was missing, left out or not known."""
     config, record = contents.config, contents.record
     data = record.get("data", {})
     if not record:
         yield "record.json is missing: data, weights, versions and commit of this run are not known."
+    if flattered := leak(contents):
+        yield flattered
     if PRETRAINED in config.arch and "weights" in record:
         yield f"resnet34 started from {record['weights']}."
     official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
@@ -185,7 +199,10 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             "its macro averages run over the other classes."
         )
     if data.get("dropped"):
-        yield f"{data['dropped']:,} training images were left out: they are twins of given validation images."
+        yield (
+            f"{data['dropped']:,} training images were left out: "
+            "they are twins of validation images, or mirrored copies of them."
+        )
     for reason, found in data.get("left_out", {}).items():
         names = ", ".join(found["names"]) + (" and more" if found["n"] > len(found["names"]) else "")
         yield f"{found['n']:,} left out ({reason}): {names}."

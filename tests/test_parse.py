@@ -1,0 +1,23 @@
+"""Values that an option holds as text, and what is said of those that break a rule."""
+
+import pytest
+
+from tune_brain.errors import ConfigError
+from tune_brain.options import changes
+from tune_brain.parse import seconds
+
+
+@pytest.mark.parametrize(
+    ("duration", "wanted"),
+    [("90s", 90), ("90", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), (" 1h1s ", 3601)],
+)
+def test_durations(duration: str, wanted: float) -> None:
+    assert seconds("time_budget", duration) == wanted
+
+
+@pytest.mark.parametrize("name", ["time_budget", "trial_timeout"])
+@pytest.mark.parametrize("duration", ["", "soon", "1d", "-5m", "1.5h", "m"])
+def test_an_error_names_the_option_and_the_value(name: str, duration: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} takes a duration") as caught:
+        changes({name: duration})
+    assert repr(duration) in str(caught.value) or duration in str(caught.value)
