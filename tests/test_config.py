@@ -29,7 +29,7 @@ POSITIVE = st.floats(min_value=0, exclude_min=True, allow_nan=False, allow_infin
 RUNS = st.builds(
     RunConfig,
     data=st.none() | PATHS,
-    out=PATHS,
+    out=PATHS.filter(lambda path: ":/" not in str(path)),
     arch=st.lists(st.sampled_from(ARCHITECTURES), unique=True, min_size=1).map(tuple),
     configs=st.integers(1, 10_000),
     ladder=st.sets(st.integers(1, 1000), min_size=1, max_size=5).map(lambda rungs: tuple(sorted(rungs))),
@@ -90,6 +90,8 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("kind", "values", "words"),
     [
+        (RunConfig, {"out": "s3://bucket/a"}, ["out must be a folder", "s3:/bucket/a", "copy it"]),
+        (RunConfig, {"out": Path("gs://bucket/a")}, ["out must be a folder"]),
         (RunConfig, {"out": "a", "configs": 0}, ["configs", "greater than or equal to 1", "not 0"]),
         (RunConfig, {"out": "a", "image_size": 8}, ["image_size", "greater than or equal to 16", "not 8"]),
         (RunConfig, {"out": "a", "time_budget": float("nan")}, ["time_budget", "finite number", "not nan"]),

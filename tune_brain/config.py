@@ -1,5 +1,6 @@
 """Frozen configuration, checked once at the border: what a trial is, what a run was asked for."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,6 +113,12 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        # Path has made s3:/bucket of s3://bucket.
+        if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.out)):
+            raise ValueError(
+                f"out must be a folder, since rows are appended and locked, not {self.out}: search into a "
+                "folder on a disk, and copy it when it has ended (launch/README.md)"
+            )
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 1:
             raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
         if min(self.final_round) < 0:

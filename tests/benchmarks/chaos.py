@@ -154,7 +154,7 @@ def misbehaving(chaos: Chaos, name: str, does: Callable[[dict[str, Any]], None],
     folder = chaos.root / name
     run.TrialWorker = faults.misbehaving(does)  # type: ignore[misc]
     try:
-        search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=15.0))
+        search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=30.0))
     finally:
         run.TrialWorker = faults.Watched  # type: ignore[misc]
     rows = latest(read(folder / "trials.jsonl", TrialRow))
@@ -166,6 +166,12 @@ def short_of_memory(chaos: Chaos) -> Iterator[Tried]:
     """A trial that never has enough memory, and one that has when it is tried with more."""
     with with_ray(chaos):
         yield misbehaving(chaos, "memory", faults.allocates, "memory")
+
+
+def ended_for_memory(chaos: Chaos) -> Iterator[Tried]:
+    """A trial that takes so much memory that Ray ends its worker."""
+    with faults.watched_memory(), with_ray(chaos):
+        yield misbehaving(chaos, "hoarding", faults.hoards, "memory")
 
 
 def hanging(chaos: Chaos) -> Iterator[Tried]:
@@ -204,6 +210,7 @@ FAULTS = {
     "worker killed, two at a time": killed_workers_of_two,
     "driver killed": killed_drivers,
     "short of memory": short_of_memory,
+    "worker ended for its memory": ended_for_memory,
     "trial hangs": hanging,
     "disk full": full_disk,
     "machine lost, machine joins": machines.come_and_go,

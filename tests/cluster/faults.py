@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from tune_brain.config import RunConfig
@@ -32,6 +33,8 @@ SIZE, CONFIGS, LADDER = 24, 11, (1, 3)
 """More configurations than the sampler draws at random before it learns from the rows."""
 FEW = 2
 """Enough to see that a search goes on."""
+MARGIN, HOARDED = 4_000_000_000, 200_000_000
+"""Bytes that trials may take before Ray ends one, where it watches; those that a trial takes at a time."""
 WHEN = {"started", "seconds", "node", "worker", "attempt"}
 """What may differ between a disturbed trial and the same undisturbed."""
 
@@ -72,6 +75,14 @@ def allocates(told: dict[str, Any]) -> None:
     """Trial 1 never has enough memory, trial 2 has when it has the room of two."""
     if told["number"] == 1 or (told["number"] == 2 and told["room"] == 1):
         torch.empty(2**50)
+
+
+def hoards(told: dict[str, Any]) -> None:
+    """Trial 1 takes more and more memory, until something ends it."""
+    held = list[bytearray]()
+    while told["number"] == 1 and len(held) < 2 * MARGIN // HOARDED:
+        held.append(bytearray(os.urandom(1)) * HOARDED)
+        time.sleep(0.05)
 
 
 def sleeps(told: dict[str, Any]) -> None:
@@ -163,6 +174,24 @@ def killing_workers(folder: Path, seed: int, every: tuple[int, int] = (8, 20)) -
     finally:
         over.set()
         thread.join()
+
+
+@contextlib.contextmanager
+def watched_memory() -> Iterator[None]:
+    """Ray that starts in the block ends a worker when this machine has `MARGIN` less memory than now.
+
+    Raises:
+        MemoryError: there is not so much.
+    """
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    has = {name: int(kilobytes) * 1024 for name, kilobytes, *_ in lines}
+    if has["MemAvailable:"] < 3 * MARGIN:
+        raise MemoryError
+    share = 1 - (has["MemAvailable:"] - MARGIN) / has["MemTotal:"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_usage_threshold", f"{share:.4f}")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "50")
+        yield
 
 
 @contextlib.contextmanager

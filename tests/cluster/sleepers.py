@@ -42,7 +42,10 @@ class Slept(NamedTuple):
 class Sleeper(tune.Trainable):
     """Speaks as `TrialWorker` does; the pace of each architecture comes in the place of the weights."""
 
-    def setup(self, config: dict[str, Any], weights: dict[str, float], **_: Any) -> None:
+    def setup(
+        self, config: dict[str, Any], weights: dict[str, float], development: Development, **_: Any
+    ) -> None:
+        assert not development.train.thumbnails.any()
         self._pace, self._ended = weights, 0.0
         self.reset_config(config)
 
@@ -69,20 +72,25 @@ class Sleeper(tune.Trainable):
         return {"rows": self._rows, "device": "cpu", **end}
 
 
-def search(config: RunConfig, slots: compute.Slots, seconds: float) -> None:
-    """Search with trials that sleep."""
+def asked(folder: Path, **more: Any) -> RunConfig:
+    """What the search is asked for."""
+    return RunConfig(out=folder, image_size=16, **more)
+
+
+def search(config: RunConfig, slots: compute.Slots, seconds: float, images: int = 2) -> None:
+    """Search with trials that sleep, on so many images."""
     spaces = {
         arch: Space.model_validate(
             {"arch": arch, "fixed": FIXED, "tuned": TUNED, "baseline": {"max_lr": 1e-3}}
         )
         for arch in config.arch
     }
-    images = Images(
-        pixels=np.zeros((2, 1, 16, 16), np.uint8),
-        labels=np.zeros(2, np.int64),
-        thumbnails=np.zeros((2, 32, 32), np.uint8),
+    black = Images(
+        pixels=np.zeros((images, 1, 16, 16), np.uint8),
+        labels=np.zeros(images, np.int64),
+        thumbnails=np.zeros((images, 32, 32), np.uint8),
     )
-    development = Development(classes=("a", "b"), train=images, validation=images)
+    development = Development(classes=("a", "b"), train=black, validation=black)
     pace = {arch: seconds * (number + 1) for number, arch in enumerate(ARCHITECTURES)}
     run.TrialWorker = Sleeper  # type: ignore[misc]
     progress = Progress(config.out / "run.log")
@@ -117,13 +125,8 @@ def most_at_once(trials: list[Slept]) -> dict[str, int]:
 
 def main() -> None:
     folder, address, configs, seconds, *gpus = sys.argv[1:]
-    config = RunConfig(
-        out=Path(folder),
-        address=address,
-        configs=int(configs),
-        image_size=16,
-        gpus_per_trial=float(gpus[0]) if gpus else 0.0,
-    )
+    share = float(gpus[0]) if gpus else 0.0
+    config = asked(Path(folder), address=address, configs=int(configs), gpus_per_trial=share)
     with compute.session(config) as session:
         search(config, session.slots(), float(seconds))
 

@@ -1,5 +1,7 @@
 """What Ray Tune tells a searcher, made up."""
 
+import heapq
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,22 @@ def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
             searcher.on_trial_result(name, result(epoch))
         searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
     return handed
+
+
+def simulated(searcher: RowSearcher, seconds: Callable[[dict[str, Any]], float]) -> list[tuple[float, float]]:
+    """When each trial that the searcher hands out begins and ends, if it takes so many seconds."""
+    now, spans = 0.0, list[tuple[float, float]]()
+    running: list[tuple[float, str, dict[str, Any]]] = []
+    while True:
+        while isinstance(config := searcher.suggest(f"ray-{len(spans)}"), dict):
+            ends = now + seconds(config["trial"])
+            heapq.heappush(running, (ends, f"ray-{len(spans)}", config["trial"]))
+            spans.append((now, ends))
+        if not running:
+            return spans
+        now, name, trial = heapq.heappop(running)
+        score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
+        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
 
 
 def rows_of(folder: Path) -> list[TrialRow]:

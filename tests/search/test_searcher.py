@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from played import failure, lose, result, rows_of, work
+from played import failure, lose, result, rows_of, simulated, work
 from ray.tune.search import Searcher
 
+from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read
 from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
 
@@ -40,14 +41,34 @@ def test_no_more_is_handed_out_than_there_are_slots(make) -> None:
     assert isinstance(searcher.suggest("d"), dict)
 
 
-def test_the_study_that_is_furthest_behind_in_epochs_gets_the_slot(make, tmp_path: Path) -> None:
-    searcher = make(configs=6, ladder=(1, 8))
+@pytest.mark.parametrize("bounded", [{"concurrency": 1}, {"concurrency": 4, "time_budget": 1e6}])
+def test_the_study_that_is_furthest_behind_in_epochs_gets_the_slot(make, tmp_path: Path, bounded) -> None:
+    searcher = make(configs=6, ladder=(1, 8), **bounded)
     work(searcher)
     spent = {"linear": 0, "cnn": 0}
     for row in rows_of(tmp_path):
         if all(done < 20 for done in spent.values()):
             assert spent[row.arch] == min(spent.values())
         spent[row.arch] += row.epochs
+
+
+@pytest.mark.parametrize(
+    ("arch", "slots"), [(ARCHITECTURES, 2), (ARCHITECTURES, 12), (ARCHITECTURES[::-1], 6)]
+)
+def test_no_slot_waits_for_the_heaviest_study_to_climb_its_ladder(make, arch, slots: int) -> None:
+    made = {"configs": 8 * max(3, slots // 3), "ladder": (3, 6, 12), "sampler": "random"}
+    searcher = make(arch=arch, concurrency=slots, **made)
+    paces = dict(zip(ARCHITECTURES, (0.3, 0.7, 2.2, 4.0), strict=True))
+    spans = simulated(searcher, lambda trial: trial["epochs"] * paces[trial["arch"]])
+    end = 0.9 * max(ended for _, ended in spans)
+    busy = sum(max(0.0, min(ended, end) - begun) for begun, ended in spans)
+    assert busy > 0.95 * slots * end
+
+
+def test_every_study_has_its_baseline_early(make, tmp_path: Path) -> None:
+    work(make(arch=ARCHITECTURES, concurrency=16), limit=5)
+    baselines = [row.arch for row in rows_of(tmp_path) if row.configuration == 0]
+    assert baselines == list(reversed(ARCHITECTURES))
 
 
 def test_a_diverged_trial_fails_for_good_and_a_raised_one_is_tried_once_more(make, tmp_path: Path) -> None:

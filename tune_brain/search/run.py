@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ray import tune
+from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
@@ -18,7 +19,7 @@ from tune_brain.search.display import studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.trainable import TrialWorker
-from tune_brain.search.workers import Machines, Workers
+from tune_brain.search.workers import Machines, Workers, memory_ends_one_worker
 from tune_brain.space import Space
 
 # Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
@@ -50,7 +51,7 @@ def search(
 
     Raises:
         SearchError: no trial ended well at full length.
-        ClusterError: one worker after another was lost.
+        ClusterError: one worker after another was lost, or there is no room for the images.
     """
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / "checkpoints"
@@ -64,14 +65,9 @@ def search(
         slots=machines.slots,
         on_end=lambda row: progress.say(trial_line(row, config, ledger, machines.slots().count)),
     )
+    given = {"weights": weights, "checkpoints": checkpoints, "disk_budget": int(config.disk_budget)}
     worker = tune.with_resources(
-        tune.with_parameters(
-            TrialWorker,
-            development=development,
-            weights=weights,
-            checkpoints=checkpoints,
-            disk_budget=int(config.disk_budget),
-        ),
+        _with_parameters(TrialWorker, development=development, **given),
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
@@ -85,11 +81,24 @@ def search(
         )
 
 
+def _with_parameters(worker: Any, **given: Any) -> Any:
+    try:
+        return tune.with_parameters(worker, **given)
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise ClusterError(
+            "The images must have room in Ray's object store, or on the disk of its temporary folder",
+            found=str(error).partition("\n")[0],
+            remedy="Lower --image-size, make room in the temporary folder or set TMPDIR to another;\n"
+            "on a cluster: ray start --object-store-memory BYTES.",
+        ) from None
+
+
 def _endings(ledger: Ledger) -> str:
     endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()}
     return "; ".join(sorted(endings)) or "no trial"
 
 
+@memory_ends_one_worker()
 def _fit(worker: Any, searcher: RowSearcher) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

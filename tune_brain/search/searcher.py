@@ -1,4 +1,4 @@
-"""The searcher: hands Ray Tune the next trial of the study that is furthest behind, and writes the rows."""
+"""The searcher: hands Ray Tune the next trial of the study whose turn it is, and writes the rows."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
-from tune_brain.config import Precision, RunConfig
+from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step
@@ -76,7 +76,7 @@ class RowSearcher(Searcher):
         if self._taken() >= slots.count:
             return None
         late = self._deadline is not None and self._clock() > self._deadline
-        for arch in () if late or self.hopeless else self._by_need():
+        for arch in () if late or self.hopeless else self._by_need(slots.count):
             step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step, slots)
@@ -162,20 +162,27 @@ class RowSearcher(Searcher):
         # Ray Tune pickles the searcher into its experiment folder, from which nothing is ever read here.
         return {}
 
-    def _by_need(self) -> list[str]:
-        """The studies, furthest behind in epochs first; of equals the last named, which is the heaviest.
+    def _by_need(self, slots: int) -> list[str]:
+        """The studies, furthest behind in epochs first; of equals the heaviest.
+
+        A study ends with one configuration that climbs the ladder alone. So that lighter ones have work for
+        the other slots meanwhile, a heavier study is kept as many epochs ahead of each of them; not so where
+        the time is bounded, which may be over before theirs comes. All begin with their baselines.
 
         What an interrupted driver or a dead worker left does not count: it is chosen again as it was then.
         """
-        archs, live = self._config.arch, self._trials()
+        live = self._trials()
+        ahead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
 
         def counts(row: TrialRow) -> bool:
             return row.trial in live if row.state == "running" else not is_tried_again(row)
 
-        def spent(arch: str) -> int:
-            return sum(row.epochs for row in self._ledger.of(arch) if counts(row))
+        def need(arch: str) -> tuple[bool, int, int]:
+            spent = sum(row.epochs for row in self._ledger.of(arch) if counts(row))
+            heavier = ARCHITECTURES.index(arch)
+            return spent > 0, spent - ahead * heavier, -heavier
 
-        return sorted(archs, key=lambda arch: (spent(arch), -archs.index(arch)))
+        return sorted(self._config.arch, key=need)
 
     def _next(self, arch: str) -> Step:
         return next_step(

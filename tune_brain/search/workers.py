@@ -1,13 +1,17 @@
 """Machines come and go, workers start, hang and are lost: what Ray says of it, told to the searcher."""
 
+import contextlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tune_brain.compute import Slots
 from tune_brain.records import Why
@@ -62,6 +66,23 @@ class Workers(tune.Callback):  # type: ignore[misc]
             for trial in trials:
                 if trial.trial_id in overdue and trial.temporary_state.ray_actor:
                     ray.kill(trial.temporary_state.ray_actor)
+
+
+@contextlib.contextmanager
+def memory_ends_one_worker() -> Iterator[None]:
+    """Let Tune take a worker that Ray ended for its memory for one that was lost.
+
+    Tune 2.60 does not expect that error, and ends the whole search with a RuntimeError.
+    """
+    hear = RayActorManager._actor_task_failed
+
+    def heard(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=str(exception))
+        hear(manager, tracked_actor_task, exception)
+
+    with patch.object(RayActorManager, "_actor_task_failed", heard):
+        yield
 
 
 def _loss(words: str) -> tuple[Why, str]:
