@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import ray
 from ray import tune
@@ -81,8 +80,11 @@ def memory_ends_one_worker() -> Iterator[None]:
             exception = RayActorError(error_msg=str(exception))
         hear(manager, tracked_actor_task, exception)
 
-    with patch.object(RayActorManager, "_actor_task_failed", heard):
+    RayActorManager._actor_task_failed = heard
+    try:
         yield
+    finally:
+        RayActorManager._actor_task_failed = hear
 
 
 def _loss(words: str) -> tuple[Why, str]:
