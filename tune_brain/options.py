@@ -91,6 +91,15 @@ OPTIONS: dict[str, Any] = {
             default="x".join(map(str, RunConfig.model_fields["final_round"].default)),
         ),
     ],
+    "until_converged": Annotated[
+        bool | None,
+        option(
+            "--until-converged/--no-until-converged",
+            help="End an architecture's study when further configurations would bring no more than seeds "
+            "differ by, and leave its slots to the others.",
+            default="no",
+        ),
+    ],
     "image_size": Annotated[
         int | None,
         option(

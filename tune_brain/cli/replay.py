@@ -34,6 +34,9 @@ def replay(
     final_round: Annotated[
         str | None, option("--final-round", help="Final rounds to compare: 0x0,3x2.", default="the run's")
     ] = None,
+    until_converged: Annotated[
+        bool, typer.Option("--until-converged", help="Compare with ending a study when it has converged.")
+    ] = False,
     repeats: Annotated[int, typer.Option(min=1, help="Replays of each way to search.")] = 100,
 ) -> None:
     """Say what other ways to search would have found, and when.
@@ -52,6 +55,8 @@ def replay(
         for name, (values, separator, kind) in given.items()
         if values is not None
     }
+    if until_converged:
+        asked["until_converged"] = (False, True)
     from tune_brain.stages.replay import replay as replay_all
 
     found = replay_all([folder, *(others or [])], asked, repeats)

@@ -68,6 +68,7 @@ def resume(folder: RunFolder) -> None:
     "configs",
     "arch",
     "spaces",
+    "until_converged",
     "time_budget",
     "trial_timeout",
     "concurrency",

@@ -39,7 +39,8 @@ def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
     }
     scores = {number: [row.score or 0.0] for number, row in first.items()}
     for row in sorted(rows, key=lambda row: row.repeat):
-        if row.repeat and row.configuration in first and (row.score is not None or row.why == "diverged"):
+        again = row.repeat and row.epochs == full_length and row.configuration in first
+        if again and (row.score is not None or row.why == "diverged"):
             scores[row.configuration].append(row.score or 0.0)
     if not first:
         return None

@@ -88,6 +88,8 @@ def reason(trial: Mapping[str, Any]) -> str:
     if fate == "failed":
         attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
         return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")
+    if trial["repeat"] and fate != "full":
+        return f"seed {trial['repeat']} of the baseline at the shortest length: the noise between seeds"
     if trial["repeat"]:
         return f"final round, seed {trial['repeat']} of configuration {trial['configuration']}"
     rank, peers = int(trial["rank"]), int(trial["peers"])
@@ -118,7 +120,8 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     source = config.data.name if config.data else "built-in demo images"
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
     lengths = ", ".join(map(str, config.ladder))
-    yield "Search", f"{config.configs} configurations and a baseline each, trials of {lengths} epochs"
+    until = ", or until converged" if config.until_converged else ""
+    yield "Search", f"{config.configs} configurations{until}, and a baseline each, trials of {lengths} epochs"
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)

@@ -191,6 +191,7 @@ class RowSearcher(Searcher):
             self._config.configs,
             self._trials(),
             self._config.final_round,
+            self._config.until_converged,
         )
 
     def _trials(self) -> set[int]:

@@ -28,6 +28,7 @@ class Variant(Frozen):
     configs: int
     slots: int
     final_round: tuple[int, int]
+    until_converged: bool = False
 
     @property
     def name(self) -> str:
@@ -35,7 +36,8 @@ class Variant(Frozen):
         finalists, seeds = self.final_round
         again = f", final {finalists}x{seeds}" if finalists * seeds else ""
         rungs = ",".join(map(str, self.ladder))
-        return f"{self.sampler} {rungs} of {self.configs}{again}, {self.slots} slots"
+        until = ", until converged" if self.until_converged else ""
+        return f"{self.sampler} {rungs} of {self.configs}{again}{until}, {self.slots} slots"
 
 
 def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int) -> Path:
@@ -43,8 +45,8 @@ def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: 
 
     Args:
         folders: the run, and others of the same spaces and images whose trials are to be known, too.
-        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations) and
-            `final_round`; what is left out is as it was in the run.
+        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations),
+            `final_round` and `until_converged`; what is left out is as it was in the run.
         repeats: replays of each way, each with a seed of its own.
 
     Raises:
@@ -77,6 +79,7 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "configs": tuple(max(1, round(share * config.configs)) for share in given.get("budget", (1.0,))),
         "slots": given["slots"],
         "final_round": given.get("final_round", (config.final_round,)),
+        "until_converged": given.get("until_converged", (config.until_converged,)),
     }
     yardstick = {
         "sampler": "random",
@@ -145,6 +148,7 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
         ladder=variant.ladder,
         sampler=variant.sampler,
         final_round=variant.final_round,
+        until_converged=variant.until_converged,
         seed=seed,
     )
     rows: list[TrialRow] = []
