@@ -33,7 +33,6 @@ def outcomes(space: Space) -> Outcomes:
         places=places,
         scores={1: scores[:, None] - 0.2, 3: scores[:, None] - 0.1, 9: scores[:, None] + [[0.01, -0.01]]},
         curves=np.full((40, 9), np.nan),
-        baseline=None,
         seconds=2.0,
     )
 
@@ -119,7 +118,7 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
     # The second diverged as a short trial.
     assert found.scores[3].tolist() == [[0.5], [0.0]]
     assert found.curves[0].tolist() == [epoch / 100 for epoch in range(1, 10)]
-    assert (found.baseline, found.seconds, found.full_length) == (0, 4.0, 9)
+    assert (found.seconds, found.full_length) == (4.0, 9)
     create(config(out=tmp_path / "none"), {"linear": space})
     with pytest.raises(RunFolderError, match="trials that have ended well"):
         read_outcomes([tmp_path / "none"], "linear")

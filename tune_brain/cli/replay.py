@@ -1,12 +1,11 @@
 """The command that asks what if: replay."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tune_brain.cli.program import RunFolder, app
+from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.options import option
 from tune_brain.parse import final_round as round_of
 from tune_brain.parse import rungs, several
@@ -15,10 +14,7 @@ from tune_brain.parse import rungs, several
 @app.command()
 def replay(
     folder: RunFolder,
-    others: Annotated[
-        list[Path] | None,
-        typer.Argument(help="More runs of the same spaces and images.", show_default=False),
-    ] = None,
+    others: OtherRuns = None,
     sampler: Annotated[
         str | None, option("--sampler", help="Samplers to compare: tpe,gp.", default="the run's")
     ] = None,
@@ -41,7 +37,8 @@ def replay(
 ) -> None:
     """Say what other ways to search would have found, and when.
 
-    Replays the search on its own trials, with a simulated clock: a table, replay.json and replay.html.
+    Replays the search on its own trials and those of more runs of its spaces and images, with a simulated
+    clock: a table, replay.json and replay.html.
     """
     given: dict[str, tuple[str | None, str, Callable[[str], Any]]] = {
         "sampler": (sampler, ",", str),
