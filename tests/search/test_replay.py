@@ -62,6 +62,10 @@ def test_seeds_of_a_configuration_differ_by_the_noise_about_its_true_score(outco
     assert np.mean(seeds) == pytest.approx(surrogate.true(values, 0), abs=0.003)
     assert np.std(seeds) == pytest.approx(surrogate.noise, rel=0.1)
     assert surrogate.score(values, 9, 1, 0) == seeds[1]
+    # Of a shorter trial one seed is known; others scatter as the table does about its smooth mean.
+    short = [surrogate.score(values, 1, repeat, 0) for repeat in range(200)]
+    assert len(set(short[1:])) > 1
+    assert np.std(short[1:]) == pytest.approx(np.std(surrogate._deviations[1]), rel=0.2)
 
 
 def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes: Outcomes) -> None:

@@ -25,6 +25,7 @@ Values = dict[str, Any]
 def _cards(shown: Shown) -> list[Values]:
     """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
     cards, config = [], shown.config
+    known = shown.expectations.dropna(subset="mean")
     for study in listed(shown.studies):
         arch = study["arch"]
         trials = shown.of(arch)
@@ -36,6 +37,7 @@ def _cards(shown: Shown) -> list[Values]:
             **study,
             "winner": winner,
             "score": listed(tested)[-1] if len(tested) else None,
+            "expected": next(iter(listed(known[known["arch"] == arch])), None),
             "convergence": convergence(rows, config.ladder[0]),
         })  # fmt: skip
     return cards

@@ -101,6 +101,27 @@ def reason(trial: Mapping[str, Any]) -> str:
     return f"{fate}: rank {rank} of {peers}{moment}, {cutoff}"
 
 
+def overtuned(line: Mapping[str, Any]) -> str:
+    """A line of `tables.overtuning` as a sentence."""
+    arch, own = line["arch"], f"its own trials said {number(line['chosen'])}"
+    known = not np.isnan(line["mean"])
+    between = f"{number(line['mean'])} {interval(line['low'], line['high'])}" if known else ""
+    expected = f"With other seeds {between} is expected on validation; {own}." if known else ""
+    if np.isnan(line["promised"]):
+        return f"{arch}: the untuned baseline won, so the search promised no gain. {expected}".strip()
+    confirmed = [
+        f"{where} {line[gain] * 100:+.1f}"
+        for where, gain in (
+            ("other seeds show", "gain_validation"),
+            ("the official test", "gain_official"),
+            ("the unseen test", "gain_unseen"),
+        )
+        if not np.isnan(line[gain])
+    ]
+    promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
+    return f"{arch}: {promised}; {', '.join(confirmed)}. {expected}".strip()
+
+
 def pair(line: Mapping[str, Any]) -> str:
     """A line of `tables.pairs` as a sentence."""
     a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))

@@ -79,10 +79,14 @@ class Surrogate:
         """
         spot = self._spot(values)
         level = self._level(values, spot, length, seed)
-        if length < self.outcomes.full_length:
+        if length < self.outcomes.full_length and not repeat:
             # The deviation of a shorter trial is that of one seed, its noise included.
             return level
         rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
+        if length < self.outcomes.full_length:
+            # So another seed of it has another one, here any of the table's.
+            deviation = rng.choice(self._deviations[length])
+            return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
         known = spot.near[np.isfinite(self._noise[spot.near])]
         noise = self._noise[rng.choice(known)] if len(known) else 0.0
         return float(np.clip(level + rng.choice((-1, 1)) * noise, 0, 1)) if level > 0 else 0.0

@@ -12,7 +12,8 @@ from typing import Any
 from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
-from tune_brain.evaluate.winners import Choice, choose
+from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
 from tune_brain.search.outcomes import read_outcomes
@@ -137,8 +138,9 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
 
     Returns:
         `epochs` and `seconds` at which the choice of the winner changed, and the `true` score of each choice,
-        all three closed by the end; `chosen`, the mean of the winner's own scores; `realised` and `baseline`,
-        the true scores of the winner and of the untuned baseline.
+        all three closed by the end; `chosen`, the mean of the winner's own scores; `expected`, what is
+        expected of it with other seeds, None where that is unknown; `realised` and `baseline`, the true
+        scores of the winner and of the untuned baseline.
     """
     space = surrogate.outcomes.space
     config = RunConfig(
@@ -163,11 +165,13 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
             true.append(round(surrogate.true(chosen.row.values, seed), 4))
+    found = chosen and expected(full_scores(rows, config.epochs), chosen.row.configuration)
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],
         "true": [*true, *true[-1:]],
         "chosen": fmean(chosen.scores) if chosen else None,
+        "expected": found.mean if found else None,
         "realised": true[-1] if true else None,
         "baseline": round(surrogate.true(space.baseline, seed), 4),
     }
