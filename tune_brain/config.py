@@ -92,6 +92,8 @@ class RunConfig(Frozen):
     """Side to which images are resized and centre-cropped, in pixels."""
     spaces: Path | None = None
     """Folder of space files; left out: those that come with tune_brain."""
+    warm_start: Path | None = None
+    """Folder of an earlier run whose best configurations were tried first; they stand in the run's spaces."""
     time_budget: float | None = Field(default=None, gt=0)
     """Seconds after which no further trial starts; left out: none."""
     trial_timeout: float | None = Field(default=None, gt=0)

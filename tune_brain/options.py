@@ -112,6 +112,14 @@ OPTIONS: dict[str, Any] = {
         Path | None,
         option("--spaces", help="Folder of space files, <arch>.toml.", default="those of tune_brain"),
     ],
+    "warm_start": Annotated[
+        Path | None,
+        option(
+            "--warm-start",
+            help="An earlier run, of these or other images: its best configurations are tried first.",
+            default="none",
+        ),
+    ],
     "time_budget": Annotated[
         str | None,
         option(
@@ -252,7 +260,9 @@ def _base(given: Mapping[str, Any]) -> dict[str, Any]:
     if "config" in given:
         from tune_brain.runs import read_config
 
-        return read_config(given["config"], Path()).model_dump(exclude={"out"}, exclude_none=True)
+        return read_config(given["config"], Path()).model_dump(
+            exclude={"out", "warm_start"}, exclude_none=True
+        )
     return {} if "data" in given else dict(DEMO)
 
 

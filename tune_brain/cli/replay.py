@@ -1,6 +1,7 @@
 """The command that asks what if: replay."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,6 +34,10 @@ def replay(
     until_converged: Annotated[
         bool, typer.Option("--until-converged", help="Compare with ending a study when it has converged.")
     ] = False,
+    warm_start: Annotated[
+        Path | None,
+        option("--warm-start", help="An earlier run; compare with a start from its best.", default="none"),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Replays of each way to search.")] = 100,
 ) -> None:
     """Say what other ways to search would have found, and when.
@@ -56,7 +61,7 @@ def replay(
         asked["until_converged"] = (False, True)
     from tune_brain.stages.replay import replay as replay_all
 
-    found = replay_all([folder, *(others or [])], asked, repeats)
+    found = replay_all([folder, *(others or [])], asked, repeats, warm_start)
     from tune_brain.report.replays import told, write_replay
 
     for line in told(found):

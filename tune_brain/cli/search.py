@@ -10,7 +10,7 @@ from tune_brain.cli.program import RunFolder, app
 from tune_brain.config import RunConfig
 from tune_brain.data.catalogue import scan
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
-from tune_brain.runs import open_run, spaces_for
+from tune_brain.runs import open_run
 
 
 @app.command()
@@ -120,6 +120,8 @@ def _ray_starting(config: RunConfig) -> Iterator[None]:
 
 def _refuse_at_once(config: RunConfig) -> None:
     """What can be refused at once is refused before Ray starts."""
-    spaces_for(config)
+    from tune_brain.stages.warm import spaces_to_search
+
+    spaces_to_search(config)
     if config.data is not None:
         scan(config.data)

@@ -60,7 +60,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
     """
     opened = [runs.open_run(folder) for folder in folders]
     spaces = [run.spaces[arch] for run in opened if arch in run.spaces]
-    if not spaces or any(space != spaces[0] for space in spaces):
+    if not spaces or any(space != spaces[0].model_copy(update={"first": space.first}) for space in spaces):
         raise RunFolderError(
             "A replay takes runs of one space",
             found=f"{len(spaces)} different of {arch}" if spaces else f"none searched {arch}",

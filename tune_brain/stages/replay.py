@@ -1,5 +1,6 @@
 """The replay stage: what other samplers, ladders and slots would have found in a search, and when."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from tune_brain.records import TrialRow, read_json, write_json
 from tune_brain.search.outcomes import read_outcomes
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
+from tune_brain.stages.warm import warmed
 
 
 class Variant(Frozen):
@@ -30,6 +32,7 @@ class Variant(Frozen):
     slots: int
     final_round: tuple[int, int]
     until_converged: bool = False
+    warm_start: bool = False
 
     @property
     def name(self) -> str:
@@ -38,10 +41,13 @@ class Variant(Frozen):
         again = f", final {finalists}x{seeds}" if finalists * seeds else ""
         rungs = ",".join(map(str, self.ladder))
         until = ", until converged" if self.until_converged else ""
-        return f"{self.sampler} {rungs} of {self.configs}{again}{until}, {self.slots} slots"
+        warm = ", warm start" if self.warm_start else ""
+        return f"{self.sampler} {rungs} of {self.configs}{again}{until}{warm}, {self.slots} slots"
 
 
-def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int) -> Path:
+def replay(
+    folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int, warm_start: Path | None = None
+) -> Path:
     """Replay each study of a run in every way asked for; returns the path of replay.json in its folder.
 
     Args:
@@ -49,6 +55,7 @@ def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: 
         given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations),
             `final_round` and `until_converged`; what is left out is as it was in the run.
         repeats: replays of each way, each with a seed of its own.
+        warm_start: an earlier run to start from; every way is replayed without it and with it.
 
     Raises:
         ConfigError: a value breaks a rule, or a length was never trained.
@@ -57,10 +64,12 @@ def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: 
     run, progress = runs.open_run(folders[0]), Progress()
     record = run.folder / "record.json"
     slots = read_json(record)["slots"] if record.exists() else 1
-    asked = variants(run.config, {"slots": (slots,), **given})
+    spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
+    warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
+    asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
     studies = []
     for arch in run.config.arch:
-        outcomes = read_outcomes(folders, arch)
+        outcomes = dataclasses.replace(read_outcomes(folders, arch), space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
     path = run.folder / "replay.json"
@@ -80,6 +89,7 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "configs": tuple(max(1, round(share * config.configs)) for share in given.get("budget", (1.0,))),
         "slots": given["slots"],
         "final_round": given.get("final_round", (config.final_round,)),
+        "warm_start": given["warm_start"],
         "until_converged": given.get("until_converged", (config.until_converged,)),
     }
     yardstick = {
@@ -157,7 +167,7 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
     seconds, epochs, true = [], [], []
     chosen: Choice | None = None
     now = 0.0
-    for ended in replay_search(surrogate, config, variant.slots):
+    for ended in replay_search(surrogate, config, variant.slots, warm_start=variant.warm_start):
         rows.append(ended.row)
         now = ended.seconds
         before, chosen = chosen, choose(rows, config.epochs)
