@@ -109,6 +109,13 @@ def test_a_flat_study_ends_with_promotions_and_final_round_and_a_rising_one_samp
     assert sampled(climb(row, RISING, 60)[0]) == 60
 
 
+def test_a_baseline_whose_noise_was_measured_has_its_final_round_too(row: MakeRow) -> None:
+    rows = [*study(row, FLAT[:24]), row(0, 4, 0.9, trial=1), row(1, 2, trial=2), row(1, 4, 0.6, trial=3)]
+    rows += [row(number, 2, trial=500 + number) for number in range(2, 25)]
+    rows += [row(number, 4, trial=600 + number) for number in range(2, 25)]
+    assert next_step(rows, LADDER, 24, (), (1, 1), True) == Train(0, 4, 1)
+
+
 def test_a_study_that_asks_for_few_trains_no_seed_of_its_baseline(row: MakeRow) -> None:
     rows, _ = climb(row, FLAT, FEWEST)
     assert [one.epochs for one in rows if one.configuration == 0 and one.epochs == 1] == []
