@@ -1,6 +1,5 @@
 """A search that starts from what an earlier one found."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.errors import RunFolderError
 from tune_brain.options import run_config
-from tune_brain.records import TrialRow, append, latest, read
+from tune_brain.records import TrialRow, append, read
 from tune_brain.space import Space
 from tune_brain.stages.extend import extend
 from tune_brain.stages.warm import FIRST, spaces_to_search, warmed
@@ -106,18 +105,16 @@ def test_a_space_that_begins_with_what_it_does_not_hold_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_a_search_starts_from_an_earlier_one_and_replay_compares(
-    command, phantoms: Path, tmp_path: Path
+def test_a_search_begins_with_what_an_earlier_one_found(
+    command, old: Path, phantoms: Path, tmp_path: Path
 ) -> None:
-    asked = ("--data", phantoms, "--arch", "linear", "--image-size", 32, "--ladder", "1,2")
-    command("search", *asked, "--out", tmp_path / "old", "--configs", 6)
-    command("search", *asked, "--out", tmp_path / "new", "--configs", 3, "--warm-start", tmp_path / "old")
-    rows = latest(read(tmp_path / "new" / "trials.jsonl", TrialRow))
-    first = runs.open_run(tmp_path / "new").spaces["linear"].first
-    assert first
-    by_number = {row.configuration: row.values for row in rows}
-    assert [by_number[number] for number in range(1, len(first) + 1)] == list(first)[:3]
-    command("replay", tmp_path / "old", "--repeats", 2, "--warm-start", tmp_path / "new")
-    (study,) = json.loads((tmp_path / "old" / "replay.json").read_text())["studies"]
-    assert [way["warm_start"] for way in study["variants"]] == [False, False, True]
-    assert command("search", *asked, "--warm-start", tmp_path, code=5).stderr.count("run.toml") == 1
+    (tmp_path / "spaces").mkdir()
+    shutil.copy(old / "spaces" / "linear.toml", tmp_path / "spaces")
+    asked = ("--data", phantoms, "--arch", "linear", "--image-size", 32, "--ladder", 1, "--configs", 3)
+    folder = tmp_path / "new"
+    warm = ("--spaces", tmp_path / "spaces", "--out", folder, "--warm-start")
+    assert "run.toml" in command("search", *asked, *warm, tmp_path, code=5).stderr
+    said = command("search", *asked, *warm, old).stderr
+    assert "linear: begins with 5 configurations of" in said
+    tried = {row.configuration: row.values["max_lr"] for row in read(folder / "trials.jsonl", TrialRow)}
+    assert tried == pytest.approx({0: 1e-3, 1: 0.8, 2: 0.7, 3: 0.6})

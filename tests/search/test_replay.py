@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -101,6 +102,19 @@ def test_a_ladder_promotes_as_the_search_does_and_repeats_exactly(outcomes: Outc
     assert [one.row.score for one in again] == [one.row.score for one in ended]
     other = list(replay(surrogate, config(final_round=(1, 2), seed=1), 1))
     assert [one.row.score for one in other] != [one.row.score for one in ended]
+
+
+def test_a_warm_start_begins_with_what_the_space_names(outcomes: Outcomes) -> None:
+    best = {"max_lr": 1e-3, "grad_clip": 1.0}
+    warm = dataclasses.replace(outcomes, space=outcomes.space.model_copy(update={"first": (best,)}))
+    surrogate = Surrogate(warm)
+    asked = config(ladder=(9,), configs=3, sampler="random")
+    ways = [list(replay(surrogate, asked, 1, warm_start=way)) for way in (True, False)]
+    begun = [{one.row.configuration: one.row.values for one in way} for way in ways]
+    assert begun[0][1] == best
+    assert begun[1][1] != best
+    # What is sampled after it is what would have been sampled as that configuration.
+    assert [begun[0][number] for number in (2, 3)] == [begun[1][number] for number in (2, 3)]
 
 
 def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path, row: MakeRow) -> None:
