@@ -7,7 +7,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from played import result, rows_of
 from pydantic import ValidationError
@@ -35,6 +35,7 @@ def study(row: MakeRow, scores: Sequence[float], noise: Sequence[float] = NOISE)
     return rows + [row(0, 1, score, repeat=n, trial=9000 + n) for n, score in enumerate(noise, 1)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.data())
 def test_the_expected_best_is_the_mean_over_all_choices(scores: list[float], data: st.DataObject) -> None:
     count = data.draw(st.integers(1, len(scores)))
