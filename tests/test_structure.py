@@ -70,7 +70,6 @@ NEVER = {
     "portable.looks": {"torch"},
     "portable.probabilities": {"torch"},
     "evaluate.winners": {"torch"},
-    "evaluate.expected": {"torch"},
 }
 
 # Who may say `.sealed` (to the report it is the note on the opening), and who may import evaluate.sealed.

@@ -10,7 +10,7 @@ from tune_brain.cli.program import RunFolder, app
 from tune_brain.config import RunConfig
 from tune_brain.data.catalogue import scan
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
-from tune_brain.runs import open_run
+from tune_brain.runs import open_run, spaces_for
 
 
 @app.command()
@@ -120,8 +120,10 @@ def _ray_starting(config: RunConfig) -> Iterator[None]:
 
 def _refuse_at_once(config: RunConfig) -> None:
     """What can be refused at once is refused before Ray starts."""
-    from tune_brain.stages.warm import spaces_to_search
+    spaces = spaces_for(config)
+    if config.warm_start is not None:
+        from tune_brain.stages.warm import warmed  # a moment that Ray would start later
 
-    spaces_to_search(config)
+        warmed(spaces, config.warm_start)
     if config.data is not None:
         scan(config.data)
