@@ -14,7 +14,7 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
     command("search", "--data", phantoms, "--out", folder, "--image-size", 32, "--sampler", "halton", *asked)
     assert "again = [" in (folder / "winners" / "linear.toml").read_text()
     assert "trained were [1, 2]" in command("replay", folder, "--ladder", "1,3", code=2).stderr
-    assert "--slots takes values" in command("replay", folder, "--slots", "two", code=2).stderr
+    assert "--slots takes numbers" in command("replay", folder, "--slots", "two", code=2).stderr
     told = command("replay", folder, "--ladder", "1,2/2", "--slots", "1,2", "--repeats", 2).stdout
     assert "tpe 1,2 of 6, final 2x1, 2 slots" not in told
     assert "halton 1,2 of 6, final 2x1, 2 slots" in told

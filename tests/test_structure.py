@@ -62,6 +62,7 @@ ROOMS_OF = {
 # Pure modules of rooms that may otherwise import these.
 NEVER = {
     "search.ladder": {"ray", "optuna", "torch"},
+    "search.convergence": {"ray", "optuna", "torch"},
     "search.ledger": {"ray", "optuna", "torch"},
     "search.sampler": {"ray", "torch"},
     "evaluate.statistics": {"torch"},

@@ -86,10 +86,14 @@ class RunConfig(Frozen):
     """Where configurations come from; `tpe` and `gp` learn from the trials before them."""
     final_round: tuple[int, int] = (0, 0)
     """How many of the best full-length trials are trained again before the winner is chosen, how often."""
+    until_converged: bool = False
+    """Whether a study ends when further configurations would bring no more than seeds differ by."""
     image_size: int = Field(default=224, ge=16, le=1024)
     """Side to which images are resized and centre-cropped, in pixels."""
     spaces: Path | None = None
     """Folder of space files; left out: those that come with tune_brain."""
+    warm_start: Path | None = None
+    """Folder of an earlier run whose best configurations were tried first; they stand in the run's spaces."""
     time_budget: float | None = Field(default=None, gt=0)
     """Seconds after which no further trial starts; left out: none."""
     trial_timeout: float | None = Field(default=None, gt=0)
@@ -123,6 +127,8 @@ class RunConfig(Frozen):
             raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
         if min(self.final_round) < 0:
             raise ValueError(f"final_round counts trials and seeds, not {self.final_round}")
+        if self.until_converged and len(self.ladder) < 2:
+            raise ValueError("until_converged needs a ladder of two lengths, of which the shortest tells")
         if unknown := [arch for arch in self.arch if arch not in ARCHITECTURES]:
             raise ValueError(f"arch must be among {', '.join(ARCHITECTURES)}, not {', '.join(unknown)}")
         if len(set(self.arch)) != len(self.arch):

@@ -91,6 +91,15 @@ OPTIONS: dict[str, Any] = {
             default="x".join(map(str, RunConfig.model_fields["final_round"].default)),
         ),
     ],
+    "until_converged": Annotated[
+        bool | None,
+        option(
+            "--until-converged/--no-until-converged",
+            help="End an architecture's study when further configurations would bring no more than seeds "
+            "differ by, and leave its slots to the others.",
+            default="no",
+        ),
+    ],
     "image_size": Annotated[
         int | None,
         option(
@@ -102,6 +111,14 @@ OPTIONS: dict[str, Any] = {
     "spaces": Annotated[
         Path | None,
         option("--spaces", help="Folder of space files, <arch>.toml.", default="those of tune_brain"),
+    ],
+    "warm_start": Annotated[
+        Path | None,
+        option(
+            "--warm-start",
+            help="An earlier run, of these or other images: its best configurations are tried first.",
+            default="none",
+        ),
     ],
     "time_budget": Annotated[
         str | None,
@@ -243,7 +260,9 @@ def _base(given: Mapping[str, Any]) -> dict[str, Any]:
     if "config" in given:
         from tune_brain.runs import read_config
 
-        return read_config(given["config"], Path()).model_dump(exclude={"out"}, exclude_none=True)
+        return read_config(given["config"], Path()).model_dump(
+            exclude={"out", "warm_start"}, exclude_none=True
+        )
     return {} if "data" in given else dict(DEMO)
 
 

@@ -16,9 +16,8 @@ def several(name: str, given: str, separator: str, kind: Callable[[str], Any]) -
     try:
         return tuple(kind(part) for part in given.split(separator))
     except ValueError:
-        raise ConfigError(
-            f"--{name.replace('_', '-')} takes values between '{separator}'", found=given
-        ) from None
+        option = f"--{name.replace('_', '-')}"
+        raise ConfigError(f"{option} takes numbers with '{separator}' between them", found=given) from None
 
 
 def rungs(ladder: str) -> tuple[int, ...]:

@@ -65,7 +65,8 @@ class TrialRow(Frozen):
     values: dict[str, float]
     """The tuned hyperparameters, by name."""
     repeat: int = 0
-    """Counts a configuration's trials in the final round, each with a seed of its own; 0 on the ladder."""
+    """Counts a configuration's trials beside the ladder, each with a seed of its own: in the final round, and
+    of the baseline at the shortest length, where they measure the noise between seeds; 0 on the ladder."""
     seed: int
     state: State
     why: Why | None = None

@@ -34,6 +34,8 @@ class Space(Frozen):
     fixed: dict[str, int | float] = Field(default_factory=dict)
     tuned: dict[str, Range] = Field(min_length=1)
     baseline: dict[str, float]
+    first: tuple[dict[str, float], ...] = ()
+    """Configurations that are tried before any is sampled: those of a warm start."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -46,12 +48,20 @@ class Space(Frozen):
         for name, value in self.baseline.items():
             if not self.tuned[name].low <= value <= self.tuned[name].high:
                 raise ValueError(f"baseline {name} must lie in its range, not {value}")
+        if strange := [values for values in self.first if not self.holds(values)]:
+            raise ValueError(f"first holds values of what is tuned, in its ranges, not {strange[0]}")
         for values in (
             {name: limits.low for name, limits in self.tuned.items()},
             {name: limits.high for name, limits in self.tuned.items()},
         ):
             self.hyperparameters(values)
         return self
+
+    def holds(self, values: Mapping[str, float]) -> bool:
+        """Whether these are values of what is tuned, each in its range."""
+        return values.keys() == self.tuned.keys() and all(
+            limits.low <= values[name] <= limits.high for name, limits in self.tuned.items()
+        )
 
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
         """The fixed hyperparameters completed by values for the tuned ones."""
@@ -113,4 +123,5 @@ def save(spaces: Mapping[str, Space], folder: Path) -> None:
     """Write each space to `<arch>.toml`, so that a run keeps the spaces that it searched."""
     folder.mkdir(parents=True, exist_ok=True)
     for arch, space in spaces.items():
-        (folder / f"{arch}.toml").write_text(to_toml(space, f"The space that was searched for {arch}."))
+        none = frozenset() if space.first else frozenset({"first"})
+        (folder / f"{arch}.toml").write_text(to_toml(space, f"The space that was searched for {arch}.", none))

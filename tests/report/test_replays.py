@@ -8,7 +8,7 @@ from tune_brain.report.replays import anytime, reached, summary
 
 def repeat(epochs: list[int], true: list[float], chosen: float) -> dict[str, Any]:
     seconds = [10.0 * one for one in epochs]
-    end = {"chosen": chosen, "realised": true[-1], "baseline": 0.5}
+    end = {"chosen": chosen, "expected": chosen - 0.05, "realised": true[-1], "baseline": 0.5}
     return {"epochs": epochs, "seconds": seconds, "true": true, **end}
 
 
@@ -33,6 +33,8 @@ def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> N
     assert tpe["score"] == pytest.approx(0.76)
     assert tpe["regret"] == pytest.approx(0.14)
     assert tpe["gap"] == pytest.approx(0.09)
+    # Nine promise .05 more than .8, one .05 less than .4.
+    assert tpe["shrunken"] == pytest.approx(0.05)
     assert tpe["worse"] == pytest.approx(0.1)
     assert tpe["reached"] == pytest.approx(0.9)
     assert np.isnan(tpe["saving"])

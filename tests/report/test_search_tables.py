@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.config import RunConfig
@@ -90,6 +90,7 @@ def test_a_running_trial_has_no_rank():
     assert table.loc[3, "fate"] == "left"
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1)), min_size=1, max_size=12))
 def test_ranks_of_one_rung_are_those_of_the_scores(found):
     rows = [trial(number, score, configuration=number + 1) for number, score in enumerate(found)]

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -33,7 +34,6 @@ def outcomes(space: Space) -> Outcomes:
         places=places,
         scores={1: scores[:, None] - 0.2, 3: scores[:, None] - 0.1, 9: scores[:, None] + [[0.01, -0.01]]},
         curves=np.full((40, 9), np.nan),
-        baseline=None,
         seconds=2.0,
     )
 
@@ -63,6 +63,10 @@ def test_seeds_of_a_configuration_differ_by_the_noise_about_its_true_score(outco
     assert np.mean(seeds) == pytest.approx(surrogate.true(values, 0), abs=0.003)
     assert np.std(seeds) == pytest.approx(surrogate.noise, rel=0.1)
     assert surrogate.score(values, 9, 1, 0) == seeds[1]
+    # Of a shorter trial one seed is known; others scatter as the table does about its smooth mean.
+    short = [surrogate.score(values, 1, repeat, 0) for repeat in range(200)]
+    assert len(set(short[1:])) > 1
+    assert np.std(short[1:]) == pytest.approx(np.std(surrogate._deviations[1]), rel=0.2)
 
 
 def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes: Outcomes) -> None:
@@ -100,6 +104,19 @@ def test_a_ladder_promotes_as_the_search_does_and_repeats_exactly(outcomes: Outc
     assert [one.row.score for one in other] != [one.row.score for one in ended]
 
 
+def test_a_warm_start_begins_with_what_the_space_names(outcomes: Outcomes) -> None:
+    best = {"max_lr": 1e-3, "grad_clip": 1.0}
+    warm = dataclasses.replace(outcomes, space=outcomes.space.model_copy(update={"first": (best,)}))
+    surrogate = Surrogate(warm)
+    asked = config(ladder=(9,), configs=3, sampler="random")
+    ways = [list(replay(surrogate, asked, 1, warm_start=way)) for way in (True, False)]
+    begun = [{one.row.configuration: one.row.values for one in way} for way in ways]
+    assert begun[0][1] == best
+    assert begun[1][1] != best
+    # What is sampled after it is what would have been sampled as that configuration.
+    assert [begun[0][number] for number in (2, 3)] == [begun[1][number] for number in (2, 3)]
+
+
 def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path, row: MakeRow) -> None:
     values: list[Mapping[str, float]] = [space.baseline, {"max_lr": 1e-2, "grad_clip": 0.2}]
     for name, length in (("long", 9), ("short", 3)):
@@ -119,7 +136,7 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
     # The second diverged as a short trial.
     assert found.scores[3].tolist() == [[0.5], [0.0]]
     assert found.curves[0].tolist() == [epoch / 100 for epoch in range(1, 10)]
-    assert (found.baseline, found.seconds, found.full_length) == (0, 4.0, 9)
+    assert (found.seconds, found.full_length) == (4.0, 9)
     create(config(out=tmp_path / "none"), {"linear": space})
     with pytest.raises(RunFolderError, match="trials that have ended well"):
         read_outcomes([tmp_path / "none"], "linear")

@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
+OtherRuns = Annotated[list[Path] | None, typer.Argument(help="Folders of more runs.", show_default=False)]
 
 
 def _version(show: bool) -> None:

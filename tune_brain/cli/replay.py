@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tune_brain.cli.program import RunFolder, app
+from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.options import option
 from tune_brain.parse import final_round as round_of
 from tune_brain.parse import rungs, several
@@ -15,10 +15,7 @@ from tune_brain.parse import rungs, several
 @app.command()
 def replay(
     folder: RunFolder,
-    others: Annotated[
-        list[Path] | None,
-        typer.Argument(help="More runs of the same spaces and images.", show_default=False),
-    ] = None,
+    others: OtherRuns = None,
     sampler: Annotated[
         str | None, option("--sampler", help="Samplers to compare: tpe,gp.", default="the run's")
     ] = None,
@@ -34,11 +31,19 @@ def replay(
     final_round: Annotated[
         str | None, option("--final-round", help="Final rounds to compare: 0x0,3x2.", default="the run's")
     ] = None,
+    until_converged: Annotated[
+        bool, typer.Option("--until-converged", help="Compare with ending a study when it has converged.")
+    ] = False,
+    warm_start: Annotated[
+        Path | None,
+        option("--warm-start", help="An earlier run; compare with a start from its best.", default="none"),
+    ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Replays of each way to search.")] = 100,
 ) -> None:
     """Say what other ways to search would have found, and when.
 
-    Replays the search on its own trials, with a simulated clock: a table, replay.json and replay.html.
+    Replays the search on its own trials and those of more runs of its spaces and images, with a simulated
+    clock: a table, replay.json and replay.html.
     """
     given: dict[str, tuple[str | None, str, Callable[[str], Any]]] = {
         "sampler": (sampler, ",", str),
@@ -52,9 +57,11 @@ def replay(
         for name, (values, separator, kind) in given.items()
         if values is not None
     }
+    if until_converged:
+        asked["until_converged"] = (False, True)
     from tune_brain.stages.replay import replay as replay_all
 
-    found = replay_all([folder, *(others or [])], asked, repeats)
+    found = replay_all([folder, *(others or [])], asked, repeats, warm_start)
     from tune_brain.report.replays import told, write_replay
 
     for line in told(found):

@@ -5,13 +5,9 @@ from typing import Annotated
 
 import typer
 
-from tune_brain.cli.program import RunFolder, app
+from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.errors import ConfigError
 from tune_brain.options import option
-
-OtherRuns = Annotated[
-    list[Path] | None, typer.Argument(help="Folders of runs to compare it with.", show_default=False)
-]
 
 
 @app.command()
@@ -33,7 +29,7 @@ def evaluate(
 
 @app.command()
 def report(folder: RunFolder, others: OtherRuns = None) -> None:
-    """Write dashboard.html, one file that works offline."""
+    """Write dashboard.html, one file that works offline; more runs are compared."""
     from tune_brain.report.page import write_page
 
     typer.echo(write_page(folder, others or ()))
@@ -49,7 +45,7 @@ def dashboard(
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8050,
     browse: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Show a run while it goes on, and after.
+    """Show a run while it goes on, and after; more runs are compared.
 
     Reads rows only, so it may come and go at any time. Ctrl-C ends it, not the search.
     """

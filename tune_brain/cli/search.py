@@ -68,6 +68,7 @@ def resume(folder: RunFolder) -> None:
     "configs",
     "arch",
     "spaces",
+    "until_converged",
     "time_budget",
     "trial_timeout",
     "concurrency",
@@ -119,6 +120,10 @@ def _ray_starting(config: RunConfig) -> Iterator[None]:
 
 def _refuse_at_once(config: RunConfig) -> None:
     """What can be refused at once is refused before Ray starts."""
-    spaces_for(config)
+    spaces = spaces_for(config)
+    if config.warm_start is not None:
+        from tune_brain.stages.warm import warmed  # a moment that Ray would start later
+
+        warmed(spaces, config.warm_start)
     if config.data is not None:
         scan(config.data)

@@ -7,6 +7,7 @@ from statistics import fmean
 from tune_brain import runs
 from tune_brain.config import PRETRAINED, Precision
 from tune_brain.data.prepare import Prepared
+from tune_brain.evaluate.expected import expected
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow
 from tune_brain.runs import Run, Winner
@@ -32,21 +33,33 @@ def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
         rows: the latest row of each trial of a study.
         full_length: the top of the ladder, in epochs.
     """
-    first = {
-        row.configuration: row
-        for row in rows
-        if row.epochs == full_length and not row.repeat and row.score is not None
-    }
-    scores = {number: [row.score or 0.0] for number, row in first.items()}
-    for row in sorted(rows, key=lambda row: row.repeat):
-        if row.repeat and row.configuration in first and (row.score is not None or row.why == "diverged"):
-            scores[row.configuration].append(row.score or 0.0)
+    first = _first(rows, full_length)
+    scores = full_scores(rows, full_length)
     if not first:
         return None
     most = max(map(len, scores.values()))
     standing = [number for number in first if len(scores[number]) == most]
     best = max(standing, key=lambda number: (fmean(scores[number]), -first[number].trial))
     return Choice(first[best], tuple(scores[best]))
+
+
+def full_scores(rows: Sequence[TrialRow], full_length: int) -> dict[int, list[float]]:
+    """The full-length scores of each configuration, the ladder's first; one that diverged after it is 0."""
+    first = _first(rows, full_length)
+    scores = {number: [row.score or 0.0] for number, row in first.items()}
+    for row in sorted(rows, key=lambda row: row.repeat):
+        again = row.repeat and row.epochs == full_length and row.configuration in first
+        if again and (row.score is not None or row.why == "diverged"):
+            scores[row.configuration].append(row.score or 0.0)
+    return scores
+
+
+def _first(rows: Sequence[TrialRow], full_length: int) -> dict[int, TrialRow]:
+    return {
+        row.configuration: row
+        for row in rows
+        if row.epochs == full_length and not row.repeat and row.score is not None
+    }
 
 
 def write_winners(
@@ -59,7 +72,8 @@ def write_winners(
     """Write the winner of each architecture that has one to its file, and say so."""
     config = run.config
     for arch in config.arch:
-        chosen = choose([row for row in rows if row.arch == arch], config.epochs)
+        own = [row for row in rows if row.arch == arch]
+        chosen = choose(own, config.epochs)
         if chosen is None:
             progress.say(f"{arch}: no full-length trial ended well, so it has no winner")
             continue
@@ -87,3 +101,8 @@ def write_winners(
         path = runs.write_winner(run.folder, winner)
         told = ", ".join(f"{score:.4f}" for score in chosen.scores)
         progress.say(f"{arch}: winner is configuration {best.configuration}, {told}: {path}")
+        if found := expected(full_scores(own, config.epochs), best.configuration):
+            progress.say(
+                f"{arch}: with other seeds it is expected to score {found.mean:.4f} on validation "
+                f"[{found.low:.4f}, {found.high:.4f}]"
+            )

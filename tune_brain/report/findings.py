@@ -11,6 +11,7 @@ from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.parameters import edges
 from tune_brain.report.words import classifier, epochs, number, share
+from tune_brain.search.convergence import wanted
 from tune_brain.search.ladder import expected_epochs
 
 NOTHING_YET = "No full-length trial has ended well yet"
@@ -36,13 +37,13 @@ def next_step(shown: Shown) -> str:
     """What to do next with the run."""
     contents, config = shown.contents, shown.config
     folder = contents.folder
-    wanted = len(config.arch) * expected_epochs(config.ladder, config.configs, config.final_round)
+    asked = [wanted([row for row in contents.trials if row.arch == arch], config) for arch in config.arch]
+    expected = sum(expected_epochs(config.ladder, configs, config.final_round) for configs in asked)
     trained = sum(epochs for epochs, _ in shown.spent.values())
     if contents.running:
-        of_all = share(min(trained / wanted, 1))
-        return (
-            f"It runs; {trained:,} of about {wanted:,} epochs are trained ({of_all}). Nothing is to be done."
-        )
+        of_all = share(min(trained / expected, 1))
+        done = f"{trained:,} of about {expected:,} epochs are trained ({of_all})"
+        return f"It runs; {done}. Nothing is to be done."
     if contents.scores:
         if narrow := list(_at_edges(shown)):
             return f"A new search with wider ranges may find better: {narrow[0]}"

@@ -24,7 +24,8 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
 
     Columns: `way`; at the end, as medians, `epochs` and `hours`; of the winner, as means, `score` (true
     full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the best), `gap`
-    (what its own trials said beyond it) and `error` (the gap without its sign); `worse`, the share of
+    (what its own trials said beyond it), `error` (the gap without its sign) and `shrunken` (the error of what
+    was expected of it with other seeds; NaN without a final round); `worse`, the share of
     winners worse than the untuned baseline; `reached`, the share of replays whose choice came up to the
     yardstick's median score and stayed there; `epochs_90`, the epochs within which nine in ten did (NaN:
     fewer did); `saving`, the yardstick's epochs over those.
@@ -37,8 +38,9 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
 
 def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) -> dict[str, Any]:
     repeats = variant["repeats"]
-    realised, chosen, baseline = (
-        np.array([repeat[name] for repeat in repeats], float) for name in ("realised", "chosen", "baseline")
+    realised, chosen, expected, baseline = (
+        np.array([repeat.get(name) for repeat in repeats], float)
+        for name in ("realised", "chosen", "expected", "baseline")
     )
     within = float(np.quantile([reached(repeat, target) for repeat in repeats], 0.9, method="higher"))
     return {
@@ -51,6 +53,7 @@ def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) 
         "regret": best - realised.mean(),
         "gap": (chosen - realised).mean(),
         "error": np.abs(chosen - realised).mean(),
+        "shrunken": np.abs(expected - realised).mean(),
         "worse": (realised < baseline).mean(),
         "reached": np.isfinite([reached(repeat, target) for repeat in repeats]).mean(),
         "epochs_90": within if np.isfinite(within) else np.nan,

@@ -11,7 +11,7 @@ from tune_brain.report.figures import compare as compare_figures
 from tune_brain.report.figures import scores as score_figures
 from tune_brain.report.shown import Shown
 from tune_brain.report.tables import compare as comparison
-from tune_brain.report.tables import scores, spoken
+from tune_brain.report.tables import overtuning, scores, spoken
 from tune_brain.report.tables.listed import listed
 
 Values = dict[str, Any]
@@ -33,6 +33,7 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
         "retrained": listed(retrained),
         "worth": listed(shown.worth),
+        "overtuning": listed(overtuning.overtuning(shown.expectations, shown.worth)),
         "verdicts": comparisons.get("verdicts", {}),
         "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
         "pairs": listed(scores.pairs(comparisons)),

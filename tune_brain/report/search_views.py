@@ -17,20 +17,29 @@ from tune_brain.report.shown import Shown
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
 from tune_brain.report.tables.listed import listed
+from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
 
 
 def _cards(shown: Shown) -> list[Values]:
     """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
-    cards = []
+    cards, config = [], shown.config
+    known = shown.expectations.dropna(subset="mean")
     for study in listed(shown.studies):
         arch = study["arch"]
         trials = shown.of(arch)
         own = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
         tested = own[(own["classifier"] == arch) & own["mean"].notna()]
         winner = next(iter(listed(trials[trials["winner"]])), None)
-        cards.append({**study, "winner": winner, "score": listed(tested)[-1] if len(tested) else None})
+        rows = [row for row in shown.contents.trials if row.arch == arch] if config.until_converged else []
+        cards.append({
+            **study,
+            "winner": winner,
+            "score": listed(tested)[-1] if len(tested) else None,
+            "expected": next(iter(listed(known[known["arch"] == arch])), None),
+            "convergence": convergence(rows, config.ladder[0]),
+        })  # fmt: skip
     return cards
 
 

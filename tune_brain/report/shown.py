@@ -10,7 +10,7 @@ import pandas as pd
 from tune_brain.config import Frozen
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.contents import Contents
-from tune_brain.report.tables import ladder, pace, scores, spoken, studies
+from tune_brain.report.tables import ladder, overtuning, pace, scores, spoken, studies
 from tune_brain.report.tables.listed import listed
 
 Made = TypeVar("Made")
@@ -86,6 +86,15 @@ class Shown:
     def worth(self) -> pd.DataFrame:
         """What the search has gained: see `scores.worth`."""
         return scores.worth(self.scores, scores.retrained(self.contents.comparisons))
+
+    @cached_property
+    def expectations(self) -> pd.DataFrame:
+        """What the winners promise: see `overtuning.expectations`."""
+        contents = self.contents
+        return self.kept(
+            "expectations",
+            lambda: overtuning.expectations(contents.trials, self.config, contents.comparisons),
+        )
 
     @cached_property
     def images(self) -> pd.DataFrame:

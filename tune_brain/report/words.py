@@ -88,6 +88,8 @@ def reason(trial: Mapping[str, Any]) -> str:
     if fate == "failed":
         attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
         return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")
+    if trial["repeat"] and fate != "full":
+        return f"seed {trial['repeat']} of the baseline at the shortest length: the noise between seeds"
     if trial["repeat"]:
         return f"final round, seed {trial['repeat']} of configuration {trial['configuration']}"
     rank, peers = int(trial["rank"]), int(trial["peers"])
@@ -97,6 +99,27 @@ def reason(trial: Mapping[str, Any]) -> str:
     known = not np.isnan(trial["cutoff"])
     cutoff = f"cut-off {number(trial['cutoff'], 4)}" if known else "a third of them was less than one"
     return f"{fate}: rank {rank} of {peers}{moment}, {cutoff}"
+
+
+def overtuned(line: Mapping[str, Any]) -> str:
+    """A line of `tables.overtuning` as a sentence."""
+    arch, own = line["arch"], f"its own trials said {number(line['chosen'])}"
+    known = not np.isnan(line["mean"])
+    between = f"{number(line['mean'])} {interval(line['low'], line['high'])}" if known else ""
+    expected = f"With other seeds {between} is expected on validation; {own}." if known else ""
+    if np.isnan(line["promised"]):
+        return f"{arch}: the untuned baseline won, so the search promised no gain. {expected}".strip()
+    confirmed = [
+        f"{where} {line[gain] * 100:+.1f}"
+        for where, gain in (
+            ("other seeds show", "gain_validation"),
+            ("the official test", "gain_official"),
+            ("the unseen test", "gain_unseen"),
+        )
+        if not np.isnan(line[gain])
+    ]
+    promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
+    return f"{arch}: {promised}; {', '.join(confirmed)}. {expected}".strip()
 
 
 def pair(line: Mapping[str, Any]) -> str:
@@ -118,7 +141,8 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     source = config.data.name if config.data else "built-in demo images"
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
     lengths = ", ".join(map(str, config.ladder))
-    yield "Search", f"{config.configs} configurations and a baseline each, trials of {lengths} epochs"
+    until = ", or until converged" if config.until_converged else ""
+    yield "Search", f"{config.configs} configurations{until}, and a baseline each, trials of {lengths} epochs"
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)

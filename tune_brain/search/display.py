@@ -7,6 +7,7 @@ from rich.table import Table
 from tune_brain.config import RunConfig
 from tune_brain.progress import clock
 from tune_brain.records import BASELINE, TrialRow
+from tune_brain.search.convergence import convergence, wanted
 from tune_brain.search.ladder import expected_epochs
 from tune_brain.search.ledger import Ledger
 
@@ -27,11 +28,11 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
         table.add_row(
             arch,
             ", ".join(f"{name(row)} at {row.epochs}" for row in running) or "-",
-            f"{len(tried)}/{config.configs}",
+            f"{len(tried)}/{wanted(rows, config)}",
             str(len(promoted)),
             str(sum(row.state == "failed" for row in rows)),
             best_so_far(rows, config.epochs),
-            f"{ledger.spent(arch)}/{expected_epochs(config.ladder, config.configs, config.final_round)}",
+            f"{ledger.spent(arch)}/{_expected(rows, config)}",
         )
     return table
 
@@ -44,9 +45,18 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
     return (
         f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {row.epochs:>3} epochs  {outcome}  "
-        f"[{values}]  {clock(row.seconds)}; {tried}/{config.configs} tried, "
+        f"[{values}]  {clock(row.seconds)}; {tried}/{wanted(rows, config)} tried, "
         f"best {best_so_far(rows, config.epochs)}, {_time_left(config, ledger, slots)} left"
     )
+
+
+def end_line(row: TrialRow, rows: list[TrialRow], shortest: int) -> str | None:
+    """Why a study has converged, as a line of the log, if it has with the end of this trial."""
+    found = convergence(rows, shortest)
+    before = convergence([other for other in rows if other.trial != row.trial], shortest)
+    if not found or not found.reached or (before and before.reached):
+        return None
+    return f"{row.arch}: {found.reason}"
 
 
 def best_so_far(rows: list[TrialRow], full_length: int) -> str:
@@ -78,8 +88,9 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
         pace = sum(row.seconds for row in ended) / sum(row.epochs for row in ended)
         under_way = [row for row in rows if row.state == "running"]
         total += sum(max(0.0, row.epochs * pace - (time.time() - row.started)) for row in under_way)
-        total += (
-            max(0, expected_epochs(config.ladder, config.configs, config.final_round) - ledger.spent(arch))
-            * pace
-        )
+        total += max(0, _expected(rows, config) - ledger.spent(arch)) * pace
     return clock(total / slots)
+
+
+def _expected(rows: list[TrialRow], config: RunConfig) -> int:
+    return expected_epochs(config.ladder, wanted(rows, config), config.final_round)

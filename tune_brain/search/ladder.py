@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tune_brain.records import BASELINE, TrialRow, Why
+from tune_brain.search.convergence import FEWEST, SEEDS, configurations
 
 PROMOTED_SHARE = 3
 """One in so many of a rung is promoted."""
@@ -54,6 +55,7 @@ def next_step(
     configs: int,
     live: Collection[int],
     final_round: tuple[int, int] = (0, 0),
+    until_converged: bool = False,
 ) -> Step:
     """What a study trains next.
 
@@ -62,19 +64,27 @@ def next_step(
     is promoted even where a third of it is less than one, so that every study ends with a full-length trial.
     Then the best full-length trials are trained again with further seeds, the final round.
 
+    A study that is to end when it has converged measures the noise between seeds when it has sampled enough
+    for that question, by training its baseline at the bottom, and samples no more once it has.
+
     Args:
         rows: the latest row of each trial of the study.
         ladder: the rungs, in epochs, rising.
         configs: how many configurations to sample beside the baseline.
         live: the numbers of the trials that a worker is training now.
         final_round: how many of the best full-length trials are trained again, and how often each.
+        until_converged: whether the study ends when it has converged (`search.convergence`).
     """
     for row in rows:
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
         if is_tried_again(row):
             return Again(row, row.attempt + 1)
+    if until_converged:
+        configs = configurations(rows, ladder[0], configs)
     step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
+    if until_converged and isinstance(step, Train) and step.configuration > FEWEST:
+        step = _noise_step(rows, step, ladder[0])
     if step == Finished():
         step = _final_step(rows, ladder[-1], final_round)
     return step
@@ -103,10 +113,16 @@ def _ladder_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int) 
     return Wait() if running else Finished()
 
 
+def _noise_step(rows: Sequence[TrialRow], step: Train, shortest: int) -> Train:
+    """The baseline's next seed at the shortest length before a configuration that is new there."""
+    trained = sum(row.configuration == BASELINE and row.epochs == shortest for row in rows)
+    return Train(BASELINE, shortest, trained + 1) if step.epochs == shortest and trained < SEEDS else step
+
+
 def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[int, int]) -> Step:
     finalists, seeds = final_round
     first = [row for row in rows if row.epochs == full_length and not row.repeat and row.score is not None]
-    started = {(row.configuration, row.repeat) for row in rows}
+    started = {(row.configuration, row.repeat) for row in rows if row.epochs == full_length}
     for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:finalists]:
         for repeat in range(1, seeds + 1):
             if (row.configuration, repeat) not in started:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tune_brain import runs
 from tune_brain.errors import RunFolderError
-from tune_brain.records import BASELINE, EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, TrialRow, latest, read
 from tune_brain.space import Space
 
 Floats = NDArray[np.float64]
@@ -29,8 +29,6 @@ class Outcomes:
     """By length in epochs: macro-F1 on validation, [n, seeds]; NaN where there was no such trial."""
     curves: Floats
     """[n, epochs]: macro-F1 after each epoch of the first full-length trial; NaN where there was none."""
-    baseline: int | None
-    """Which of the n is the untuned baseline."""
     seconds: float
     """Median seconds of an epoch."""
 
@@ -62,7 +60,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
     """
     opened = [runs.open_run(folder) for folder in folders]
     spaces = [run.spaces[arch] for run in opened if arch in run.spaces]
-    if not spaces or any(space != spaces[0] for space in spaces):
+    if not spaces or any(space != spaces[0].model_copy(update={"first": space.first}) for space in spaces):
         raise RunFolderError(
             "A replay takes runs of one space",
             found=f"{len(spaces)} different of {arch}" if spaces else f"none searched {arch}",
@@ -97,14 +95,12 @@ def _outcomes(
     for row in trials:
         found.setdefault(_key(row), {}).setdefault(row.epochs, []).append(row.score or 0.0)
     lengths = sorted({row.epochs for row in trials})
-    untuned = next((_key(row) for row in trials if row.configuration == BASELINE), None)
     unknown = [math.nan] * lengths[-1]
     return Outcomes(
         space=space,
         places=np.array([place(space, dict(key)) for key in found]),
         scores={length: _table([of.get(length, []) for of in found.values()]) for length in lengths},
         curves=np.array([curves.get((key, lengths[-1]), unknown) for key in found]),
-        baseline=list(found).index(untuned) if untuned else None,
         seconds=seconds,
     )
 

@@ -27,7 +27,9 @@ class Ended:
     row: TrialRow
 
 
-def replay(surrogate: Surrogate, config: RunConfig, slots: int) -> Iterator[Ended]:
+def replay(
+    surrogate: Surrogate, config: RunConfig, slots: int, *, warm_start: bool = True
+) -> Iterator[Ended]:
     """Search one architecture as `config` asks, on the surrogate instead of the machines; trials as they end.
 
     Args:
@@ -35,12 +37,13 @@ def replay(surrogate: Surrogate, config: RunConfig, slots: int) -> Iterator[Ende
         config: `arch` names it alone; `ladder` has lengths that the surrogate knows. Its seed is also the
             replay's: another one has other noise.
         slots: trials at a time.
+        warm_start: whether it begins with what the space names to be tried first.
     """
     ledger, now, started = Ledger(None), START, 0
-    (arch,) = config.arch
+    (arch,), space = config.arch, surrogate.outcomes.space
     searcher = RowSearcher(
         config,
-        {arch: surrogate.outcomes.space},
+        {arch: space if warm_start else space.model_copy(update={"first": ()})},
         ledger,
         classes=4,
         precision={arch: "fp32"},

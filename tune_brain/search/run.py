@@ -15,7 +15,8 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
-from tune_brain.search.display import studies_table, trial_line
+from tune_brain.records import TrialRow
+from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.trainable import TrialWorker
@@ -56,6 +57,12 @@ def search(
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / "checkpoints"
     machines = Machines(slots, progress.say)
+
+    def on_end(row: TrialRow) -> None:
+        progress.say(trial_line(row, config, ledger, machines.slots().count))
+        if config.until_converged and (end := end_line(row, ledger.of(row.arch), config.ladder[0])):
+            progress.say(end)
+
     searcher = RowSearcher(
         config,
         spaces,
@@ -63,7 +70,7 @@ def search(
         classes=len(development.classes),
         precision=precision,
         slots=machines.slots,
-        on_end=lambda row: progress.say(trial_line(row, config, ledger, machines.slots().count)),
+        on_end=on_end,
     )
     given = {"weights": weights, "checkpoints": checkpoints, "disk_budget": int(config.disk_budget)}
     worker = tune.with_resources(

@@ -139,10 +139,11 @@ def _trials(rows: Sequence[TrialRow], space: Space, full_length: int) -> list[Fr
     # The seeds of the final round would count some configurations more than once.
     for row in (row for row in rows if not row.repeat):
         by_configuration.setdefault(row.configuration, []).append(row)
-    return [_trial(by_configuration[number], space, full_length) for number in sorted(by_configuration)]
+    known = distributions(space)
+    return [_trial(by_configuration[number], known, full_length) for number in sorted(by_configuration)]
 
 
-def _trial(rows: Sequence[TrialRow], space: Space, full_length: int) -> FrozenTrial:
+def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:
     scores = {row.epochs: row.score for row in rows if row.score is not None}
     if any(row.state == "running" for row in rows):
         state = TrialState.RUNNING
@@ -154,7 +155,7 @@ def _trial(rows: Sequence[TrialRow], space: Space, full_length: int) -> FrozenTr
         state=state,
         value=scores[full_length] if state == TrialState.COMPLETE else None,
         params=dict(rows[0].values),
-        distributions=distributions(space),
+        distributions=known,
         intermediate_values=scores,
         user_attrs={"configuration": rows[0].configuration, "trials": [row.trial for row in rows]},
     )

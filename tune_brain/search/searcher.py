@@ -191,6 +191,7 @@ class RowSearcher(Searcher):
             self._config.configs,
             self._trials(),
             self._config.final_round,
+            self._config.until_converged,
         )
 
     def _trials(self) -> set[int]:
@@ -251,6 +252,8 @@ class RowSearcher(Searcher):
         for row in rows:
             if row.configuration == configuration:
                 return row.values
+        if configuration <= len(space.first):
+            return space.first[configuration - 1]
         config = self._config
         return suggest(
             rows, space, config.ladder, seed=config.seed, number=configuration, sampler=config.sampler

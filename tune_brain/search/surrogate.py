@@ -8,8 +8,10 @@ as far as the table's are.
 import math
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -22,12 +24,20 @@ NEIGHBOURS = 3
 """A deviation is taken from one of so many of the nearest, the nearer the likelier."""
 
 
+class _Spot(NamedTuple):
+    """Where values lie, which configurations of the table are nearest, and how far they are."""
+
+    at: Floats
+    near: NDArray[np.intp]
+    distance: Floats
+
+
 class Surrogate:
     """Outcomes for any configuration of a space, learned from a table; pure functions of values and seed."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         self.outcomes = outcomes
-        self._means = {length: _nanmean(scores) for length, scores in _complete(outcomes).items()}
+        self._means = _complete(outcomes)
         self._smooth = {length: _fit(outcomes.places, mean) for length, mean in self._means.items()}
         self._deviations = {
             length: mean - self._smooth[length].predict(outcomes.places)
@@ -56,7 +66,7 @@ class Surrogate:
 
     def true(self, values: Mapping[str, float], seed: int) -> float:
         """The full-length score that seeds of a configuration would have on average."""
-        return self._level(values, self.outcomes.full_length, seed)
+        return self._level(values, self._spot(values), self.outcomes.full_length, seed)
 
     def score(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> float:
         """The score of one trial, 0 where it diverged.
@@ -67,31 +77,34 @@ class Surrogate:
             repeat: counts the seeds of the configuration.
             seed: of the replay; another seed has other neighbours and other noise.
         """
-        level = self._level(values, length, seed)
-        if length < self.outcomes.full_length:
+        spot = self._spot(values)
+        level = self._level(values, spot, length, seed)
+        if length < self.outcomes.full_length and not repeat:
             # The deviation of a shorter trial is that of one seed, its noise included.
             return level
         rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
-        near = self._neighbours(values)
-        known = near[np.isfinite(self._noise[near])]
+        if length < self.outcomes.full_length:
+            # So another seed of it has another one, here any of the table's.
+            deviation = rng.choice(self._deviations[length])
+            return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
+        known = spot.near[np.isfinite(self._noise[spot.near])]
         noise = self._noise[rng.choice(known)] if len(known) else 0.0
         return float(np.clip(level + rng.choice((-1, 1)) * noise, 0, 1)) if level > 0 else 0.0
 
-    def _level(self, values: Mapping[str, float], length: int, seed: int) -> float:
-        at = place(self.outcomes.space, values)
-        near = self._neighbours(values)
-        distance = np.linalg.norm(self.outcomes.places[near] - at, axis=1)
+    def _level(self, values: Mapping[str, float], spot: _Spot, length: int, seed: int) -> float:
         rng = np.random.default_rng(derive(seed, "neighbour", *map(str, values.values())))
-        weight = 1 / np.maximum(distance, 1e-9)
-        donor = near[rng.choice(len(near), p=weight / weight.sum())]
+        weight = 1 / np.maximum(spot.distance, 1e-9)
+        donor = spot.near[rng.choice(len(spot.near), p=weight / weight.sum())]
         if self._means[length][donor] == 0:
             return 0.0
-        smooth = self._smooth[length].predict(at[None])[0]
+        smooth = self._smooth[length].predict(spot.at[None])[0]
         return float(np.clip(smooth + self._deviations[length][donor], 0, 1))
 
-    def _neighbours(self, values: Mapping[str, float]) -> np.ndarray:
+    def _spot(self, values: Mapping[str, float]) -> _Spot:
         at = place(self.outcomes.space, values)
-        return np.argsort(np.linalg.norm(self.outcomes.places - at, axis=1), kind="stable")[:NEIGHBOURS]
+        distances = np.linalg.norm(self.outcomes.places - at, axis=1)
+        near = np.argsort(distances, kind="stable")[:NEIGHBOURS]
+        return _Spot(at, near, distances[near])
 
 
 def rank_errors(outcomes: Outcomes) -> dict[int, float]:
@@ -125,7 +138,7 @@ def _fit(places: Floats, scores: Floats, kernel: object = None) -> GaussianProce
 
 
 def _complete(outcomes: Outcomes) -> dict[int, Floats]:
-    """Scores in which a configuration that was not trained at a length has what others lead to expect there.
+    """Mean scores by length, [n]; of a configuration that was not trained at one, what others lead to expect.
 
     That is its score at the nearest length it has, changed as those configurations changed that have both.
     """
@@ -137,7 +150,7 @@ def _complete(outcomes: Outcomes) -> dict[int, Floats]:
             both = np.isfinite(mean) & np.isfinite(means[other])
             change = np.median(mean[both] - means[other][both]) if both.any() else 0.0
             filled = np.where(np.isfinite(filled), filled, np.clip(means[other] + change, 0, 1))
-        complete[length] = filled[:, None]
+        complete[length] = filled
     return complete
 
 

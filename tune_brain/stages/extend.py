@@ -74,7 +74,9 @@ def _new_spaces(before: Mapping[str, Space], spaces: Path | None, added: tuple[s
                 "A space may only grow wider: its names, fixed values and baseline stay, no range shrinks",
                 found=str(spaces / f"{arch}.toml"),
             )
-    return {**fresh, **wider}
+    # A warm start stays what it was.
+    kept = {arch: wider[arch].model_copy(update={"first": old.first}) for arch, old in before.items()}
+    return {**fresh, **kept}
 
 
 def _contains(new: Range, old: space.Range) -> bool:

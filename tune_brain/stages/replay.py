@@ -1,5 +1,6 @@
 """The replay stage: what other samplers, ladders and slots would have found in a search, and when."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
@@ -12,12 +13,14 @@ from typing import Any
 from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
-from tune_brain.evaluate.winners import Choice, choose
+from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
 from tune_brain.search.outcomes import read_outcomes
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
+from tune_brain.stages.warm import warmed
 
 
 class Variant(Frozen):
@@ -28,6 +31,8 @@ class Variant(Frozen):
     configs: int
     slots: int
     final_round: tuple[int, int]
+    until_converged: bool = False
+    warm_start: bool = False
 
     @property
     def name(self) -> str:
@@ -35,17 +40,22 @@ class Variant(Frozen):
         finalists, seeds = self.final_round
         again = f", final {finalists}x{seeds}" if finalists * seeds else ""
         rungs = ",".join(map(str, self.ladder))
-        return f"{self.sampler} {rungs} of {self.configs}{again}, {self.slots} slots"
+        until = ", until converged" if self.until_converged else ""
+        warm = ", warm start" if self.warm_start else ""
+        return f"{self.sampler} {rungs} of {self.configs}{again}{until}{warm}, {self.slots} slots"
 
 
-def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int) -> Path:
+def replay(
+    folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int, warm_start: Path | None = None
+) -> Path:
     """Replay each study of a run in every way asked for; returns the path of replay.json in its folder.
 
     Args:
         folders: the run, and others of the same spaces and images whose trials are to be known, too.
-        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations) and
-            `final_round`; what is left out is as it was in the run.
+        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations),
+            `final_round` and `until_converged`; what is left out is as it was in the run.
         repeats: replays of each way, each with a seed of its own.
+        warm_start: an earlier run to start from; every way is replayed without it and with it.
 
     Raises:
         ConfigError: a value breaks a rule, or a length was never trained.
@@ -54,10 +64,12 @@ def replay(folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: 
     run, progress = runs.open_run(folders[0]), Progress()
     record = run.folder / "record.json"
     slots = read_json(record)["slots"] if record.exists() else 1
-    asked = variants(run.config, {"slots": (slots,), **given})
+    spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
+    warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
+    asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
     studies = []
     for arch in run.config.arch:
-        outcomes = read_outcomes(folders, arch)
+        outcomes = dataclasses.replace(read_outcomes(folders, arch), space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
     path = run.folder / "replay.json"
@@ -77,6 +89,8 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "configs": tuple(max(1, round(share * config.configs)) for share in given.get("budget", (1.0,))),
         "slots": given["slots"],
         "final_round": given.get("final_round", (config.final_round,)),
+        "warm_start": given["warm_start"],
+        "until_converged": given.get("until_converged", (config.until_converged,)),
     }
     yardstick = {
         "sampler": "random",
@@ -134,8 +148,9 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
 
     Returns:
         `epochs` and `seconds` at which the choice of the winner changed, and the `true` score of each choice,
-        all three closed by the end; `chosen`, the mean of the winner's own scores; `realised` and `baseline`,
-        the true scores of the winner and of the untuned baseline.
+        all three closed by the end; `chosen`, the mean of the winner's own scores; `expected`, what is
+        expected of it with other seeds, None where that is unknown; `realised` and `baseline`, the true
+        scores of the winner and of the untuned baseline.
     """
     space = surrogate.outcomes.space
     config = RunConfig(
@@ -145,13 +160,14 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
         ladder=variant.ladder,
         sampler=variant.sampler,
         final_round=variant.final_round,
+        until_converged=variant.until_converged,
         seed=seed,
     )
     rows: list[TrialRow] = []
     seconds, epochs, true = [], [], []
     chosen: Choice | None = None
     now = 0.0
-    for ended in replay_search(surrogate, config, variant.slots):
+    for ended in replay_search(surrogate, config, variant.slots, warm_start=variant.warm_start):
         rows.append(ended.row)
         now = ended.seconds
         before, chosen = chosen, choose(rows, config.epochs)
@@ -159,11 +175,13 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
             true.append(round(surrogate.true(chosen.row.values, seed), 4))
+    found = chosen and expected(full_scores(rows, config.epochs), chosen.row.configuration)
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],
         "true": [*true, *true[-1:]],
         "chosen": fmean(chosen.scores) if chosen else None,
+        "expected": found.mean if found else None,
         "realised": true[-1] if true else None,
         "baseline": round(surrogate.true(space.baseline, seed), 4),
     }

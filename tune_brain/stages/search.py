@@ -16,6 +16,7 @@ from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.stages.common import check_cut, going_on, images, starting_weights
+from tune_brain.stages.warm import spaces_to_search
 from tune_brain.train.precision import choose
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def search(config: RunConfig) -> Path:
     Everything that can be refused is refused before there is a folder: spaces, images, weights.
     """
     progress = Progress()
-    spaces = runs.spaces_for(config)
+    spaces = spaces_to_search(config)
     for arch in config.arch:
         check_precision(arch, config.image_size, config.precision)
     if config.data is not None:
@@ -43,6 +44,8 @@ def search(config: RunConfig) -> Path:
         config = _reachable_weights(config)
     start = starting_weights(config, progress)
     run = runs.create(config, spaces)
+    for arch, space in spaces.items() if config.warm_start else ():
+        progress.say(f"{arch}: begins with {len(space.first)} configurations of {config.warm_start}")
     return _search(run, prepared, start, progress)
 
 

@@ -13,6 +13,7 @@ from tune_brain.errors import RunFolderError
 from tune_brain.progress import clock
 from tune_brain.records import EpochRow, TrialRow, read, read_json
 from tune_brain.runs import Run
+from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ledger import Ledger
 
@@ -36,6 +37,9 @@ def status(folder: Path) -> None:
     record = folder / "record.json"
     slots = read_json(record)["slots"] if record.exists() else 1
     console.print(studies_table(run.config, ledger, slots))
+    for arch in run.config.arch if run.config.until_converged else ():
+        if found := convergence(ledger.of(arch), run.config.ladder[0]):
+            console.print(f"{arch}: {found.reason}", markup=False, soft_wrap=True)
     done = {row.trial: row.epoch for row in read(folder / "epochs.jsonl", EpochRow)}
     for row in ledger.trials.values():
         if row.state == "running":

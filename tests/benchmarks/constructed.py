@@ -1,0 +1,124 @@
+"""Ending a converged study, the expected score and a warm start, replayed where truth and noise are known.
+
+    python tests/benchmarks/constructed.py [--quick] [--repeats 40]
+
+A made-up study of the cnn's space: a smooth score with one best, 60 configurations known, seeds that scatter
+by .012, .011 and .010 after 3, 6 and 12 epochs. The earlier search of the warm start saw the same truth with
+other noise. What real tables say is told by tests/benchmarks/replay.py.
+"""
+
+import dataclasses
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import measure
+import numpy as np
+
+from tune_brain.config import RunConfig
+from tune_brain.evaluate.winners import full_scores
+from tune_brain.records import BASELINE
+from tune_brain.report.replays import summary
+from tune_brain.search.outcomes import Outcomes, place
+from tune_brain.search.replay import replay
+from tune_brain.search.sampler import suggest
+from tune_brain.search.surrogate import Surrogate
+from tune_brain.space import default_folder, load
+from tune_brain.stages.replay import Variant, replay_once
+from tune_brain.stages.warm import FIRST
+
+LADDER, KNOWN = (3, 6, 12), 60
+NOISE = {3: 0.012, 6: 0.011, 12: 0.010}
+LESS = {3: 0.08, 6: 0.03, 12: 0.0}
+"""By how much shorter trials score less."""
+WAYS = (
+    {"sampler": "random", "ladder": (12,)},
+    {},
+    {"until_converged": True},
+    {"final_round": (3, 2)},
+    {"final_round": (3, 2), "until_converged": True},
+    {"configs": 24},
+    {"configs": 24, "warm_start": True},
+)
+
+
+def outcomes(seed: int) -> Outcomes:
+    """The made-up study; the seed is that of its configurations and of its noise."""
+    space, rng = load(default_folder(), ("cnn",))["cnn"], np.random.default_rng(seed)
+    values = [suggest((), space, LADDER, seed=seed, number=n, sampler="halton") for n in range(1, KNOWN + 1)]
+    places = np.array([place(space, one) for one in values])
+    true = 0.9 - np.minimum(((places - [0.62, 0.4, 0.5]) ** 2) @ [0.35, 0.05, 0.05], 0.3)
+    scores = {
+        length: (true - LESS[length])[:, None] + rng.normal(0, noise, (KNOWN, 2 if length == 12 else 1))
+        for length, noise in NOISE.items()
+    }
+    return Outcomes(
+        space=space, places=places, scores=scores, curves=np.full((KNOWN, 12), np.nan), seconds=4.0
+    )
+
+
+def found_before() -> tuple[dict[str, float], ...]:
+    """The best full-length configurations of an earlier search."""
+    asked = RunConfig(out=Path(), arch=("cnn",), configs=24, ladder=LADDER, seed=1000)
+    rows = [ended.row for ended in replay(Surrogate(outcomes(0)), asked, 2)]
+    scores, values = full_scores(rows, 12), {row.configuration: row.values for row in rows}
+    best = sorted((number for number in scores if number != BASELINE), key=lambda number: -scores[number][0])
+    return tuple(values[number] for number in best[:FIRST])
+
+
+_surrogate: Surrogate
+
+
+def _take(surrogate: Surrogate) -> None:
+    global _surrogate
+    _surrogate = surrogate
+
+
+def _one(job: tuple[Variant, int]) -> dict[str, Any]:
+    return replay_once(_surrogate, *job)
+
+
+def main() -> None:
+    options = measure.parser(__doc__)
+    options.set_defaults(repeats=40)
+    asked = options.parse_args()
+    repeats = 5 if asked.quick else asked.repeats
+    made = outcomes(1)
+    made = dataclasses.replace(made, space=made.space.model_copy(update={"first": found_before()}))
+    surrogate = Surrogate(made)
+    default = {"sampler": "tpe", "ladder": LADDER, "configs": 64, "slots": 2, "final_round": (0, 0)}
+    variants = [Variant.model_validate({**default, **way}) for way in WAYS]
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=(surrogate,))
+    with pool:
+        found = []
+        for variant in variants:
+            jobs = [(variant, seed) for seed in range(repeats)]
+            found.append({"name": variant.name, "repeats": list(pool.map(_one, jobs))})
+    lines = summary({"best": surrogate.best, "variants": found}).round(4)
+    told = {
+        "repeats": repeats,
+        "tried first": len(made.space.first),
+        "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
+        "against the way before it": {
+            found[changed]["name"]: pair(found[changed], found[plain])
+            for changed, plain in ((2, 1), (4, 3), (6, 5))
+        },
+    }
+    measure.tell("constructed", told, quick=asked.quick)
+
+
+def pair(changed: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:
+    """The change of the realised score with its standard error, and of the epochs, replay by replay."""
+    both = list(zip(changed["repeats"], plain["repeats"], strict=True))
+    scores = [one["realised"] - other["realised"] for one, other in both]
+    epochs = [one["epochs"][-1] / other["epochs"][-1] for one, other in both]
+    return {
+        "score": round(float(np.mean(scores)), 5),
+        "standard error": round(float(np.std(scores, ddof=1) / len(scores) ** 0.5), 5),
+        "share of the epochs": round(float(np.mean(epochs)), 3),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What a search promised and what is left of it, by hand and on a committed run."""
+
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tune_brain.config import RunConfig
+from tune_brain.records import TrialRow
+from tune_brain.report import words
+from tune_brain.report.contents import read_contents
+from tune_brain.report.score_views import winners
+from tune_brain.report.shown import Shown
+from tune_brain.report.tables.overtuning import expectations, overtuning
+
+CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 9))
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def trial(configuration: int, score: float, epochs: int = 9, repeat: int = 0) -> TrialRow:
+    fixed = {"arch": "cnn", "values": {}, "seed": 0, "state": "completed", "started": 0.0}
+    number = 100 * configuration + 10 * epochs + repeat
+    return TrialRow(
+        trial=number, configuration=configuration, epochs=epochs, repeat=repeat, score=score, **fixed
+    )
+
+
+ROWS = [trial(0, 0.80), trial(1, 0.90), trial(2, 0.82), trial(3, 0.84), trial(0, 0.99, epochs=1, repeat=1)]
+AGAIN = {"validation": {"cnn": {"search": 0.9, "winner": [0.85, 0.87, 0.86], "baseline": [0.82, 0.84, 0.83]}}}
+
+
+def test_one_seed_each_promises_and_says_nothing_of_what_to_expect():
+    (line,) = expectations(ROWS, CONFIG, {}).to_dict("records")
+    assert (line["arch"], line["chosen"]) == ("cnn", 0.9)
+    # The baseline's short trial, which measures noise, is no full-length one.
+    assert line["promised"] == pytest.approx(0.1)
+    assert np.isnan(line["mean"])
+
+
+def test_seed_runs_say_what_to_expect_and_how_much_of_the_promise_is_left():
+    found = expectations(ROWS, CONFIG, AGAIN)
+    (line,) = found.to_dict("records")
+    assert line["promised"] == pytest.approx(0.1)
+    assert line["low"] < line["mean"] < line["high"]
+    # The mean of the four seeds is .87; the study's others draw it down.
+    assert 0.86 < line["mean"] < 0.87
+    gains = {"gain_validation": 0.03, "gain_official": 0.004, "gain_unseen": -0.02}
+    told = overtuning(found, pd.DataFrame([{"arch": "cnn", **gains}])).to_dict("records")[0]
+    assert words.overtuned(told).startswith(
+        "cnn: the search promised +10.0 points over the untuned baseline; other seeds show +3.0, "
+        "the official test +0.4, the unseen test -2.0. With other seeds 0.86"
+    )
+    assert words.overtuned(told).endswith("is expected on validation; its own trials said 0.900.")
+    assert overtuning(found, pd.DataFrame()).empty
+
+
+def test_a_baseline_that_won_promised_nothing():
+    rows = [trial(0, 0.9), trial(1, 0.8)]
+    line = expectations(rows, CONFIG, {}).to_dict("records")[0]
+    assert words.overtuned(line) == "cnn: the untuned baseline won, so the search promised no gain."
+
+
+def test_a_committed_run_says_it_of_each_architecture():
+    contents = read_contents(REFERENCE / "sartaj")
+    lines = {line["arch"]: line for line in winners(Shown(contents), ())["overtuning"]}
+    assert list(lines) == ["linear", "cnn", "resnet18"]
+    for arch, line in lines.items():
+        seeds = contents.comparisons["validation"][arch]
+        assert line["chosen"] == pytest.approx(seeds["search"])
+        # Its seed runs score less, and what is expected lies between.
+        assert fmean(seeds["winner"]) < line["mean"] < line["chosen"]
+        assert line["low"] < fmean(seeds["winner"]) < line["high"]
+        assert f"{arch}: the search promised +" in words.overtuned(line)
