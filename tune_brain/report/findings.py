@@ -147,7 +147,8 @@ def _tested(shown: Shown) -> str:
         return "No winner could be scored"
     part = "unseen" if (own["part"] == "unseen").any() else "official"
     best = own[own["part"] == part].sort_values("mean").iloc[-1]
-    said = f"{best['classifier']} scores best on the {part} test, macro-F1 {number(best['mean'])}"
+    name = "The ensemble" if best["classifier"] == "ensemble" else best["classifier"]
+    said = f"{name} scores best on the {part} test, macro-F1 {number(best['mean'])}"
     floor = table[(table["classifier"] == "nearest_neighbour") & (table["part"] == part)]
     if floor.empty:
         return said
