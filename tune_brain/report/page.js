@@ -24,13 +24,18 @@ async function draw(place) {
   place.dataset.drawn = "";
 }
 
-// Figures are drawn when they come near, so that a long page opens at once.
+// Figures are drawn when they come near, one a frame, so that a long page opens at once and answers meanwhile.
+let last = ready;
+function soon(place) {
+  const frame = () => new Promise(requestAnimationFrame);
+  last = last.then(frame).then(() => figures.has(place) && draw(place)).catch(console.error);
+}
 const near = new IntersectionObserver(
   (entries) => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       near.unobserve(target);
-      draw(target);
+      soon(target);
     }
   },
   { rootMargin: "500px" },
