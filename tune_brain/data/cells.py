@@ -53,6 +53,7 @@ class Cells:
         """
         least = least - np.float32(ROUNDING)
         held: list[Found] = []
+        pairs = 0
         for row in range(0, len(asked) if len(self._vectors) else 0, ROWS):
             block = slice(row, row + ROWS)
             reach = np.asarray(part * np.sqrt(2 - 2 * least[block]), np.float32)
@@ -64,9 +65,10 @@ class Cells:
                     products = asked[rows] @ self._vectors[start:end].T
                     of, to = np.nonzero(products >= least[rows, None])
                     held.append((rows[of], self._places[start + to], products[of, to]))
-                    if sum(len(one[0]) for one in held) >= HELD:
+                    pairs += len(of)
+                    if pairs >= HELD:
                         yield joined(held)
-                        held = []
+                        held, pairs = [], 0
         if held:
             yield joined(held)
 
