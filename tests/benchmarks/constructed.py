@@ -8,8 +8,7 @@ other noise. What real tables say is told by tests/benchmarks/replay.py.
 """
 
 import dataclasses
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from tune_brain.search.replay import replay
 from tune_brain.search.sampler import suggest
 from tune_brain.search.surrogate import Surrogate
 from tune_brain.space import default_folder, load
-from tune_brain.stages.replay import Variant, replay_once
+from tune_brain.stages.replay import Variant, replay_each
 from tune_brain.stages.warm import FIRST
 
 LADDER, KNOWN = (3, 6, 12), 60
@@ -67,18 +66,6 @@ def found_before() -> tuple[dict[str, float], ...]:
     return tuple(values[number] for number in best[:FIRST])
 
 
-_surrogate: Surrogate
-
-
-def _take(surrogate: Surrogate) -> None:
-    global _surrogate
-    _surrogate = surrogate
-
-
-def _one(job: tuple[Variant, int]) -> dict[str, Any]:
-    return replay_once(_surrogate, *job)
-
-
 def main() -> None:
     options = measure.parser(__doc__)
     options.set_defaults(repeats=40)
@@ -89,14 +76,10 @@ def main() -> None:
     surrogate = Surrogate(made)
     default = {"sampler": "tpe", "ladder": LADDER, "configs": 64, "slots": 2, "final_round": (0, 0)}
     variants = [Variant.model_validate({**default, **way}) for way in WAYS]
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=(surrogate,))
-    with pool:
-        found = []
-        for variant in variants:
-            jobs = [(variant, seed) for seed in range(repeats)]
-            found.append({"name": variant.name, "repeats": list(pool.map(_one, jobs))})
+    told = replay_each(surrogate, [(variant, seed) for variant in variants for seed in range(repeats)])
+    found = [{"name": variant.name, "repeats": list(itertools.islice(told, repeats))} for variant in variants]
     lines = summary({"best": surrogate.best, "variants": found}).round(4)
-    told = {
+    result = {
         "repeats": repeats,
         "tried first": len(made.space.first),
         "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
@@ -105,7 +88,7 @@ def main() -> None:
             for changed, plain in ((2, 1), (4, 3), (6, 5))
         },
     }
-    measure.tell("constructed", told, quick=asked.quick)
+    measure.tell("constructed", result, quick=asked.quick)
 
 
 def pair(changed: dict[str, Any], plain: dict[str, Any]) -> dict[str, float]:

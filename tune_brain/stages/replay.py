@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -114,12 +114,9 @@ def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: An
                 remedy="Name a run that has them as well: tune-brain replay RUN OTHER.",
             )
     jobs, found = [(variant, seed) for variant in asked for seed in range(repeats)], []
-    # A forked worker would inherit the threads of numerical libraries.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=_take, initargs=(surrogate,)) as pool:
-        for done, result in enumerate(pool.map(_one, jobs, chunksize=4), 1):
-            found.append(result)
-            bar(done, len(jobs))
+    for done, result in enumerate(replay_each(surrogate, jobs), 1):
+        found.append(result)
+        bar(done, len(jobs))
     return {
         "arch": outcomes.space.arch,
         "full_length": outcomes.full_length,
@@ -141,6 +138,14 @@ def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: An
 
 def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def replay_each(surrogate: Surrogate, jobs: Sequence[tuple[Variant, int]]) -> Iterator[dict[str, Any]]:
+    """What `replay_once` returns for each variant and seed, in their order, from all cores."""
+    # A forked worker would inherit the threads of numerical libraries.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context, initializer=_take, initargs=(surrogate,)) as pool:
+        yield from pool.map(_one, jobs, chunksize=4)
 
 
 def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, Any]:
