@@ -22,6 +22,7 @@ from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
 
 CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
+PRECISIONS = {"cnn": "bf16", "resnet18": "bf16", "linear": "fp32"}
 SETS = ("sartaj", "nickparvar")
 LENGTHS = (12, 3, 6, 1)
 SHARE = 0.4
@@ -61,7 +62,8 @@ def table(to: Path, data: Path, arch: str, length: int) -> None:
         subprocess.run([*program, "resume", str(folder)], check=True)
         return
     options = (
-        f"--arch {arch} --configs {configurations} --ladder {length} --sampler halton --image-size {SIZE}"
+        f"--arch {arch} --configs {configurations} --ladder {length} --sampler halton --image-size {SIZE} "
+        f"--precision {PRECISIONS[arch]}"
     )
     # Every trial of full length with a second seed, the baseline's too.
     again = f"--final-round {configurations + 1 if length == max(LENGTHS) else 0}x1"

@@ -8,14 +8,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tune_brain.data import cells, likeness
+from tune_brain.data import cells, files, likeness
 from tune_brain.data import cropped as crops
 from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.files import FINE
 from tune_brain.data.likeness import Likeness, Pairs
 from tune_brain.data.twins import unit_vectors
-from tune_brain.portable.pictures import Grey, squashed
+from tune_brain.portable.pictures import Grey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 Known = set[tuple[int, int]]
@@ -70,10 +70,8 @@ CHANGES: dict[str, Change] = {
 
 
 def shrunk(images: list[Image.Image]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    greys = [Grey(image, image.size, 1) for image in images]
-    return np.stack([squashed(grey, 32) for grey in greys]), np.stack(
-        [squashed(grey, FINE) for grey in greys]
-    )
+    small, fine = zip(*(files.shrunk(Grey(image, image.size, 1)) for image in images), strict=True)
+    return np.stack(small), np.stack(fine)
 
 
 def generated(originals: int, changed: int) -> tuple[list[Image.Image], dict[str, Known]]:
@@ -127,8 +125,8 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     full = vectors @ vectors.T
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
-    for rows, pairs, held in ((2048, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
-        monkeypatch.setattr(likeness, "ROWS", rows)
+    for part, pairs, held in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
+        monkeypatch.setattr(likeness, "PART", part)
         monkeypatch.setattr(likeness, "PAIRS", pairs)
         monkeypatch.setattr(cells, "HELD", held)
         found = Likeness(thumbnails.astype(np.uint8)).same(0.9)

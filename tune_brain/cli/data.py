@@ -1,7 +1,9 @@
 """Commands on images: download, audit, combine, demo-data."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +11,9 @@ from tune_brain.cli.program import app
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
+
+if TYPE_CHECKING:
+    from tune_brain.data.audit import Audit
 
 
 @app.command()
@@ -61,18 +66,28 @@ def audit(
     from tune_brain.data.audit import audit as look_through
     from tune_brain.data.findings import faults, terminal
     from tune_brain.progress import Progress
-    from tune_brain.report.explore import write_audit
 
-    with Progress().bar("audit") as progress:
+    # What draws the page takes a second to import and to pack, and need not wait for the images.
+    with ThreadPoolExecutor(1) as aside, Progress().bar("audit") as progress:
+        pen = aside.submit(_pen)
         found = look_through(folder, progress)
     for line in terminal(found.facts):
         typer.echo(line)
-    for path in write_audit(found, to):
+    for path in pen.result()(found, to):
         typer.echo(path)
     if strict and (wrong := faults(found.facts)):
         for line in wrong:
             typer.echo(f"tune-brain: {line}", err=True)
         raise typer.Exit(1)
+
+
+def _pen() -> Callable[["Audit", Path], tuple[Path, Path]]:
+    """What writes an audit's files, plotly imported and packed."""
+    from tune_brain.report.explore import write_audit
+    from tune_brain.report.page import environment
+
+    environment()
+    return write_audit
 
 
 @app.command()

@@ -6,6 +6,7 @@ The facts are plain JSON, explained in results/README.md.
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, witho
 from tune_brain.data.cropped import cropped
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
-from tune_brain.data.likeness import Likeness, Pairs
+from tune_brain.data.likeness import Likeness, Pairs, one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
 from tune_brain.data.samples import Pictures, pictures
 
@@ -71,9 +72,13 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     labels = np.array([image.label for image in catalogue.images])
     parts = np.array([image.part for image in catalogue.images])
     test = parts == "test"
-    twins = _twins(looked)
+    # Both work in threads, and each has stretches in which one of them is busy. The limit lies around both:
+    # each sets it and puts back what it found.
+    with one_thread(), ThreadPoolExecutor(1) as aside:
+        near = aside.submit(nearness, looked.thumbnails, labels, test, classes)
+        twins = _twins(looked)
+        nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    nearest, neighbours = nearness(looked.thumbnails, labels, test, classes)
     shown = _shown(twins, test)
     facts: dict[str, Any] = {
         "format": FORMAT,

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,10 @@ WAVES = 20
 """Cosines with fewer waves than this, across and down together, make the bound; fewer let more through."""
 AXES = 64
 """Axes of the coarse bound, those along which the images differ most."""
+PART = 8192
+"""Images that a thread compares with the others at a time, at most: the more, the fewer looks into cells."""
 ROWS = 2048
-"""Images that are compared with the others at a time, by one thread."""
+"""Images that are held against each other in full at a time."""
 PAIRS = 4096
 """Pairs compared in full at a time."""
 NEAREST = (0.98, 0.94, 0.88)
@@ -190,7 +193,11 @@ def _basis(side: int) -> Floats:
 
 
 def _blocks(n: int) -> list[slice]:
-    return [slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS)]
+    """Even parts of n images, as many for each core."""
+    cores = os.cpu_count() or 1
+    parts = min(n, cores * -(-n // (cores * PART)))
+    ends = np.linspace(0, n, parts + 1).round().astype(int).tolist() if n else []
+    return [slice(*both) for both in pairwise(ends)]
 
 
 def _with_rest(short: Floats, squares: Floats) -> Floats:

@@ -24,7 +24,7 @@ class Grey(NamedTuple):
     size: tuple[int, int]
     """Full width and height; at 1 / scale they may end inside the last pixel of `image`."""
     scale: int
-    """1, 2, 4 or 8 pixels of the picture stand in one of `image`."""
+    """So many pixels of the picture, across and down, stand in one of `image`."""
 
     def resized(self, size: int, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
         """A part of the picture, in its full pixels, as uint8 [size, size], antialiased."""
