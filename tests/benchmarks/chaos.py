@@ -9,6 +9,7 @@ bit for bit; with two, each trial those of the same trial trained alone. `lost` 
 well or lack an epoch, `repeated` those run to their end twice, rungs trained twice, values suggested twice.
 """
 
+import json
 import os
 import random
 import shutil
@@ -42,6 +43,7 @@ from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
 Tried = dict[str, Any]
+KEPT = measure.RESULTS / "chaos.json"
 
 
 class Chaos:
@@ -130,9 +132,31 @@ def killed_workers_of_two(chaos: Chaos) -> Iterator[Tried]:
             yield {**told, "equal": chaos.as_if_alone(folder)}
 
 
+def killed_workers_of_seconds(chaos: Chaos) -> Iterator[Tried]:
+    """Workers killed at random epochs that take seconds, so that a new worker's start weighs as in use."""
+    images, shape = chaos.root / "more images", {"arch": ("cnn",), "image_size": 48, "ladder": (3, 6)}
+    write_demo(images, per_class=(60, 8) if chaos.quick else (400, 8))
+
+    def asked(name: str) -> RunConfig:
+        return faults.asked(images, chaos.root / name, 1, chaos.configs, **shape)
+
+    with with_ray(chaos):
+        alone = timed(lambda: search(asked("seconds-alone")))
+        for seed in range(1 if chaos.quick else 3):
+            folder = chaos.root / f"seconds-{seed}"
+            with faults.killing_workers(folder, 200 + seed) as killed:
+                seconds = timed(lambda folder=folder: search(asked(folder.name)))
+            told = chaos.tell(folder, seconds=seconds, alone=alone, disturbed=len(killed))
+            yield {**told, "equal": faults.equal(folder, chaos.root / "seconds-alone")}
+
+
 def killed_drivers(chaos: Chaos) -> Iterator[Tried]:
     """Drivers killed at random moments, the last row torn half of the time, then resumed."""
-    alone = timed(lambda: faults.driver("search", chaos.images, chaos.alone, 1, chaos.configs).wait())
+    shutil.rmtree(chaos.alone)
+    started = time.perf_counter()
+    if faults.driver("search", chaos.images, chaos.alone, 1, chaos.configs).wait():
+        raise SystemExit("the search that is left alone failed")
+    alone = time.perf_counter() - started
     for seed in range(chaos.repeats):
         folder, chance = chaos.root / f"drivers-{seed}", random.Random(seed)
         started = time.perf_counter()
@@ -208,6 +232,7 @@ def full_disk(chaos: Chaos) -> Iterator[Tried]:
 FAULTS = {
     "worker killed": killed_workers,
     "worker killed, two at a time": killed_workers_of_two,
+    "worker killed, epochs of seconds": killed_workers_of_seconds,
     "driver killed": killed_drivers,
     "short of memory": short_of_memory,
     "worker ended for its memory": ended_for_memory,
@@ -220,7 +245,9 @@ FAULTS = {
 
 def main() -> None:
     options = measure.parser(__doc__)
-    options.add_argument("--only", choices=FAULTS, action="append", help="one fault; give it once for each")
+    options.add_argument(
+        "--only", choices=FAULTS, action="append", help="one fault; once for each. Other rows are kept"
+    )
     asked = options.parse_args()
     ray.cloudpickle.register_pickle_by_value(faults)
     torch.set_num_threads(1)
@@ -236,9 +263,11 @@ def main() -> None:
             for told in FAULTS[name](chaos):
                 tried.append(told)
                 print(f"  {name}: {told}", file=sys.stderr, flush=True)
-            result[name] = summary(tried)
+            result[name] = {**summary(tried), "commit": measure.machine()["commit"]}
     print(table(result))
-    measure.tell("chaos", result, quick=asked.quick)
+    kept = json.loads(KEPT.read_text()) if asked.only and KEPT.exists() else {}
+    rows = {name: result.get(name, kept.get(name)) for name in FAULTS}
+    measure.tell("chaos", {name: row for name, row in rows.items() if row}, quick=asked.quick)
 
 
 def summary(tried: list[Tried]) -> Tried:

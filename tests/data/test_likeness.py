@@ -126,7 +126,7 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
     for part, pairs, held in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
-        monkeypatch.setattr(likeness, "PART", part)
+        monkeypatch.setattr(likeness, "AT_ONCE", part)
         monkeypatch.setattr(likeness, "PAIRS", pairs)
         monkeypatch.setattr(cells, "HELD", held)
         found = Likeness(thumbnails.astype(np.uint8)).same(0.9)
@@ -135,11 +135,8 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
 
 
-@pytest.mark.parametrize("thresholds", [(0.98, 0.94, 0.88), (0.5, 0.1), ()])
 @pytest.mark.parametrize("rows", [2048, 5])
-def test_the_nearest_is_never_oneself(
-    monkeypatch: pytest.MonkeyPatch, thresholds: tuple[float, ...], rows: int
-) -> None:
+def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     random = np.random.default_rng(1)
     near = random.integers(0, 256, (20, 32, 32))
     thumbnails = np.concatenate([near, near + random.normal(0, 40, near.shape), near[::2] // 2])
@@ -147,7 +144,6 @@ def test_the_nearest_is_never_oneself(
     own = np.arange(0, 50, 3)
     full = unit_vectors(thumbnails[own]) @ unit_vectors(thumbnails).T
     full[np.arange(len(own)), own] = -2
-    monkeypatch.setattr(likeness, "NEAREST", thresholds)
     monkeypatch.setattr(likeness, "ROWS", rows)
     place, similarity = Likeness(thumbnails).nearest(thumbnails[own], own)
     assert (place == full.argmax(1)).all()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.cells import Cells, Found, joined
-from tune_brain.data.likeness import Pairs, forms, one_thread, slowest, together
+from tune_brain.data.likeness import AT_ONCE, Pairs, forms, one_thread, slowest, together
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -74,7 +74,7 @@ def cropped(images: Bytes) -> Pairs:
         enough = fitted >= CROPPED
         return Pairs(first=first[enough], second=second[enough], similarity=fitted[enough])
 
-    return _once(together(compared, n))
+    return _once(together(compared, n, AT_ONCE))
 
 
 def _best(rows: Ints, values: Floats, most: int) -> Ints:

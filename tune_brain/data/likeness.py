@@ -27,14 +27,14 @@ WAVES = 20
 """Cosines with fewer waves than this, across and down together, make the bound; fewer let more through."""
 AXES = 64
 """Axes of the coarse bound, those along which the images differ most."""
-PART = 8192
+AT_ONCE = 8192
 """Images that a thread compares with the others at a time, at most: the more, the fewer looks into cells."""
 ROWS = 2048
 """Images that are held against each other in full at a time."""
 PAIRS = 4096
 """Pairs compared in full at a time."""
-NEAREST = (0.98, 0.94, 0.88)
-"""Correlations that the likest image is looked for at, one after the other, before all are compared."""
+TIE = 1e-5
+"""Correlations that differ by less are equal: copies need not be compared with each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,9 @@ class Likeness:
         self.thumbnails = thumbnails
         self._basis = _basis(thumbnails.shape[1])
         with one_thread():
-            blocks = [self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails))]
+            blocks = [
+                self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails), ROWS)
+            ]
             self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
             self._axes = _main_axes(self._waves[:, :-1])
             self._cells = Cells(self._along_axes(self._waves))
@@ -76,7 +78,7 @@ class Likeness:
         return self._pairs(self.thumbnails[:, :, ::-1], threshold)
 
     def nearest(self, thumbnails: Bytes, own: Ints | None = None) -> tuple[Ints, Floats]:
-        """For each of A thumbnails the likest of the N, and how alike.
+        """For each of A thumbnails the likest of the N, or one less like it by `TIE` at most, and how alike.
 
         Args:
             thumbnails: [A, h, w].
@@ -85,31 +87,44 @@ class Likeness:
         Returns:
             [A] places among the N and [A] correlations; -2 where there is no other.
         """
-        place = np.zeros(len(thumbnails), np.int64)
-        similarity = np.full(len(thumbnails), -2, np.float32)
-        open_ = np.arange(len(thumbnails))
-        for threshold in NEAREST:
-            pairs = self._near(thumbnails[open_], threshold)
-            asked = open_[pairs.first]
-            if own is not None:
-                asked[own[asked] == pairs.second] = -1
-            order = np.argsort(pairs.similarity, kind="stable")
-            order = order[asked[order] >= 0]
-            # The last of what is written to one place stays.
-            place[asked[order]], similarity[asked[order]] = pairs.second[order], pairs.similarity[order]
-            open_ = np.flatnonzero(similarity < threshold)
-        for start in range(0, len(open_), ROWS):
-            block = open_[start : start + ROWS]
+
+        def compared(block: slice) -> Pairs:
             vectors = unit_vectors(thumbnails[block])
-            for first in range(0, len(self.thumbnails), ROWS):
-                products = vectors @ unit_vectors(self.thumbnails[first : first + ROWS]).T
+            waves, rows = self._shortened(vectors), np.arange(len(vectors))
+            place, best = np.zeros(len(vectors), np.int64), np.full(len(vectors), -2, np.float32)
+
+            def take(of: Ints, to: Ints) -> None:
+                similarity = np.einsum("ij,ij->i", vectors[of], unit_vectors(self.thumbnails[to]))
+                order = np.argsort(similarity, kind="stable")
+                order = order[similarity[order] > best[of[order]]]
+                # The last of what is written to one place stays.
+                place[of[order]], best[of[order]] = to[order], similarity[order]
+
+            def bounds(start: int) -> Floats:
+                products: Floats = waves @ self._waves[start : start + ROWS].T
                 if own is not None:
-                    products[own[block, None] == first + np.arange(products.shape[1])] = -2
-                best = products.argmax(1)
-                value = products[np.arange(len(block)), best]
-                better = value > similarity[block]
-                place[block[better]], similarity[block[better]] = first + best[better], value[better]
-        return place, similarity
+                    there = np.flatnonzero((own[block] >= start) & (own[block] < start + ROWS))
+                    products[there, own[block][there] - start] = -2
+                return products
+
+            starts = range(0, len(self.thumbnails), ROWS)
+            # The likeliest first: then hardly another has a bound above what is found.
+            likeliest, most = np.zeros(len(rows), np.int64), np.full(len(rows), -2, np.float32)
+            for start in starts:
+                products = bounds(start)
+                column = products.argmax(1)
+                better = np.flatnonzero(products[rows, column] > most)
+                likeliest[better], most[better] = start + column[better], products[better, column[better]]
+            there_is = np.flatnonzero(most > -2)
+            take(there_is, likeliest[there_is])
+            for start in starts:
+                of, to = np.nonzero(bounds(start) > best[:, None] + TIE)
+                for first in range(0, len(of), PAIRS):
+                    take(of[first : first + PAIRS], start + to[first : first + PAIRS])
+            return Pairs(first=rows + block.start, second=place, similarity=best)
+
+        found = together(compared, len(thumbnails), ROWS)
+        return found.second, found.similarity
 
     def _pairs(self, asked: Bytes, threshold: float) -> Pairs:
         found = self._near(asked, threshold)
@@ -135,7 +150,7 @@ class Likeness:
                     found.append(Pairs(first=of, second=to, similarity=similarity[kept]))
             return joined(found)
 
-        return together(compared, len(asked))
+        return together(compared, len(asked), AT_ONCE)
 
     def _shortened(self, vectors: Floats) -> Floats:
         """[N, 210], whose products are never below the correlations.
@@ -164,11 +179,11 @@ def forms(side: int, waves: int) -> Floats:
     return np.asarray(cosines / np.linalg.norm(cosines, axis=0), np.float32)
 
 
-def together(compared: Callable[[slice], Pairs], n: int) -> Pairs:
-    """The pairs of every block of n images, which are compared in threads."""
+def together(compared: Callable[[slice], Pairs], n: int, most: int) -> Pairs:
+    """The pairs of every block of n images, of so many at most, which are compared in threads."""
     # Products by one thread each: small ones take longer with two, and threads within threads wait.
     with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return joined([Pairs.none(), *pool.map(compared, _blocks(n))])
+        return joined([Pairs.none(), *pool.map(compared, _blocks(n, most))])
 
 
 def joined(found: Sequence[Pairs]) -> Pairs:
@@ -192,10 +207,10 @@ def _basis(side: int) -> Floats:
     return (cosines[:, None, down] * cosines[None, :, across]).reshape(side * side, -1)
 
 
-def _blocks(n: int) -> list[slice]:
-    """Even parts of n images, as many for each core."""
+def _blocks(n: int, most: int) -> list[slice]:
+    """Even parts of n images, as many for each core, of no more than so many images."""
     cores = os.cpu_count() or 1
-    parts = min(n, cores * -(-n // (cores * PART)))
+    parts = min(n, cores * -(-n // (cores * most)))
     ends = np.linspace(0, n, parts + 1).round().astype(int).tolist() if n else []
     return [slice(*both) for both in pairwise(ends)]
 
