@@ -32,9 +32,9 @@ SIZE = 64
 FIXED = {"weight_decay": 1e-2, "grad_clip": 1.0, "batch_size": 32}
 
 
-def bare(arch: str, epochs: int, precision: Precision, development: Development) -> float:
+def bare(arch: str, epochs: int, precision: Precision, development: Development, threads: int = 1) -> float:
     """Training images per second of the bare loop."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     hp = Hyperparameters(max_lr=1e-3, **FIXED)
     config = TrialConfig(
         arch=arch,

@@ -219,7 +219,7 @@ def driver(*arguments: object) -> subprocess.Popen[bytes]:
 
 def kill_driver(running: subprocess.Popen[bytes], folder: Path, chance: random.Random) -> None:
     """Kill a driver, and tear the row that was written last as if the kill had met it half-written."""
-    os.kill(running.pid, signal.SIGKILL)
+    running.kill()
     running.wait()
     files = [file for file in folder.glob("*.jsonl") if file.stat().st_size]
     if files and chance.random() < 0.5:
