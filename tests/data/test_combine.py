@@ -1,6 +1,9 @@
 """Several folders as one: whose images, which classes, and no test picture in training."""
 
 import csv
+import errno
+import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from typer.testing import CliRunner
 
 from tune_brain import cli
 from tune_brain.data.catalogue import scan
-from tune_brain.data.combine import combine, provenance, told
+from tune_brain.data.combine import _place, combine, provenance, told
 from tune_brain.data.prepare import prepare
 from tune_brain.data.spellings import class_names, parse_rules, spelled
 from tune_brain.errors import ConfigError, DataError, TuneBrainError
@@ -141,6 +144,47 @@ def test_files_of_one_name_and_folders_of_one_name_are_told_apart(tmp_path: Path
     assert len({row.file for row in rows}) == len(rows) == 18
     assert scan(to).left_out == ()
     assert {row.file for row in rows} == {image.name for image in scan(to).images}
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_no_image_of_a_source_is_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
+) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for number, name in enumerate(("a/b-x", "a/x", "b/x", "b/y", "c/x", "c/y")):
+        save(one / f"{name}.png", phantom(number))
+    for number, name in enumerate(("a/1", "a/2", "c/1", "c/2")):
+        save(two / f"{name}.png", phantom(100 + number))
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    if not linked:
+        monkeypatch.setattr(os, "link", refused)
+    before = hashes(tmp_path)
+    to = tmp_path / "both"
+    rows = combine([one, two], to, rules={"b": "a"})
+    assert {path: digest for path, digest in hashes(tmp_path).items() if path in before} == before
+    assert len({row.file for row in rows}) == len(rows) == 10
+    for row in rows:
+        original = tmp_path / row.source / row.original
+        assert (to / row.file).read_bytes() == original.read_bytes()
+        assert (to / row.file).samefile(original) == linked
+
+
+def test_what_stands_in_the_way_is_not_written_to(tmp_path: Path) -> None:
+    save(tmp_path / "original.png", phantom(0))
+    save(tmp_path / "there.png", phantom(1))
+    before = hashes(tmp_path)
+    with pytest.raises(FileExistsError):
+        _place(tmp_path / "original.png", tmp_path / "there.png")
+    assert hashes(tmp_path) == before
 
 
 def test_unreadable_images_are_left_out_and_said(folders: Folders, tmp_path: Path) -> None:

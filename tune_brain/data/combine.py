@@ -4,8 +4,8 @@ Twins are found across all folders by the rule of a search: equal files, alike t
 was made of each image stands in `sources.csv`, which a search reads again.
 """
 
-import contextlib
 import csv
+import errno
 import os
 import shutil
 import tempfile
@@ -28,6 +28,9 @@ from tune_brain.errors import ConfigError, DataError
 FOLDERS = {"train": "Training", "validation": "Validation", "test": "Testing"}
 SIZE = 64
 """Side of the images from which thumbnails are compared, in pixels, as in a search by default on a CPU."""
+
+NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a disk answers that makes no hard link: another one, not allowed, too many, not known."""
 
 CONFLICT = "twins with two labels"
 LEAK = "twin in a test part"
@@ -222,18 +225,26 @@ def _free(folder: PurePosixPath, source: str, original: str, taken: set[str]) ->
     """A name that tells the source, and the class it had where two classes became one."""
     path = PurePosixPath(original)
     name = f"{folder}/{source}-{path.name}"
-    if name in taken:
-        name = f"{folder}/{source}-{path.parent.name}-{path.name}"
+    number = 1
+    while name in taken:
+        same = f"-{number}" if number > 1 else ""
+        name = f"{folder}/{source}-{path.parent.name}{same}-{path.name}"
+        number += 1
     taken.add(name)
     return name
 
 
 def _place(original: Path, new: Path) -> None:
+    """Link a file, or copy it where the disk knows no such link; what stands there is never written to."""
     new.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
+    try:
         os.link(original.resolve(), new)
-        return
-    shutil.copy2(original, new)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        with original.open("rb") as old, new.open("xb") as copy:
+            shutil.copyfileobj(old, copy)
+        shutil.copystat(original, new)
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
