@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, without
-from tune_brain.data.cropped import cropped
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
-from tune_brain.data.likeness import Likeness, Pairs, one_thread
+from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
+from tune_brain.data.paired import Twins, paired
 from tune_brain.data.samples import Pictures, pictures
 
 FORMAT = 1
@@ -76,7 +74,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     # each sets it and puts back what it found.
     with one_thread(), ThreadPoolExecutor(1) as aside:
         near = aside.submit(nearness, looked.thumbnails, labels, test, classes)
-        twins = _twins(looked)
+        twins = paired(looked)
         nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
     shown = _shown(twins, test)
@@ -124,43 +122,6 @@ def legible(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Twins:
-    pairs: dict[str, Pairs]
-    """By kind; of images that are identical, one stands for all in the kinds that follow."""
-    groups: dict[str, Ints]
-    """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
-
-
-def _twins(looked: Looked) -> _Twins:
-    n = len(looked.files)
-    _, first, group = np.unique(np.asarray(looked.pictures), return_index=True, return_inverse=True)
-    copies = np.flatnonzero(first[group] != np.arange(n))
-    identical = Pairs(first=first[group[copies]], second=copies, similarity=np.ones(len(copies), np.float32))
-    distinct = Likeness(looked.thumbnails[first])
-    alike, mirrored = _placed(distinct.same(), first), _placed(distinct.mirrored(), first)
-    kinds = [identical, alike, mirrored]
-    rules = ("identical", "alike", "mirrored")
-    groups = {rule: _grouped(n, kinds[: place + 1]) for place, rule in enumerate(rules)}
-    # One image of each group is enough to find the rest of its twins by.
-    _, ones = np.unique(groups["mirrored"], return_index=True)
-    less = _placed(cropped(looked.fine[ones]), ones)
-    groups["any"] = _grouped(n, [*kinds, less])
-    pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": less}
-    return _Twins(pairs=pairs, groups=groups)
-
-
-def _placed(pairs: Pairs, places: Ints) -> Pairs:
-    return Pairs(first=places[pairs.first], second=places[pairs.second], similarity=pairs.similarity)
-
-
-def _grouped(n: int, kinds: Sequence[Pairs]) -> Ints:
-    """[n] group numbers: images that pairs tie together, directly or through others, share theirs."""
-    rows, columns = (np.concatenate([getattr(pairs, end) for pairs in kinds]) for end in ("first", "second"))
-    _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
-    return np.asarray(group, np.int64)
-
-
 def _counted(group: Ints, labels: Ints, leaked: Flags, test: Flags) -> dict[str, int]:
     sizes = np.bincount(group)
     return {
@@ -197,7 +158,7 @@ def _conflicts(
     return found
 
 
-def _shown(twins: _Twins, test: Flags) -> list[tuple[str, int, int, float]]:
+def _shown(twins: Twins, test: Flags) -> list[tuple[str, int, int, float]]:
     """A few pairs of each kind, one of a group: those across the parts first, of these the least alike."""
     shown = []
     for kind, found in twins.pairs.items():

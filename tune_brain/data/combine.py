@@ -1,6 +1,6 @@
 """Several image folders as one, with the source of every image and no test picture in training.
 
-Twins are found across all folders by the rule of a search: equal files, alike thumbnails, mirrored ones. What
+Twins are found across all folders by every rule of an audit, so an audit of the new folder finds no leak. What
 was made of each image stands in `sources.csv`, which a search reads again.
 """
 
@@ -18,17 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import MANIFEST, Catalogue, scan
+from tune_brain.data.files import look
+from tune_brain.data.paired import paired
 from tune_brain.data.spellings import class_names
-from tune_brain.data.split import join
-from tune_brain.data.twins import twin_groups
 from tune_brain.errors import ConfigError, DataError
 
 FOLDERS = {"train": "Training", "validation": "Validation", "test": "Testing"}
-SIZE = 64
-"""Side of the images from which thumbnails are compared, in pixels, as in a search by default on a CPU."""
-
 NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
 """What a disk answers that makes no hard link: another one, not allowed, too many, not known."""
 
@@ -179,14 +175,9 @@ def _decided(
 ) -> list[Row]:
     """A row for each image of each source, in their order."""
     every = [(source, image) for source, catalogue in catalogues.items() for image in catalogue.images]
-    decoded, failures = decode(
-        [catalogues[source].root / image.name for source, image in every], SIZE, progress
-    )
-    readable = np.array([place for place in range(len(every)) if place not in failures])
-    copies = twin_groups(decoded.digests, decoded.thumbnails)
-    mirrored = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
+    looked, failures = look([catalogues[source].root / image.name for source, image in every], progress)
     groups = np.full(len(every), -1)
-    groups[readable] = join(copies, mirrored)
+    groups[looked.files] = paired(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
     parts = np.array([image.part for _, image in every])
     conflict = _with_two_labels(groups, np.unique(labels, return_inverse=True)[1])
