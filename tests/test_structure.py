@@ -16,6 +16,7 @@ PACKAGE = "tune_brain"
 
 # Imports point up this list only; rooms on one line are siblings, and neither imports the other.
 RANKS = (
+    ("text",),
     ("errors", "portable"),
     ("config", "seeds", "progress", "parse"),
     ("records", "space", "lock"),

@@ -16,6 +16,8 @@ TuneBrainError               1
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
 """
 
+from tune_brain.text import legible
+
 
 class TuneBrainError(Exception):
     """A rule, the value that breaks it, and the remedy: printed as one message, never as a traceback."""
@@ -26,7 +28,7 @@ class TuneBrainError(Exception):
         self.rule, self.found, self.remedy = rule, found, remedy
         parts = [rule.rstrip(".")]
         if found is not None:
-            parts.append(f"; found: {found}")
+            parts.append(f"; found: {legible(str(found))}")
         parts.append(".")
         if remedy:
             parts.append(f"\n{remedy}")

@@ -91,7 +91,7 @@ def test_a_twin_of_a_test_image_of_any_source_never_enters_training(
     assert summary["unseen"] == summary["official"]
     assert faults(audit(tmp_path / "both").facts) == []
     assert "  left out of train, twin in a test part: 1" in told(rows)
-    assert "1 pictures stand in more than one source" in told(rows)
+    assert "1 picture stands in more than one source" in told(rows)
 
 
 def test_a_leak_that_was_allowed_is_written_into_every_score(folders: Folders, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from tune_brain.cli.program import app
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
+from tune_brain.text import legible
 
 if TYPE_CHECKING:
     from tune_brain.data.audit import Audit
@@ -36,11 +37,11 @@ def download(
     try:
         found = counts(scan(to))
     except DataError as error:
-        typer.echo(f"{to} is whole, but no folder to search as it stands: {error}", err=True)
+        typer.echo(f"{legible(str(to))} is whole, but no folder to search as it stands: {error}", err=True)
     else:
         for line in differences(dataset, found):
-            typer.echo(f"not as published, {line}", err=True)
-    typer.echo(to)
+            typer.echo(legible(f"not as published, {line}"), err=True)
+    typer.echo(legible(str(to)))
 
 
 @app.command()
@@ -74,7 +75,7 @@ def audit(
     for line in terminal(found.facts):
         typer.echo(line)
     for path in pen.result()(found, to):
-        typer.echo(path)
+        typer.echo(legible(str(path)))
     if strict and (wrong := faults(found.facts)):
         for line in wrong:
             typer.echo(f"tune-brain: {line}", err=True)
@@ -116,7 +117,7 @@ def combine(
         rows = put_together(folders, to, rules=parse_rules(rules), allow_leak=allow_leak, progress=progress)
     for line in told(rows):
         typer.echo(line)
-    typer.echo(to)
+    typer.echo(legible(str(to)))
 
 
 @app.command("demo-data")
@@ -128,4 +129,4 @@ def demo_data(
     from tune_brain.data.demo import write_demo
 
     write_demo(folder, seed=seed)
-    typer.echo(folder)
+    typer.echo(legible(str(folder)))

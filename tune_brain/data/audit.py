@@ -3,7 +3,6 @@
 The facts are plain JSON, explained in results/README.md.
 """
 
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
 from tune_brain.data.paired import Twins, paired
 from tune_brain.data.samples import Pictures, pictures
+from tune_brain.text import legible
 
 FORMAT = 1
 SHOWN = 3
@@ -117,11 +117,6 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     return Audit(facts=facts, catalogue=catalogue, squashed=looked.fine, shown=pairs)
 
 
-def legible(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 stand as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _counted(group: Ints, labels: Ints, leaked: Flags, test: Flags) -> dict[str, int]:
     sizes = np.bincount(group)
     return {
@@ -184,10 +179,7 @@ def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut]) ->
     return {
         "readable": len(looked.files),
         "distinct": len(set(looked.contents)),
-        **{
-            name: by_reason([LeftOut(name=legible(one.name), reason=one.reason) for one in every])
-            for name, every in kinds.items()
-        },
+        **{name: by_reason(every) for name, every in kinds.items()},
     }
 
 

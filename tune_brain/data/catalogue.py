@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tune_brain.errors import DataError
+from tune_brain.text import legible
 
 Part = Literal["train", "validation", "test"]
 
@@ -136,9 +137,9 @@ def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
 
 
 def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """How many were left out for each reason, and the first five names."""
+    """How many were left out for each reason, and the first five names, as text."""
     reasons = dict.fromkeys(left.reason for left in left_out)
-    names = {reason: [left.name for left in left_out if left.reason == reason] for reason in reasons}
+    names = {reason: [legible(left.name) for left in left_out if left.reason == reason] for reason in reasons}
     return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
 
 
@@ -198,7 +199,7 @@ def _common_classes(
                 "Every part must have the same class folders",
                 found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
                 f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
-                remedy=f"Rename, add or remove: {', '.join(sorted(unlike))}.",
+                remedy=f"Rename, add or remove: {legible(', '.join(sorted(unlike)))}.",
             )
     if len(classes) < 2:
         raise DataError(

@@ -1,7 +1,7 @@
 """Several image folders as one, with the source of every image and no test picture in training.
 
-Twins are found across all folders by every rule of an audit, so an audit of the new folder finds no leak. What
-was made of each image stands in `sources.csv`, which a search reads again.
+Twins are found across all folders by every rule of an audit, which therefore finds no leak in the new folder.
+What was made of each image stands in `sources.csv`, which a search reads again.
 """
 
 import csv
@@ -23,6 +23,7 @@ from tune_brain.data.files import look
 from tune_brain.data.paired import paired
 from tune_brain.data.spellings import class_names
 from tune_brain.errors import ConfigError, DataError
+from tune_brain.text import counted, legible
 
 FOLDERS = {"train": "Training", "validation": "Validation", "test": "Testing"}
 NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -135,12 +136,14 @@ def told(rows: Sequence[Row]) -> list[str]:
         kept = Counter(row.part for row in own if row.file)
         gone = Counter((row.part, row.left_out) for row in own if row.left_out)
         parts = ", ".join(f"{part} {kept[part]:,}" for part in FOLDERS if kept[part]) or "none"
-        lines.append(f"{source}: {sum(kept.values()):,} of {len(own):,} images kept: {parts}")
+        lines.append(f"{legible(source)}: {sum(kept.values()):,} of {len(own):,} images kept: {parts}")
         lines += [f"  left out of {part}, {why}: {n:,}" for (part, why), n in sorted(gone.items())]
     across = Counter(group for group, _ in {(row.group, row.source) for row in rows if row.group >= 0})
-    lines.append(f"{sum(n > 1 for n in across.values()):,} pictures stand in more than one source")
+    both = sum(n > 1 for n in across.values())
+    lines.append(f"{counted(both, 'picture stands', 'pictures stand')} in more than one source")
     if leaked := sum(row.twin_in_test == "yes" for row in rows):
-        lines.append(f"{leaked:,} images for training have a twin in the test part: every score will say so")
+        told = counted(leaked, "image for training has", "images for training have")
+        lines.append(f"{told} a twin in the test part: every score will say so")
     return lines
 
 
