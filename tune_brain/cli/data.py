@@ -9,6 +9,7 @@ import typer
 
 from tune_brain.cli.program import app
 from tune_brain.data.catalogue import scan
+from tune_brain.data.destination import require_writable
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
 from tune_brain.text import legible
@@ -64,6 +65,7 @@ def audit(
     if to.resolve().is_relative_to(folder.resolve()):
         raise ConfigError("An audit writes nothing into the images", found=to, remedy="Name another --to.")
     scan(folder)
+    require_writable(to, ("audit.json", "audit.html"))
     from tune_brain.data.audit import audit as look_through
     from tune_brain.data.findings import faults, terminal
     from tune_brain.progress import Progress

@@ -1,6 +1,7 @@
 """The page of an audit: one HTML file that needs nothing else, to look at a data set before it is used."""
 
 import base64
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,12 +11,13 @@ import plotly.graph_objects as go
 
 from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
+from tune_brain.data.destination import writing
 from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.likeness import TWINS
 from tune_brain.data.origins import LOOKS
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
-from tune_brain.records import write_json, write_text
+from tune_brain.records import write_text
 from tune_brain.report import style, words
 from tune_brain.report.page import environment
 from tune_brain.text import counted
@@ -28,10 +30,16 @@ TICKS = (0.0, 0.5, 0.9, 0.95, 0.99, TWINS, 0.999, 0.9995, 1.0)
 
 
 def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
-    """Write audit.json and audit.html; returns their paths."""
+    """Write audit.json and audit.html; returns their paths.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     facts, page = folder / "audit.json", folder / "audit.html"
-    write_json(facts, found.facts)
-    write_text(page, environment().get_template("explore.html").render(_values(found)))
+    html = environment().get_template("explore.html").render(_values(found))
+    with writing(folder):
+        write_text(facts, json.dumps(found.facts, indent=2, allow_nan=False) + "\n")
+        write_text(page, html)
     return facts, page
 
 
