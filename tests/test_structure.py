@@ -18,7 +18,7 @@ PACKAGE = "tune_brain"
 RANKS = (
     ("text",),
     ("errors", "portable"),
-    ("config", "seeds", "progress", "parse"),
+    ("config", "seeds", "progress", "parse", "interrupts"),
     ("records", "space", "lock"),
     ("runs",),
     ("data",),

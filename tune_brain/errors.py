@@ -11,7 +11,7 @@ TuneBrainError               1
 ├── BundleError              9   a bundle is damaged, foreign, or not what it claims to be
 ├── DownloadError           10   a data set cannot be fetched
 ├── ImageError              11   an image cannot be read
-└── Interrupted            130   Ctrl-C or SIGTERM; what is finished stays readable
+└── Interrupted            130   Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable
 
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
 """
@@ -96,7 +96,7 @@ class ImageError(TuneBrainError):
 
 
 class Interrupted(TuneBrainError):
-    """Ctrl-C or SIGTERM; what is finished stays readable."""
+    """Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable."""
 
     exit_code = 130
 

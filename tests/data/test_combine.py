@@ -4,6 +4,8 @@ import csv
 import errno
 import hashlib
 import os
+import signal
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,12 +18,12 @@ from typer.testing import CliRunner
 from tune_brain import cli
 from tune_brain.data.audit import audit
 from tune_brain.data.catalogue import scan
-from tune_brain.data.combine import _place, combine, provenance, told
+from tune_brain.data.combine import _place, combine, told
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults
 from tune_brain.data.prepare import prepare
-from tune_brain.data.spellings import class_names, parse_rules, spelled
-from tune_brain.errors import ConfigError, DataError, TuneBrainError
+from tune_brain.data.sources import MANIFEST, provenance
+from tune_brain.errors import ConfigError, DataError, Interrupted, TuneBrainError
 from tune_brain.evaluate.scores import marked
 
 Folders = tuple[Path, Path]
@@ -204,13 +206,52 @@ def test_a_changed_manifest_is_another_data_set_to_the_cache(folders: Folders, t
     to = tmp_path / "both"
     combine(folders, to, rules={})
     before = prepare(to, image_size=32, seed=0)
-    text = (to / "sources.csv").read_text()
-    (to / "sources.csv").write_text(text.replace(",second,", ",other,"))
+    text = (to / MANIFEST).read_text()
+    (to / MANIFEST).write_text(text.replace(",second,", ",other,"))
     assert prepare(to, image_size=32, seed=0).summary["sources"] == {"first": 12, "other": 8}
     assert before.summary["sources"] == {"first": 12, "second": 8}
-    (to / "sources.csv").write_text("x\n1\n")
-    with pytest.raises(DataError, match=r"sources\.csv must be as"):
+    (to / MANIFEST).write_text(text + "x,train\n")
+    with pytest.raises(DataError, match=r"sources\.csv must be as .*: too little in row 22"):
         prepare(to, image_size=32, seed=0)
+
+
+@pytest.mark.parametrize("content", ["name,hospital\n1.png,Ulm\n", "", "file,part\n"])
+def test_a_file_of_that_name_without_our_head_is_none_of_ours(folders: Folders, content: str) -> None:
+    for root in folders:
+        (root / MANIFEST).write_text(content)
+        summary = prepare(root, image_size=32, seed=0).summary
+        assert summary["left_out"] == {"not a JPEG or PNG file": {"n": 1, "names": [MANIFEST]}}
+        assert "sources" not in summary
+
+
+def test_a_class_that_leaks_whole_is_told_before_anything_is_written(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = folders
+    for number, image in enumerate(
+        [*(first / "Training/no_tumor").iterdir(), *(second / "notumor").iterdir()]
+    ):
+        save(first / f"Testing/no_tumor/x{number}.png", Image.open(image))
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", None)
+    with pytest.raises(DataError, match="found: 0 of 8 train images of notumor") as error:
+        combine(folders, tmp_path / "both", rules={})
+    assert "Left out: twin in a test part (8)." in error.value.remedy
+    assert "--allow-leak" in error.value.remedy
+    monkeypatch.undo()
+    assert combine(folders, tmp_path / "both", rules={}, allow_leak=True)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_command_leaves_nothing(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
+) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    handler = signal.getsignal(end)
+    monkeypatch.setattr(os, "link", lambda *_: os.kill(os.getpid(), end))
+    with pytest.raises(Interrupted, match="nothing of the new folder is kept"):
+        combine(folders, tmp_path / "both", rules={})
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert signal.getsignal(end) is handler
 
 
 @pytest.mark.parametrize("name", ["first", "first/inside", "taken"])
@@ -229,45 +270,6 @@ def test_what_cannot_be_combined_leaves_nothing(folders: Folders, tmp_path: Path
     with pytest.raises(TuneBrainError, match="Every"):
         combine(folders, tmp_path / "both", rules={})
     assert sorted(path.name for path in tmp_path.iterdir()) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "common"),
-    [
-        *(
-            (name, "notumor")
-            for name in ("no_tumor", "notumor", "No Tumour", "no-tumors", "normal", "Healthy")
-        ),
-        *((name, "glioma") for name in ("glioma", "glioma_tumor", "Glioma Tumour", "gliomas", "GLIOMA")),
-        ("meningioma_tumor", "meningioma"),
-        ("pituitary tumor", "pituitary"),
-        ("Pituitary", "pituitary"),
-        ("tumor", "tumor"),
-        ("Schwannoma", "Schwannoma"),
-        ("<img src=x>", "<img src=x>"),
-    ],
-)
-def test_common_spellings(name: str, common: str) -> None:
-    assert spelled(name) == common
-
-
-def test_a_class_without_a_rule_is_an_error_that_lists_what_exists() -> None:
-    classes = {"x": ["glioma_tumor", "no_tumor"], "y": ["glioma", "schwannoma"]}
-    with pytest.raises(DataError, match="one of glioma, notumor; found: schwannoma of y") as error:
-        class_names(classes, {})
-    assert "x: glioma_tumor, no_tumor; y: glioma, schwannoma" in str(error.value)
-    mapped = class_names(classes, {"schwannoma": "schwannoma"})
-    assert mapped["y"] == {"glioma": "glioma", "schwannoma": "schwannoma"}
-    assert class_names(classes, {"schwannoma": "notumor"})["y"]["schwannoma"] == "notumor"
-    with pytest.raises(DataError, match="found: astrocytoma"):
-        class_names(classes, {"astrocytoma": "glioma"})
-
-
-@pytest.mark.parametrize("text", ["a", "a=", "=b", "a=b,a=c", "a=../b", "a=.b"])
-def test_rules_that_are_none(text: str) -> None:
-    with pytest.raises(DataError, match="OLD=NEW"):
-        parse_rules(text)
-    assert parse_rules("a=b, c d=e") == {"a": "b", "c d": "e"}
 
 
 def test_the_command_says_what_is_left(folders: Folders, tmp_path: Path) -> None:

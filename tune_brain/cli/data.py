@@ -28,7 +28,8 @@ def download(
 ) -> None:
     """Fetch a data set from Kaggle.
 
-    Credentials: KAGGLE_USERNAME and KAGGLE_KEY, KAGGLE_API_TOKEN, ./kaggle.json, or ~/.kaggle/kaggle.json.
+    Credentials: KAGGLE_USERNAME and KAGGLE_KEY; KAGGLE_API_TOKEN, a token or a file with one; kaggle.json
+    here, in KAGGLE_CONFIG_DIR or in ~/.kaggle; ~/.kaggle/access_token.
     """
     from tune_brain.data.catalogue import counts
     from tune_brain.data.download import differences
