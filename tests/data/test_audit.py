@@ -240,7 +240,7 @@ def test_nickparvar(real: Path, tmp_path: Path) -> None:
     twins = facts["twins"]["identical"]
     assert (twins["groups"], twins["images"], twins["across"], twins["conflicts"]) == (300, 726, 189, 0)
     assert twins["leaked"] == 216
-    # Two of no tumour correlate by .9963: by other thumbnails they fell below, and 363 were counted.
+    # An older count, by thumbnails that are not known, has 363 of no tumour: two correlate by .9963 only.
     leaked = {name: found["alike"] for name, found in facts["leak"].items()}
     assert leaked == {"glioma": 0, "meningioma": 109, "notumor": 365, "pituitary": 5}
     # All four conflicts are of mirrored images.

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from base64 import b64decode
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pages import Page
 from PIL import Image
 
+from tune_brain.data import shapes
 from tune_brain.data.audit import Audit, audit
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import KINDS
@@ -97,6 +99,21 @@ def test_sizes_looks_and_verdicts_are_told(page: Page, found: Audit) -> None:
     greys = found.facts["looks"]["test"]["a"]["brightness"]
     assert f"a test 4 {greys[1]:.0f} [{greys[0]:.0f}, {greys[2]:.0f}]" in page.text
     assert page.text.count("too few to say") == 3
+
+
+def test_the_page_counts_sizes_that_are_not_drawn_and_knows_validation(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(folder, tmp_path / "images")
+    for name in ("a", "b", EVIL):
+        shutil.copytree(root / "Training" / name, root / "Validation" / name)
+    monkeypatch.setattr(shapes, "SIZES", 1)
+    facts = (found := audit(root)).facts
+    _, html = write_audit(found, tmp_path)
+    page = Page(html.read_text(encoding="utf-8"))
+    assert f"Images come in {facts['resizing']['sizes']} sizes" in page.text
+    assert f"those of {facts['dimensions'][0][-1]} of {facts['files']['readable']} images" in page.text
+    assert "2 test images stand in training or validation too" in page.text
 
 
 def test_kinds_of_pairs_stand_in_the_order_of_the_table(page: Page) -> None:
