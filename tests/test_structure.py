@@ -20,7 +20,7 @@ RANKS = (
     ("errors", "portable"),
     ("config", "seeds", "progress", "parse", "interrupts"),
     ("records", "space", "lock"),
-    ("runs",),
+    ("runs", "copies"),
     ("data",),
     ("models", "explain"),
     ("weights", "bundle"),
@@ -56,6 +56,7 @@ ROOMS_OF = {
     "nibabel": {"serve.images"},
     "onnxruntime": {"export.onnx"},
     "onnxscript": {"export.onnx"},
+    "fsspec": {"copies"},
     "opendatasets": {"data.download"},
     "kaggle": {"data.download"},
 }
