@@ -28,6 +28,11 @@ def test_only_none_means_that_nothing_was_found(found: object, text: str) -> Non
     assert str(DataError("A rule", found=found)) == text
 
 
+def test_a_name_forges_no_line_of_a_message() -> None:
+    error = DataError("A rule", found="x\x1b[2J\ntune-brain: all is well\udcff")
+    assert str(error) == r"A rule; found: x\x1b[2J\ntune-brain: all is well\xff."
+
+
 def test_an_error_comes_back_whole_from_another_process() -> None:
     error = pickle.loads(pickle.dumps(DataError("A rule", found=3, remedy="A remedy.")))
     assert isinstance(error, DataError)

@@ -121,7 +121,7 @@ class RunConfig(Frozen):
         if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.out)):
             raise ValueError(
                 f"out must be a folder, since rows are appended and locked, not {self.out}: search into a "
-                "folder on a disk, and copy it when it has ended (launch/README.md)"
+                "folder on a disk, and let `tune-brain copy FOLDER URL --follow` keep a copy there"
             )
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 1:
             raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")

@@ -11,10 +11,12 @@ TuneBrainError               1
 ├── BundleError              9   a bundle is damaged, foreign, or not what it claims to be
 ├── DownloadError           10   a data set cannot be fetched
 ├── ImageError              11   an image cannot be read
-└── Interrupted            130   Ctrl-C or SIGTERM; what is finished stays readable
+└── Interrupted            130   Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable
 
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
 """
+
+from tune_brain.text import legible
 
 
 class TuneBrainError(Exception):
@@ -26,7 +28,7 @@ class TuneBrainError(Exception):
         self.rule, self.found, self.remedy = rule, found, remedy
         parts = [rule.rstrip(".")]
         if found is not None:
-            parts.append(f"; found: {found}")
+            parts.append(f"; found: {legible(str(found))}")
         parts.append(".")
         if remedy:
             parts.append(f"\n{remedy}")
@@ -94,7 +96,7 @@ class ImageError(TuneBrainError):
 
 
 class Interrupted(TuneBrainError):
-    """Ctrl-C or SIGTERM; what is finished stays readable."""
+    """Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable."""
 
     exit_code = 130
 

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.progress import Progress as Bar
 
 from tune_brain.errors import RunFolderError
+from tune_brain.text import legible
 
 REFRESH = 2
 """Times a second that a terminal is redrawn."""
@@ -33,7 +34,8 @@ class Progress:
         self._write("".join(self._remembered))
 
     def say(self, line: str) -> None:
-        """One line for the log and the screen."""
+        """One line for the log and the screen; names in it may be of any kind."""
+        line = legible(line)
         self._write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
         self._console.print(line, markup=False, soft_wrap=True)
 

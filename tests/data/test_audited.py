@@ -22,3 +22,6 @@ def test_a_folder_is_audited_once_until_it_changes(folder: Path, monkeypatch: py
     save(folder / "Testing/a/x.png", phantom(0))
     assert audited(folder)["twins"]["any"]["leaked"] == 1
     assert len(asked) == 2
+    monkeypatch.setattr(module, "METHOD", module.METHOD + 1)
+    audited(folder)
+    assert len(asked) == 3

@@ -110,6 +110,19 @@ def test_folders_that_cannot_be_searched(write: Writer, names: list[str], said: 
         scan(root)
 
 
+def test_what_is_told_of_a_class_is_its_own(write: Writer) -> None:
+    root = write(
+        *below("Training"),
+        *below("Testing", ("b/1.png", "a/.1.png", "a/.2.png", "b/.1.png")),
+        "Training/a/.9.png",
+        "masks/a/1.png",
+    )
+    with pytest.raises(
+        DataError, match=r"found: a has 0 \(2 left out, such as Testing/a/.1.png: hidden file\)\."
+    ):
+        scan(root)
+
+
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere is not there"):
         scan(tmp_path / "nowhere")

@@ -35,7 +35,7 @@ def test_each_place_goes_before_the_next(tmp_path: Path, monkeypatch: pytest.Mon
     assert credentials()["key"] == "1"
     assert leave(tmp_path / "elsewhere", "2") == credentials()
     assert leave(tmp_path / "working", "3") == credentials()
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "KGAT_4")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", " KGAT_4\n")
     assert credentials() == {"token": "KGAT_4"}
     monkeypatch.setenv("KAGGLE_USERNAME", "ada")
     assert credentials() == {"token": "KGAT_4"}

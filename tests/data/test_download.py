@@ -80,12 +80,13 @@ def test_a_data_set_comes_whole_and_its_counts_are_checked(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_download_leaves_nothing(site: Site, tmp_path: Path, end: signal.Signals) -> None:
     site.free.clear()
+    (tmp_path / "aside").mkdir()
     with subprocess.Popen(
         [*PROGRAM, "download", "sartaj", "--to", str(tmp_path / "to" / "images")],
-        env=site.environment(tmp_path / "home") | PAIR,
+        env=site.environment(tmp_path / "home") | PAIR | {"TMPDIR": str(tmp_path / "aside")},
         stderr=subprocess.PIPE,
         text=True,
     ) as running:
@@ -95,6 +96,7 @@ def test_an_interrupted_download_leaves_nothing(site: Site, tmp_path: Path, end:
         _, said = running.communicate(timeout=30)
     assert (running.returncode, said) == (130, "tune-brain: Interrupted; nothing of the download is kept.\n")
     assert list((tmp_path / "to").iterdir()) == []
+    assert list((tmp_path / "aside").iterdir()) == []
 
 
 @pytest.mark.slow

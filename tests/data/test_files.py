@@ -12,6 +12,8 @@ from PIL import Image
 from tune_brain.data.audit import audit
 from tune_brain.data.files import look
 from tune_brain.data.findings import terminal
+from tune_brain.data.prepare import prepare
+from tune_brain.portable.pictures import MOST_BYTES, open_grey
 
 
 def png(width: int, height: int) -> bytes:
@@ -43,6 +45,7 @@ BROKEN: dict[str, tuple[str, bytes, str, str]] = {
     "header alone": (f"{X}.jpg", as_bytes(SHOWN, "JPEG")[:20], "unreadable", "not an image inside"),
     "bomb": (f"{X}.png", png(60_000, 60_000), "unreadable", "too many pixels"),
     "large bomb": (f"{X}.png", png(12_000, 12_000), "unreadable", "too many pixels"),
+    "more than a scan has": (f"{X}.png", png(8_000, 6_000), "unreadable", "too many pixels"),
     "GIF": (f"{X}.png", as_bytes(SHOWN, "GIF"), "unreadable", "GIF under another name"),
     "BMP": (f"{X}.jpg", as_bytes(SHOWN, "BMP"), "unreadable", "BMP under another name"),
     "TIFF": (f"{X}.jpg", as_bytes(SHOWN, "TIFF"), "unreadable", "TIFF under another name"),
@@ -106,6 +109,34 @@ def test_links_and_forbidden_files_are_named(folder: Path, monkeypatch: pytest.M
     assert found["unreadable"] == {
         "unreadable (Permission denied)": {"n": 2, "names": ["Training/a/2.png", "Training/b/2.png"]}
     }
+
+
+def test_a_file_of_any_length_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (folder / "Training/a/x.png").open("wb") as file:
+        file.write(as_bytes(SHOWN))
+        file.truncate(MOST_BYTES + 1)
+    read: list[str] = []
+    whole = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), whole(path))[1])
+    kind = {"unreadable (File too large)": {"n": 1, "names": ["Training/a/x.png"]}}
+    assert audit(folder).facts["files"]["unreadable"] == kind
+    assert prepare(folder, image_size=32, seed=0).summary["left_out"] == kind
+    assert "x.png" not in read
+
+
+def test_a_search_leaves_out_too_many_pixels_as_well(folder: Path) -> None:
+    (folder / "Training/a/x.png").write_bytes(png(8_000, 6_000))
+    kind = {"too many pixels": {"n": 1, "names": ["Training/a/x.png"]}}
+    assert prepare(folder, image_size=32, seed=0).summary["left_out"] == kind
+
+
+def test_orientation_0_turns_nothing(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 0
+    content = as_bytes(SHOWN.resize((800, 600)), "JPEG", exif=exif)
+    (folder / "Training/a/x.jpg").write_bytes(content)
+    assert audit(folder).facts["files"]["odd"] == {}
+    assert open_grey(content, 96).scale == 4
 
 
 def test_five_names_of_a_kind_are_told(folder: Path) -> None:

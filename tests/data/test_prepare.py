@@ -15,6 +15,7 @@ from tune_brain.data import prepare as room
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES
+from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.data.twins import unit_vectors
 from tune_brain.errors import DataError
@@ -30,6 +31,17 @@ def some(part: str, n: int, classes: str = "ab") -> list[str]:
 def sealed(prepared: Prepared, name: str) -> NDArray[Any]:
     array: NDArray[Any] = np.load(prepared.sealed / f"{name}.npy")
     return array
+
+
+def test_names_of_every_kind_are_left_out_as_text(folder: Path) -> None:
+    for name in ("Training/a/\udcff.png", "Training/a/\x1b[2J\nforged.txt"):
+        (folder / name).touch()
+    summary = prepare(folder, image_size=16, seed=0).summary
+    assert {reason: found["names"] for reason, found in summary["left_out"].items()} == {
+        "not an image inside": [r"Training/a/\xff.png"],
+        "not a JPEG or PNG file": [r"Training/a/\x1b[2J\nforged.txt"],
+    }
+    "\n".join(describe(summary)).encode()
 
 
 def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from base64 import b64decode
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 from pages import Page
 from PIL import Image
 
+from tune_brain.data import shapes
 from tune_brain.data.audit import Audit, audit
 from tune_brain.data.demo import draw
-from tune_brain.report.explore import write_audit
+from tune_brain.data.findings import KINDS
+from tune_brain.report.explore import TICKS, write_audit
 
 EVIL = "<img src=x onerror=alert(1)>"
 LARGEST = 5_000_000
@@ -62,8 +65,8 @@ def test_titles_state_what_was_found(page: Page) -> None:
     for title in (
         "2 test images stand in training too",
         "A model must beat the likest thumbnail",
-        "No class has test images that look unlike its others",
-        "1 files cannot be read",
+        "Too few test images are unseen to say whether they come from somewhere else",
+        "1 file cannot be read",
     ):
         assert title in page.text
 
@@ -72,7 +75,7 @@ def test_every_kind_of_figure_and_picture_is_there(page: Page, found: Audit) -> 
     kinds = [attrs["aria-label"] for _, attrs in page.tags if attrs.get("class") == "plot"]
     assert len(kinds) == len(page.figures) == 4 + 3
     shown = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
-    assert len(shown) == 3 * 3 + 3 * 2 + len(found.facts["pairs"])
+    assert len(shown) == 3 * 4 + 3 * 2 + len(found.facts["pairs"])
     for uri in shown:
         head, _, body = uri.partition(",")
         assert head == "data:image/jpeg;base64"
@@ -81,10 +84,41 @@ def test_every_kind_of_figure_and_picture_is_there(page: Page, found: Audit) -> 
 
 def test_the_threshold_is_drawn_over_the_similarities(page: Page, found: Audit) -> None:
     (nearest,) = (one for one in page.figures if "shapes" in one["layout"])
-    assert nearest["layout"]["shapes"][0]["x0"] == 0.995
+    edges = found.facts["nearest"]["edges"]
+    assert edges[nearest["layout"]["shapes"][0]["x0"]] == 0.995
+    assert [edges[place] for place in nearest["layout"]["xaxis"]["tickvals"]] == list(TICKS)
     test = next(trace for trace in nearest["data"] if trace["name"] == "test images")
     assert sum(test["y"]) == pytest.approx(1)
     assert sum(found.facts["nearest"]["test"]) == 11
+
+
+def test_sizes_looks_and_verdicts_are_told(page: Page, found: Audit) -> None:
+    assert (
+        "At 64 px, 0.0% of the images are enlarged, 0.0% stay as they are and 100.0% are shrunk." in page.text
+    )
+    greys = found.facts["looks"]["test"]["a"]["brightness"]
+    assert f"a test 4 {greys[1]:.0f} [{greys[0]:.0f}, {greys[2]:.0f}]" in page.text
+    assert page.text.count("too few to say") == 3
+
+
+def test_the_page_counts_sizes_that_are_not_drawn_and_knows_validation(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shutil.copytree(folder, tmp_path / "images")
+    for name in ("a", "b", EVIL):
+        shutil.copytree(root / "Training" / name, root / "Validation" / name)
+    monkeypatch.setattr(shapes, "SIZES", 1)
+    facts = (found := audit(root)).facts
+    _, html = write_audit(found, tmp_path)
+    page = Page(html.read_text(encoding="utf-8"))
+    assert f"Images come in {facts['resizing']['sizes']} sizes" in page.text
+    assert f"those of {facts['dimensions'][0][-1]} of {facts['files']['readable']} images" in page.text
+    assert "2 test images stand in training or validation too" in page.text
+
+
+def test_kinds_of_pairs_stand_in_the_order_of_the_table(page: Page) -> None:
+    places = [page.text.index(f"1 pair is {KINDS[kind]}") for kind in ("identical", "alike")]
+    assert places == sorted(places)
 
 
 def test_names_are_text_and_never_markup(page: Page) -> None:

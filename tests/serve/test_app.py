@@ -17,9 +17,9 @@ from starlette.testclient import TestClient
 
 from tune_brain.bundle.read import open_bundle
 from tune_brain.portable.model import load, read
+from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve.app import create_app
 from tune_brain.serve.guard import HEADERS
-from tune_brain.serve.images import MOST_BYTES
 
 JPEG = {"content-type": "image/jpeg"}
 HERE = "http://127.0.0.1:8000"

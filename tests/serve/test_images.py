@@ -13,7 +13,8 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, ge
 
 from tune_brain.data.cache import decode
 from tune_brain.errors import ImageError
-from tune_brain.serve.images import DEFLATED, MOST_PIXELS, frames
+from tune_brain.portable.pictures import MOST_PIXELS
+from tune_brain.serve.images import DEFLATED, frames
 
 SIZE = 48
 RAMP = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)

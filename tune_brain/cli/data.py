@@ -9,8 +9,10 @@ import typer
 
 from tune_brain.cli.program import app
 from tune_brain.data.catalogue import scan
+from tune_brain.data.destination import require_writable
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
+from tune_brain.text import legible
 
 if TYPE_CHECKING:
     from tune_brain.data.audit import Audit
@@ -26,7 +28,8 @@ def download(
 ) -> None:
     """Fetch a data set from Kaggle.
 
-    Credentials: KAGGLE_USERNAME and KAGGLE_KEY, KAGGLE_API_TOKEN, ./kaggle.json, or ~/.kaggle/kaggle.json.
+    Credentials: KAGGLE_USERNAME and KAGGLE_KEY; KAGGLE_API_TOKEN, a token or a file with one; kaggle.json
+    here, in KAGGLE_CONFIG_DIR or in ~/.kaggle; ~/.kaggle/access_token.
     """
     from tune_brain.data.catalogue import counts
     from tune_brain.data.download import differences
@@ -36,11 +39,11 @@ def download(
     try:
         found = counts(scan(to))
     except DataError as error:
-        typer.echo(f"{to} is whole, but no folder to search as it stands: {error}", err=True)
+        typer.echo(f"{legible(str(to))} is whole, but no folder to search as it stands: {error}", err=True)
     else:
         for line in differences(dataset, found):
-            typer.echo(f"not as published, {line}", err=True)
-    typer.echo(to)
+            typer.echo(legible(f"not as published, {line}"), err=True)
+    typer.echo(legible(str(to)))
 
 
 @app.command()
@@ -63,6 +66,7 @@ def audit(
     if to.resolve().is_relative_to(folder.resolve()):
         raise ConfigError("An audit writes nothing into the images", found=to, remedy="Name another --to.")
     scan(folder)
+    require_writable(to, ("audit.json", "audit.html"))
     from tune_brain.data.audit import audit as look_through
     from tune_brain.data.findings import faults, terminal
     from tune_brain.progress import Progress
@@ -74,7 +78,7 @@ def audit(
     for line in terminal(found.facts):
         typer.echo(line)
     for path in pen.result()(found, to):
-        typer.echo(path)
+        typer.echo(legible(str(path)))
     if strict and (wrong := faults(found.facts)):
         for line in wrong:
             typer.echo(f"tune-brain: {line}", err=True)
@@ -116,7 +120,7 @@ def combine(
         rows = put_together(folders, to, rules=parse_rules(rules), allow_leak=allow_leak, progress=progress)
     for line in told(rows):
         typer.echo(line)
-    typer.echo(to)
+    typer.echo(legible(str(to)))
 
 
 @app.command("demo-data")
@@ -128,4 +132,4 @@ def demo_data(
     from tune_brain.data.demo import write_demo
 
     write_demo(folder, seed=seed)
-    typer.echo(folder)
+    typer.echo(legible(str(folder)))

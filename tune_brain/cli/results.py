@@ -1,4 +1,4 @@
-"""Commands on what a search has found: evaluate, report, export, train."""
+"""Commands on what a search has found: evaluate, copy, report, export, train."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +25,27 @@ def evaluate(
     from tune_brain.stages.evaluate import evaluate as evaluate_all
 
     typer.echo(evaluate_all(folder, seeds))
+
+
+@app.command()
+def copy(
+    source: Annotated[str, typer.Argument(help="Folder of a run, or URL of a copy.", show_default=False)],
+    target: Annotated[
+        str,
+        typer.Argument(help="URL as fsspec knows them (s3://, gs://, az://), or path.", show_default=False),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on, twice a minute, until no command writes to the run.")
+    ] = False,
+) -> None:
+    """Copy a run to a bucket or another disk, or back.
+
+    Rows, winners and scores; no checkpoints. With --follow beside a search, `resume` can go on from the copy
+    after the search's machine is gone.
+    """
+    from tune_brain.copies import copy as copy_run
+
+    copy_run(source, target, follow=follow, said=typer.echo)
 
 
 @app.command()

@@ -3,8 +3,6 @@
 The facts are plain JSON, explained in results/README.md.
 """
 
-import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,27 +11,28 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, without
-from tune_brain.data.cropped import cropped
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
-from tune_brain.data.likeness import Likeness, Pairs, one_thread
+from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
+from tune_brain.data.paired import Twins, paired
 from tune_brain.data.samples import Pictures, pictures
+from tune_brain.data.shapes import aspects, dimensions, resizing
+from tune_brain.text import legible
 
-FORMAT = 1
+FORMAT = 2
+METHOD = 2
+"""Changes whenever the same files could be judged otherwise, so that older findings are not read back."""
 SHOWN = 3
 """Pairs of each kind that are listed."""
 LISTED = 20
 """Conflicts that are listed."""
-SIZES = 2000
-"""Different sizes that are listed, the commonest first."""
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Names = NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,21 +75,23 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     # each sets it and puts back what it found.
     with one_thread(), ThreadPoolExecutor(1) as aside:
         near = aside.submit(nearness, looked.thumbnails, labels, test, classes)
-        twins = _twins(looked)
+        twins = paired(looked)
         nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    shown = _shown(twins, test)
+    shown = _shown(twins, parts)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "name": legible(root.resolve().name),
         "classes": classes,
         "parts": list(catalogue.parts),
         "counts": {part: _by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
-        "files": _files(catalogue, looked, left_out),
-        "dimensions": _dimensions(looked, parts),
+        "files": _files(catalogue, looked, left_out, test),
+        "dimensions": dimensions(looked.sizes, parts),
+        "resizing": resizing(looked.sizes),
+        "aspects": aspects(looked.sizes, parts),
         "twins": {
             "pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()},
-            **{rule: _counted(group, labels, leaks[rule], test) for rule, group in twins.groups.items()},
+            **{rule: _counted(group, labels, leaks[rule], parts) for rule, group in twins.groups.items()},
         },
         "leak": {
             name: {"test": int((own := test & (labels == number)).sum())}
@@ -104,7 +105,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
                 "first": names[first],
                 "second": names[second],
                 "similarity": round(similarity, 4),
-                "across": bool(test[first] != test[second]),
+                "across": bool(parts[first] != parts[second]),
                 "classes": [classes[labels[first]], classes[labels[second]]],
             }
             for kind, first, second, similarity in shown
@@ -119,61 +120,20 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Aud
     return Audit(facts=facts, catalogue=catalogue, squashed=looked.fine, shown=pairs)
 
 
-def legible(name: str) -> str:
-    """A file's name as text that can be written anywhere: bytes that are no UTF-8 stand as escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Twins:
-    pairs: dict[str, Pairs]
-    """By kind; of images that are identical, one stands for all in the kinds that follow."""
-    groups: dict[str, Ints]
-    """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
-
-
-def _twins(looked: Looked) -> _Twins:
-    n = len(looked.files)
-    _, first, group = np.unique(np.asarray(looked.pictures), return_index=True, return_inverse=True)
-    copies = np.flatnonzero(first[group] != np.arange(n))
-    identical = Pairs(first=first[group[copies]], second=copies, similarity=np.ones(len(copies), np.float32))
-    distinct = Likeness(looked.thumbnails[first])
-    alike, mirrored = _placed(distinct.same(), first), _placed(distinct.mirrored(), first)
-    kinds = [identical, alike, mirrored]
-    rules = ("identical", "alike", "mirrored")
-    groups = {rule: _grouped(n, kinds[: place + 1]) for place, rule in enumerate(rules)}
-    # One image of each group is enough to find the rest of its twins by.
-    _, ones = np.unique(groups["mirrored"], return_index=True)
-    less = _placed(cropped(looked.fine[ones]), ones)
-    groups["any"] = _grouped(n, [*kinds, less])
-    pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": less}
-    return _Twins(pairs=pairs, groups=groups)
-
-
-def _placed(pairs: Pairs, places: Ints) -> Pairs:
-    return Pairs(first=places[pairs.first], second=places[pairs.second], similarity=pairs.similarity)
-
-
-def _grouped(n: int, kinds: Sequence[Pairs]) -> Ints:
-    """[n] group numbers: images that pairs tie together, directly or through others, share theirs."""
-    rows, columns = (np.concatenate([getattr(pairs, end) for pairs in kinds]) for end in ("first", "second"))
-    _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
-    return np.asarray(group, np.int64)
-
-
-def _counted(group: Ints, labels: Ints, leaked: Flags, test: Flags) -> dict[str, int]:
+def _counted(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str, int]:
     sizes = np.bincount(group)
     return {
         "groups": int((sizes > 1).sum()),
         "images": int(sizes[sizes > 1].sum()),
-        "across": len(np.intersect1d(group[test], group[~test])),
+        "across": len(_of_two(group, np.unique(parts, return_inverse=True)[1])),
         "leaked": int(leaked.sum()),
-        "conflicts": len(_with_two_labels(group, labels)),
+        "conflicts": len(_of_two(group, labels)),
     }
 
 
-def _with_two_labels(group: Ints, labels: Ints) -> Ints:
-    kinds = np.unique(np.stack([group, labels]), axis=1)[0]
+def _of_two(group: Ints, kind: Ints) -> Ints:
+    """Numbers of the groups whose images are of two kinds or more: classes, parts."""
+    kinds = np.unique(np.stack([group, kind]), axis=1)[0]
     return np.flatnonzero(np.bincount(kinds) > 1)
 
 
@@ -182,7 +142,7 @@ def _conflicts(
 ) -> list[dict[str, Any]]:
     """The first groups of twins with two labels: up to four names of each, and the classes."""
     found = []
-    for number in _with_two_labels(group, labels)[:LISTED]:
+    for number in _of_two(group, labels)[:LISTED]:
         members = np.flatnonzero(group == number)
         # One of each class first, so that the names show the conflict.
         _, one_each = np.unique(labels[members], return_index=True)
@@ -197,11 +157,11 @@ def _conflicts(
     return found
 
 
-def _shown(twins: _Twins, test: Flags) -> list[tuple[str, int, int, float]]:
+def _shown(twins: Twins, parts: Names) -> list[tuple[str, int, int, float]]:
     """A few pairs of each kind, one of a group: those across the parts first, of these the least alike."""
     shown = []
     for kind, found in twins.pairs.items():
-        within = test[found.first] == test[found.second]
+        within = parts[found.first] == parts[found.second]
         order = np.lexsort((found.second, found.first, found.similarity, within))
         _, once = np.unique(twins.groups["any"][found.first[order]], return_index=True)
         shown += [
@@ -211,7 +171,7 @@ def _shown(twins: _Twins, test: Flags) -> list[tuple[str, int, int, float]]:
     return shown
 
 
-def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut], test: Flags) -> dict[str, Any]:
     """What is unreadable, left out or odd, by kind: how many, and up to five names."""
     unreadable = catalogue.left_out[: len(catalogue.left_out) - len(left_out)]
     odd = [
@@ -219,24 +179,17 @@ def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut]) ->
         for image, kinds in zip(catalogue.images, looked.odd, strict=True)
         for kind in kinds
     ]
+    contents = np.array(looked.contents)
     kinds = {"unreadable": unreadable, "left_out": left_out, "odd": odd}
     return {
         "readable": len(looked.files),
         "distinct": len(set(looked.contents)),
-        **{
-            name: by_reason([LeftOut(name=legible(one.name), reason=one.reason) for one in every])
-            for name, every in kinds.items()
-        },
+        "both_sides": len(np.intersect1d(contents[test], contents[~test])),
+        **{name: by_reason(every) for name, every in kinds.items()},
     }
 
 
-def _dimensions(looked: Looked, parts: NDArray[np.str_]) -> list[list[Any]]:
-    """Part, width, height and how many images have them, the commonest first."""
-    sizes = Counter((part, *size) for part, size in zip(parts.tolist(), looked.sizes.tolist(), strict=True))
-    return [[*size, n] for size, n in sizes.most_common(SIZES)]
-
-
-def _looks(looked: Looked, labels: Ints, parts: NDArray[np.str_], classes: Sequence[str]) -> dict[str, Any]:
+def _looks(looked: Looked, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
     """By part and class: quartiles of each look, and the share of pixels in 64 steps of grey."""
     measured = looks(looked)
     shares = looked.histograms.reshape(-1, 64, 4).sum(2) / looked.histograms.sum(1, keepdims=True)

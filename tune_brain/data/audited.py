@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tune_brain.data.audit import FORMAT, audit
+from tune_brain.data.audit import FORMAT, METHOD, audit
 from tune_brain.data.cache import cache_root, is_whole, store
 from tune_brain.data.catalogue import scan
 from tune_brain.data.prepare import key
@@ -17,7 +17,7 @@ def audited(root: Path, progress: Callable[[int, int], None] | None = None) -> d
     Raises:
         DataError: the folder cannot be searched, or the cache cannot be written.
     """
-    folder = cache_root() / key(scan(root), f"audit {FORMAT}")
+    folder = cache_root() / key(scan(root), f"audit {FORMAT} {METHOD}")
     if not is_whole(folder):
         store(folder, {}, {"audit": audit(root, progress).facts})
     return read_json(folder / "audit.json")

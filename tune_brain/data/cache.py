@@ -5,6 +5,7 @@ data set is kept in `$TUNE_BRAIN_CACHE` (or `~/.cache/tune_brain`), in a folder 
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from tune_brain.errors import DataError
-from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
+from tune_brain.portable.pictures import MOST_BYTES, THUMBNAIL, needed, open_grey, square, squashed
 from tune_brain.records import write_text
 
 MANIFEST = "manifest.json"
@@ -60,7 +61,7 @@ def decode(
 
     def one(index: int) -> tuple[str, tuple[int, int]] | str:
         try:
-            content = files[index].read_bytes()
+            content = content_of(files[index])
             picture = open_grey(content, needed(image_size))
             pixels[index, 0] = square(picture, image_size)
             thumbnails[index] = squashed(picture, THUMBNAIL)
@@ -85,6 +86,17 @@ def decode(
         pixels, thumbnails = pixels[kept], thumbnails[kept]
     decoded = Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(digests), sizes=tuple(sizes))
     return decoded, failures
+
+
+def content_of(file: Path) -> bytes:
+    """What a file holds, unless that is too much for an image.
+
+    Raises:
+        OSError: it cannot be read, or is too large.
+    """
+    if file.stat().st_size > MOST_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return file.read_bytes()
 
 
 def reason(error: Exception) -> str:

@@ -4,10 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from tune_brain.data.sources import manifest
 from tune_brain.errors import DataError
+from tune_brain.text import legible
 
 Part = Literal["train", "validation", "test"]
 
@@ -20,8 +22,6 @@ PARTS: dict[str, Part] = {
     "test": "test",
     "testing": "test",
 }
-MANIFEST = "sources.csv"
-"""Where the images of a combined folder come from, beside its parts."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 LAYOUTS = "Lay the images out as Training/<class>/ and Testing/<class>/, or as one folder of class folders."
 
@@ -104,11 +104,15 @@ def require_images(catalogue: Catalogue) -> None:
     for part in catalogue.parts:
         needed = 2 if part == "train" else 1
         counts = [present[part, label] for label in range(len(catalogue.classes))]
-        short = [f"{name} has {n}" for name, n in zip(catalogue.classes, counts, strict=True) if n < needed]
+        short = [
+            f"{name} has {n}{_passed_over(catalogue.left_out, part, name)}"
+            for name, n in zip(catalogue.classes, counts, strict=True)
+            if n < needed
+        ]
         if short:
             raise DataError(
                 f"Every class needs readable JPEG or PNG images, at least {needed} to {_USE[part]}",
-                found=", ".join(short) + _passed_over(catalogue.left_out),
+                found=", ".join(short),
                 remedy="Add images to the class, or remove its folder from every part.",
             )
 
@@ -136,9 +140,9 @@ def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
 
 
 def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """How many were left out for each reason, and the first five names."""
+    """How many were left out for each reason, and the first five names, as text."""
     reasons = dict.fromkeys(left.reason for left in left_out)
-    names = {reason: [left.name for left in left_out if left.reason == reason] for reason in reasons}
+    names = {reason: [legible(left.name) for left in left_out if left.reason == reason] for reason in reasons}
     return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
 
 
@@ -171,18 +175,18 @@ def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
             found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
             remedy=f"{LAYOUTS} Given the latter, tune_brain cuts the test part itself.",
         )
-    beside = [entry for entry in _entries(root) if entry not in found.values() and entry.name != MANIFEST]
+    beside = [entry for entry in _entries(root) if entry not in (*found.values(), manifest(root))]
     left_out.extend(LeftOut(name=entry.name, reason=_strange(entry, "beside the parts")) for entry in beside)
     return {part: found[part] for part in ("train", "validation", "test") if part in found}
 
 
 def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
     """The class folders of a part by name."""
-    folders = {}
+    folders, ours = {}, manifest(root)
     for entry in _entries(folder):
         if entry.is_dir() and not _hidden(entry):
             folders[entry.name] = entry
-        elif entry != root / MANIFEST:
+        elif entry != ours:
             name = entry.relative_to(root).as_posix()
             left_out.append(LeftOut(name=name, reason=_strange(entry, "beside the class folders")))
     return folders
@@ -198,7 +202,7 @@ def _common_classes(
                 "Every part must have the same class folders",
                 found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
                 f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
-                remedy=f"Rename, add or remove: {', '.join(sorted(unlike))}.",
+                remedy=f"Rename, add or remove: {legible(', '.join(sorted(unlike)))}.",
             )
     if len(classes) < 2:
         raise DataError(
@@ -246,7 +250,12 @@ def _listed(entries: Sequence[Path]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-def _passed_over(left_out: Sequence[LeftOut]) -> str:
-    if not left_out:
-        return ""
-    return f" ({len(left_out)} left out, such as {left_out[0].name}: {left_out[0].reason})"
+def _passed_over(left_out: Sequence[LeftOut], part: Part, name: str) -> str:
+    """What was left out of a class in a part, in words."""
+    own = [left for left in left_out if _is_of(PurePosixPath(left.name).parent, part, name)]
+    return f" ({len(own)} left out, such as {own[0].name}: {own[0].reason})" if own else ""
+
+
+def _is_of(folder: PurePosixPath, part: Part, name: str) -> bool:
+    """Whether a folder below the root is that of a class in a part; without parts all is training."""
+    return folder.name == name and PARTS.get(folder.parent.name.lower(), "train") == part

@@ -1,57 +1,35 @@
 """Several image folders as one, with the source of every image and no test picture in training.
 
-Twins are found across all folders by the rule of a search: equal files, alike thumbnails, mirrored ones. What
-was made of each image stands in `sources.csv`, which a search reads again.
+Twins are found across all folders by every rule of an audit, which therefore finds no leak in the new folder.
+What was made of each image stands in `sources.csv`, which a search reads again.
 """
 
-import contextlib
-import csv
+import errno
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.cache import decode
-from tune_brain.data.catalogue import MANIFEST, Catalogue, scan
+from tune_brain.data.catalogue import Catalogue, scan
+from tune_brain.data.files import look
+from tune_brain.data.paired import paired
+from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
-from tune_brain.data.split import join
-from tune_brain.data.twins import twin_groups
 from tune_brain.errors import ConfigError, DataError
+from tune_brain.interrupts import interruptible
+from tune_brain.text import counted, legible
 
 FOLDERS = {"train": "Training", "validation": "Validation", "test": "Testing"}
-SIZE = 64
-"""Side of the images from which thumbnails are compared, in pixels, as in a search by default on a CPU."""
+NO_LINK = (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS)
+"""What a disk answers that makes no hard link: another one, not allowed, too many, not known."""
 
 CONFLICT = "twins with two labels"
 LEAK = "twin in a test part"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """What became of one image."""
-
-    file: str
-    """Path in the new folder; empty where it was left out."""
-    part: str
-    label: str
-    """Class in the new folder."""
-    source: str
-    """Name of the folder that it comes from."""
-    original: str
-    """Path in that folder."""
-    group: int
-    """Twins share theirs, across all sources."""
-    left_out: str = ""
-    """Why it is not in the new folder."""
-    twin_in_test: str = ""
-    """`yes` where it was let into training or validation although a twin stands in a test part."""
 
 
 def combine(
@@ -81,51 +59,21 @@ def combine(
     Raises:
         ConfigError: too few folders, or `to` is taken or inside one of them.
         DataError: a folder cannot be searched, a class has no rule, too little is left, no room.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     _check_places(roots, to)
     catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
     names = class_names({name: catalogue.classes for name, catalogue in catalogues.items()}, rules)
-    rows = _decided(catalogues, names, allow_leak, progress)
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".combining-", dir=to.parent) as aside:
-            made = Path(aside) / to.name
-            for row in rows:
-                if row.file:
-                    _place(catalogues[row.source].root / row.original, made / row.file)
-            _write(made / MANIFEST, rows)
-            scan(made)
-            made.rename(to)
-    except OSError as error:
-        raise DataError(
-            "The combined folder must be writable", found=f"{to}: {error.strerror}", remedy="Make room."
-        ) from None
+    with interruptible("Interrupted; nothing of the new folder is kept"):
+        rows = _decided(catalogues, names, allow_leak, progress)
+        _require_enough(rows)
+        try:
+            _make(catalogues, rows, to)
+        except OSError as error:
+            raise DataError(
+                "The combined folder must be writable", found=f"{to}: {error.strerror}", remedy="Make room."
+            ) from None
     return rows
-
-
-def provenance(root: Path) -> dict[str, Any]:
-    """What a combined folder's `sources.csv` says, for the record of a run; empty for other folders.
-
-    Returns:
-        `sources`: images by the folder they come from; `allowed_leak`: images of training and validation that
-        were let in although a twin stands in the test part.
-
-    Raises:
-        DataError: the file is damaged.
-    """
-    path = root / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["file"]]
-        sources = Counter(row["source"] for row in rows)
-        leaked = sum(row["twin_in_test"] == "yes" for row in rows)
-    except (KeyError, csv.Error, OSError) as error:
-        raise DataError(
-            f"{MANIFEST} must be as `tune-brain combine` wrote it", found=f"{path}: {error!r}"
-        ) from None
-    return {"sources": dict(sources), "allowed_leak": leaked}
 
 
 def told(rows: Sequence[Row]) -> list[str]:
@@ -136,12 +84,14 @@ def told(rows: Sequence[Row]) -> list[str]:
         kept = Counter(row.part for row in own if row.file)
         gone = Counter((row.part, row.left_out) for row in own if row.left_out)
         parts = ", ".join(f"{part} {kept[part]:,}" for part in FOLDERS if kept[part]) or "none"
-        lines.append(f"{source}: {sum(kept.values()):,} of {len(own):,} images kept: {parts}")
+        lines.append(f"{legible(source)}: {sum(kept.values()):,} of {len(own):,} images kept: {parts}")
         lines += [f"  left out of {part}, {why}: {n:,}" for (part, why), n in sorted(gone.items())]
     across = Counter(group for group, _ in {(row.group, row.source) for row in rows if row.group >= 0})
-    lines.append(f"{sum(n > 1 for n in across.values()):,} pictures stand in more than one source")
+    both = sum(n > 1 for n in across.values())
+    lines.append(f"{counted(both, 'picture stands', 'pictures stand')} in more than one source")
     if leaked := sum(row.twin_in_test == "yes" for row in rows):
-        lines.append(f"{leaked:,} images for training have a twin in the test part: every score will say so")
+        told = counted(leaked, "image for training has", "images for training have")
+        lines.append(f"{told} a twin in the test part: every score will say so")
     return lines
 
 
@@ -176,14 +126,9 @@ def _decided(
 ) -> list[Row]:
     """A row for each image of each source, in their order."""
     every = [(source, image) for source, catalogue in catalogues.items() for image in catalogue.images]
-    decoded, failures = decode(
-        [catalogues[source].root / image.name for source, image in every], SIZE, progress
-    )
-    readable = np.array([place for place in range(len(every)) if place not in failures])
-    copies = twin_groups(decoded.digests, decoded.thumbnails)
-    mirrored = twin_groups(decoded.digests, decoded.thumbnails, mirrored=True)
+    looked, failures = look([catalogues[source].root / image.name for source, image in every], progress)
     groups = np.full(len(every), -1)
-    groups[readable] = join(copies, mirrored)
+    groups[looked.files] = paired(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
     parts = np.array([image.part for _, image in every])
     conflict = _with_two_labels(groups, np.unique(labels, return_inverse=True)[1])
@@ -212,6 +157,41 @@ def _decided(
     return rows
 
 
+def _require_enough(rows: Sequence[Row]) -> None:
+    """Check that every class keeps images in every part, two of them to train on."""
+    every, kept = (
+        Counter((row.part, row.label) for row in some) for some in (rows, [row for row in rows if row.file])
+    )
+    parts, labels = (list(dict.fromkeys(names)) for names in zip(*every, strict=True))
+    short = [
+        f"{kept[part, label]} of {every[part, label]} {part} images of {label}"
+        for part in parts
+        for label in labels
+        if kept[part, label] < (2 if part == "train" else 1)
+    ]
+    if short:
+        reasons = Counter(row.left_out for row in rows if row.left_out)
+        why = ", ".join(f"{reason} ({n:,})" for reason, n in reasons.items()) or "nothing"
+        raise DataError(
+            "Every class needs images in every part once twins are left out, at least 2 to train on",
+            found=", ".join(short),
+            remedy=f"Left out: {why}. Combine other folders, or keep twins of test images: --allow-leak.",
+        )
+
+
+def _make(catalogues: Mapping[str, Catalogue], rows: Sequence[Row], to: Path) -> None:
+    """Write the folder aside and rename it into place."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".combining-", dir=to.parent) as aside:
+        made = Path(aside) / to.name
+        for row in rows:
+            if row.file:
+                _place(catalogues[row.source].root / row.original, made / row.file)
+        write(made, rows)
+        scan(made)
+        made.rename(to)
+
+
 def _with_two_labels(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
     kinds = np.unique(np.stack([groups, labels])[:, groups >= 0], axis=1)[0]
     several, n = np.unique(kinds, return_counts=True)
@@ -222,22 +202,23 @@ def _free(folder: PurePosixPath, source: str, original: str, taken: set[str]) ->
     """A name that tells the source, and the class it had where two classes became one."""
     path = PurePosixPath(original)
     name = f"{folder}/{source}-{path.name}"
-    if name in taken:
-        name = f"{folder}/{source}-{path.parent.name}-{path.name}"
+    number = 1
+    while name in taken:
+        same = f"-{number}" if number > 1 else ""
+        name = f"{folder}/{source}-{path.parent.name}{same}-{path.name}"
+        number += 1
     taken.add(name)
     return name
 
 
 def _place(original: Path, new: Path) -> None:
+    """Link a file, or copy it where the disk knows no such link; what stands there is never written to."""
     new.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):
+    try:
         os.link(original.resolve(), new)
-        return
-    shutil.copy2(original, new)
-
-
-def _write(path: Path, rows: Sequence[Row]) -> None:
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(Row)])
-        writer.writeheader()
-        writer.writerows(map(asdict, rows))
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        with original.open("rb") as old, new.open("xb") as copy:
+            shutil.copyfileobj(old, copy)
+        shutil.copystat(original, new)

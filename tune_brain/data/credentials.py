@@ -21,7 +21,7 @@ def credentials() -> dict[str, str]:
     Raises:
         DownloadError: there is nothing, or a kaggle.json without both.
     """
-    name, key, token = (os.environ.get(f"KAGGLE_{it}") for it in ("USERNAME", "KEY", "API_TOKEN"))
+    name, key, token = (os.environ.get(f"KAGGLE_{it}", "").strip() for it in ("USERNAME", "KEY", "API_TOKEN"))
     if name and key:
         return {"username": name, "key": key}
     if token:

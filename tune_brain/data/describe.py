@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tune_brain.text import counted
+
 
 def describe(summary: dict[str, Any]) -> Iterator[str]:
     """Lines for a person from the summary of a prepared data set."""
@@ -12,13 +14,15 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
     yield f"{trained} images to train, {validated} to validate, {official} to test, which are sealed"
     if unseen < official:
-        yield f"{official - unseen} of the {official} test images have a twin outside it: {unseen} unseen"
-    if summary["dropped"]:
-        yield f"{summary['dropped']} training images left out, twins of validation images"
+        have = "has" if official - unseen == 1 else "have"
+        yield f"{official - unseen} of the {official} test images {have} a twin outside it: {unseen} unseen"
+    if dropped := summary["dropped"]:
+        yield f"{counted(dropped, 'training image', 'training images')} left out for a twin in validation"
     if sources := summary.get("sources"):
         yield "combined from " + ", ".join(f"{name} ({n:,} images)" for name, n in sources.items())
     if leaked := summary.get("allowed_leak"):
-        yield f"{leaked:,} images outside the test have a twin in it, let in by --allow-leak: scores flatter"
+        told = counted(leaked, "image outside the test has", "images outside the test have")
+        yield f"{told} a twin in it, let in by --allow-leak: scores flatter"
     for reason, left in summary["left_out"].items():
         more = ", ..." if left["n"] > len(left["names"]) else ""
         yield f"left out, {reason}: {left['n']} ({', '.join(left['names'])}{more})"

@@ -15,13 +15,13 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tune_brain.data.credentials import WAYS, credentials
-from tune_brain.errors import ConfigError, DownloadError, Interrupted
+from tune_brain.errors import ConfigError, DownloadError
+from tune_brain.interrupts import interruptible
 
 SITE = "https://www.kaggle.com"
 
@@ -82,7 +82,7 @@ def download(asked: str, to: Path) -> None:
     Raises:
         ConfigError: `asked` is no data set, or the folder holds something already.
         DownloadError: no credentials, wrong ones, rules not accepted, no network, no room, broken off.
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     dataset = dataset_of(asked)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
@@ -91,20 +91,18 @@ def download(asked: str, to: Path) -> None:
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with (
+            interruptible("Interrupted; nothing of the download is kept"),
             tempfile.TemporaryDirectory(prefix=".downloading-", dir=to.parent) as aside,
             tempfile.TemporaryDirectory() as private,
         ):
             made = Path(aside).resolve() / dataset.split("/")[1]
             _write_credentials(Path(private), known)
-            with _terminated_as_interrupted():
-                failure = _in_a_process(dataset, Path(aside).resolve(), private, known.get("token"))
+            failure = _in_a_process(dataset, Path(aside).resolve(), private, known.get("token"))
             if failure is None and not (made.is_dir() and any(made.iterdir())):
                 failure = "empty"
             if failure is not None:
                 raise _explained(failure, dataset, to)
             made.rename(to)
-    except KeyboardInterrupt:
-        raise Interrupted("Interrupted; nothing of the download is kept") from None
     except OSError as error:
         raise DownloadError(
             "The folder of a download must be writable", found=f"{to.parent}: {error.strerror}"
@@ -117,15 +115,6 @@ def _write_credentials(folder: Path, known: dict[str, str]) -> None:
     file = folder / "kaggle.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps(pair), encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _in_a_process(dataset: str, folder: Path, private: str, token: str | None) -> str | None:

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tune_brain.data.cache import reason
-from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, is_turned, squashed
+from tune_brain.data.cache import content_of, reason
+from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, check_size, is_turned, squashed
 
 FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""
@@ -74,10 +74,11 @@ def look(
 
     def one(index: int) -> _Seen | str:
         try:
-            content = files[index].read_bytes()
+            content = content_of(files[index])
             if not content:
                 return "empty file"
             with Image.open(BytesIO(content), formats=FORMATS) as image:
+                check_size(image)
                 odd = _odd_header(image, content, files[index].suffix.lower())
                 grey = as_grey(image)
             small[index], fine[index] = shrunk(grey)

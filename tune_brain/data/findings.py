@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_brain.data.origins import LOOKS
+from tune_brain.text import counted
 
 Facts = dict[str, Any]
 
@@ -50,13 +51,15 @@ def _faults(facts: Facts) -> Iterator[str]:
 
 def _remarks(facts: Facts) -> Iterator[str]:
     if n := count(facts["files"]["unreadable"]):
-        yield f"{n:,} files cannot be read: {_kinds(facts['files']['unreadable'])}."
+        yield f"{counted(n, 'file', 'files')} cannot be read: {_kinds(facts['files']['unreadable'])}."
+    if not facts["twins"]["any"]["leaked"] and facts["twins"]["any"]["across"]:
+        yield validated(facts)
     if facts["floor"]:
         yield beat(facts)
         if not facts["twins"]["any"]["leaked"]:
             yield "No test image has a twin in the other parts."
         if not any(found["elsewhere"] for found in facts["origin"].values()):
-            yield "In every class the test images look as the others do, as far as brightness and size tell."
+            yield same_origin(facts)
     else:
         yield "There is no test part: a search cuts one, so that no twin stands on both sides."
     if facts["twins"]["any"]["groups"]:
@@ -81,22 +84,50 @@ def _leak(facts: Facts) -> str:
     same, alike, mirrored = (twins[rule]["leaked"] for rule in ("identical", "alike", "mirrored"))
     worst = sorted(facts["leak"].items(), key=lambda item: -item[1]["any"])
     told = ", ".join(f"{found['any']} of {found['test']} {name}" for name, found in worst if found["any"])
+    stand = "stands" if n == 1 else "stand"
     return (
-        f"{n:,} of {test:,} test images ({n / test:.0%}) stand in training too: {same:,} to the last pixel, "
-        f"{alike - same:,} in another size, quality or light, {mirrored - alike:,} mirrored, "
-        f"{n - mirrored:,} cropped ({told})."
+        f"{n:,} of {test:,} test images ({n / test:.0%}) {stand} in {rest(facts)} too: "
+        f"{same:,} to the last pixel, {alike - same:,} in another size, quality or light, "
+        f"{mirrored - alike:,} mirrored, {n - mirrored:,} cropped ({told})."
     )
+
+
+def rest(facts: Facts) -> str:
+    """What the parts beside the test part are called."""
+    return "training or validation" if "validation" in facts["counts"] else "training"
+
+
+def validated(facts: Facts) -> str:
+    """Twins on both sides of training and validation, where no test image has one."""
+    across = facts["twins"]["any"]["across"]
+    return (
+        f"{counted(across, 'group of twins stands', 'groups of twins stand')} in training and in validation."
+    )
+
+
+def same_origin(facts: Facts) -> str:
+    """That test images look as the others do, said of the classes that have enough of them."""
+    by_verdict: dict[bool | None, list[str]] = {False: [], None: []}
+    for name, found in facts["origin"].items():
+        by_verdict[found["elsewhere"]].append(name)
+    same, unsaid = by_verdict[False], by_verdict[None]
+    if not same:
+        return "Too few test images are unseen to say whether they come from somewhere else."
+    of = "In every class the test images" if not unsaid else f"The test images of {', '.join(same)}"
+    end = f"; of {', '.join(unsaid)} too few are unseen to say" if unsaid else ""
+    return f"{of} look as the others do, as far as brightness and size tell{end}."
 
 
 def elsewhere(facts: Facts) -> Iterator[str]:
     """A sentence for each class whose test images come from somewhere else, the clearest first."""
     found = [(name, one) for name, one in facts["origin"].items() if one["elsewhere"]]
+    other = "a training image" if rest(facts) == "training" else f"an image of {rest(facts)}"
     for name, one in sorted(found, key=lambda item: -abs(item[1]["share"] - 0.5)):
         less, more = LOOKS[one["by"]]
         share, how = (one["share"], more) if one["share"] >= 0.5 else (1 - one["share"], less)
         yield (
-            f"The test images of {name} come from somewhere else: of a test image without a twin and a "
-            f"training image, the test image is {_with(how)} in {share:.0%} of all pairs."
+            f"The test images of {name} come from somewhere else: of a test image without a twin and "
+            f"{other}, the test image is {_with(how)} in {share:.0%} of all pairs."
         )
 
 
@@ -111,10 +142,12 @@ def beat(facts: Facts) -> str:
         f"A model must beat the likest thumbnail, which is right on "
         f"{nearest['official']['accuracy']:.3f} of the test"
     )
-    if not nearest["unseen"]["n"]:
+    n = nearest["unseen"]["n"]
+    if not n:
         return f"{said}; no test image is unseen."
+    unseen = counted(n, "unseen image", "unseen images")
     return (
-        f"{said} and {nearest['unseen']['accuracy']:.3f} of its {nearest['unseen']['n']:,} unseen images "
+        f"{said} and {nearest['unseen']['accuracy']:.3f} of its {unseen} "
         f"(the commonest class: {commonest['official']['accuracy']:.3f} and "
         f"{commonest['unseen']['accuracy']:.3f})."
     )
@@ -148,8 +181,9 @@ def _twins(facts: Facts) -> Iterator[str]:
     ):
         found = twins[rule]
         yield (
-            f"twins      {label}: {found['groups']:,} groups of {found['images']:,} images, "
-            f"{found['leaked']:,} test images leaked, {found['conflicts']:,} with two labels"
+            f"twins      {label}: {counted(found['groups'], 'group', 'groups')} of "
+            f"{found['images']:,} images, {counted(found['leaked'], 'test image', 'test images')} leaked, "
+            f"{found['conflicts']:,} with two labels"
         )
     yield "pairs      " + ", ".join(f"{n:,} {kind}" for kind, n in twins["pairs"].items())
 

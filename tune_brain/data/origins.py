@@ -31,7 +31,11 @@ ENOUGH = 20
 """Images of a class without a twin in the other parts that it takes to say where they come from."""
 ASKED = 1000
 """Training images whose likest other training image is looked for: enough to draw a histogram."""
-BINS = np.linspace(0, 1, 101)
+BINS = np.array([0, *(round(1 - n / 10**d, d) for d in (1, 2, 3, 4) for n in range(9, 0, -1)), 1])
+"""Edges of a histogram of correlations, a tenth as far apart from .9, .99 and .999 on.
+
+One is where twins begin, so that the valley about it can be seen.
+"""
 
 
 def looks(looked: Looked) -> dict[str, NDArray[np.float64]]:
@@ -57,7 +61,8 @@ def origin(
 
     Returns:
         By class: `n` images asked, `shares` by LOOKS (in what share of all pairs of a test and another image
-        the test image has more), `elsewhere`, and then `by` and `share`, the most telling of the looks.
+        the test image has more), `elsewhere` (None where there are too few to say), and then `by` and
+        `share`, the most telling of the looks.
     """
     found = {}
     for number, name in enumerate(classes):
@@ -67,11 +72,11 @@ def origin(
         told = [look for look in shares if shares[look] is not None]
         by = max(told, key=lambda look: abs((shares[look] or 0.0) - 0.5), default=None)
         share = shares[by] if by else None
-        apart = share is not None and max(share, 1 - share) >= ELSEWHERE
+        enough = min(asked.sum(), known.sum()) >= ENOUGH
         found[name] = {
             "n": int(asked.sum()),
             "shares": shares,
-            "elsewhere": bool(apart and asked.sum() >= ENOUGH and known.sum() >= ENOUGH),
+            "elsewhere": max(share, 1 - share) >= ELSEWHERE if share is not None and enough else None,
             "by": by,
             "share": share,
         }
@@ -98,7 +103,7 @@ def nearness(
     """
     known = Likeness(thumbnails[~test])
     sample = np.arange(0, len(known.thumbnails), -(-len(known.thumbnails) // ASKED))
-    found: dict[str, Any] = {"edges": BINS.round(2).tolist()}
+    found: dict[str, Any] = {"edges": BINS.tolist()}
     _, among = known.nearest(known.thumbnails[sample], sample)
     place, similarity = known.nearest(thumbnails[test])
     for part, values in (("test", similarity), ("train", among)):

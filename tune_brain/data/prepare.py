@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
-from tune_brain.data.catalogue import MANIFEST, Catalogue, by_reason, scan, without
-from tune_brain.data.combine import provenance
+from tune_brain.data.catalogue import Catalogue, by_reason, scan, without
+from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
@@ -94,7 +94,7 @@ def key(catalogue: Catalogue, asked: str) -> str:
         digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
     for left in catalogue.left_out:
         digest.update(os.fsencode(f"\n{left.name}\0{left.reason}"))
-    if (sources := catalogue.root / MANIFEST).is_file():
+    if sources := manifest(catalogue.root):
         digest.update(sources.read_bytes())
     return digest.hexdigest()[:32]
 

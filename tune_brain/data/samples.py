@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.config import Hyperparameters
-from tune_brain.data.catalogue import Catalogue
+from tune_brain.data.catalogue import Catalogue, Part
 from tune_brain.portable.pictures import Grey, open_grey, square
 
 EACH = 5
@@ -19,7 +19,7 @@ SIDE = 96
 GAP = 6
 """Pixels between pictures."""
 MODEL = 64
-"""Side of the images as a model sees them, in pixels, as a search takes them by default."""
+"""Side of the images as a small model sees them, in pixels; a search takes `RunConfig.image_size`."""
 
 Bytes = NDArray[np.uint8]
 
@@ -29,10 +29,10 @@ class Pictures:
     """JPEG files, each a row of images: a file for each image would be mostly headers."""
 
     samples: tuple[dict[str, bytes], ...]
-    """For each class a few images of its first part.
+    """For each class a few images of its first part, and of its test part where there is one.
 
-    `whole`: as read, in their own shapes; `seen`: the centres, grey, 64 pixels a side, as a model will see
-    them; `augmented`: these turned and mirrored at random, as in training.
+    `whole`: as read, in their own shapes; `seen`: the centres, grey, 64 pixels a side, as a small model will
+    see them; `augmented`: these turned and mirrored at random, as in training; `test`: test images as read.
     """
     means: tuple[dict[str, bytes], ...]
     """For each class and part the mean of all images, squashed to a square."""
@@ -56,17 +56,24 @@ def pictures(catalogue: Catalogue, squashed: Bytes, pairs: Sequence[tuple[int, i
 
 
 def _samples(catalogue: Catalogue, label: int) -> dict[str, bytes]:
-    part = catalogue.parts[0]
-    own = [i for i, image in enumerate(catalogue.images) if (image.part, image.label) == (part, label)]
-    chosen = np.unique(np.linspace(0, len(own) - 1, EACH).round().astype(int))
-    read = [_read(catalogue, own[i]) for i in chosen]
+    read = _few(catalogue, catalogue.parts[0], label)
     seen = np.stack([square(grey, MODEL) for grey in read])
     usual = {name: Hyperparameters.model_fields[name].default for name in ("rotation", "flip")}
-    return {
+    found = {
         "whole": _row([_fitted(grey) for grey in read]),
         "seen": _row(seen),
         "augmented": _row(turned(seen, **usual, seed=label)),
     }
+    if "test" in catalogue.parts:
+        found["test"] = _row([_fitted(grey) for grey in _few(catalogue, "test", label)])
+    return found
+
+
+def _few(catalogue: Catalogue, part: Part, label: int) -> list[Grey]:
+    """A few images of a class and part, evenly spaced."""
+    own = [i for i, image in enumerate(catalogue.images) if (image.part, image.label) == (part, label)]
+    chosen = np.unique(np.linspace(0, len(own) - 1, EACH).round().astype(int))
+    return [_read(catalogue, own[i]) for i in chosen]
 
 
 def turned(images: Bytes, *, rotation: float, flip: float, seed: int) -> Bytes:

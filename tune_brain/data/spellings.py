@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tune_brain.errors import DataError
+from tune_brain.text import legible
 
 TUMOURS = ("glioma", "meningioma", "pituitary")
 NONE = "notumor"
@@ -51,7 +52,7 @@ def class_names(classes: Mapping[str, Sequence[str]], rules: Mapping[str, str]) 
     Raises:
         DataError: a rule for a class that no source has, or a class that is none of the whole.
     """
-    existing = "; ".join(f"{source}: {', '.join(own)}" for source, own in classes.items())
+    existing = legible("; ".join(f"{source}: {', '.join(own)}" for source, own in classes.items()))
     everything = {name for own in classes.values() for name in own}
     if strange := sorted(set(rules) - everything):
         raise DataError(
@@ -72,7 +73,7 @@ def class_names(classes: Mapping[str, Sequence[str]], rules: Mapping[str, str]) 
     ]
     if unmapped:
         raise DataError(
-            f"Every class must be one of {', '.join(sorted(whole))}",
+            f"Every class must be one of {legible(', '.join(sorted(whole)))}",
             found=", ".join(unmapped),
             remedy=f"There are {existing}. Say which is which: --map OLD=NEW,..., NEW perhaps OLD itself.",
         )

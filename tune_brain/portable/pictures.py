@@ -15,6 +15,10 @@ THUMBNAIL = 32
 MARGIN = 3
 """A JPEG is decoded at the smallest scale that leaves so many pixels for one that is kept."""
 FORMATS = ("JPEG", "PNG")
+MOST_PIXELS = 40_000_000
+"""Of one file: with transparency half a GB is in use while they are decoded."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of one file."""
 
 
 class Grey(NamedTuple):
@@ -42,7 +46,8 @@ def open_grey(content: bytes, side: int | None = None) -> Grey:
             size where it is None, and where the picture has to be turned.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files.
+        OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files; the
+            last one from `MOST_PIXELS` on.
     """
     with Image.open(BytesIO(content), formats=FORMATS) as image:
         return as_grey(image, side)
@@ -53,13 +58,24 @@ def needed(image_size: int) -> int:
     return MARGIN * max(image_size, THUMBNAIL)
 
 
+def check_size(image: Image.Image) -> None:
+    """See that an image that has been opened has not too many pixels; of a PNG even EXIF is read after them.
+
+    Raises:
+        Image.DecompressionBombError: it has more than `MOST_PIXELS`.
+    """
+    if image.width * image.height > MOST_PIXELS:
+        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+
+
 def is_turned(image: Image.Image) -> bool:
-    """Whether an image asks by its EXIF orientation to be turned or mirrored."""
-    return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
+    """Whether an image asks by its EXIF orientation, 1 upright and 2 to 8 not, to be turned or mirrored."""
+    return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
 
 
 def as_grey(image: Image.Image, side: int | None = None) -> Grey:
     """Decode an image that has been opened, see `open_grey`."""
+    check_size(image)
     full = image.size
     # A JPEG hands over its brightness channel alone, several times faster than all three.
     image.draft("L", None if side is None or is_turned(image) else (side, side))

@@ -1,6 +1,7 @@
 """The page of an audit: one HTML file that needs nothing else, to look at a data set before it is used."""
 
 import base64
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -8,27 +9,37 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
-from tune_brain.data.findings import KINDS, beat, count, elsewhere
+from tune_brain.data.destination import writing
+from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.likeness import TWINS
 from tune_brain.data.origins import LOOKS
 from tune_brain.data.samples import MODEL
-from tune_brain.records import write_json, write_text
+from tune_brain.data.shapes import bands
+from tune_brain.records import write_text
 from tune_brain.report import style, words
 from tune_brain.report.page import environment
+from tune_brain.text import counted
 
 Facts = dict[str, Any]
 
 COLOURS = {"train": style.SHORTER, "validation": "#7fb0dc", "test": style.FULL}
-PRETRAINED = 224
-"""Side of the images that pretrained networks were made for, in pixels."""
+TICKS = (0.0, 0.5, 0.9, 0.95, 0.99, TWINS, 0.999, 0.9995, 1.0)
+"""Correlations that are written below their histogram."""
 
 
 def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
-    """Write audit.json and audit.html; returns their paths."""
+    """Write audit.json and audit.html; returns their paths.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     facts, page = folder / "audit.json", folder / "audit.html"
-    write_json(facts, found.facts)
-    write_text(page, environment().get_template("explore.html").render(_values(found)))
+    html = environment().get_template("explore.html").render(_values(found))
+    with writing(folder):
+        write_text(facts, json.dumps(found.facts, indent=2, allow_nan=False) + "\n")
+        write_text(page, html)
     return facts, page
 
 
@@ -40,9 +51,13 @@ def _values(found: Audit) -> dict[str, Any]:
         "facts": facts,
         "words": words,
         "kinds": KINDS,
+        "counted": counted,
         "looks": list(LOOKS),
         "threshold": TWINS,
         "model": MODEL,
+        "rotation": Hyperparameters.model_fields["rotation"].default,
+        "default_side": RunConfig.model_fields["image_size"].default,
+        "rest": rest(facts),
         "titles": _titles(facts),
         "files": list(_files(facts)),
         "samples": _by_class(facts, pictures.samples),
@@ -50,12 +65,13 @@ def _values(found: Audit) -> dict[str, Any]:
         "pairs": [
             {**pair, "picture": _uri(both)} for pair, both in zip(facts["pairs"], pictures.pairs, strict=True)
         ],
-        "resizing": _resizing(facts["dimensions"]),
+        "resizing": list(_resizing(facts)),
+        "measured": list(_measured(facts)),
         "counts": _counts(facts),
         "sizes": _sizes(facts["dimensions"]),
-        "aspects": _aspects(facts["dimensions"]),
+        "aspects": _aspects(facts["aspects"]),
         "greys": {name: _greys(facts, name) for name in facts["classes"]},
-        "nearest": _nearest(facts["nearest"]) if tested else None,
+        "nearest": _nearest(facts) if tested else None,
     }
 
 
@@ -75,18 +91,22 @@ def _titles(facts: Facts) -> dict[str, str]:
     totals = {name: sum(part[name] for part in facts["counts"].values()) for name in facts["classes"]}
     most, least = max(totals, key=lambda name: totals[name]), min(totals, key=lambda name: totals[name])
     twins, leaked = facts["twins"]["any"], facts["twins"]["any"]["leaked"]
-    sizes = {(width, height) for _, width, height, _ in facts["dimensions"]}
+    sizes, across = facts["resizing"]["sizes"], twins["across"]
     broken = count(facts["files"]["unreadable"])
     apart = list(elsewhere(facts))
     return {
         "counts": f"{most} has {totals[most] / totals[least]:.1f} images for each one of {least}",
-        "twins": f"{leaked:,} test images stand in training too"
+        "twins": f"{counted(leaked, 'test image stands', 'test images stand')} in {rest(facts)} too"
         if leaked
+        else validated(facts).rstrip(".")
+        if across
         else f"{twins['images']:,} images are twins, none of them across the parts",
         "nearest": beat(facts) if facts["floor"] else "There is no test part to compare with training",
-        "origin": apart[0] if apart else "No class has test images that look unlike its others",
-        "sizes": "All images have one size" if len(sizes) == 1 else f"Images come in {len(sizes):,} sizes",
-        "files": f"{broken:,} files cannot be read" if broken else "Every image file can be read",
+        "origin": apart[0] if apart else same_origin(facts),
+        "sizes": "All images have one size" if sizes == 1 else f"Images come in {sizes:,} sizes",
+        "files": f"{counted(broken, 'file', 'files')} cannot be read"
+        if broken
+        else "Every image file can be read",
     }
 
 
@@ -102,18 +122,44 @@ def _files(facts: Facts) -> Iterator[dict[str, Any]]:
             yield {"what": label, "kind": kind, "n": found["n"], "names": ", ".join(found["names"]) + more}
 
 
-def _resizing(dimensions: list[list[Any]]) -> list[str]:
+def _resizing(facts: Facts) -> Iterator[str]:
     """What cropping to the centre and resizing do to the images, in sentences."""
-    total = sum(n for *_, n in dimensions)
-    cut = sum(n * (1 - min(width, height) / max(width, height)) for _, width, height, n in dimensions) / total
-    worst = max(1 - min(width, height) / max(width, height) for _, width, height, _ in dimensions)
-    said = [
-        f"The search keeps the centre square: {cut:.1%} of an image is lost on average, {worst:.0%} at most."
-    ]
-    for side in (MODEL, PRETRAINED):
-        up = sum(n for _, width, height, n in dimensions if min(width, height) < side) / total
-        said.append(f"At {side} px, {up:.1%} of the images are enlarged and the rest shrunk.")
-    return said
+    cut, n = facts["resizing"]["cut"], facts["files"]["readable"]
+    yield (
+        f"The search keeps the centre square: {cut['mean']:.1%} of an image is lost on average, "
+        f"{cut['most']:.0%} at most."
+    )
+    for side, found in facts["resizing"]["sides"].items():
+        enlarged, kept, shrunk = (found[key] / n for key in ("enlarged", "kept", "shrunk"))
+        yield (
+            f"At {side} px, {enlarged:.1%} of the images are enlarged, {kept:.1%} stay as they are and "
+            f"{shrunk:.1%} are shrunk."
+        )
+    if (listed := sum(n for *_, n in facts["dimensions"])) < n:
+        yield f"The commonest sizes are drawn, those of {listed:,} of {n:,} images."
+
+
+def _measured(facts: Facts) -> Iterator[dict[str, Any]]:
+    """By class and part the quartiles of what is measured of the images; of pixels, the root."""
+    for name in facts["classes"]:
+        for part, by_class in facts["counts"].items():
+            found = facts["looks"][part][name]
+            yield {
+                "class": name,
+                "part": part,
+                "n": by_class[name],
+                "brightness": _quartiles(found["brightness"], ".0f"),
+                "contrast": _quartiles(found["contrast"], ".0f"),
+                "background": _quartiles(found["background"], ".0%"),
+                "side": _quartiles([pixels**0.5 for pixels in found["pixels"]], ",.0f"),
+                "aspect": _quartiles(found["aspect"], ".2f"),
+            }
+
+
+def _quartiles(values: list[float], form: str) -> str:
+    """The median, and between which two values the middle half lies."""
+    low, middle, high = (format(value, form) for value in values)
+    return f"{middle} [{low}, {high}]"
 
 
 def _counts(facts: Facts) -> go.Figure:
@@ -161,22 +207,11 @@ def _sizes(dimensions: list[list[Any]]) -> go.Figure:
     return figure
 
 
-def _aspects(dimensions: list[list[Any]]) -> go.Figure:
+def _aspects(aspects: dict[str, list[int]]) -> go.Figure:
     """How many images are how much wider than high."""
-    edges = [0.0, 0.5, 0.7, 0.8, 0.9, 0.97, 1.03, 1.1, 1.25, 1.4, 2.0, float("inf")]
-    labels = [
-        "< 0.5",
-        *(f"{low:g}-{high:g}" for low, high in pairwise(edges[1:-1])),
-        "> 2",
-    ]
     figure = style.figure(height=340)
-    for part, colour in COLOURS.items():
-        counts = [0] * len(labels)
-        for of, width, height, n in dimensions:
-            if of == part:
-                counts[sum(width / height >= edge for edge in edges[1:-1])] += n
-        if any(counts):
-            figure.add_bar(name=part, x=labels, y=counts, marker={"color": colour})
+    for part, counts in aspects.items():
+        figure.add_bar(name=part, x=bands(), y=counts, marker={"color": COLOURS[part]})
     figure.update_layout(barmode="stack", bargap=0.1)
     figure.update_xaxes(title_text="width / height", showgrid=False, type="category")
     figure.update_yaxes(title_text="images")
@@ -205,24 +240,34 @@ def _greys(facts: Facts, name: str) -> go.Figure:
     return figure
 
 
-def _nearest(nearest: Facts) -> go.Figure:
-    """How alike each image is to its likest training image, with the threshold of twins."""
-    figure = style.figure(height=320)
-    middle = [(low + high) / 2 for low, high in pairwise(nearest["edges"])]
-    for part, label in (("train", "training images, a sample"), ("test", "test images")):
+def _nearest(facts: Facts) -> go.Figure:
+    """How alike each image is to its likest image outside the test, with the threshold of twins.
+
+    All steps are drawn equally wide, though they thin out towards 1: what lies about the threshold would fall
+    into one bar.
+    """
+    nearest, figure = facts["nearest"], style.figure(height=320)
+    edges = nearest["edges"]
+    steps = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    for part, label in (("train", f"images of {rest(facts)}, a sample"), ("test", "test images")):
         total = sum(nearest[part]) or 1
         figure.add_bar(
             name=label,
-            x=middle,
+            x=[step + 0.5 for step in range(len(steps))],
             y=[n / total for n in nearest[part]],
+            customdata=steps,
             marker={"color": COLOURS[part], "opacity": 0.75},
-            hovertemplate=f"{label}, %{{x:.3f}}: %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{label}, %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )
-    figure.add_vline(x=TWINS, line={"color": style.WINNER, "width": 2, "dash": "dot"})
+    figure.add_vline(x=edges.index(TWINS), line={"color": style.WINNER, "width": 2, "dash": "dot"})
     figure.update_layout(barmode="overlay", bargap=0.05, showlegend=True, legend={"orientation": "h"})
-    low = next((x for x, a, b in zip(middle, nearest["train"], nearest["test"], strict=True) if a or b), 0.0)
+    first = next(i for i, both in enumerate(zip(nearest["train"], nearest["test"], strict=True)) if any(both))
     figure.update_xaxes(
-        title_text="correlation with the likest other training image", range=[low - 0.02, 1.01]
+        title_text="correlation with the likest other image",
+        tickvals=[edges.index(tick) for tick in TICKS],
+        ticktext=[f"{tick:g}" for tick in TICKS],
+        range=[first - 0.5, len(steps) + 0.5],
+        showgrid=False,
     )
     figure.update_yaxes(title_text="share of images", tickformat=".0%")
     return figure

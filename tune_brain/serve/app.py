@@ -26,10 +26,11 @@ from prometheus_client import (
 from tune_brain import __version__
 from tune_brain.bundle.read import Bundle
 from tune_brain.errors import ConfigError, ImageError
+from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
 from tune_brain.serve import wire
 from tune_brain.serve.answers import Speaker
 from tune_brain.serve.guard import LOCAL, Guard
-from tune_brain.serve.images import MOST_BYTES, MOST_PIXELS, frames
+from tune_brain.serve.images import frames
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}

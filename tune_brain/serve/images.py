@@ -16,12 +16,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.errors import ConfigError, ImageError
-from tune_brain.portable.pictures import FORMATS, Grey, as_grey, needed, square
+from tune_brain.portable.pictures import (
+    FORMATS,
+    MOST_BYTES,
+    MOST_PIXELS,
+    Grey,
+    as_grey,
+    needed,
+    square,
+)
 
-MOST_PIXELS = 40_000_000
-"""Of one file, all of its slices together."""
-MOST_BYTES = 64 * 1024 * 1024
-"""Of one file, and of what a compressed one unpacks to times four."""
 SHOWN = 448
 """Side of the picture that a person sees, in pixels."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"

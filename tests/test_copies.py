@@ -1,0 +1,172 @@
+"""A run copied to a bucket and back: fsspec's own file system in memory stands for the bucket."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from typer.testing import CliRunner
+
+from tune_brain import copies, lock
+from tune_brain.cli import app
+from tune_brain.copies import copy
+from tune_brain.errors import ConfigError, RunFolderError
+
+BUCKET = "memory://bucket/run"
+
+
+@pytest.fixture
+def bucket() -> Iterator[dict[str, object]]:
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
+    yield MemoryFileSystem.store
+    MemoryFileSystem.store.clear()
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The files of a run, as far as a copy looks into them."""
+    return made(tmp_path / "run", "2026-11-26T12:00:00")
+
+
+def made(folder: Path, started: str) -> Path:
+    files = {
+        "run.toml": "configs = 4\n",
+        "record.json": json.dumps({"started": started, "machine": {"cores": 2}, "data": {"digest": "1"}}),
+        "trials.jsonl": '{"trial": 0}\n',
+        "epochs.jsonl": '{"trial": 0, "epoch": 1}\n',
+        "winners/cnn.toml": "configuration = 0\n",
+        "checkpoints/0.safetensors": "large",
+        ".lock": "{}",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_text() for file in files}
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_run_goes_to_a_bucket_and_comes_back_without_its_checkpoints(run: Path, tmp_path: Path) -> None:
+    copy(str(run), BUCKET)
+    copy(BUCKET, str(tmp_path / "back"))
+    wanted = contents(run)
+    del wanted["checkpoints/0.safetensors"], wanted[".lock"]
+    assert contents(tmp_path / "back") == wanted
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_later_copy_replaces_an_earlier_one_of_the_same_run_and_of_no_other(
+    run: Path, tmp_path: Path
+) -> None:
+    copy(str(run), BUCKET)
+    (run / "run.toml").write_text("configs = 8\n")
+    copy(str(run), BUCKET)
+    copy(BUCKET, str(tmp_path / "back"))
+    assert (tmp_path / "back/run.toml").read_text() == "configs = 8\n"
+    other = made(tmp_path / "other", "2026-11-26T13:00:00")
+    with pytest.raises(RunFolderError, match="5 files of something else"):
+        copy(str(other), BUCKET)
+    with pytest.raises(RunFolderError, match="something else"):
+        copy(BUCKET, str(other))
+    assert "configs = 4" in (other / "run.toml").read_text()
+
+
+@pytest.mark.usefixtures("bucket")
+def test_where_there_is_no_run_nothing_is_copied(tmp_path: Path) -> None:
+    for source in (str(tmp_path), str(tmp_path / "missing"), "memory://nothing"):
+        with pytest.raises(RunFolderError, match=r"no run\.toml"):
+            copy(source, BUCKET)
+    assert copies.Place.of(BUCKET).files() == {}
+
+
+def test_the_end_of_a_trial_is_never_copied_without_its_epochs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search goes on between the reads of two files: what is read last is newest."""
+    read = copies.Place.read
+
+    def slow(place: copies.Place, name: str) -> bytes:
+        content = read(place, name)
+        with (run / "epochs.jsonl").open("a") as epochs, (run / "trials.jsonl").open("a") as trials:
+            epochs.write(f'{{"after": "{name}"}}\n')
+            trials.write(f'{{"after": "{name}"}}\n')
+        return content
+
+    monkeypatch.setattr(copies.Place, "read", slow)
+    copy(str(run), str(tmp_path / "copy"))
+    ends, epochs = ((tmp_path / "copy" / name).read_text() for name in ("trials.jsonl", "epochs.jsonl"))
+    assert set(ends.splitlines()[1:]) <= set(epochs.splitlines())
+    assert len(epochs.splitlines()) > len(ends.splitlines())
+
+
+def test_a_copy_follows_a_run_until_its_command_has_ended(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "EVERY", 0.01)
+    told: list[str] = []
+    following = threading.Thread(
+        target=copy, args=(str(run), str(tmp_path / "copy")), kwargs={"follow": True, "said": told.append}
+    )
+    copied = tmp_path / "copy/trials.jsonl"
+
+    def has(text: str) -> bool:
+        return copied.exists() and text in copied.read_text()
+
+    with lock.hold(run):
+        following.start()
+        for row in ('{"trial": 1}\n', '{"trial": 2}\n'):
+            with (run / "trials.jsonl").open("a") as file:
+                file.write(row)
+            while not has(row):
+                assert following.is_alive()
+        (run / "scores.json").write_text("{}")
+    following.join(60)
+    assert not following.is_alive()
+    assert (tmp_path / "copy/scores.json").exists()
+    # Only what has changed.
+    assert any(line.startswith("1 files copied") for line in told)
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("key", ["../evil", "winners/../../evil", ".hidden/evil"])
+def test_keys_that_lead_out_of_the_folder_stay_behind(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    copy(str(run), BUCKET)
+    whole = MemoryFileSystem.find
+
+    def with_key(system: MemoryFileSystem, root: str, **asked: object) -> dict[str, dict[str, object]]:
+        return {**whole(system, root, **asked), f"{root}/{key}": {"size": 1, "created": 0}}
+
+    monkeypatch.setattr(MemoryFileSystem, "find", with_key)
+    monkeypatch.setattr(
+        MemoryFileSystem,
+        "cat_file",
+        lambda system, path: system.store[path].getvalue() if path in system.store else b"x",
+    )
+    copy(BUCKET, str(tmp_path / "a/b/back"))
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None:
+    with pytest.raises(ConfigError, match="a URL that fsspec knows"):
+        copy(str(run), "nowhere://bucket")
+    with pytest.raises(RunFolderError, match=r"ftp://127\.0\.0\.1:1/x") as failed:
+        copy(str(run), "ftp://user:secret@127.0.0.1:1/x")
+    assert "secret" not in str(failed.value)
+    assert "user" not in str(failed.value)
+    file = run / "run.toml"
+    with pytest.raises(RunFolderError, match=r"NotADirectoryError|FileExistsError"):
+        copy(str(run), str(file / "copy"))
+
+
+def test_the_command(run: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["copy", str(run), str(tmp_path / "copy")])
+    assert (done.exit_code, done.output) == (0, f"5 files copied to {tmp_path / 'copy'}\n")

@@ -1,0 +1,36 @@
+"""What ends a command, and what does not."""
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tune_brain.errors import Interrupted
+from tune_brain.interrupts import interruptible
+
+
+def ended(folder: Path, end: signal.Signals) -> None:
+    with interruptible("Interrupted; nothing is kept"), tempfile.TemporaryDirectory(dir=folder):
+        assert list(folder.iterdir())
+        os.kill(os.getpid(), end)
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_block_is_unwound_and_the_handlers_are_put_back(tmp_path: Path, end: signal.Signals) -> None:
+    before = signal.getsignal(end)
+    with pytest.raises(Interrupted, match="Interrupted; nothing is kept"):
+        ended(tmp_path, end)
+    assert list(tmp_path.iterdir()) == []
+    assert signal.getsignal(end) is before
+
+
+def test_what_nohup_lets_a_command_ignore_it_goes_on_ignoring() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible("Interrupted"):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,175 @@
+"""A run's files in another place, a bucket or a folder, kept up while the run is written; and back."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from tune_brain import lock
+from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
+
+EVERY = 30.0
+"""Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
+NOT_COPIED = "checkpoints"
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder on a disk or in a bucket."""
+
+    system: Any
+    """Its fsspec file system."""
+    root: str
+    told: str
+    """How it is named to people: a password in its URL is not."""
+
+    @classmethod
+    def of(cls, url: str) -> "Place":
+        """The place that an fsspec URL or a path names.
+
+        Raises:
+            ConfigError: there is no such kind of place, or its library is not installed.
+        """
+        told = _without_passwords(url)
+        try:
+            system, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:
+            raise ConfigError(
+                "A copy needs a path, or a URL that fsspec knows",
+                found=f"{told}: {error}",
+                remedy="For s3:// install s3fs, for gs:// gcsfs, for az:// adlfs, into the same environment.",
+            ) from None
+        except Exception as error:
+            raise _failed(told, error) from None
+        return cls(system, root.rstrip("/"), told)
+
+    def files(self) -> dict[str, tuple[int, Any]]:
+        """Sizes and times of a run's files, by names relative to the place, in the order to copy them.
+
+        Rows of epochs come last, so that a copy never has a trial's end without its epochs.
+        """
+        if not self.system.isdir(self.root):
+            return {}
+        found = self.system.find(self.root, detail=True)
+        named = {
+            name.removeprefix(self.root).lstrip("/"): (one["size"], one.get("mtime") or one.get("created"))
+            for name, one in found.items()
+        }
+        kept = [name for name in named if _is_kept(PurePosixPath(name))]
+        return {name: named[name] for name in sorted(kept, key=lambda name: (name == "epochs.jsonl", name))}
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        content: bytes = self.system.cat_file(f"{self.root}/{name}")
+        return content
+
+    def write(self, name: str, content: bytes) -> None:
+        """Make or replace a file. It appears whole: an object does, a file is written aside and renamed."""
+        path = f"{self.root}/{name}"
+        self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
+        if not isinstance(self.system, LocalFileSystem):
+            self.system.pipe_file(path, content)
+            return
+        aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
+        try:
+            aside.write_bytes(content)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str], None] = print) -> None:
+    """Copy a run to a place, or back from one; checkpoints stay behind.
+
+    Args:
+        source: the run's folder, or the URL of a copy.
+        target: a URL or a path; it holds nothing, or an earlier copy of the same run.
+        follow: go on, every half a minute, until no command writes to the run any more.
+        said: told how many files were copied.
+
+    Raises:
+        ConfigError: a URL cannot be used.
+        RunFolderError: there is no run at the source, another one at the target, or one of them fails.
+    """
+    here, there = Place.of(source), Place.of(target)
+    known: dict[str, tuple[int, Any]] = {}
+    for _ in _rounds(here, follow):
+        try:
+            known = _copy(here, there, known, said)
+        except TuneBrainError:
+            raise
+        except Exception as error:
+            raise _failed(f"{here.told} to {there.told}", error) from None
+
+
+def _rounds(here: Place, follow: bool) -> Iterator[None]:
+    """One round, or with `follow` one after another while the run is written, and a last one after that."""
+    while follow and lock.holder(Path(here.root)) is not None:
+        yield
+        time.sleep(EVERY)
+    yield
+
+
+def _copy(
+    here: Place, there: Place, known: dict[str, tuple[int, Any]], said: Callable[[str], None]
+) -> dict[str, tuple[int, Any]]:
+    """Copy the files that are not known to be there as they are; returns what is there then."""
+    files = here.files()
+    if "run.toml" not in files:
+        raise RunFolderError(
+            "A copy needs a run to copy",
+            found=f"no run.toml in {here.told}",
+            remedy="Name the folder that --out named, or the URL that a run was copied to.",
+        )
+    if not known:
+        _check(here, there, files)
+    changed = [name for name in files if files[name] != known.get(name)]
+    for name in changed:
+        there.write(name, here.read(name))
+    if changed:
+        said(f"{len(changed)} files copied to {there.told}")
+    return files
+
+
+def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
+    """Refuse to copy over another run."""
+    others = there.files()
+    if others and not (RECORD in others and RECORD in files and _made(here) == _made(there)):
+        raise RunFolderError(
+            "A copy needs an empty place, or one that holds an earlier copy of the same run",
+            found=f"{there.told} holds {len(others)} files of something else",
+            remedy="Name another place.",
+        )
+
+
+def _failed(where: str, error: Exception) -> RunFolderError:
+    """What a place raised: each kind has its own errors, and their texts can hold a URL with a password."""
+    return RunFolderError(
+        "A run must be readable, and the place of its copy writable",
+        found=f"{where}: {type(error).__name__}: {_without_passwords(str(error))}",
+        remedy="What was copied stays. Call it again when the cause is gone.",
+    )
+
+
+def _made(place: Place) -> object:
+    """What tells a run from all others: when, where and on which images it began."""
+    record = json.loads(place.read(RECORD))
+    return [record.get(name) for name in ("started", "machine", "data")]
+
+
+def _is_kept(name: PurePosixPath) -> bool:
+    """Whether a file belongs to a copy: no hidden one such as the lock, no key of a bucket with `..`."""
+    return name.parts[0] != NOT_COPIED and not any(part.startswith(".") for part in name.parts)
+
+
+def _without_passwords(text: str) -> str:
+    """A text whose URLs name no user and no password."""
+    return re.sub(r"(?<=://)[^/\s@]*@", "", text)

@@ -1,0 +1,22 @@
+"""Text that can be shown anywhere."""
+
+
+def legible(text: str) -> str:
+    """A name or a line as it can be written to any file and terminal.
+
+    Bytes of a file's name that are no UTF-8 stand as escapes, and so does what is not printable: it could
+    forge a line or clear a screen.
+    """
+    return "".join(one if one.isprintable() else _escaped(one) for one in text)
+
+
+def counted(n: int, one: str, more: str) -> str:
+    """A number and what there is of it: 1 file, 1,200 files."""
+    return f"{n:,} {one if n == 1 else more}"
+
+
+def _escaped(one: str) -> str:
+    # The form in which Python keeps a byte that it could not decode.
+    if "\udc80" <= one <= "\udcff":
+        return f"\\x{ord(one) - 0xDC00:02x}"
+    return one.encode("unicode_escape").decode("ascii")
