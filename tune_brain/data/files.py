@@ -20,6 +20,8 @@ FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""
 SMALL = THUMBNAIL
 """An image with a side shorter than this is odd."""
+AT_ONCE = 16
+"""Files that a thread takes up at a time: to take up small ones singly costs some of what threads gain."""
 PNG_DEPTH = 24
 """Place of the bit depth in a PNG file."""
 
@@ -92,13 +94,15 @@ def look(
         # Pillow warns of damaged metadata as well, which leaves the picture whole.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for index, result in enumerate(pool.map(one, range(n))):
-            if isinstance(result, str):
-                failures[index] = result
-            else:
-                seen[index] = result
+        batches = [range(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)]
+        for batch, results in zip(batches, pool.map(lambda batch: [*map(one, batch)], batches), strict=True):
+            for index, result in zip(batch, results, strict=True):
+                if isinstance(result, str):
+                    failures[index] = result
+                else:
+                    seen[index] = result
             if progress:
-                progress(index + 1, n)
+                progress(batch.stop, n)
     kept = np.array(sorted(seen), np.int64)
     every = [seen[index] for index in kept]
     looked = Looked(
