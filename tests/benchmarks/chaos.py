@@ -38,7 +38,8 @@ from tune_brain.models import build
 from tune_brain.records import TrialRow, latest, read
 from tune_brain.runs import open_run
 from tune_brain.search import run
-from tune_brain.stages.search import resume, search
+from tune_brain.stages.resume import resume
+from tune_brain.stages.search import search
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
