@@ -106,12 +106,19 @@ def test_winners_stand_when_a_search_has_ended_and_not_while_it_goes_on(
 ) -> None:
     status(ended.folder)
     assert "Next: tune-brain evaluate" in capsys.readouterr().out
+    winner = read_winner(ended.folder / "winners" / "linear.toml")
     no_ray.most = len((ended.folder / "trials.jsonl").read_text().splitlines()) + 2
     with pytest.raises(Interrupted, match=f"tune-brain resume {ended.folder}"):
         extend(ended.folder, {"configs": 9})
     status(ended.folder)
     assert f"Go on with: tune-brain resume {ended.folder}" in capsys.readouterr().out
     with pytest.raises(RunFolderError, match="when the search has ended"):
+        evaluate(ended.folder)
+    # Nor with the winners of the shorter search, which an older copy of the folder still has.
+    runs.write_winner(ended.folder, winner)
+    status(ended.folder)
+    assert f"Go on with: tune-brain resume {ended.folder}" in capsys.readouterr().out
+    with pytest.raises(RunFolderError, match="more to train of linear"):
         evaluate(ended.folder)
     no_ray.most = 1000
     resume(ended.folder)

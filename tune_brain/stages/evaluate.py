@@ -12,6 +12,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import SeedRow, read, write_json
 from tune_brain.runs import Run
 from tune_brain.stages.common import check_same, going_on, images, starting_weights
+from tune_brain.stages.standing import check_search_has_ended
 
 
 def evaluate(folder: Path, seeds: int | None = None) -> Path:
@@ -32,6 +33,7 @@ def _evaluate(folder: Path, seeds: int | None) -> Path:
         run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
     progress = Progress()
     chosen = runs.read_winners(run)
+    check_search_has_ended(run)
     planned = plan(run, chosen)
     check_seal(run.folder, planned)
     check_rows(run, planned)

@@ -72,8 +72,9 @@ def search_on(run: Run, ray: compute.Session) -> Path:
     slots = ray.slots()
     if unfinished(run):
         # Winners stand when a search has ended, and until it has again nobody shall take these for its own.
-        for arch in run.config.arch:
-            runs.winner_file(run.folder, arch).unlink(missing_ok=True)
+        with writing(run.folder):
+            for arch in run.config.arch:
+                runs.winner_file(run.folder, arch).unlink(missing_ok=True)
     runs.create(run.config, run.spaces)
     return _search(run, prepared, start, slots, progress)
 

@@ -20,6 +20,25 @@ def unfinished(run: Run) -> list[str]:
     return [arch for arch in config.arch if not finished(arch)]
 
 
+def was_cut_short(run: Run) -> bool:
+    """Whether a search has neither come to its end nor, as far as it is known, to that of its time."""
+    return run.config.time_budget is None and bool(unfinished(run))
+
+
+def check_search_has_ended(run: Run) -> None:
+    """Refuse winners that an earlier search has left, as where a folder comes back from an older copy.
+
+    Raises:
+        RunFolderError: something is left to train, and no time budget that may have ended the search.
+    """
+    if was_cut_short(run):
+        raise RunFolderError(
+            "Winners stand when the search has ended",
+            found=f"more to train of {', '.join(unfinished(run))}",
+            remedy=f"End it first: tune-brain resume {run.folder}",
+        )
+
+
 def check_search_is_open(folder: Path) -> None:
     """Refuse to search on once the winners stand for good.
 

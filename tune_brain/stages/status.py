@@ -16,7 +16,7 @@ from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ledger import Ledger
-from tune_brain.stages.standing import unfinished
+from tune_brain.stages.standing import unfinished, was_cut_short
 
 WAIT = 60.0
 """Seconds that a cancelled run is given to end."""
@@ -114,7 +114,8 @@ def _next(run: Run, *, running: bool) -> str:
         return f"End it with: tune-brain cancel {folder}"
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
-    if not any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch):
+    winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
+    if not winners or was_cut_short(run):
         return f"Go on with: tune-brain resume {folder}"
     if (folder / "seed_runs.jsonl").exists():
         return f"Next: tune-brain evaluate {folder}"
