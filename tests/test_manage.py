@@ -70,7 +70,9 @@ def test_a_search_is_watched_and_cancelled(
     folder = tmp_path / "run"
     with long_search(own, phantoms, folder) as running:
         assert f"process {running.pid} on" in command("status", folder).stdout
+        said = (folder / "run.log").read_text()
         assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
+        assert (folder / "run.log").read_text() == said
         assert "cancelled" in command("cancel", folder).stdout
         assert f"tune-brain resume {folder}" in running.communicate()[1]
     assert running.returncode == 130

@@ -21,3 +21,12 @@ def test_an_error_names_the_option_and_the_value(name: str, duration: str) -> No
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} takes a duration") as caught:
         changes({name: duration})
     assert repr(duration) in str(caught.value) or duration in str(caught.value)
+
+
+def test_what_a_search_was_bounded_by_can_be_taken_away() -> None:
+    assert changes({"time_budget": "none", "trial_timeout": "none"}) == {
+        "time_budget": None,
+        "trial_timeout": None,
+    }
+    assert changes({"address": "local"}) == {"address": None}
+    assert changes({"address": "auto"}) == {"address": "auto"}

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_a_saved_space_is_read_back_equal(tmp_path: Path) -> None:
     spaces = load(written(tmp_path), ["cnn"])
     save(spaces, tmp_path / "kept")
     assert load(tmp_path / "kept", ["cnn"]) == spaces
+
+
+def test_a_space_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spaces = load(written(tmp_path), ["cnn"])
+    save(spaces, tmp_path)
+    wider = {"cnn": spaces["cnn"].model_copy(update={"fixed": {"batch_size": 64}})}
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        save(wider, tmp_path)
+    assert load(tmp_path, ["cnn"]) == spaces
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tune_brain.errors import RunFolderError
 from tune_brain.options import run_config
 from tune_brain.records import TrialRow, append, read
 from tune_brain.space import Space
-from tune_brain.stages.extend import extend
+from tune_brain.stages.extend import extended
 from tune_brain.stages.warm import FIRST, spaces_to_search, warmed
 
 
@@ -93,8 +93,8 @@ def test_a_run_keeps_what_it_started_from_when_the_earlier_one_is_gone(old: Path
     wider = tmp_path / "wider"
     wider.mkdir()
     (wider / "cnn.toml").write_text((folder / "spaces" / "cnn.toml").read_text().split("[[first]]")[0])
-    extend(folder, {"configs": 50, "spaces": wider})
-    assert runs.open_run(folder).spaces["cnn"].first == asked["cnn"].first
+    longer = extended(runs.open_run(folder), {"configs": 50, "spaces": wider})
+    assert longer.spaces["cnn"].first == asked["cnn"].first
 
 
 def test_a_space_that_begins_with_what_it_does_not_hold_is_refused() -> None:

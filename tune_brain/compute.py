@@ -138,7 +138,7 @@ def _start(config: RunConfig, scratch: str) -> None:
         raise ClusterError(
             "Ray must be reachable",
             found=f"{config.address or 'this machine'}: {error}",
-            remedy="Leave --address out for this machine alone, or start a cluster with `ray start --head`.\n"
+            remedy="--address local is this machine alone; `ray start --head` starts a cluster.\n"
             "A cluster with a token wants RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token.",
         ) from None
 

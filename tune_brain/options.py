@@ -124,7 +124,8 @@ OPTIONS: dict[str, Any] = {
         str | None,
         option(
             "--time-budget",
-            help="No trial starts after it: 90s, 30m, 2h, 1h30m. Trials that run are finished.",
+            help="No trial starts after it: 90s, 30m, 2h, 1h30m, or none; it begins anew with resume and "
+            "extend. Trials that run are finished.",
             default="none",
         ),
     ],
@@ -132,7 +133,7 @@ OPTIONS: dict[str, Any] = {
         str | None,
         option(
             "--trial-timeout",
-            help="A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h.",
+            help="A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h, or none.",
             default="none",
         ),
     ],
@@ -156,7 +157,11 @@ OPTIONS: dict[str, Any] = {
     ],
     "address": Annotated[
         str | None,
-        option("--address", help="A running Ray cluster; `auto` finds it.", default="this machine alone"),
+        option(
+            "--address",
+            help="A running Ray cluster; `auto` finds it, `local` is this machine alone.",
+            default="local",
+        ),
     ],
     "seed": Annotated[
         int | None,
@@ -238,7 +243,9 @@ def changes(given: Mapping[str, Any]) -> dict[str, Any]:
         asked["final_round"] = final_round(given["final_round"])
     for name in ("time_budget", "trial_timeout"):
         if name in given:
-            asked[name] = seconds(name, given[name])
+            asked[name] = None if given[name] == "none" else seconds(name, given[name])
+    if given.get("address") == "local":
+        asked["address"] = None
     return asked
 
 

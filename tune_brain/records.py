@@ -102,6 +102,11 @@ class SeedRow(Frozen):
     val_macro_f1: float
     seconds: float
 
+    @property
+    def name(self) -> str:
+        """How its weights and predictions are called."""
+        return f"{self.role}-{self.arch}-{self.index}"
+
 
 Row = TypeVar("Row", bound=Frozen)
 

@@ -64,13 +64,22 @@ def spaces_for(config: RunConfig) -> dict[str, Space]:
         ConfigError: a space file is missing or breaks a rule.
         RunFolderError: the run's folder holds a run already.
     """
-    if (config.out / "run.toml").exists():
+    check_new(config.out)
+    return space.load(config.spaces or space.default_folder(), config.arch)
+
+
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds a run already.
+
+    Raises:
+        RunFolderError: it does.
+    """
+    if (folder / "run.toml").exists():
         raise RunFolderError(
             "A new run needs a folder of its own",
-            found=f"{config.out} holds a run",
-            remedy=f"Name another with --out, or go on with `tune-brain resume {config.out}`.",
+            found=f"{folder} holds a run",
+            remedy=f"Name another with --out, or go on with `tune-brain resume {folder}`.",
         )
-    return space.load(config.spaces or space.default_folder(), config.arch)
 
 
 def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
@@ -164,6 +173,11 @@ def origin() -> dict[str, Any]:
     }
 
 
+def _versions(record: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
+    return {**named, "commit": record.get("commit")}
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -183,8 +197,6 @@ def _commit() -> str | None:
 
 
 def changes_since(record: Mapping[str, Any]) -> list[str]:
-    """Which versions are others than those that a record was made with, in words."""
-    here = origin()
-    before = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
-    now = {"tune_brain": here["tune_brain"], "Python": here["python"], **here["packages"]}
+    """Which versions, or which commit, are others than those that a record was made with, in words."""
+    before, now = _versions(record), _versions(origin())
     return [f"{name} is {now[name]}, was {before.get(name)}" for name in now if now[name] != before.get(name)]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tune_brain.config import Frozen, Hyperparameters, Precision, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import ConfigError
+from tune_brain.records import write_text
 
 
 class Range(Frozen):
@@ -121,7 +122,6 @@ def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
 
 def save(spaces: Mapping[str, Space], folder: Path) -> None:
     """Write each space to `<arch>.toml`, so that a run keeps the spaces that it searched."""
-    folder.mkdir(parents=True, exist_ok=True)
     for arch, space in spaces.items():
         none = frozenset() if space.first else frozenset({"first"})
-        (folder / f"{arch}.toml").write_text(to_toml(space, f"The space that was searched for {arch}.", none))
+        write_text(folder / f"{arch}.toml", to_toml(space, f"The space that was searched for {arch}.", none))

@@ -127,7 +127,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(
-            "A file of weights must be readable", found=f"{path}: {error.strerror or error}"
+            "A file of weights must be readable",
+            found=f"{path}: {error.strerror or error}",
+            remedy="" if path.is_absolute() else "A relative path counts from where the search was started.",
         ) from None
     except UnpicklingError:
         raise WeightsError(

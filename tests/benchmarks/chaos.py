@@ -24,6 +24,7 @@ from typing import Any
 import machines
 import measure
 import ray
+import tally
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "cluster"))
@@ -38,7 +39,8 @@ from tune_brain.models import build
 from tune_brain.records import TrialRow, latest, read
 from tune_brain.runs import open_run
 from tune_brain.search import run
-from tune_brain.stages.search import resume, search
+from tune_brain.stages.resume import resume
+from tune_brain.stages.search import search
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
@@ -263,48 +265,11 @@ def main() -> None:
             for told in FAULTS[name](chaos):
                 tried.append(told)
                 print(f"  {name}: {told}", file=sys.stderr, flush=True)
-            result[name] = {**summary(tried), "commit": measure.machine()["commit"]}
-    print(table(result))
+            result[name] = {**tally.summary(tried), "commit": measure.machine()["commit"]}
+    print(tally.table(result))
     kept = json.loads(KEPT.read_text()) if asked.only and KEPT.exists() else {}
     rows = {name: result.get(name, kept.get(name)) for name in FAULTS}
     measure.tell("chaos", {name: row for name, row in rows.items() if row}, quick=asked.quick)
-
-
-def summary(tried: list[Tried]) -> Tried:
-    """One row of the table."""
-    known = [one for one in tried if "equal" in one]
-    disturbed = sum(one["disturbed"] for one in tried)
-    row = {"searches": len(tried), "times": disturbed}
-    row |= {name: sum(one[name] for one in tried) for name in ("lost", "repeated")}
-    for name in ("busy", "trials", "seconds until used"):
-        if values := [one[name] for one in tried if name in one]:
-            row[name] = measure.spread(values)
-    if not known:
-        return row
-    more = sum(one["seconds"] - one["alone"] for one in known)
-    return {
-        **row,
-        "equal": sum(one["equal"] for one in known),
-        "slowdown": measure.spread([one["seconds"] / one["alone"] for one in known]),
-        "seconds a fault": more / disturbed if disturbed else None,
-    }
-
-
-def table(result: dict[str, Tried]) -> str:
-    """The rows as Markdown."""
-    heads = ["fault", "searches", "times", "trials lost", "repeated"]
-    heads += ["leaderboard equal", "slowdown", "seconds a fault"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name, row in result.items():
-        cells = [row["searches"], row["times"], row["lost"], row["repeated"]]
-        if "equal" in row:
-            slow, cost = row["slowdown"], row["seconds a fault"]
-            spread = f"{slow['median']:.2f} [{slow['low']:.2f}, {slow['high']:.2f}]"
-            cells += [f"{row['equal']} of {row['searches']}", spread, f"{cost:.1f}" if cost else ""]
-        else:
-            cells += ["", "", ""]
-        lines.append(f"| {name} | {' | '.join(map(str, cells))} |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow, latest, read
 from tune_brain.search import run, trainable
 from tune_brain.search.trainable import TrialWorker
-from tune_brain.stages.search import resume, search
+from tune_brain.stages.resume import resume
+from tune_brain.stages.search import search
 
 SIZE, CONFIGS, LADDER = 24, 11, (1, 3)
 """More configurations than the sampler draws at random before it learns from the rows."""

@@ -14,7 +14,8 @@ import pytest
 from tune_brain.errors import RunFolderError
 from tune_brain.records import EpochRow, TrialRow, latest, read
 from tune_brain.search import run
-from tune_brain.stages.search import resume, search
+from tune_brain.stages.resume import resume
+from tune_brain.stages.search import search
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_slot")]
 

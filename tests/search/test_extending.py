@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from played import rows_of, work
 
+from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import TrialRow
 
 
@@ -60,6 +61,35 @@ def test_the_promotion_of_a_third_is_the_same_in_a_short_and_a_long_search(make,
     work(make(concurrency=1, configs=9))
     work(make(concurrency=1, configs=18))
     assert by_study(rows_of(tmp_path)) == long
+
+
+def test_former_finalists_keep_their_seeds_and_stand_for_choice_beside_the_new(make, tmp_path: Path) -> None:
+    def ran(configs: int) -> list[TrialRow]:
+        work(make(concurrency=1, configs=configs, ladder=(2,), arch=("linear",), final_round=(2, 2)))
+        return rows_of(tmp_path)
+
+    def finalists(rows: list[TrialRow]) -> set[int]:
+        return {row.configuration for row in rows if row.repeat}
+
+    long = ran(12)
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    short = ran(4)
+    extended = ran(12)
+    assert extended[: len(short)] == short
+    # Beside what the long search has, nothing but the final round of the short one.
+    assert by_study(extended) == by_study(long) | by_study(short)
+    assert finalists(extended) == finalists(long) | finalists(short) > finalists(long)
+    scores = full_scores(extended, 2)
+    assert {number for number, found in scores.items() if len(found) == 3} == finalists(extended)
+    # One of the short search that scores more than the new ones wins.
+    (former, *_) = finalists(short) - finalists(long)
+    lifted = [
+        row.model_copy(update={"score": 2.0}) if row.configuration == former else row for row in extended
+    ]
+    chosen = choose(lifted, 2)
+    assert chosen
+    assert chosen.row.configuration == former
 
 
 def by_study(rows: list[TrialRow]) -> set[tuple[Any, ...]]:

@@ -80,7 +80,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_its_error_is_told(
 
 
 def test_a_search_whose_workers_cannot_live_says_so(
-    searched: Callable[..., list[TrialRow]], monkeypatch: pytest.MonkeyPatch
+    searched: Callable[..., list[TrialRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Doomed(tune.Trainable):
         def setup(self, *_: object, **__: object) -> None:
@@ -89,5 +89,6 @@ def test_a_search_whose_workers_cannot_live_says_so(
     monkeypatch.setattr(run, "TrialWorker", Doomed)
     with pytest.raises(
         ClusterError, match=r"trials in a row were lost with theirs: its worker process has died"
-    ):
+    ) as told:
         searched(high=1e-2)
+    assert f"tune-brain resume {tmp_path}" in str(told.value)

@@ -10,7 +10,7 @@ from tune_brain.cli.program import RunFolder, app
 from tune_brain.config import RunConfig
 from tune_brain.data.catalogue import scan
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
-from tune_brain.runs import open_run, spaces_for
+from tune_brain.runs import spaces_for
 
 
 @app.command()
@@ -54,13 +54,16 @@ def search(given: dict[str, Any]) -> None:
 
 
 @app.command()
-def resume(folder: RunFolder) -> None:
-    """Go on with an interrupted search."""
-    with _ray_starting(open_run(folder).config):
-        from tune_brain.stages.search import resume as go_on
+@takes_options("address", "concurrency", "gpus_per_trial", default="as before", folder=RunFolder)
+def resume(given: dict[str, Any]) -> None:
+    """Go on with an interrupted search.
 
-        go_on(folder)
-    typer.echo(folder / "winners")
+    On the machines that it ran on, or on those that the options name from now on.
+    """
+    from tune_brain.stages.resume import resume as go_on
+
+    folder = given.pop("folder")
+    typer.echo(go_on(folder, changes(given)) / "winners")
 
 
 @app.command()
@@ -68,29 +71,26 @@ def resume(folder: RunFolder) -> None:
     "configs",
     "arch",
     "spaces",
+    "weights",
     "until_converged",
     "time_budget",
     "trial_timeout",
-    "concurrency",
     "address",
+    "concurrency",
+    "gpus_per_trial",
     default="as before",
     folder=RunFolder,
 )
 def extend(given: dict[str, Any]) -> None:
     """Ask more of a search, and go on with it.
 
-    More configurations, more time, more architectures (--arch names those to add), or wider ranges
-    (--spaces). Nothing is run twice.
+    More configurations, more time, more architectures (--arch names those to add, --weights where resnet34
+    starts if it is one of them), or wider ranges (--spaces). Nothing is run twice.
     """
-    folder = given.pop("folder")
-    asked = changes(given)
     from tune_brain.stages.extend import extend as ask_more
 
-    with _ray_starting(ask_more(folder, asked)):
-        from tune_brain.stages.search import resume as go_on
-
-        go_on(folder)
-    typer.echo(folder / "winners")
+    folder = given.pop("folder")
+    typer.echo(ask_more(folder, changes(given)) / "winners")
 
 
 @app.command()

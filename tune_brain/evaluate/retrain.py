@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
-from tune_brain.errors import Diverged
+from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import predict
 from tune_brain.progress import Progress, clock
@@ -36,13 +36,8 @@ class SeedRun:
     values: Mapping[str, float]
 
     @property
-    def key(self) -> tuple[Role, str, int]:
-        """What its row is found by."""
-        return self.role, self.training.arch, self.index
-
-    @property
     def name(self) -> str:
-        """How its weights and predictions are called."""
+        """How its row, weights and predictions are found."""
         return f"{self.role}-{self.training.arch}-{self.index}"
 
     def weights(self, run: Path) -> Path:
@@ -71,6 +66,24 @@ def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
     return runs
 
 
+def check_rows(run: Run, runs: Sequence[SeedRun]) -> None:
+    """Refuse to take rows of other configurations or seeds for those of these seed runs.
+
+    Raises:
+        RunFolderError: the winners have changed since a seed run was trained.
+    """
+    path = run.folder / "seed_runs.jsonl"
+    trained = {row.name: row for row in read(path, SeedRow)}
+    for one in runs:
+        row = trained.get(one.name)
+        if row and (row.seed, row.values) != (one.training.seed, one.values):
+            raise RunFolderError(
+                "Seed runs must be those of the winners that stand",
+                found=f"{path} holds {one.name} with seed {row.seed} and {row.values}",
+                remedy="Move it aside to train them anew.",
+            )
+
+
 def train_all(
     run: Run,
     runs: Sequence[SeedRun],
@@ -90,8 +103,8 @@ def train_all(
         ClusterError: a seed run raised.
     """
     rows = run.folder / "seed_runs.jsonl"
-    done = {(row.role, row.arch, row.index): row for row in read(rows, SeedRow)}
-    left = [one for one in runs if one.key not in done or not one.weights(run.folder).exists()]
+    done = {row.name: row for row in read(rows, SeedRow)}
+    left = [one for one in runs if one.name not in done or not one.weights(run.folder).exists()]
     progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
@@ -115,10 +128,10 @@ def train_all(
             values=dict(one.values),
             **measured,
         )
-        if one.key not in done:
+        if one.name not in done:
             append(rows, row)
-        elif done[one.key].val_macro_f1 != row.val_macro_f1:
-            progress.say(f"{one.name}: trained again, not as it was ({done[one.key].val_macro_f1:.4f})")
+        elif done[one.name].val_macro_f1 != row.val_macro_f1:
+            progress.say(f"{one.name}: trained again, not as it was ({done[one.name].val_macro_f1:.4f})")
         took = f"{clock(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]

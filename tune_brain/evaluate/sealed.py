@@ -16,7 +16,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
 from tune_brain.portable.looks import measures
-from tune_brain.records import Role, read_json, write_json
+from tune_brain.records import Role, SeedRow, read, read_json, write_json
 
 Ints = NDArray[np.int64]
 
@@ -47,18 +47,25 @@ class Opened:
         return np.array([self.probabilities[name] for name in names])
 
 
-def check_seal(run: Path, asked: Sequence[str]) -> None:
+def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
     """Refuse to go on towards a second opening; an opening cut short before it told anything may be repeated.
 
     Args:
         run: the run's folder.
-        asked: names of the seed runs that are to be scored.
+        planned: the seed runs that are to be scored.
 
     Raises:
-        SealedTestError: the test was opened for other seed runs than these.
+        SealedTestError: the test was opened for other seed runs than these, by name or by configuration.
     """
     seal = run / SEAL
-    if seal.exists() and read_json(seal)["for"] != list(asked):
+    if not seal.exists():
+        return
+    known, asked = read_json(seal)["for"], _spoken_for(planned)
+    if isinstance(known, list):
+        # Older seals hold names alone. What was trained under them stands in the rows.
+        rows = {one.name: one.values for one in read(run / "seed_runs.jsonl", SeedRow)}
+        known = {name: rows.get(name, asked.get(name)) for name in known}
+    if known != asked:
         raise SealedTestError(
             "The sealed test is opened once",
             found=f"{seal} says that it was, for other seed runs",
@@ -67,7 +74,7 @@ def check_seal(run: Path, asked: Sequence[str]) -> None:
 
 
 def open_test(
-    run: Path, prepared: Prepared, asked: Sequence[str], runs: Sequence[SeedRun], slots: compute.Slots
+    run: Path, prepared: Prepared, planned: Sequence[SeedRun], runs: Sequence[SeedRun], slots: compute.Slots
 ) -> Opened:
     """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
 
@@ -76,7 +83,7 @@ def open_test(
     Args:
         run: the run's folder.
         prepared: the data set.
-        asked: names of all seed runs, as for `check_seal`.
+        planned: all seed runs, as for `check_seal`.
         runs: those of them that ended well.
         slots: where they predict.
     """
@@ -84,7 +91,7 @@ def open_test(
     if kept.exists():
         return _read(kept)
     opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
-    write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": list(asked)})
+    write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": _spoken_for(planned)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -105,6 +112,11 @@ def open_test(
     )
     _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")))
     return opened
+
+
+def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
+    """The values of each configuration by the name of its seed run: names alone outlive their winners."""
+    return {one.name: dict(one.values) for one in planned}
 
 
 class Test(NamedTuple):

@@ -11,15 +11,22 @@ from tune_brain.search.convergence import convergence, wanted
 from tune_brain.search.ladder import expected_epochs
 from tune_brain.search.ledger import Ledger
 
+_HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "best so far", "epochs")
 
-def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
-    """Each study's running trials, its configurations by fate, its best so far, and the time left."""
-    table = Table(caption=f"time left about {_time_left(config, ledger, slots)}", box=None, pad_edge=False)
-    for heading in ("architecture", "running", "tried", "promoted", "failed", "best so far", "epochs"):
+
+def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> Table:
+    """Each study's running trials, its configurations by fate, its best so far, and the time left.
+
+    Left are those whose longest trial has ended well below full length: they may still be promoted while the
+    study goes on. Without a driver that is alive nothing runs, and what it had under way is still to be done.
+    """
+    left = _time_left(config, ledger, slots, alive=alive)
+    table = Table(caption=f"time left about {left}", box=None, pad_edge=False)
+    for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("architecture", "running") else "right")
     for arch in config.arch:
         rows = ledger.of(arch)
-        running = [row for row in rows if row.state == "running"]
+        running = [row for row in rows if row.state == "running" and alive]
         tried = {row.configuration for row in rows if row.configuration != BASELINE}
         promoted = {
             row.configuration for row in rows
@@ -30,11 +37,21 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int) -> Table:
             ", ".join(f"{name(row)} at {row.epochs}" for row in running) or "-",
             f"{len(tried)}/{wanted(rows, config)}",
             str(len(promoted)),
+            str(_left(rows, config.epochs)),
             str(sum(row.state == "failed" for row in rows)),
             best_so_far(rows, config.epochs),
             f"{ledger.spent(arch)}/{_expected(rows, config)}",
         )
     return table
+
+
+def _left(rows: list[TrialRow], full_length: int) -> int:
+    longest = {row.configuration: row for row in sorted(rows, key=lambda row: row.epochs)}
+    return sum(
+        row.state == "completed" and row.epochs < full_length
+        for row in longest.values()
+        if row.configuration != BASELINE
+    )
 
 
 def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> str:
@@ -77,7 +94,7 @@ def name(row: TrialRow) -> str:
     return f"{called} again" + (f" ({row.repeat})" if row.repeat > 1 else "")
 
 
-def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
+def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> str:
     """From each study's seconds an epoch so far and the epochs that its ladder still expects."""
     total = 0.0
     for arch in config.arch:
@@ -87,7 +104,9 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int) -> str:
             return "?"
         pace = sum(row.seconds for row in ended) / sum(row.epochs for row in ended)
         under_way = [row for row in rows if row.state == "running"]
-        total += sum(max(0.0, row.epochs * pace - (time.time() - row.started)) for row in under_way)
+        for row in under_way:
+            gone = time.time() - row.started if alive else 0.0
+            total += max(0.0, row.epochs * pace - gone)
         total += max(0, _expected(rows, config) - ledger.spent(arch)) * pace
     return clock(total / slots)
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -78,7 +79,7 @@ def search(
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
-        _fit(worker, searcher)
+        _fit(worker, searcher, config.out)
     shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
@@ -106,7 +107,7 @@ def _endings(ledger: Ledger) -> str:
 
 
 @memory_ends_one_worker()
-def _fit(worker: Any, searcher: RowSearcher) -> None:
+def _fit(worker: Any, searcher: RowSearcher, folder: Path) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     workers = Workers(searcher)
@@ -136,5 +137,5 @@ def _fit(worker: Any, searcher: RowSearcher) -> None:
         raise ClusterError(
             "The workers of a search must live",
             found=f"{searcher.lost_in_a_row} trials in a row were lost with theirs: {workers.last_loss}",
-            remedy="What ended before is kept. When the cause is gone, go on with: tune-brain resume",
+            remedy=f"What ended is kept. When the cause is gone, go on with: tune-brain resume {folder}",
         )

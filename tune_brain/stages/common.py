@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_brain.config import PRETRAINED, RunConfig
 from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import Prepared, prepare
-from tune_brain.errors import DataError, Interrupted
+from tune_brain.errors import DataError, Interrupted, WeightsError
 from tune_brain.progress import Progress
 from tune_brain.records import read_json
 from tune_brain.runs import Run
@@ -16,16 +17,26 @@ from tune_brain.runs import Run
 if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
 
-RANDOM = "random weights: its scores say nothing of a pretrained network"
+RANDOM = "random weights"
 
 
 def images(config: RunConfig, progress: Progress) -> Prepared:
-    """Decode the images of a run, or read them back from the cache."""
+    """Decode the images of a run, or read them back from the cache.
+
+    Raises:
+        DataError: they cannot be read, or are not where the run looks for them.
+    """
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
         if not root.exists():
             write_demo(root)
+    elif not root.is_absolute() and not root.exists():
+        raise DataError(
+            "A relative path of images counts from the working directory",
+            found=f"no {root} in {Path.cwd()}",
+            remedy="Go to where the search was started, or write the whole path into run.toml.",
+        )
     with progress.bar("decoding images") as advance:
         return prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
 
@@ -37,18 +48,31 @@ def starting_weights(config: RunConfig, progress: Progress) -> "ResolvedWeights 
     from tune_brain import weights
 
     resolved = weights.resolve(config.weights)
-    progress.say(f"{PRETRAINED} starts from {resolved.origin if resolved else RANDOM}")
+    warning = "" if resolved else ": its scores say nothing of a pretrained network"
+    progress.say(f"{PRETRAINED} starts from {origin_of(resolved)}{warning}")
     return resolved
 
 
-def check_cut(run: Run, prepared: Prepared) -> None:
-    """Refuse images other than those that a run was made with.
+def origin_of(start: "ResolvedWeights | None") -> str:
+    """What a record says of the weights that the pretrained architecture starts from."""
+    return start.origin if start else RANDOM
+
+
+def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") -> None:
+    """Refuse images or weights other than those that a run was made with.
 
     Raises:
         DataError: the images or their cut differ.
+        WeightsError: the pretrained architecture would start from others.
     """
-    known = read_json(run.folder / "record.json")["data"]["cut_digest"]
-    check_digest(prepared, known, str(run.folder))
+    record = read_json(run.folder / "record.json")
+    check_digest(prepared, record["data"]["cut_digest"], str(run.folder))
+    if PRETRAINED in record["precision"] and origin_of(start) != record["weights"]:
+        raise WeightsError(
+            f"{PRETRAINED} must start from the weights that {run.folder} was made with",
+            found=f"{origin_of(start)} instead of {record['weights']}",
+            remedy="Bring the file back to what it was, or start a new run.",
+        )
 
 
 def check_digest(prepared: Prepared, known: str, what: str) -> None:

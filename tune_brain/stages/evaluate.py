@@ -4,14 +4,15 @@ from pathlib import Path
 
 from tune_brain import compute, lock, runs
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
-from tune_brain.evaluate.retrain import plan, train_all
+from tune_brain.evaluate.retrain import check_rows, plan, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.evaluate.validated import validate
 from tune_brain.progress import Progress
 from tune_brain.records import SeedRow, read, write_json
 from tune_brain.runs import Run
-from tune_brain.stages.common import check_cut, going_on, images, starting_weights
+from tune_brain.stages.common import check_same, going_on, images, starting_weights
+from tune_brain.stages.standing import check_search_has_ended
 
 
 def evaluate(folder: Path, seeds: int | None = None) -> Path:
@@ -20,19 +21,27 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     Returns:
         The path of scores.json.
     """
+    # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
+    runs.open_run(folder)
+    with lock.hold(folder), going_on(f"evaluate {folder}"):
+        return _evaluate(folder, seeds)
+
+
+def _evaluate(folder: Path, seeds: int | None) -> Path:
     run = runs.open_run(folder)
     if seeds is not None:
         run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
     progress = Progress()
     chosen = runs.read_winners(run)
+    check_search_has_ended(run)
     planned = plan(run, chosen)
-    asked = [one.name for one in planned]
-    check_seal(run.folder, asked)
+    check_seal(run.folder, planned)
+    check_rows(run, planned)
     prepared = images(run.config, progress)
-    check_cut(run, prepared)
     start = starting_weights(run.config, progress)
+    check_same(run, prepared, start)
     progress.log_to(run.folder / "run.log")
-    with lock.hold(folder), going_on(f"evaluate {folder}"), compute.session(run.config) as ray:
+    with compute.session(run.config) as ray:
         slots = ray.slots()
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
@@ -41,7 +50,7 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
         fitted = fit_all(spoken, scored)
         write_json(run.folder / "calibration.json", fitted)
         progress.say("opening the sealed test")
-        opened = open_test(run.folder, prepared, asked, seed_runs, slots)
+        opened = open_test(run.folder, prepared, planned, seed_runs, slots)
     chosen = {arch: chosen[arch] for arch in scored}
     scores = winner_scores(opened, scored, prepared.classes)
     scores = add_scores(scores, opened, fitted, scored, prepared.classes)

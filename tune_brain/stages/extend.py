@@ -4,46 +4,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tune_brain import lock, runs, space
-from tune_brain.config import RunConfig, check
-from tune_brain.errors import ConfigError, RunFolderError, SealedTestError
+from tune_brain import space
+from tune_brain.config import PRETRAINED, RunConfig, check, check_precision
+from tune_brain.errors import ConfigError
+from tune_brain.runs import Run
 from tune_brain.space import Range, Space
+from tune_brain.stages.resume import go_on
+from tune_brain.stages.standing import check_search_is_open
 
 
-def extend(folder: Path, given: Mapping[str, Any]) -> RunConfig:
-    """Change what a run asks for; `resume` then goes on from its rows.
+def extend(folder: Path, given: Mapping[str, Any]) -> Path:
+    """Ask more of a search, and go on with it; see `extended`. Returns the run's folder."""
+    return go_on(folder, lambda run: extended(run, given))
+
+
+def extended(run: Run, given: Mapping[str, Any]) -> Run:
+    """What a run asks for when it asks for more; nothing is written.
 
     The rule: what is trained stays, and every later step is taken from the rows as in a search that had asked
     for this from the start. The shorter search differs from that one only by what it did because it came to
-    its end: it promoted the best of a rung of which a third was less than one, and the sampler hears of that.
-    So with one trial at a time the extended leaderboard is that of the long search where no such promotion
-    was made; otherwise those promotions stand beside it, and what TPE samples after them may differ.
+    its end: it promoted the best of a rung of which a third was less than one, of which the sampler hears,
+    and it trained its finalists again where there is a final round. So with one trial at a time the extended
+    leaderboard is that of the long search where the shorter one had no such promotion and no final round.
+    Otherwise those trials stand beside it: what TPE samples after such a promotion may differ, and former
+    finalists stand for choice beside the new ones, with as many seeds.
 
     Args:
-        folder: the run.
+        run: the run.
         given: the fields of `RunConfig` to change, with the architectures to add in `arch`.
 
-    Returns:
-        What the run asks for now.
-
     Raises:
-        ConfigError: what is asked for is less than before, or a space is not wider.
+        ConfigError: what is asked for is less than before, a space is not wider, or the run's weights or
+            precision do not fit an architecture that is added.
         SealedTestError: the run's test has been opened.
         RunFolderError: its winners have been trained again.
     """
-    run = runs.open_run(folder)
-    if (folder / "sealed.json").exists():
-        raise SealedTestError(
-            "A search is extended before its test is opened, since what follows would be chosen knowing it",
-            found=f"{folder} has its scores",
-            remedy=f"Start a new run: tune-brain search --config {folder / 'run.toml'} --configs N",
-        )
-    if (folder / "seed_runs.jsonl").exists():
-        raise RunFolderError(
-            "A search is extended before its winners are trained again, since it may find others",
-            found=f"{folder / 'seed_runs.jsonl'}",
-            remedy="Move it aside to give those seed runs up, and extend then.",
-        )
+    check_search_is_open(run.folder)
     added = tuple(arch for arch in given.get("arch", ()) if arch not in run.config.arch)
     changed = {**given, "arch": run.config.arch + added}
     config = check(RunConfig, {**run.config.model_dump(), **changed}, "The options")
@@ -52,10 +48,15 @@ def extend(folder: Path, given: Mapping[str, Any]) -> RunConfig:
             "A search is extended to at least as many configurations",
             found=f"{config.configs} after {run.config.configs}",
         )
-    spaces = {**run.spaces, **_new_spaces(run.spaces, given.get("spaces"), added)}
-    with lock.hold(folder):
-        runs.create(config, spaces)
-    return config
+    if PRETRAINED in run.config.arch and config.weights != run.config.weights:
+        raise ConfigError(
+            f"The weights that {PRETRAINED} starts from are named when it is added",
+            found=f"{config.weights} after {run.config.weights}",
+            remedy="Leave --weights out, or start a new run.",
+        )
+    for arch in added:
+        check_precision(arch, config.image_size, config.precision)
+    return Run(config, {**run.spaces, **_new_spaces(run.spaces, given.get("spaces"), added)})
 
 
 def _new_spaces(before: Mapping[str, Space], spaces: Path | None, added: tuple[str, ...]) -> dict[str, Space]:

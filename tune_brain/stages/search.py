@@ -1,5 +1,6 @@
 """The search stage: a new run, or one that goes on; Optuna's view of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import WeightsError
 from tune_brain.evaluate.winners import write_winners
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read, read_json, write_json
+from tune_brain.records import TrialRow, latest, read, read_json, write_json, writing
 from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
-from tune_brain.stages.common import check_cut, going_on, images, starting_weights
+from tune_brain.stages.common import check_same, going_on, images, origin_of, starting_weights
+from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.train.precision import choose
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 def search(config: RunConfig) -> Path:
     """Make a new run and search its spaces; returns its folder, with rows and winners in it.
 
-    Everything that can be refused is refused before there is a folder: spaces, images, weights.
+    Everything that can be refused is refused before there is a run: spaces, images, weights, machines.
     """
     progress = Progress()
     spaces = spaces_to_search(config)
@@ -43,19 +45,38 @@ def search(config: RunConfig) -> Path:
     if config.data is None and PRETRAINED in config.arch and config.weights == "imagenet":
         config = _reachable_weights(config)
     start = starting_weights(config, progress)
-    run = runs.create(config, spaces)
-    for arch, space in spaces.items() if config.warm_start else ():
-        progress.say(f"{arch}: begins with {len(space.first)} configurations of {config.warm_start}")
-    return _search(run, prepared, start, progress)
+    with compute.session(config) as ray:
+        slots = ray.slots()
+        with writing(config.out):
+            config.out.mkdir(parents=True, exist_ok=True)
+        with lock.hold(config.out), going_on(f"resume {config.out}"):
+            # Another search may have taken the folder while this one was looking at its images.
+            runs.check_new(config.out)
+            run = runs.create(config, spaces)
+            for arch, space in spaces.items() if config.warm_start else ():
+                progress.say(f"{arch}: begins with {len(space.first)} configurations of {config.warm_start}")
+            return _search(run, prepared, start, slots, progress)
 
 
-def resume(folder: Path) -> Path:
-    """Go on with a search where its rows end; returns the run's folder."""
-    run = runs.open_run(folder)
+def search_on(run: Run, ray: compute.Session) -> Path:
+    """Go on with a search where its rows end, for what `run` asks now; returns the run's folder.
+
+    Within its lock. What it asks is written when nothing can refuse it any more: images, weights, machines.
+    """
     progress = Progress()
-    progress.say(f"resuming {folder}")
+    progress.say(f"resuming {run.folder}")
     prepared = images(run.config, progress)
-    return _search(run, prepared, starting_weights(run.config, progress), progress)
+    start = starting_weights(run.config, progress)
+    if (run.folder / "record.json").exists():
+        check_same(run, prepared, start)
+    slots = ray.slots()
+    if unfinished(run):
+        # Winners stand when a search has ended, and until it has again nobody shall take these for its own.
+        with writing(run.folder):
+            for arch in run.config.arch:
+                runs.winner_file(run.folder, arch).unlink(missing_ok=True)
+    runs.create(run.config, run.spaces)
+    return _search(run, prepared, start, slots, progress)
 
 
 def write_studies(folder: Path, journal: Path) -> Path:
@@ -67,36 +88,39 @@ def write_studies(folder: Path, journal: Path) -> Path:
     return journal
 
 
-def _search(run: Run, prepared: Prepared, start: "ResolvedWeights | None", progress: Progress) -> Path:
-    config, record = run.config, run.folder / "record.json"
+def _search(
+    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: compute.Slots, progress: Progress
+) -> Path:
     progress.log_to(run.folder / "run.log")
-    if record.exists():
-        check_cut(run, prepared)
-    with lock.hold(run.folder), going_on(f"resume {run.folder}"), compute.session(config) as ray:
-        slots = ray.slots()
-        if not record.exists():
-            made = {
-                "data": prepared.summary,
-                "weights": start.origin if start else "random weights",
-                "precision": _precision(config, prepared, slots),
-                "slots": slots.count,
-            }
-            write_json(record, runs.origin() | made)
-        kept = read_json(record)
-        for change in runs.changes_since(kept):
-            progress.say(f"{change}: what is trained from here on may differ in its last digits")
-        if added := [arch for arch in config.arch if arch not in kept["precision"]]:
-            more = config.model_copy(update={"arch": tuple(added)})
-            kept["precision"] |= _precision(more, prepared, slots)
-            write_json(record, kept)
-        precision = kept["precision"]
-        told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
-        progress.say(f"{slots.count} trials at a time; {told}")
-        development, state = prepared.development(), start.state if start else None
-        run_search(config, run.spaces, development, state, precision, slots, progress)
+    precision = _record(run, prepared, start, slots, progress)
+    told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
+    progress.say(f"{slots.count} trials at a time; {told}")
+    development, state = prepared.development(), start.state if start else None
+    run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = latest(read(run.folder / "trials.jsonl", TrialRow))
     write_winners(run, rows, prepared, precision, progress)
     return run.folder
+
+
+def _record(
+    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: compute.Slots, progress: Progress
+) -> dict[str, Precision]:
+    """Write down where the run comes from, or what is new in it; the precision of each architecture."""
+    path = run.folder / "record.json"
+    if path.exists():
+        record = read_json(path)
+        for change in runs.changes_since(record):
+            progress.say(f"{change}: what is trained from here on may differ in its last digits")
+    else:
+        record = runs.origin() | {"data": prepared.summary, "weights": origin_of(None), "precision": {}}
+    added = [arch for arch in run.config.arch if arch not in record["precision"]]
+    record["precision"] |= _precision(run.config, added, prepared, slots)
+    if PRETRAINED in added:
+        record["weights"] = origin_of(start)
+    record["slots"] = slots.count
+    write_json(path, record)
+    precision: dict[str, Precision] = record["precision"]
+    return precision
 
 
 def _reachable_weights(config: RunConfig) -> RunConfig:
@@ -110,8 +134,10 @@ def _reachable_weights(config: RunConfig) -> RunConfig:
     return config
 
 
-def _precision(config: RunConfig, prepared: Prepared, slots: compute.Slots) -> dict[str, Precision]:
+def _precision(
+    config: RunConfig, archs: Sequence[str], prepared: Prepared, slots: compute.Slots
+) -> dict[str, Precision]:
     if config.precision != "auto":
-        return dict.fromkeys(config.arch, config.precision)
+        return dict.fromkeys(archs, config.precision)
     kind, classes = "cuda" if slots.gpus else "cpu", len(prepared.classes)
-    return {arch: choose(arch, config.image_size, classes, kind) for arch in config.arch}
+    return {arch: choose(arch, config.image_size, classes, kind) for arch in archs}

@@ -16,6 +16,7 @@ from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ledger import Ledger
+from tune_brain.stages.standing import unfinished, was_cut_short
 
 WAIT = 60.0
 """Seconds that a cancelled run is given to end."""
@@ -36,7 +37,7 @@ def status(folder: Path) -> None:
         console.print(f"{folder}: not running", markup=False)
     record = folder / "record.json"
     slots = read_json(record)["slots"] if record.exists() else 1
-    console.print(studies_table(run.config, ledger, slots))
+    console.print(studies_table(run.config, ledger, slots, alive=writer is not None))
     for arch in run.config.arch if run.config.until_converged else ():
         if found := convergence(ledger.of(arch), run.config.ladder[0]):
             console.print(f"{arch}: {found.reason}", markup=False, soft_wrap=True)
@@ -55,7 +56,7 @@ def cancel(folder: Path) -> bool:
     """End the command that writes to a run, as Ctrl-C does; whether there was one.
 
     Raises:
-        RunFolderError: it runs on another machine, or does not end.
+        RunFolderError: it runs on another machine, in a container or as another user, or does not end.
     """
     runs.open_run(folder)
     writer = lock.holder(folder)
@@ -67,8 +68,7 @@ def cancel(folder: Path) -> bool:
             found=f"{folder} is in the hands of process {writer.pid} on {writer.host}",
             remedy=f"There: tune-brain cancel {folder}",
         )
-    # A shell lets what it starts in the background ignore SIGINT.
-    os.kill(writer.pid, signal.SIGTERM)
+    _tell(writer.pid, folder)
     end = time.monotonic() + WAIT
     while lock.holder(folder) is not None:
         if time.monotonic() > end:
@@ -79,6 +79,26 @@ def cancel(folder: Path) -> bool:
             )
         time.sleep(0.2)
     return True
+
+
+def _tell(pid: int, folder: Path) -> None:
+    try:
+        # A shell lets what it starts in the background ignore SIGINT.
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError:
+        raise RunFolderError(
+            "A run is cancelled by the user who started it",
+            found=f"process {pid} is another's",
+            remedy=f"As that user: tune-brain cancel {folder}",
+        ) from None
+    except ProcessLookupError:
+        if lock.holder(folder) is None:
+            return
+        raise RunFolderError(
+            "A run is cancelled where its driver can be seen",
+            found=f"no process {pid} here, and {folder} is still in its hands",
+            remedy=f"In the container that started it: tune-brain cancel {folder}",
+        ) from None
 
 
 def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
@@ -94,6 +114,11 @@ def _next(run: Run, *, running: bool) -> str:
         return f"End it with: tune-brain cancel {folder}"
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
-    if not (folder / "winners").is_dir():
+    winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
+    if not winners or was_cut_short(run):
         return f"Go on with: tune-brain resume {folder}"
+    if (folder / "seed_runs.jsonl").exists():
+        return f"Next: tune-brain evaluate {folder}"
+    if unfinished(run):
+        return f"Its time was up. Next: tune-brain evaluate {folder}, or tune-brain resume {folder}"
     return f"Next: tune-brain evaluate {folder}, or tune-brain extend {folder} --configs N"

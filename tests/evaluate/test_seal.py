@@ -1,0 +1,62 @@
+"""The seal names configurations, not only how their seed runs are called."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tune_brain import runs
+from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.evaluate.retrain import SeedRun, check_rows, plan
+from tune_brain.evaluate.sealed import check_seal
+from tune_brain.runs import Run
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def planned(folder: Path) -> tuple[Run, list[SeedRun]]:
+    run = runs.open_run(folder)
+    return run, plan(run, runs.read_winners(run))
+
+
+@pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)
+def test_the_seals_and_rows_of_the_committed_runs_are_theirs(folder: Path) -> None:
+    run, asked = planned(folder)
+    check_rows(run, asked)
+    check_seal(folder, asked)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Path:
+    """A committed run whose cnn has another winner now."""
+    folder = Path(shutil.copytree(REFERENCE / "sartaj", tmp_path / "run"))
+    path = folder / "winners" / "cnn.toml"
+    winner = runs.read_winner(path)
+    runs.write_winner(folder, winner.model_copy(update={"values": {**winner.values, "max_lr": 0.0123}}))
+    return folder
+
+
+def test_seed_runs_of_another_winner_are_not_taken_for_its_own(changed: Path) -> None:
+    run, asked = planned(changed)
+    with pytest.raises(RunFolderError, match=r"winners that stand.*winner-cnn-0"):
+        check_rows(run, asked)
+    (changed / "seed_runs.jsonl").unlink()
+    check_rows(run, asked)
+
+
+def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -> None:
+    _, asked = planned(changed)
+    # An older seal holds names alone; what was trained under them stands in the rows.
+    with pytest.raises(SealedTestError, match="for other seed runs"):
+        check_seal(changed, asked)
+    seal = json.loads((changed / "sealed.json").read_text())
+    _, before = planned(REFERENCE / "sartaj")
+    seal["for"] = {one.name: dict(one.values) for one in before}
+    (changed / "sealed.json").write_text(json.dumps(seal))
+    check_seal(changed, before)
+    (changed / "seed_runs.jsonl").unlink()
+    with pytest.raises(SealedTestError, match="for other seed runs"):
+        check_seal(changed, asked)
+    with pytest.raises(SealedTestError, match="for other seed runs"):
+        check_seal(changed, before[:-1])

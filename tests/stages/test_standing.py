@@ -1,0 +1,45 @@
+"""What is left to train, and when it may no longer be trained."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trained import train
+
+from tune_brain import runs
+from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.records import TrialRow, append, read
+from tune_brain.runs import Run
+from tune_brain.stages.standing import check_search_is_open, unfinished
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+
+
+def test_a_study_is_unfinished_until_its_ladder_is_and_again_when_it_is_asked_for_more(
+    made: Callable[..., Run],
+) -> None:
+    run = made(arch=("linear", "cnn"))
+    assert unfinished(run) == ["linear", "cnn"]
+    train(run)
+    assert unfinished(run) == []
+    last = read(run.folder / "trials.jsonl", TrialRow)[-1]
+    append(run.folder / "trials.jsonl", last.model_copy(update={"state": "running", "score": None}))
+    assert unfinished(run) == ["cnn"]
+    append(run.folder / "trials.jsonl", last)
+    assert unfinished(made(arch=("linear", "cnn"), configs=4)) == ["linear", "cnn"]
+    assert unfinished(made(arch=("linear", "cnn"), final_round=(1, 1))) == ["linear", "cnn"]
+
+
+@pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)
+def test_the_committed_runs_are_finished(folder: Path) -> None:
+    assert unfinished(runs.open_run(folder)) == []
+
+
+def test_nothing_is_searched_once_winners_are_trained_again_or_the_test_is_open(tmp_path: Path) -> None:
+    check_search_is_open(tmp_path)
+    (tmp_path / "seed_runs.jsonl").touch()
+    with pytest.raises(RunFolderError, match="before its winners are trained again"):
+        check_search_is_open(tmp_path)
+    (tmp_path / "sealed.json").touch()
+    with pytest.raises(SealedTestError, match="has its scores"):
+        check_search_is_open(tmp_path)

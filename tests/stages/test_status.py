@@ -1,0 +1,109 @@
+"""What a run says of itself, and how it is ended."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from trained import train
+
+from tune_brain import lock
+from tune_brain.errors import RunFolderError
+from tune_brain.records import TrialRow, append, latest, read
+from tune_brain.runs import Run
+from tune_brain.search.display import studies_table
+from tune_brain.search.ledger import Ledger
+from tune_brain.stages.status import cancel, status
+
+
+def shown(run: Run, *, alive: bool) -> tuple[dict[str, str], str]:
+    """The only line of the table by its headings, and what stands below it."""
+    table = studies_table(run.config, Ledger(run.folder), 1, alive=alive)
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(table)
+    cells = re.split(r" {2,}", captured.get().splitlines()[1].strip())
+    return dict(zip([str(column.header) for column in table.columns], cells, strict=True)), str(table.caption)
+
+
+def test_each_configuration_has_its_fate_and_an_interrupted_trial_runs_no_more(
+    made: Callable[..., Run],
+) -> None:
+    run = made(configs=9, ladder=(1, 2, 4))
+    train(run)
+    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    # Later ones score more, so seven were promoted as they came, five of them twice.
+    told, caption = shown(run, alive=True)
+    assert (told["tried"], told["promoted"], told["left"], told["failed"]) == ("9/9", "7", "4", "0")
+    assert caption == "time left about 0 s"
+    first = next(row for row in rows if row.configuration == 1)
+    append(
+        run.folder / "trials.jsonl",
+        first.model_copy(update={"state": "failed", "score": None, "why": "diverged"}),
+    )
+    second = next(row for row in rows if row.configuration == 2)
+    append(run.folder / "trials.jsonl", second.model_copy(update={"state": "running", "score": None}))
+    told, _ = shown(run, alive=True)
+    assert (told["running"], told["left"], told["failed"]) == ("#2 at 1", "2", "1")
+    told, caption = shown(run, alive=False)
+    assert (told["running"], told["left"]) == ("-", "2")
+    # All of the interrupted trial is still to be done.
+    assert caption != "time left about 0 s"
+
+
+@pytest.fixture
+def foreign(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[type[OSError]], Path]]:
+    """A run in the hands of a process that cannot be ended from here."""
+    folder = made().folder
+
+    def refuses(error: type[OSError]) -> Path:
+        def kill(*_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(os, "kill", kill)
+        return folder
+
+    with lock.hold(folder):
+        yield refuses
+
+
+def test_a_run_of_another_user_or_container_is_not_cancelled(
+    foreign: Callable[[type[OSError]], Path],
+) -> None:
+    with pytest.raises(RunFolderError, match="by the user who started it"):
+        cancel(foreign(PermissionError))
+    with pytest.raises(RunFolderError, match="where its driver can be seen"):
+        cancel(foreign(ProcessLookupError))
+
+
+def test_a_run_that_ends_as_it_is_cancelled_has_ended(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made().folder
+    held = lock.hold(folder)
+    held.__enter__()
+
+    def kill(*_: Any) -> None:
+        held.__exit__(None, None, None)
+        raise ProcessLookupError
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert lock.holder(folder) is not None
+    assert cancel(folder)
+    assert lock.holder(folder) is None
+
+
+def test_status_of_a_run_that_was_never_begun_says_how_to_begin(
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made()
+    status(run.folder)
+    assert f"Go on with: tune-brain resume {run.folder}" in capsys.readouterr().out
+    (run.folder / "winners").mkdir()
+    status(run.folder)
+    assert f"Go on with: tune-brain resume {run.folder}" in capsys.readouterr().out
