@@ -78,7 +78,7 @@ def search(
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
-        _fit(worker, searcher)
+        _fit(worker, searcher, progress)
     shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
@@ -106,10 +106,10 @@ def _endings(ledger: Ledger) -> str:
 
 
 @memory_ends_one_worker()
-def _fit(worker: Any, searcher: RowSearcher) -> None:
+def _fit(worker: Any, searcher: RowSearcher, progress: Progress) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    workers = Workers(searcher)
+    workers = Workers(searcher, progress.say)
     os.environ.update(_TUNE_ENVIRONMENT)
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
     try:

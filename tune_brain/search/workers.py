@@ -36,17 +36,28 @@ class Machines:
         if time.monotonic() > self._counted + COUNT_EVERY:
             now = self._slots.now()
             if now.count != self._slots.count:
-                self._say(f"machines came or went: {now.count} trials at a time")
+                told = f"{now.count} trials at a time" if now.count else "waiting for a machine"
+                self._say(f"machines came or went: {told}")
             self._slots, self._counted = now, time.monotonic()
         return self._slots
 
 
 class Workers(tune.Callback):  # type: ignore[misc]
-    """Tells the searcher which workers are up and how one was lost; ends those that hang."""
+    """Tells the searcher which workers are up and how one was lost; ends those that hang.
 
-    def __init__(self, searcher: RowSearcher) -> None:
-        self._searcher = searcher
+    Args:
+        searcher: what it tells.
+        say: told once of each machine on which no worker starts.
+    """
+
+    def __init__(self, searcher: RowSearcher, say: Callable[[str], None]) -> None:
+        self._searcher, self._say = searcher, say
+        self._barren = set[str]()
         self.last_loss = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As of the searcher: Tune pickles it, and nothing is read from there.
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or has been given its next trial."""
@@ -57,7 +68,12 @@ class Workers(tune.Callback):  # type: ignore[misc]
         # Ray writes when it happened, then the error's own words.
         _, _, words = Path(trial.error_file).read_text(encoding="utf-8").partition("\n")
         why, self.last_loss = _loss(words)
-        self._searcher.lost(trial.trial_id, why, self.last_loss)
+        if self._searcher.lost(trial.trial_id, why, self.last_loss):
+            return
+        machine = _machine(words)
+        if machine not in self._barren:
+            self._barren.add(machine)
+            self._say(f"a worker did not start on {machine}, which is tried again: {self.last_loss}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Some time has passed."""
@@ -85,6 +101,12 @@ def memory_ends_one_worker() -> Iterator[None]:
         yield
     finally:
         RayActorManager._actor_task_failed = hear
+
+
+def _machine(words: str) -> str:
+    """The address that Ray names among all that it says of a worker."""
+    named = re.search(r"\bip[=:] ?([\w.:]+)", words)
+    return named.group(1) if named else "a machine"
 
 
 def _loss(words: str) -> tuple[Why, str]:

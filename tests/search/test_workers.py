@@ -1,0 +1,54 @@
+"""What Ray says of workers and machines, as the searcher and the user are told it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from played import result
+
+from tune_brain import compute
+from tune_brain.compute import Slots
+from tune_brain.search import workers
+from tune_brain.search.workers import Machines, Workers
+
+RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
+The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=7, ip=192.0.2.7)
+  File "trainable.py", line 99, in __init__
+ModuleNotFoundError: No module named 'tune_brain'
+"""
+KILLED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
+The actor died unexpectedly before finishing this task.
+	class_name: TrialWorker
+	ip: 192.0.2.8
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR
+"""
+
+
+def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path) -> None:
+    searcher, told = make(concurrency=4), list[str]()
+    heard = Workers(searcher, told.append)
+    searcher.suggest("well")
+    searcher.on_trial_result("well", result(1))
+    for number, words in enumerate([RAISED, KILLED, RAISED]):
+        trial = SimpleNamespace(trial_id=f"{number}", error_file=tmp_path / "error.txt")
+        trial.error_file.write_text(words)
+        searcher._wary_until = 0.0
+        searcher.suggest(trial.trial_id)
+        heard.on_trial_error(0, [], trial)
+    assert [line.partition(",")[0] for line in told] == [
+        "a worker did not start on 192.0.2.7",
+        "a worker did not start on 192.0.2.8",
+    ]
+    assert told[0].endswith("it did not start: ModuleNotFoundError: No module named 'tune_brain'")
+
+
+def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, told = [[{"CPU": 2.0}], [], [], [{"CPU": 1.0}]], list[str]()
+    monkeypatch.setattr(compute, "_machines", lambda: there.pop(0))
+    monkeypatch.setattr(workers, "COUNT_EVERY", -1.0)
+    machines = Machines(Slots(count=2, cpus=1, gpus=0), told.append)
+    assert [machines.slots().count for _ in range(4)] == [2, 0, 0, 1]
+    assert told == [
+        "machines came or went: waiting for a machine",
+        "machines came or went: 1 trials at a time",
+    ]
