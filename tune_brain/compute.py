@@ -9,12 +9,15 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
+
+if TYPE_CHECKING:
+    import torch
 
 # Ray reads these when it starts. A trial that changes its working directory would break relative paths;
 # workers that Ray starts ahead are never used, since those of Tune have an environment of their own, and cost
@@ -173,6 +176,14 @@ def _room(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
 def put(value: Any) -> Any:
     """Place a value in Ray's object store, once for all workers, which read its arrays without a copy."""
     return ray.put(value)
+
+
+def device() -> "torch.device":
+    """What a job or a trial computes on: a GPU if Ray gave it one, else the CPU, whatever else is there."""
+    import torch
+
+    given = ray.is_initialized() and ray.get_gpu_ids()
+    return torch.device("cuda" if given and torch.cuda.is_available() else "cpu")
 
 
 def each(

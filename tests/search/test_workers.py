@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 from played import result
 
-from tune_brain import compute
+from tune_brain import __version__, compute
 from tune_brain.compute import Slots
+from tune_brain.records import write_json
 from tune_brain.search import workers
+from tune_brain.search.run import _made_with
 from tune_brain.search.workers import Machines, Workers
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
@@ -52,3 +54,17 @@ def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: 
         "machines came or went: waiting for a machine",
         "machines came or went: 1 trials at a time",
     ]
+
+
+def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
+    told = list[str]()
+    heard = Workers(make(), told.append)
+    for over in (False, True, True):
+        heard.on_trial_result(result={"over_budget": over})
+    assert [line.partition(":")[0] for line in told] == ["checkpoints have no more room in --disk-budget"]
+
+
+def test_checkpoints_are_of_these_images_and_weights(tmp_path: Path) -> None:
+    assert _made_with(tmp_path) == __version__
+    write_json(tmp_path / "record.json", {"data": {"cut_digest": "d1"}, "weights": "ImageNet"})
+    assert _made_with(tmp_path) == f"d1 | ImageNet | {__version__}"

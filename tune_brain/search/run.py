@@ -5,17 +5,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
+from tune_brain import __version__
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, read_json
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
@@ -72,7 +74,12 @@ def search(
         slots=machines.slots,
         on_end=on_end,
     )
-    given = {"weights": weights, "checkpoints": checkpoints, "disk_budget": int(config.disk_budget)}
+    given = {
+        "weights": weights,
+        "checkpoints": checkpoints,
+        "disk_budget": int(config.disk_budget),
+        "made_with": _made_with(config.out),
+    }
     worker = tune.with_resources(
         _with_parameters(TrialWorker, development=development, **given),
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
@@ -86,6 +93,15 @@ def search(
             found=_endings(ledger),
             remedy="Lower the learning rates of the space files, or raise --time-budget.",
         )
+
+
+def _made_with(run: Path) -> str:
+    """What decides a trial beside its configuration: the images and their cut, first weights, our version."""
+    record = run / "record.json"
+    if not record.exists():
+        return __version__
+    made = read_json(record)
+    return " | ".join((made["data"]["cut_digest"], made["weights"], __version__))
 
 
 def _with_parameters(worker: Any, **given: Any) -> Any:

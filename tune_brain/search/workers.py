@@ -47,12 +47,13 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     Args:
         searcher: what it tells.
-        say: told once of each machine on which no worker starts.
+        say: told once of each machine on which no worker starts, and of checkpoints that have no room.
     """
 
     def __init__(self, searcher: RowSearcher, say: Callable[[str], None]) -> None:
         self._searcher, self._say = searcher, say
         self._barren = set[str]()
+        self._over_budget = False
         self.last_loss = ""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -62,6 +63,14 @@ class Workers(tune.Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or has been given its next trial."""
         self._searcher.is_up(trial.trial_id)
+
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+        """Epochs have ended."""
+        if result.get("over_budget") and not self._over_budget:
+            self._over_budget = True
+            self._say(
+                "checkpoints have no more room in --disk-budget: what has none begins anew after a loss"
+            )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker was lost."""

@@ -1,5 +1,6 @@
 """The search stage: a new run, or one that goes on; Optuna's view of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,5 +114,10 @@ def _reachable_weights(config: RunConfig) -> RunConfig:
 def _precision(config: RunConfig, prepared: Prepared, slots: compute.Slots) -> dict[str, Precision]:
     if config.precision != "auto":
         return dict.fromkeys(config.arch, config.precision)
-    kind, classes = "cuda" if slots.gpus else "cpu", len(prepared.classes)
-    return {arch: choose(arch, config.image_size, classes, kind) for arch in config.arch}
+    kind = "cuda" if slots.gpus else "cpu"
+    jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in config.arch]
+    if config.address and slots.gpus:
+        # On a machine with GPUs, which the driver's need not have.
+        measured = compute.each(choose, jobs, replace(slots, count=1))
+        return {config.arch[index]: chosen for index, chosen in measured}
+    return {job[0]: choose(*job) for job in jobs}
