@@ -5,10 +5,13 @@ import itertools
 import math
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -29,6 +32,9 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 
+GLANCE, MISSED = 5.0, 4
+"""Seconds between two looks at a cluster's head; after so many in vain it is said. Ray gives up after 60."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Slots:
@@ -48,6 +54,11 @@ class Slots:
         # Ray gives shares of one GPU, or whole ones.
         gpus = math.ceil(gpus) if gpus > 1 else gpus
         return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
+
+    def unused(self) -> int:
+        """How many machines have CPUs for a trial and too few GPUs."""
+        machines = [node for node in _machines() if node.get("CPU", 0) >= self.cpus]
+        return sum(not _room(node, self.cpus, self.gpus) for node in machines)
 
     def now(self) -> "Slots":
         """The same on the machines that there are now, of which there may be none."""
@@ -93,6 +104,8 @@ class Session:
             self._error = error
         finally:
             self._up.set()
+        if self._config.address and not self._error:
+            _watch(ray.get_runtime_context().gcs_address, self._config.out, self._over)
         # Linux ends Ray's processes with the thread that started them.
         self._over.wait()
 
@@ -105,29 +118,58 @@ _open: list[Session] = []
 def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
-    Within another session it is that one, which lasts to the end of the outer block. SIGTERM is turned into
-    Ctrl-C, so that both end alike.
+    Within another session it is that one, which lasts to the end of the outer block. SIGTERM, and SIGHUP of a
+    terminal that is closed, are turned into Ctrl-C, so that all end alike. None disturbs the end itself.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     if _open:
         yield _open[-1]
         return
     os.environ.update(_ENVIRONMENT)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
-    with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
-        opened = Session(config, scratch)
-        _open.append(opened)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What nohup started outlives its terminal.
+    if before[signal.SIGHUP] != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
+        with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
+            opened = Session(config, scratch)
+            _open.append(opened)
+            try:
+                yield opened
+            finally:
+                # Another Ctrl-C would leave Ray's processes behind, and the user without a word how to go on.
+                for number in before:
+                    signal.signal(number, signal.SIG_IGN)
+                _open.clear()
+                opened.close()
+    except KeyboardInterrupt:
+        raise Interrupted("Interrupted") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(head: str, run: Path, over: threading.Event) -> None:
+    """Say how to go on when a cluster's head is gone: soon after, Ray ends this process with no such word."""
+    host, _, port = head.rpartition(":")
+    missed = 0
+    while not over.wait(GLANCE):
         try:
-            yield opened
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted") from None
-        finally:
-            _open.clear()
-            opened.close()
-            signal.signal(signal.SIGTERM, before)
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=GLANCE):
+                missed = 0
+        except OSError as error:
+            missed += 1
+            if missed == MISSED:
+                gone = ClusterError(
+                    "The head of the cluster must be reachable, without which Ray ends this command",
+                    found=f"{head}: {error}",
+                    remedy=f"What is finished is kept. When it is back, go on with: tune-brain resume {run}",
+                )
+                print(f"tune-brain: {gone}", file=sys.stderr, flush=True)
 
 
 def _start(config: RunConfig, scratch: str) -> None:

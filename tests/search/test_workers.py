@@ -8,9 +8,9 @@ from played import result
 
 from tune_brain import __version__, compute
 from tune_brain.compute import Slots
+from tune_brain.progress import Progress
 from tune_brain.records import write_json
-from tune_brain.search import workers
-from tune_brain.search.run import _made_with
+from tune_brain.search import run, workers
 from tune_brain.search.workers import Machines, Workers
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
@@ -65,6 +65,28 @@ def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
 
 
 def test_checkpoints_are_of_these_images_and_weights(tmp_path: Path) -> None:
-    assert _made_with(tmp_path) == __version__
+    assert run._made_with(tmp_path) == __version__
     write_json(tmp_path / "record.json", {"data": {"cut_digest": "d1"}, "weights": "ImageNet"})
-    assert _made_with(tmp_path) == f"d1 | ImageNet | {__version__}"
+    assert run._made_with(tmp_path) == f"d1 | ImageNet | {__version__}"
+
+
+def test_a_ray_without_the_method_that_is_mended_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(workers.RayActorManager, "_actor_task_failed"), "this Ray may need no mending"
+    monkeypatch.setattr(workers, "RayActorManager", None)
+    with workers.memory_ends_one_worker():
+        pass
+
+
+def test_what_ray_prints_of_its_workers_is_not_shown(
+    make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Tuner:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self) -> None:
+            print("(raylet) A worker died or was killed while executing a task")
+
+    monkeypatch.setattr(run.tune, "Tuner", Tuner)
+    run._fit(None, make(), Progress())
+    print("the run's folder")
+    assert capsys.readouterr().out == "the run's folder\n"

@@ -1,5 +1,6 @@
 """The search stage: all studies of a run as one Ray experiment."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -84,6 +85,10 @@ def search(
         _with_parameters(TrialWorker, development=development, **given),
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
+    if unused := slots.unused():
+        progress.say(
+            f"{unused} machines have too few GPUs and are not used; --gpus-per-trial 0 trains on CPUs"
+        )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
         _fit(worker, searcher, progress)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -128,19 +133,22 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress) -> None:
     workers = Workers(searcher, progress.say)
     os.environ.update(_TUNE_ENVIRONMENT)
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
+    tuner = tune.Tuner(
+        worker,
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=scratch,
+            name="search",
+            verbose=0,
+            stop=searcher.may_leave,
+            callbacks=[workers],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
     try:
-        tune.Tuner(
-            worker,
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                name="search",
-                verbose=0,
-                stop=searcher.may_leave,
-                callbacks=[workers],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
+        # There Ray prints a paragraph for each worker that dies, of which we say a line.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+            tuner.fit()
     except tune.TuneError as error:
         # Tune says its own instead of what the searcher raised.
         if isinstance(error.__context__, TuneBrainError):

@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import ATTEMPTS, Again, Step, Train, is_tried_again, next_step
+from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
@@ -81,7 +81,7 @@ class RowSearcher(Searcher):
         studies = [] if late or self.hopeless else self._by_need(slots.count)
         steps = {arch: self._next(arch) for arch in studies}
         # What needs more room than a slot goes first: others would take each that frees.
-        for arch, step in sorted(steps.items(), key=lambda item: -_room(item[1], slots)):
+        for arch, step in sorted(steps.items(), key=lambda item: -room(item[1], slots.largest)):
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step, slots)
         return None if self._live else str(Searcher.FINISHED)
@@ -223,8 +223,8 @@ class RowSearcher(Searcher):
         return any(live.up is None and 1 < live.room <= slots.largest for live in self._live.values())
 
     def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
-        room = _room(step, slots)
-        if room > 1 and self._live and self._taken() + room > slots.count:
+        needed = room(step, slots.largest)
+        if needed > 1 and self._live and self._taken() + needed > slots.count:
             return None
         if isinstance(step, Again):
             row = step.row.model_copy(
@@ -251,7 +251,7 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = _Live(row.trial, room)
+        self._live[trial_id] = _Live(row.trial, needed)
         if self._workers + len(self._starting) < slots.count:
             self._starting[trial_id] = self._clock()
         trial = self._spaces[arch].trial(
@@ -262,7 +262,7 @@ class RowSearcher(Searcher):
             seed=row.seed,
             precision=self._precision[arch],
         )
-        return {"number": row.trial, "room": room, "trial": trial.model_dump()}
+        return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
         rows, space = self._ledger.of(arch), self._spaces[arch]
@@ -292,16 +292,6 @@ class RowSearcher(Searcher):
             score=result["rows"][-1]["val_macro_f1"] if finished else None,
             **_where(result),
         )
-
-
-def _room(step: Step, slots: Slots) -> int:
-    """What ran out of memory gets the room of two, on a small machine all of it.
-
-    So does the last attempt with what was lost: the kernel, where memory ends, kills without a word.
-    """
-    if not isinstance(step, Again) or (step.row.why != "memory" and step.attempt < ATTEMPTS["lost"]):
-        return 1
-    return min(2, slots.largest)
 
 
 def _where(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,17 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tune_brain.compute import Slots
 from tune_brain.records import Why
 from tune_brain.search.searcher import RowSearcher
+
+try:
+    from ray.air.execution._internal.actor_manager import RayActorManager
+except ImportError:
+    # Private to Ray 2.60: one without it is gone on with, see `memory_ends_one_worker`.
+    RayActorManager = None
 
 COUNT_EVERY = 1.0
 """Seconds between two counts of a cluster's slots."""
@@ -96,8 +101,12 @@ class Workers(tune.Callback):  # type: ignore[misc]
 def memory_ends_one_worker() -> Iterator[None]:
     """Let Tune take a worker that Ray ended for its memory for one that was lost.
 
-    Tune 2.60 does not expect that error, and ends the whole search with a RuntimeError.
+    Tune 2.60 does not expect that error, and ends the whole search with a RuntimeError. A later one may have
+    no such method, and is left as it is.
     """
+    if not hasattr(RayActorManager, "_actor_task_failed"):
+        yield
+        return
     hear = RayActorManager._actor_task_failed
 
     def heard(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:

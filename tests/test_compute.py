@@ -1,0 +1,88 @@
+"""A session's signals, its watch on a cluster's head and its machines, without Ray."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tune_brain import compute
+from tune_brain.compute import Slots
+from tune_brain.config import RunConfig
+from tune_brain.errors import Interrupted
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def closing(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What is done while a session closes; there is no Ray behind it."""
+    done: list[Callable[[], None]] = []
+
+    class Session:
+        def __init__(self, _: RunConfig, scratch: str) -> None:
+            assert Path(scratch).is_dir()
+            self.scratch = Path(scratch)
+
+        def close(self) -> None:
+            for do in done:
+                do()
+
+    monkeypatch.setattr(compute, "Session", Session)
+    return done
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
+    closing: list[Callable[[], None]], tmp_path: Path, number: int
+) -> None:
+    before = [signal.getsignal(one) for one in ENDING]
+    closing += [lambda one=one: send(one) for one in ENDING]
+    with pytest.raises(Interrupted), compute.session(RunConfig(out=tmp_path)) as opened:
+        send(number)
+    assert not opened.scratch.exists()
+    assert [signal.getsignal(one) for one in ENDING] == before
+
+
+@pytest.mark.usefixtures("closing")
+def test_what_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with compute.session(RunConfig(out=tmp_path)):
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_head_that_is_gone_is_said_once_with_the_way_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compute, "GLANCE", 0.01)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        watching = threading.Thread(target=compute._watch, args=(address, Path("out"), over))
+        watching.start()
+        assert not over.wait(0.1)
+        assert capsys.readouterr().err == ""
+    over.wait(0.2)
+    over.set()
+    watching.join()
+    told = capsys.readouterr().err
+    assert told.count("The head of the cluster must be reachable") == 1
+    assert "tune-brain resume out" in told
+
+
+def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 0.0}, {}]
+    monkeypatch.setattr(compute, "_machines", lambda: machines)
+    assert Slots(count=1, cpus=1, gpus=1).unused() == 1
+    assert Slots(count=1, cpus=1, gpus=0.5).unused() == 1
+    assert Slots(count=16, cpus=1, gpus=0).unused() == 0
