@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,15 +39,34 @@ def closing(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
     return done
 
 
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Those of the tests, whatever a session leaves."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", ENDING)
 def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
     closing: list[Callable[[], None]], tmp_path: Path, number: int
 ) -> None:
-    before = [signal.getsignal(one) for one in ENDING]
     closing += [lambda one=one: send(one) for one in ENDING]
     with pytest.raises(Interrupted), compute.session(RunConfig(out=tmp_path)) as opened:
         send(number)
     assert not opened.scratch.exists()
+    # Nor does one that comes while the command says how to go on.
+    for one in ENDING:
+        send(one)
+
+
+@pytest.mark.usefixtures("closing", "handlers")
+def test_a_session_that_ends_well_leaves_signals_as_they_were(tmp_path: Path) -> None:
+    before = [signal.getsignal(one) for one in ENDING]
+    with compute.session(RunConfig(out=tmp_path)):
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
     assert [signal.getsignal(one) for one in ENDING] == before
 
 

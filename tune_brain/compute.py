@@ -119,7 +119,8 @@ def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
     Within another session it is that one, which lasts to the end of the outer block. SIGTERM, and SIGHUP of a
-    terminal that is closed, are turned into Ctrl-C, so that all end alike. None disturbs the end itself.
+    terminal that is closed, are turned into Ctrl-C, so that all end alike. None disturbs the end, and
+    after an interrupted session none is heard.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
@@ -147,6 +148,8 @@ def session(config: RunConfig) -> Iterator[Session]:
                 _open.clear()
                 opened.close()
     except KeyboardInterrupt:
+        # The command ends with it, and nothing disturbs that either: it says how to go on.
+        before.clear()
         raise Interrupted("Interrupted") from None
     finally:
         for number, handler in before.items():
