@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ STUBS = {
     "scontrol": '[[ $1 == show ]] && printf "%s\\n" node-a node-b node-c || true',
     "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "hostname": "echo 192.0.2.10 192.0.2.11",
-    "ray": '[[ $1 == start ]] || grep -q "ray start --head" "$STUB_LOG"',
+    "ray": """[[ $1 == start && -e $STUB_LOG.broken ]] && exit 1
+[[ $1 == start ]] && exec sleep 5
+grep -q "ray start --head" "$STUB_LOG" && [[ ! -e $STUB_LOG.broken ]]""",
     "tune-brain": """until grep -q "ray start --block" "$STUB_LOG"; do sleep 0.02; done
 trap 'echo told to end >>"$STUB_LOG"; exit 130' TERM
 echo training >>"$STUB_LOG"
@@ -69,6 +72,13 @@ def test_slurm_goes_on_with_a_run_that_is_there(slurm: Any, tmp_path: Path) -> N
     assert "tune-brain resume out with" in log.read_text()
 
 
+def test_slurm_ends_where_the_head_does_not_start(slurm: Any, tmp_path: Path) -> None:
+    (tmp_path / "calls.broken").touch()
+    running, log = slurm("out")
+    assert running.wait(timeout=10) == 1
+    assert "tune-brain" not in log.read_text()
+
+
 def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(slurm: Any, tmp_path: Path) -> None:
     (tmp_path / "calls.hang").touch()
     running, log = slurm("out")
@@ -102,6 +112,17 @@ def test_the_cluster_launcher_takes_its_files(name: str) -> None:
     validate_config(prepared)
     assert prepared["max_workers"] == 2
     assert "RAY_AUTH_MODE=token" in " ".join(asked["setup_commands"])
+
+
+def test_machines_of_the_cloud_have_an_image_and_an_old_python_is_said() -> None:
+    yaml = pytest.importorskip("yaml")
+    asked = yaml.safe_load((LAUNCH / "ray-cluster.yaml").read_text())
+    assert all(node["node_config"]["ImageId"] for node in asked["available_node_types"].values())
+    check = asked["setup_commands"][0].replace("python3", sys.executable)
+    subprocess.run(["bash", "-c", check], check=True)
+    old = subprocess.run(["bash", "-c", check.replace("(3, 11)", "(99,)")], capture_output=True, text=True)
+    assert old.returncode == 1
+    assert "Python 3.11 or newer" in old.stderr
 
 
 def test_the_job_for_kubernetes_is_of_one_piece() -> None:

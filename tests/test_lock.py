@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import socket
 import subprocess
@@ -53,6 +55,19 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path, other) -> None:
 def test_a_run_that_was_never_written_to_has_no_holder(tmp_path: Path) -> None:
     assert lock.holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_disk_that_knows_no_locks_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunFolderError, match=f"{os.strerror(code)}.\n.*--out"), lock.hold(tmp_path):
+        pass
+    assert lock.holder(tmp_path) is None
 
 
 def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:

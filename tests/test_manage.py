@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,10 +25,20 @@ def own(environment: dict[str, str]) -> Iterator[dict[str, str]]:
         yield {**environment, "TMPDIR": folder}
 
 
+def as_from_a_shell() -> None:
+    """A command in the background: Ctrl-C does not reach it, the end of its terminal does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
-def long_search(environment: dict[str, str], images: Path, folder: Path) -> Iterator[subprocess.Popen[str]]:
+def long_search(
+    environment: dict[str, str],
+    images: Path,
+    folder: Path,
+    begins: Callable[[], None] | None = as_from_a_shell,
+) -> Iterator[subprocess.Popen[str]]:
     """A search whose first trial would take minutes, after its first epoch."""
-    # As a script's shell starts it in the background.
     program = [
         "from tune_brain.cli import main; main()",
         "search",
@@ -42,7 +53,7 @@ def long_search(environment: dict[str, str], images: Path, folder: Path) -> Iter
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        preexec_fn=begins,
     )
     try:
         while not read(folder / "epochs.jsonl", EpochRow):
@@ -53,11 +64,25 @@ def long_search(environment: dict[str, str], images: Path, folder: Path) -> Iter
         running.wait()
 
 
-def test_sigterm_ends_a_search_and_leaves_nothing(
+def test_whoever_is_impatient_is_told_how_to_go_on_too(
     own: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
+    with long_search(own, phantoms, tmp_path / "run", begins=None) as running:
+        for _ in range(6):
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        said = running.communicate()[1]
+    assert running.returncode == 130, said
+    assert "tune-brain resume" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_or_a_closed_terminal_ends_a_search_and_leaves_nothing(
+    own: dict[str, str], phantoms: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     with long_search(own, phantoms, tmp_path / "run") as running:
-        running.send_signal(signal.SIGTERM)
+        running.send_signal(number)
         assert "tune-brain resume" in running.communicate()[1]
     assert running.returncode == 130
     assert left_behind(own) == []

@@ -294,8 +294,5 @@ def test_a_machine_path_is_seen(path: str) -> None:
 
 
 def test_no_file_holds_the_path_of_a_machine() -> None:
-    found = {}
-    for file in listed():
-        if match := MACHINE_PATH.search(file.read_bytes()):
-            found[str(file.relative_to(ROOT))] = match.group().decode()
-    assert found == {}
+    found = {str(file): MACHINE_PATH.search(file.read_bytes()) for file in listed()}
+    assert {name: match.group().decode() for name, match in found.items() if match} == {}

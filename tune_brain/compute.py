@@ -5,16 +5,23 @@ import itertools
 import math
 import os
 import signal
+import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import ray
+from threadpoolctl import threadpool_limits
 
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
+
+if TYPE_CHECKING:
+    import torch
 
 # Ray reads these when it starts. A trial that changes its working directory would break relative paths;
 # workers that Ray starts ahead are never used, since those of Tune have an environment of their own, and cost
@@ -25,6 +32,9 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+
+GLANCE, MISSED = 5.0, 4
+"""Seconds between two looks at a cluster's head; after so many in vain it is said. Ray gives up after 60."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,11 @@ class Slots:
         gpus = math.ceil(gpus) if gpus > 1 else gpus
         return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
 
+    def unused(self) -> int:
+        """How many machines have CPUs for a trial and too few GPUs."""
+        machines = [node for node in _machines() if node.get("CPU", 0) >= self.cpus]
+        return sum(not _room(node, self.cpus, self.gpus) for node in machines)
+
     def now(self) -> "Slots":
         """The same on the machines that there are now, of which there may be none."""
         rooms = [_room(node, self.cpus, self.gpus) for node in _machines()]
@@ -60,6 +75,9 @@ class Session:
         self._config, self._scratch = config, scratch
         self._error: ClusterError | None = None
         self._up, self._over = threading.Event(), threading.Event()
+        # Ray forks, which ends OpenBLAS's threads: a product of thumbnails that they share at that moment
+        # would wait for them for ever.
+        self._products = threadpool_limits(1, "blas")
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -69,7 +87,7 @@ class Session:
         Raises:
             ClusterError: the cluster cannot be reached, or no machine has room for one trial.
         """
-        self._up.wait()
+        self._wait()
         if self._error:
             raise self._error
         # Ray's core, coming up, takes SIGTERM for a crash.
@@ -78,10 +96,14 @@ class Session:
 
     def close(self) -> None:
         """Stop Ray, or leave the cluster."""
-        self._up.wait()
+        self._wait()
         ray.shutdown()
         self._over.set()
         self._thread.join()
+
+    def _wait(self) -> None:
+        self._up.wait()
+        self._products.restore_original_limits()
 
     def _run(self) -> None:
         try:
@@ -90,6 +112,8 @@ class Session:
             self._error = error
         finally:
             self._up.set()
+        if self._config.address and not self._error:
+            _watch(ray.get_runtime_context().gcs_address, self._config.out, self._over)
         # Linux ends Ray's processes with the thread that started them.
         self._over.wait()
 
@@ -102,29 +126,61 @@ _open: list[Session] = []
 def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
-    Within another session it is that one, which lasts to the end of the outer block. SIGTERM is turned into
-    Ctrl-C, so that both end alike.
+    Within another session it is that one, which lasts to the end of the outer block. SIGTERM, and SIGHUP of a
+    terminal that is closed, are turned into Ctrl-C, so that all end alike. None disturbs the end, and
+    after an interrupted session none is heard.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     if _open:
         yield _open[-1]
         return
     os.environ.update(_ENVIRONMENT)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
-    with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
-        opened = Session(config, scratch)
-        _open.append(opened)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What nohup started outlives its terminal.
+    if before[signal.SIGHUP] != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
+        with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
+            opened = Session(config, scratch)
+            _open.append(opened)
+            try:
+                yield opened
+            finally:
+                # Another Ctrl-C would leave Ray's processes behind, and the user without a word how to go on.
+                for number in before:
+                    signal.signal(number, signal.SIG_IGN)
+                _open.clear()
+                opened.close()
+    except KeyboardInterrupt:
+        # The command ends with it, and nothing disturbs that either: it says how to go on.
+        before.clear()
+        raise Interrupted("Interrupted") from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _watch(head: str, run: Path, over: threading.Event) -> None:
+    """Say how to go on when a cluster's head is gone: soon after, Ray ends this process with no such word."""
+    host, _, port = head.rpartition(":")
+    missed = 0
+    while not over.wait(GLANCE):
         try:
-            yield opened
-        except KeyboardInterrupt:
-            raise Interrupted("Interrupted") from None
-        finally:
-            _open.clear()
-            opened.close()
-            signal.signal(signal.SIGTERM, before)
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=GLANCE):
+                missed = 0
+        except OSError as error:
+            missed += 1
+            if missed == MISSED:
+                gone = ClusterError(
+                    "The head of the cluster must be reachable, without which Ray ends this command",
+                    found=f"{head}: {error}",
+                    remedy=f"What is finished is kept. When it is back, go on with: tune-brain resume {run}",
+                )
+                print(f"tune-brain: {gone}", file=sys.stderr, flush=True)
 
 
 def _start(config: RunConfig, scratch: str) -> None:
@@ -173,6 +229,14 @@ def _room(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
 def put(value: Any) -> Any:
     """Place a value in Ray's object store, once for all workers, which read its arrays without a copy."""
     return ray.put(value)
+
+
+def device() -> "torch.device":
+    """What a job or a trial computes on: a GPU if Ray gave it one, else the CPU, whatever else is there."""
+    import torch
+
+    given = ray.is_initialized() and ray.get_gpu_ids()
+    return torch.device("cuda" if given and torch.cuda.is_available() else "cpu")
 
 
 def each(

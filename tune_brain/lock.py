@@ -31,7 +31,7 @@ def hold(folder: Path) -> Iterator[None]:
     """Keep other commands from writing to a run for the length of a `with` block.
 
     Raises:
-        RunFolderError: another command does, or the folder cannot be written.
+        RunFolderError: another command does, the folder cannot be written, or its disk knows no locks.
     """
     try:
         file = (folder / FILE).open("a+")
@@ -39,7 +39,16 @@ def hold(folder: Path) -> Iterator[None]:
         raise RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}") from None
     with file:
         # Whoever asks for the holder has the lock for a moment, and a dashboard asks every other second.
-        if not _locked(file, fcntl.LOCK_EX) and not _locked_after(file, GLANCE):
+        try:
+            locked = _locked(file, fcntl.LOCK_EX) or _locked_after(file, GLANCE)
+        except OSError as error:
+            raise RunFolderError(
+                "The disk of a run's folder must know locks (flock)",
+                found=f"{folder}: {error.strerror}",
+                remedy="Name a folder on another disk with --out, or mount this one with locks\n"
+                "(Lustre: -o flock; NFS: a server with its lock service).",
+            ) from None
+        if not locked:
             other = _read(file)
             raise RunFolderError(
                 "One command at a time writes to a run",
@@ -53,13 +62,16 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def holder(folder: Path) -> Holder | None:
-    """The process that writes to a run now, or None."""
+    """The process that writes to a run now, or None; on a disk that knows no locks there can be none."""
     try:
         file = (folder / FILE).open()
     except OSError:
         return None
     with file:
-        return None if _locked(file, fcntl.LOCK_SH) else _read(file)
+        try:
+            return None if _locked(file, fcntl.LOCK_SH) else _read(file)
+        except OSError:
+            return None
 
 
 def _locked(file: IO[str], kind: int) -> bool:

@@ -21,10 +21,10 @@ def failure(why: str, detail: str) -> dict[str, Any]:
     return {"rows": [], "ended": True, "why": why, "detail": detail, **WORKER}
 
 
-def lose(searcher: RowSearcher, name: str, why: Why = "lost", detail: str = "its worker died") -> None:
-    """As Ray and then `Workers` tell of a worker that is gone."""
+def lose(searcher: RowSearcher, name: str, why: Why = "lost", detail: str = "its worker died") -> bool:
+    """As Ray and then `Workers` tell of a worker that is gone; whether it had started."""
     searcher.on_trial_complete(name, error=True)
-    searcher.lost(name, why, detail)
+    return searcher.lost(name, why, detail)
 
 
 def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:

@@ -45,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
-def keeper_in(folder: Path, budget: int = 10_000_000) -> Keeper:
-    return Keeper(folder, budget, every=0)
+def keeper_in(folder: Path, budget: int = 10_000_000, made_with: str = "these images") -> Keeper:
+    return Keeper(folder, budget, made_with, every=0)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
@@ -71,6 +71,11 @@ def test_another_configuration_of_the_same_number_begins_anew(folder: Path) -> N
     assert len(train(keeper_in(folder), epochs=1, seed=1)) == 1
 
 
+def test_a_trial_on_other_images_begins_anew(folder: Path) -> None:
+    train(keeper_in(folder), epochs=2)
+    assert len(train(keeper_in(folder, made_with="others"), epochs=1)) == 1
+
+
 @pytest.mark.parametrize("keep", [0, 10, 1000])
 def test_a_damaged_checkpoint_is_passed_over(folder: Path, keep: int) -> None:
     train(keeper_in(folder), epochs=2)
@@ -82,8 +87,10 @@ def test_a_damaged_checkpoint_is_passed_over(folder: Path, keep: int) -> None:
 def test_a_checkpoint_that_would_exceed_the_budget_is_not_written(folder: Path) -> None:
     one = sum(tensor.nbytes for tensor in training().model.state_dict().values()) * 3
     budget = int(one * 1.5)
-    train(keeper_in(folder, budget), trial=1, epochs=1)
-    train(keeper_in(folder, budget), trial=2, epochs=1)
+    first, second = keeper_in(folder, budget), keeper_in(folder, budget)
+    train(first, trial=1, epochs=1)
+    train(second, trial=2, epochs=1)
+    assert (first.over_budget, second.over_budget) == (False, True)
     assert [file.name for file in folder.iterdir()] == ["1.safetensors"]
 
 

@@ -7,7 +7,7 @@ from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
 from tune_brain.search.ladder import ATTEMPTS
-from tune_brain.search.searcher import LOST_IN_A_ROW
+from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
 
 
 def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:
@@ -27,6 +27,7 @@ def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:
 def test_a_row_says_how_its_trial_was_lost(make, tmp_path: Path) -> None:
     searcher = make()
     searcher.suggest("a")
+    searcher.is_up("a")
     lose(searcher, "a", detail="its node has died")
     row = rows_of(tmp_path)[0]
     assert (row.state, row.why, row.detail, row.attempt) == ("failed", "lost", "its node has died", 1)
@@ -41,6 +42,35 @@ def test_the_loss_of_a_large_machine_does_not_end_a_search(make) -> None:
         lose(searcher, name)
     assert len(names) > LOST_IN_A_ROW
     assert isinstance(searcher.suggest("next"), dict)
+
+
+def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, tmp_path: Path) -> None:
+    now = [100.0]
+    searcher = make(configs=100, clock=lambda: now[0])
+    searcher.suggest("well")
+    searcher.is_up("well")
+    for number in range(2 * LOST_IN_A_ROW):
+        assert searcher.suggest(f"{number}")["number"] == 1
+        assert not lose(searcher, f"{number}", detail="it did not start: ModuleNotFoundError")
+        # The machine is tried again after a while.
+        assert searcher.suggest("at once") is None
+        now[0] += PATIENCE + 1
+    row = rows_of(tmp_path)[1]
+    assert (row.state, row.why, row.attempt) == ("failed", "lost", 0)
+    searcher.on_trial_complete("well", result=result(1, 2, ended=True))
+    # The worker that is up takes it.
+    again = searcher.suggest("again")
+    assert (again["number"], searcher.hopeless) == (1, False)
+    assert rows_of(tmp_path)[1].attempt == 1
+
+
+def test_where_no_worker_starts_the_search_ends_and_no_trial_fails_for_good(make, tmp_path: Path) -> None:
+    searcher = make(configs=100)
+    for number in range(LOST_IN_A_ROW):
+        assert isinstance(searcher.suggest(f"{number}"), dict)
+        lose(searcher, f"{number}")
+    assert searcher.suggest("last") == Searcher.FINISHED
+    assert all(row.attempt < ATTEMPTS["lost"] for row in rows_of(tmp_path))
 
 
 def test_a_trial_that_hangs_is_overdue_and_fails_for_good(make, tmp_path: Path) -> None:
@@ -82,6 +112,35 @@ def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, t
     row = rows_of(tmp_path)[0]
     assert (row.state, row.why, row.attempt) == ("failed", "memory", 2)
     assert searcher.suggest("next")["room"] == 1
+
+
+def test_what_waits_for_the_room_of_two_is_not_passed_by_the_other_studies(make) -> None:
+    machines = Slots(count=3, cpus=1, gpus=0, largest=2)
+    searcher = make(configs=100, slots=lambda: machines)
+    for name in "abc":
+        searcher.suggest(name)
+    number = searcher._live["a"].trial
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("early") is None
+    searcher.on_trial_complete("b", result=result(1, 2, ended=True))
+    again = searcher.suggest("again")
+    assert (again["number"], again["room"]) == (number, 2)
+    # Only one of the machines has room for it, and its slots are not the ones that are free.
+    searcher.on_trial_complete("c", result=result(1, 2, ended=True))
+    assert searcher.suggest("passes by") is None
+    searcher.is_up("again")
+    assert searcher.suggest("beside it")["room"] == 1
+
+
+def test_the_last_attempt_with_what_is_lost_has_the_room_of_two(make) -> None:
+    searcher = make(arch=("linear",))
+    for room in (1, 1, 2):
+        assert searcher.suggest("a")["room"] == room
+        searcher.is_up("a")
+        interrupted = make(arch=("linear",)).suggest("resumed")["room"]
+        assert interrupted == room
+        lose(searcher, "a")
+    assert searcher.suggest("b")["number"] == 1
 
 
 def test_an_interrupted_second_attempt_has_the_room_of_two_again(make) -> None:

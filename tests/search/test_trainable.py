@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 from noise import DEVELOPMENT
 
@@ -54,6 +55,16 @@ def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(start: Star
     rows(worker)
     worker.reset(asked())
     assert rows(worker) == fresh
+
+
+@pytest.mark.parametrize(("given", "device"), [([], "cpu"), ([0], "cuda")])
+def test_a_trial_trains_on_the_gpu_that_it_was_given_and_on_no_other(
+    start: Start, monkeypatch: pytest.MonkeyPatch, given: list[int], device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: given)
+    assert start(asked())._trials.device == device
 
 
 def test_ten_trials_in_one_worker_leave_no_more_than_the_first(start: Start) -> None:

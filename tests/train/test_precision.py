@@ -1,9 +1,15 @@
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
-from tune_brain.config import Precision
+from tune_brain import compute
+from tune_brain.config import Precision, RunConfig
+from tune_brain.stages.search import _precision
 from tune_brain.train import timing
 from tune_brain.train.precision import choose
 
@@ -63,6 +69,33 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
         torch.set_num_threads(1)
     assert torch.equal(torch.get_rng_state(), state)
     assert cache.exists()
+
+
+def test_where_ray_has_gpus_that_torch_does_not_see_the_processor_is_measured(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(
+        timing, "step_seconds", lambda *asked_for: asked.append(asked_for[3]) or {"fp32": 1, "bf16": 2}
+    )
+    assert choose("cnn", 16, 3, "cuda") == "fp32"
+    assert asked == [CPU]
+    assert cache.exists()
+
+
+def test_on_a_cluster_it_is_measured_where_the_gpus_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots = compute.Slots(count=4, cpus=1, gpus=0.5)
+
+    def each(function: object, jobs: list[tuple[object, ...]], within: compute.Slots) -> Iterator[object]:
+        assert (function, within) == (choose, replace(slots, count=1))
+        assert jobs == [("linear", 32, 2, "cuda"), ("cnn", 32, 2, "cuda")]
+        return iter(enumerate(["fp32", "bf16"]))
+
+    monkeypatch.setattr(compute, "each", each)
+    config = RunConfig(out=Path("unused"), arch=("linear", "cnn"), image_size=32, address="192.0.2.1:6379")
+    prepared: Any = SimpleNamespace(classes=("a", "b"))
+    assert _precision(config, prepared, slots) == {"linear": "fp32", "cnn": "bf16"}
 
 
 def test_bf16_is_not_measured_where_its_gradients_are_wrong(

@@ -146,7 +146,7 @@ def _train(
     model = build(config, weights)
     last: dict[str, float] = {}
     try:
-        for row in fit(begin(model, config, development, _device())):
+        for row in fit(begin(model, config, development, compute.device())):
             last = row
     except Diverged as end:
         return str(end)
@@ -162,9 +162,5 @@ def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDAr
     torch.set_num_threads(1)
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, _device(), config.precision, batch=1).numpy()
+    scores: NDArray[np.float32] = predict(model, pixels, compute.device(), config.precision, batch=1).numpy()
     return scores
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import load
 
@@ -108,5 +107,4 @@ def _speak(
         return said, None
     model = build(config)
     model.load_state_dict(load(state))
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return said, embeddings(model, development.train.pixels, device, config.precision)
+    return said, embeddings(model, development.train.pixels, compute.device(), config.precision)

@@ -6,7 +6,7 @@ A trial that ends has none: winners are trained again from their configurations,
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,14 +27,23 @@ class Keeper:
     Args:
         folder: where checkpoints lie, `<trial>.safetensors`.
         budget: bytes that all of them may take. One that would exceed it, or that cannot be written, is not.
+        made_with: what decides a trial beside its configuration; a checkpoint of another is passed over.
         every: seconds of training between two.
         clock: tells seconds.
     """
 
     def __init__(
-        self, folder: Path, budget: int, every: float = EVERY, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        budget: int,
+        made_with: str = "",
+        every: float = EVERY,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._budget, self._every, self._clock = folder, budget, every, clock
+        self._folder, self._budget, self._made_with = folder, budget, made_with
+        self._every, self._clock = every, clock
+        self.over_budget = False
+        """Whether a checkpoint was not written for want of room in the budget."""
         self._pool = ThreadPoolExecutor(1)
         self._file: Path | None = None
         self._writing: Future[None] | None = None
@@ -42,7 +51,7 @@ class Keeper:
     def take_up(self, trial: int, training: Training) -> Rows:
         """Bring a trial to where its checkpoint stands, if there is one of it; the rows up to there."""
         self._file, self._last = self._folder / f"{trial}.safetensors", self._clock()
-        return _load(self._file, training)
+        return _load(self._file, training, self._identity(training))
 
     def keep(self, training: Training, rows: Sequence[dict[str, float]]) -> None:
         """Write a checkpoint after the epoch whose row is the last, if the one before is old and written."""
@@ -50,8 +59,8 @@ class Keeper:
             return
         assert self._file is not None
         self._last = self._clock()
-        metadata = {"config": training.config.model_dump_json(), "rows": json.dumps(rows)}
-        self._writing = self._pool.submit(_write, self._file, capture(training), metadata, self._budget)
+        metadata = {**self._identity(training), "rows": json.dumps(rows)}
+        self._writing = self._pool.submit(self._write, self._file, capture(training), metadata)
 
     def finish(self) -> None:
         """Wait for what is being written."""
@@ -65,12 +74,29 @@ class Keeper:
             _remove(self._file)
         self._file = self._writing = None
 
+    def _identity(self, training: Training) -> dict[str, str]:
+        return {"config": training.config.model_dump_json(), "made_with": self._made_with}
 
-def _load(file: Path, training: Training) -> Rows:
+    def _write(self, file: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+        """Aside and renamed, so that a checkpoint is whole; the one before stays where this one cannot be."""
+        aside = file.with_suffix(".part")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            others = sum(other.stat().st_size for other in file.parent.iterdir())
+            if others + sum(tensor.nbytes for tensor in state.values()) > self._budget:
+                self.over_budget = True
+                return
+            save_file(state, aside, metadata)
+            aside.replace(file)
+        except (OSError, SafetensorError):
+            _remove(aside)
+
+
+def _load(file: Path, training: Training, identity: Mapping[str, str]) -> Rows:
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata()
-            if metadata["config"] != training.config.model_dump_json():
+            if any(metadata[name] != value for name, value in identity.items()):
                 return []
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         rows: Rows = json.loads(metadata["rows"])
@@ -78,20 +104,6 @@ def _load(file: Path, training: Training) -> Rows:
     except (OSError, SafetensorError, KeyError, ValueError):
         return []
     return rows
-
-
-def _write(file: Path, state: dict[str, Tensor], metadata: dict[str, str], budget: int) -> None:
-    """Aside and renamed, so that a checkpoint is whole; the one before stays where this one cannot be."""
-    aside = file.with_suffix(".part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        others = sum(other.stat().st_size for other in file.parent.iterdir())
-        if others + sum(tensor.nbytes for tensor in state.values()) > budget:
-            return
-        save_file(state, aside, metadata)
-        aside.replace(file)
-    except (OSError, SafetensorError):
-        _remove(aside)
 
 
 def _remove(file: Path) -> None:

@@ -96,6 +96,8 @@ def name(row: TrialRow) -> str:
 
 def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> str:
     """From each study's seconds an epoch so far and the epochs that its ladder still expects."""
+    if slots < 1:
+        return "?"
     total = 0.0
     for arch in config.arch:
         rows = ledger.of(arch)

@@ -135,6 +135,20 @@ def is_tried_again(row: TrialRow) -> bool:
     return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
 
 
+def room(step: Step, largest: int) -> int:
+    """How many slots of one machine a trial gets: two of what ran out of memory, if any machine has them.
+
+    So does the last attempt with what was lost: the kernel, where memory ends, kills without a word.
+
+    Args:
+        step: what is trained next.
+        largest: how many slots the largest machine has.
+    """
+    if not isinstance(step, Again) or (step.row.why != "memory" and step.attempt < ATTEMPTS["lost"]):
+        return 1
+    return min(2, largest)
+
+
 def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:
     """The ended trials of the sampled configurations at a rung, best first; failed ones count, as the worst.
 

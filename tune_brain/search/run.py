@@ -1,5 +1,6 @@
 """The search stage: all studies of a run as one Ray experiment."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -11,12 +12,13 @@ from typing import Any
 from ray import tune
 from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
+from tune_brain import __version__
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, read_json
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
@@ -73,13 +75,22 @@ def search(
         slots=machines.slots,
         on_end=on_end,
     )
-    given = {"weights": weights, "checkpoints": checkpoints, "disk_budget": int(config.disk_budget)}
+    given = {
+        "weights": weights,
+        "checkpoints": checkpoints,
+        "disk_budget": int(config.disk_budget),
+        "made_with": _made_with(config.out),
+    }
     worker = tune.with_resources(
         _with_parameters(TrialWorker, development=development, **given),
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
+    if unused := slots.unused():
+        progress.say(
+            f"{unused} machines have too few GPUs and are not used; --gpus-per-trial 0 trains on CPUs"
+        )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
-        _fit(worker, searcher, config.out)
+        _fit(worker, searcher, progress, config.out)
     shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
@@ -87,6 +98,15 @@ def search(
             found=_endings(ledger),
             remedy="Lower the learning rates of the space files, or raise --time-budget.",
         )
+
+
+def _made_with(run: Path) -> str:
+    """What decides a trial beside its configuration: the images and their cut, first weights, our version."""
+    record = run / "record.json"
+    if not record.exists():
+        return __version__
+    made = read_json(record)
+    return " | ".join((made["data"]["cut_digest"], made["weights"], __version__))
 
 
 def _with_parameters(worker: Any, **given: Any) -> Any:
@@ -107,25 +127,28 @@ def _endings(ledger: Ledger) -> str:
 
 
 @memory_ends_one_worker()
-def _fit(worker: Any, searcher: RowSearcher, folder: Path) -> None:
+def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    workers = Workers(searcher)
+    workers = Workers(searcher, progress.say)
     os.environ.update(_TUNE_ENVIRONMENT)
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
+    tuner = tune.Tuner(
+        worker,
+        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=scratch,
+            name="search",
+            verbose=0,
+            stop=searcher.may_leave,
+            callbacks=[workers],
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )
     try:
-        tune.Tuner(
-            worker,
-            tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                name="search",
-                verbose=0,
-                stop=searcher.may_leave,
-                callbacks=[workers],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            ),
-        ).fit()
+        # There Ray prints a paragraph for each worker that dies, of which we say a line.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+            tuner.fit()
     except tune.TuneError as error:
         # Tune says its own instead of what the searcher raised.
         if isinstance(error.__context__, TuneBrainError):

@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step
+from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
@@ -20,7 +20,7 @@ from tune_brain.space import Space
 LOST_IN_A_ROW = 6
 """So many workers lost, no epoch heard from any between, end a search: none can live. At least two a slot."""
 PATIENCE = 30.0
-"""Seconds that a search waits for a worker that is not up yet."""
+"""Seconds that a search waits for a worker that is not up yet, and with another where one did not start."""
 
 
 @dataclass
@@ -68,16 +68,20 @@ class RowSearcher(Searcher):
         self._workers = 0
         """How many are up."""
         self._starting: dict[str, float] = {}
+        self._wary_until = clock()
+        """Till then trials are given to those workers only that are up or on their way."""
         self._deadline = clock() + config.time_budget if config.time_budget else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
         slots = self._slots()
-        if self._taken() >= slots.count:
+        if self._taken() >= slots.count or self._wary() or self._waits_for_room(slots):
             return None
         late = self._deadline is not None and self._clock() > self._deadline
-        for arch in () if late or self.hopeless else self._by_need(slots.count):
-            step = self._next(arch)
+        studies = [] if late or self.hopeless else self._by_need(slots.count)
+        steps = {arch: self._next(arch) for arch in studies}
+        # What needs more room than a slot goes first: others would take each that frees.
+        for arch, step in sorted(steps.items(), key=lambda item: -room(item[1], slots.largest)):
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step, slots)
         return None if self._live else str(Searcher.FINISHED)
@@ -108,21 +112,30 @@ class RowSearcher(Searcher):
         self._starting.pop(trial_id, None)
         del self._live[trial_id]
 
-    def lost(self, trial_id: str, why: Why, detail: str) -> None:
-        """The trial's worker is gone."""
+    def lost(self, trial_id: str, why: Why, detail: str) -> bool:
+        """The trial's worker is gone; whether it had started.
+
+        One that did not is no attempt of its trial, and while another is up no sign that none can live.
+        """
         overdue = trial_id in self.overdue()
         if self._starting.pop(trial_id, None) is None:
             self._workers -= 1
         live = self._live.pop(trial_id)
         row = self._ledger.trials[live.trial]
         if row.state != "running":
-            return
+            return True
+        started = live.up is not None or why != "lost"
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
-        else:
+        elif started or not any(other.up is not None for other in self._live.values()):
             self.lost_in_a_row += 1
-        attempt = 0 if live.further and why == "lost" else row.attempt
-        self._on_end(self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt))
+        attempt = 0 if live.further and why == "lost" else row.attempt if started else row.attempt - 1
+        row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
+        if started:
+            self._on_end(row)
+        else:
+            self._wary_until = self._clock() + PATIENCE
+        return started
 
     @property
     def hopeless(self) -> bool:
@@ -200,13 +213,19 @@ class RowSearcher(Searcher):
     def _taken(self) -> int:
         return sum(live.room for live in self._live.values())
 
+    def _wary(self) -> bool:
+        """Whether a trial would go to a machine on which no worker may start, as one just did not."""
+        there = max(1, self._workers + len(self._starting))
+        return self._clock() < self._wary_until and len(self._live) >= there
+
+    def _waits_for_room(self, slots: Slots) -> bool:
+        """Whether a trial that needs more than a slot is not up yet: its machine must empty for it."""
+        return any(live.up is None and 1 < live.room <= slots.largest for live in self._live.values())
+
     def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
-        # What ran out of memory gets the room of two, on a small machine all of it; it waits for that.
-        room = 1
-        if isinstance(step, Again) and step.row.why == "memory":
-            room = min(2, slots.largest)
-            if self._live and self._taken() + room > slots.count:
-                return None
+        needed = room(step, slots.largest)
+        if needed > 1 and self._live and self._taken() + needed > slots.count:
+            return None
         if isinstance(step, Again):
             row = step.row.model_copy(
                 update={
@@ -232,7 +251,7 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = _Live(row.trial, room)
+        self._live[trial_id] = _Live(row.trial, needed)
         if self._workers + len(self._starting) < slots.count:
             self._starting[trial_id] = self._clock()
         trial = self._spaces[arch].trial(
@@ -243,7 +262,7 @@ class RowSearcher(Searcher):
             seed=row.seed,
             precision=self._precision[arch],
         )
-        return {"number": row.trial, "room": room, "trial": trial.model_dump()}
+        return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
         rows, space = self._ledger.of(arch), self._spaces[arch]

@@ -19,9 +19,10 @@ PAUSE = 0.05
 class TrialWorker(tune.Trainable):
     """Trains what it is told on the arrays that it was made with; Ray reuses it for the next trial.
 
-    A result holds the `rows` of the epochs since the one before, and whether the trial has `ended`; then also
-    `why` and `detail`. It never says `done`: the driver decides when a trial that has ended gives its worker
-    back (see `tune_brain.search.searcher`). A failure is a last result too: the worker lives on.
+    A result holds the `rows` of the epochs since the one before, whether checkpoints are `over_budget`, and
+    whether the trial has `ended`; then also `why` and `detail`. It never says `done`: the driver decides when
+    a trial that has ended gives its worker back (see `tune_brain.search.searcher`). A failure is a last
+    result too: the worker lives on.
     """
 
     def setup(
@@ -31,6 +32,7 @@ class TrialWorker(tune.Trainable):
         weights: Mapping[str, Any] | None = None,
         checkpoints: Path = Path("checkpoints"),
         disk_budget: int = 0,
+        made_with: str = "",
     ) -> None:
         """Take the arrays from Ray's object store and the first trial's configuration."""
         # Here and not above: the driver of a search needs this class and not torch.
@@ -38,7 +40,7 @@ class TrialWorker(tune.Trainable):
         from tune_brain.search.trial import Trials
 
         assert development is not None
-        self._trials = Trials(development, weights, Keeper(checkpoints, disk_budget))
+        self._trials = Trials(development, weights, Keeper(checkpoints, disk_budget, made_with))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -76,7 +78,8 @@ class TrialWorker(tune.Trainable):
         except Exception as error:
             why = "memory" if _ran_out_of_memory(error) else "raised"
             end |= {"why": why, "detail": f"{type(error).__name__}: {error}"}
-        return {"rows": rows, "device": self._trials.device, **end}
+        told = {"device": self._trials.device, "over_budget": self._trials.over_budget}
+        return {"rows": rows, **told, **end}
 
 
 def _ran_out_of_memory(error: Exception) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.models import build
@@ -16,14 +17,14 @@ Row = dict[str, float]
 
 
 class Trials:
-    """Trains one trial after another on one thread, on the first GPU that it sees or else the CPU."""
+    """Trains one trial after another on one thread, on the GPU that it was given or else the CPU."""
 
     def __init__(
         self, development: Development, weights: Mapping[str, torch.Tensor] | None, keeper: Keeper
     ) -> None:
         torch.set_num_threads(1)
         self._development, self._weights, self._keeper = development, weights, keeper
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = compute.device()
 
     @property
     def device(self) -> str:
@@ -48,6 +49,11 @@ class Trials:
             if row["epoch"] < config.epochs:
                 self._keeper.keep(training, rows)
             yield row
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether a checkpoint was not written for want of room."""
+        return self._keeper.over_budget
 
     def ended(self) -> None:
         """The trial has ended, well or not."""

@@ -9,12 +9,17 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from tune_brain.compute import Slots
 from tune_brain.records import Why
 from tune_brain.search.searcher import RowSearcher
+
+try:
+    from ray.air.execution._internal.actor_manager import RayActorManager
+except ImportError:
+    # Private to Ray 2.60: one without it is gone on with, see `memory_ends_one_worker`.
+    RayActorManager = None
 
 COUNT_EVERY = 1.0
 """Seconds between two counts of a cluster's slots."""
@@ -36,28 +41,53 @@ class Machines:
         if time.monotonic() > self._counted + COUNT_EVERY:
             now = self._slots.now()
             if now.count != self._slots.count:
-                self._say(f"machines came or went: {now.count} trials at a time")
+                told = f"{now.count} trials at a time" if now.count else "waiting for a machine"
+                self._say(f"machines came or went: {told}")
             self._slots, self._counted = now, time.monotonic()
         return self._slots
 
 
 class Workers(tune.Callback):  # type: ignore[misc]
-    """Tells the searcher which workers are up and how one was lost; ends those that hang."""
+    """Tells the searcher which workers are up and how one was lost; ends those that hang.
 
-    def __init__(self, searcher: RowSearcher) -> None:
-        self._searcher = searcher
+    Args:
+        searcher: what it tells.
+        say: told once of each machine on which no worker starts, and of checkpoints that have no room.
+    """
+
+    def __init__(self, searcher: RowSearcher, say: Callable[[str], None]) -> None:
+        self._searcher, self._say = searcher, say
+        self._barren = set[str]()
+        self._over_budget = False
         self.last_loss = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As of the searcher: Tune pickles it, and nothing is read from there.
+        return {}
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or has been given its next trial."""
         self._searcher.is_up(trial.trial_id)
+
+    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+        """Epochs have ended."""
+        if result.get("over_budget") and not self._over_budget:
+            self._over_budget = True
+            self._say(
+                "checkpoints have no more room in --disk-budget: what has none begins anew after a loss"
+            )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker was lost."""
         # Ray writes when it happened, then the error's own words.
         _, _, words = Path(trial.error_file).read_text(encoding="utf-8").partition("\n")
         why, self.last_loss = _loss(words)
-        self._searcher.lost(trial.trial_id, why, self.last_loss)
+        if self._searcher.lost(trial.trial_id, why, self.last_loss):
+            return
+        machine = _machine(words)
+        if machine not in self._barren:
+            self._barren.add(machine)
+            self._say(f"a worker did not start on {machine}, which is tried again: {self.last_loss}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Some time has passed."""
@@ -71,8 +101,12 @@ class Workers(tune.Callback):  # type: ignore[misc]
 def memory_ends_one_worker() -> Iterator[None]:
     """Let Tune take a worker that Ray ended for its memory for one that was lost.
 
-    Tune 2.60 does not expect that error, and ends the whole search with a RuntimeError.
+    Tune 2.60 does not expect that error, and ends the whole search with a RuntimeError. A later one may have
+    no such method, and is left as it is.
     """
+    if not hasattr(RayActorManager, "_actor_task_failed"):
+        yield
+        return
     hear = RayActorManager._actor_task_failed
 
     def heard(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
@@ -85,6 +119,12 @@ def memory_ends_one_worker() -> Iterator[None]:
         yield
     finally:
         RayActorManager._actor_task_failed = hear
+
+
+def _machine(words: str) -> str:
+    """The address that Ray names among all that it says of a worker."""
+    named = re.search(r"\bip[=:] ?([\w.:]+)", words)
+    return named.group(1) if named else "a machine"
 
 
 def _loss(words: str) -> tuple[Why, str]:

@@ -1,6 +1,7 @@
 """The search stage: a new run, or one that goes on; Optuna's view of it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,5 +140,10 @@ def _precision(
 ) -> dict[str, Precision]:
     if config.precision != "auto":
         return dict.fromkeys(archs, config.precision)
-    kind, classes = "cuda" if slots.gpus else "cpu", len(prepared.classes)
-    return {arch: choose(arch, config.image_size, classes, kind) for arch in archs}
+    kind = "cuda" if slots.gpus else "cpu"
+    jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
+    if config.address and slots.gpus:
+        # On a machine with GPUs, which the driver's need not have.
+        measured = compute.each(choose, jobs, replace(slots, count=1))
+        return {archs[index]: chosen for index, chosen in measured}
+    return {job[0]: choose(*job) for job in jobs}

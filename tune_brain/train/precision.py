@@ -24,10 +24,14 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
         arch: name of the architecture.
         image_size: in pixels.
         classes: how many.
-        kind: of the device that trains, `cpu` or `cuda`.
+        kind: of the device that trains, `cpu` or `cuda`; without such a GPU here it is the CPU.
     """
     if not allows_bf16(arch, image_size):
         return "fp32"
+    if kind == "cuda":
+        import torch
+
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
     cache = cache_root() / "precision.json"
     version = importlib.metadata.version("torch")
     key = f"{_processor(kind)} | torch {version} | {arch} | {image_size} px"

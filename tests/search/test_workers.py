@@ -1,0 +1,92 @@
+"""What Ray says of workers and machines, as the searcher and the user are told it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from played import result
+
+from tune_brain import __version__, compute
+from tune_brain.compute import Slots
+from tune_brain.progress import Progress
+from tune_brain.records import write_json
+from tune_brain.search import run, workers
+from tune_brain.search.workers import Machines, Workers
+
+RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
+The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=7, ip=192.0.2.7)
+  File "trainable.py", line 99, in __init__
+ModuleNotFoundError: No module named 'tune_brain'
+"""
+KILLED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
+The actor died unexpectedly before finishing this task.
+	class_name: TrialWorker
+	ip: 192.0.2.8
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR
+"""
+
+
+def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path) -> None:
+    searcher, told = make(concurrency=4), list[str]()
+    heard = Workers(searcher, told.append)
+    searcher.suggest("well")
+    searcher.on_trial_result("well", result(1))
+    for number, words in enumerate([RAISED, KILLED, RAISED]):
+        trial = SimpleNamespace(trial_id=f"{number}", error_file=tmp_path / "error.txt")
+        trial.error_file.write_text(words)
+        searcher._wary_until = 0.0
+        searcher.suggest(trial.trial_id)
+        heard.on_trial_error(0, [], trial)
+    assert [line.partition(",")[0] for line in told] == [
+        "a worker did not start on 192.0.2.7",
+        "a worker did not start on 192.0.2.8",
+    ]
+    assert told[0].endswith("it did not start: ModuleNotFoundError: No module named 'tune_brain'")
+
+
+def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    there, told = [[{"CPU": 2.0}], [], [], [{"CPU": 1.0}]], list[str]()
+    monkeypatch.setattr(compute, "_machines", lambda: there.pop(0))
+    monkeypatch.setattr(workers, "COUNT_EVERY", -1.0)
+    machines = Machines(Slots(count=2, cpus=1, gpus=0), told.append)
+    assert [machines.slots().count for _ in range(4)] == [2, 0, 0, 1]
+    assert told == [
+        "machines came or went: waiting for a machine",
+        "machines came or went: 1 trials at a time",
+    ]
+
+
+def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
+    told = list[str]()
+    heard = Workers(make(), told.append)
+    for over in (False, True, True):
+        heard.on_trial_result(result={"over_budget": over})
+    assert [line.partition(":")[0] for line in told] == ["checkpoints have no more room in --disk-budget"]
+
+
+def test_checkpoints_are_of_these_images_and_weights(tmp_path: Path) -> None:
+    assert run._made_with(tmp_path) == __version__
+    write_json(tmp_path / "record.json", {"data": {"cut_digest": "d1"}, "weights": "ImageNet"})
+    assert run._made_with(tmp_path) == f"d1 | ImageNet | {__version__}"
+
+
+def test_a_ray_without_the_method_that_is_mended_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert hasattr(workers.RayActorManager, "_actor_task_failed"), "this Ray may need no mending"
+    monkeypatch.setattr(workers, "RayActorManager", None)
+    with workers.memory_ends_one_worker():
+        pass
+
+
+def test_what_ray_prints_of_its_workers_is_not_shown(
+    make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Tuner:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self) -> None:
+            print("(raylet) A worker died or was killed while executing a task")
+
+    monkeypatch.setattr(run.tune, "Tuner", Tuner)
+    run._fit(None, make(), Progress())
+    print("the run's folder")
+    assert capsys.readouterr().out == "the run's folder\n"

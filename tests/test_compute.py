@@ -1,0 +1,131 @@
+"""A session's signals, its watch on a cluster's head and its machines, without Ray."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy  # noqa: F401 - brings the library whose threads are counted
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from tune_brain import compute
+from tune_brain.compute import Slots
+from tune_brain.config import RunConfig
+from tune_brain.errors import Interrupted
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def closing(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What is done while a session closes; there is no Ray behind it."""
+    done: list[Callable[[], None]] = []
+
+    class Session:
+        def __init__(self, _: RunConfig, scratch: str) -> None:
+            assert Path(scratch).is_dir()
+            self.scratch = Path(scratch)
+
+        def close(self) -> None:
+            for do in done:
+                do()
+
+    monkeypatch.setattr(compute, "Session", Session)
+    return done
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """Those of the tests, whatever a session leaves."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", ENDING)
+def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
+    closing: list[Callable[[], None]], tmp_path: Path, number: int
+) -> None:
+    closing += [lambda one=one: send(one) for one in ENDING]
+    with pytest.raises(Interrupted), compute.session(RunConfig(out=tmp_path)) as opened:
+        send(number)
+    assert not opened.scratch.exists()
+    # Nor does one that comes while the command says how to go on.
+    for one in ENDING:
+        send(one)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_no_product_is_shared_among_threads_while_ray_forks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """OpenBLAS ends its threads at a fork, and a product under way would wait for them for ever."""
+
+    def threads() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    up = threading.Event()
+    monkeypatch.setattr(compute, "_start", lambda *_: up.wait())
+    monkeypatch.setattr(compute, "_slots", lambda _: Slots(count=2, cpus=1, gpus=0))
+    monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
+    before = threads()
+    with threadpool_limits(2, "blas"), compute.session(RunConfig(out=tmp_path)) as session:
+        assert threads() == {1}
+        up.set()
+        session.slots()
+        assert threads() == {2}
+    assert threads() == before
+
+
+@pytest.mark.usefixtures("closing", "handlers")
+def test_a_session_that_ends_well_leaves_signals_as_they_were(tmp_path: Path) -> None:
+    before = [signal.getsignal(one) for one in ENDING]
+    with compute.session(RunConfig(out=tmp_path)):
+        assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+    assert [signal.getsignal(one) for one in ENDING] == before
+
+
+@pytest.mark.usefixtures("closing")
+def test_what_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with compute.session(RunConfig(out=tmp_path)):
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_head_that_is_gone_is_said_once_with_the_way_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compute, "GLANCE", 0.01)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        watching = threading.Thread(target=compute._watch, args=(address, Path("out"), over))
+        watching.start()
+        assert not over.wait(0.1)
+        assert capsys.readouterr().err == ""
+    over.wait(0.2)
+    over.set()
+    watching.join()
+    told = capsys.readouterr().err
+    assert told.count("The head of the cluster must be reachable") == 1
+    assert "tune-brain resume out" in told
+
+
+def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 0.0}, {}]
+    monkeypatch.setattr(compute, "_machines", lambda: machines)
+    assert Slots(count=1, cpus=1, gpus=1).unused() == 1
+    assert Slots(count=1, cpus=1, gpus=0.5).unused() == 1
+    assert Slots(count=16, cpus=1, gpus=0).unused() == 0
