@@ -79,9 +79,9 @@ class RowSearcher(Searcher):
             return None
         late = self._deadline is not None and self._clock() > self._deadline
         studies = [] if late or self.hopeless else self._by_need(slots.count)
-        steps = {arch: self._next(arch) for arch in studies}
         # What needs more room than a slot goes first: others would take each that frees.
-        for arch, step in sorted(steps.items(), key=lambda item: -room(item[1], slots.largest)):
+        for arch in sorted(studies, key=lambda arch: -self._room(arch, slots.largest)):
+            step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step, slots)
         return None if self._live else str(Searcher.FINISHED)
@@ -207,6 +207,11 @@ class RowSearcher(Searcher):
             self._config.until_converged,
         )
 
+    def _room(self, arch: str, largest: int) -> int:
+        # Only what is tried again needs more than a slot, and to ask the ladder takes longer than to look.
+        again = any(is_tried_again(row) for row in self._ledger.of(arch))
+        return room(self._next(arch), largest) if again else 1
+
     def _trials(self) -> set[int]:
         return {live.trial for live in self._live.values()}
 
@@ -227,17 +232,9 @@ class RowSearcher(Searcher):
         if needed > 1 and self._live and self._taken() + needed > slots.count:
             return None
         if isinstance(step, Again):
-            row = step.row.model_copy(
-                update={
-                    "state": "running",
-                    "why": "memory" if step.row.why == "memory" else None,
-                    "detail": "",
-                    "attempt": step.attempt,
-                    "started": time.time(),
-                    "node": "",
-                    "worker": 0,
-                }
-            )
+            fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
+            why = "memory" if step.row.why == "memory" else None
+            row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
         else:
             row = TrialRow(
                 trial=len(self._ledger.trials),
