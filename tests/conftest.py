@@ -13,8 +13,10 @@ from leftovers import left_behind
 
 from tune_brain.data.demo import write_demo
 
-# A shell lets what it starts in the background ignore SIGINT, and so would the commands that tests interrupt.
+# A shell lets what it starts in the background ignore SIGINT, and nohup SIGHUP: so would the commands that
+# tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
