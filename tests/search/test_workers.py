@@ -87,6 +87,6 @@ def test_what_ray_prints_of_its_workers_is_not_shown(
             print("(raylet) A worker died or was killed while executing a task")
 
     monkeypatch.setattr(run.tune, "Tuner", Tuner)
-    run._fit(None, make(), Progress())
+    run._fit(None, make(), Progress(), Path())
     print("the run's folder")
     assert capsys.readouterr().out == "the run's folder\n"
