@@ -1,5 +1,6 @@
 """A session's signals, its watch on a cluster's head and its machines, without Ray."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,7 @@ from tune_brain import compute
 from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.errors import Interrupted
+from tune_brain.stages.common import going_on
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -52,11 +54,19 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize(
+    ("inside", "said"),
+    [(contextlib.nullcontext, "Interrupted"), (lambda: going_on("resume it"), "resume it")],
+)
 def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
-    closing: list[Callable[[], None]], tmp_path: Path, number: int
+    closing: list[Callable[[], None]],
+    tmp_path: Path,
+    number: int,
+    inside: Callable[[], contextlib.AbstractContextManager[None]],
+    said: str,
 ) -> None:
     closing += [lambda one=one: send(one) for one in ENDING]
-    with pytest.raises(Interrupted), compute.session(RunConfig(out=tmp_path)) as opened:
+    with pytest.raises(Interrupted, match=said), compute.session(RunConfig(out=tmp_path)) as opened, inside():
         send(number)
     assert not opened.scratch.exists()
     # Nor does one that comes while the command says how to go on.

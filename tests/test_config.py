@@ -90,7 +90,7 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("kind", "values", "words"),
     [
-        (RunConfig, {"out": "s3://bucket/a"}, ["out must be a folder", "s3:/bucket/a", "copy it"]),
+        (RunConfig, {"out": "s3://bucket/a"}, ["out must be a folder", "s3:/bucket/a", "tune-brain copy"]),
         (RunConfig, {"out": Path("gs://bucket/a")}, ["out must be a folder"]),
         (RunConfig, {"out": "a", "configs": 0}, ["configs", "greater than or equal to 1", "not 0"]),
         (RunConfig, {"out": "a", "image_size": 8}, ["image_size", "greater than or equal to 16", "not 8"]),

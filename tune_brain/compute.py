@@ -155,10 +155,10 @@ def session(config: RunConfig) -> Iterator[Session]:
                     signal.signal(number, signal.SIG_IGN)
                 _open.clear()
                 opened.close()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted) as end:
         # The command ends with it, and nothing disturbs that either: it says how to go on.
         before.clear()
-        raise Interrupted("Interrupted") from None
+        raise (end if isinstance(end, Interrupted) else Interrupted("Interrupted")) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -95,7 +95,7 @@ def test_on_a_cluster_it_is_measured_where_the_gpus_are(monkeypatch: pytest.Monk
     monkeypatch.setattr(compute, "each", each)
     config = RunConfig(out=Path("unused"), arch=("linear", "cnn"), image_size=32, address="192.0.2.1:6379")
     prepared: Any = SimpleNamespace(classes=("a", "b"))
-    assert _precision(config, prepared, slots) == {"linear": "fp32", "cnn": "bf16"}
+    assert _precision(config, config.arch, prepared, slots) == {"linear": "fp32", "cnn": "bf16"}
 
 
 def test_bf16_is_not_measured_where_its_gradients_are_wrong(
