@@ -59,7 +59,7 @@ class Idle(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        return {"rows": self._rows, "ended": True, "why": "finished", "detail": "", "device": "cpu"}
+        return {"rows": self._rows, "done": True, "why": "finished", "detail": "", "device": "cpu"}
 
 
 class Reused(tune.Trainable):

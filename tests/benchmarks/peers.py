@@ -19,6 +19,7 @@ from tune_brain.search.surrogate import Surrogate
 from tune_brain.space import Space
 
 EPOCHS = 12
+ONE_EPOCH, BEST = "one epoch, then the best 8 at full length", 8
 
 
 class Peer(Protocol):
@@ -145,6 +146,42 @@ def repeat(surrogate: Surrogate, name: str, trials: int, slots: int, seed: int) 
             seconds.append(round(now, 1))
             epochs.append(spent)
             true.append(surrogate.true(values, seed))
+    return {
+        "seconds": [*seconds, round(now, 1)],
+        "epochs": [*epochs, spent],
+        "true": [*true, true[-1]],
+        "chosen": best,
+        "realised": true[-1],
+        "baseline": surrogate.true(space.baseline, seed),
+    }
+
+
+def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> dict[str, Any]:
+    """One replay of 'one epoch, then top-k': random configurations, each a complete cycle of one epoch first.
+
+    The best are trained anew at full length when all have been tried. In the form of `repeat`.
+    """
+    space, table = surrogate.outcomes.space, surrogate.outcomes
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
+    chosen = [dict(study.ask(distributions(space)).params) for _ in range(trials)]
+    best, seconds, epochs, true = -math.inf, [], [], []
+    now, spent = START, 0
+    for length in (1, table.full_length):
+        free, ended = [now] * slots, []
+        for values in chosen:
+            end = heapq.heappop(free) + HANDOVER + length * table.seconds
+            heapq.heappush(free, end)
+            ended.append((end, surrogate.score(values, length, 0, seed), values))
+        now = max(free)
+        for end, score, values in sorted(ended, key=lambda one: one[0]):
+            spent += length
+            if score > best:
+                best = score
+                seconds.append(round(end, 1))
+                epochs.append(spent)
+                true.append(surrogate.true(values, seed))
+        chosen = [values for _, _, values in sorted(ended, key=lambda one: -one[1])[:BEST]]
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, spent],

@@ -4,11 +4,13 @@
 
 A table is a set of runs of `tests/benchmarks/tables.py`: full-length trials with two seeds, and complete
 shorter cycles, of the same configurations. Every way is replayed --repeats times (100); the yardstick is 64
-random configurations, all at full length. How the rungs rank configurations is told beside it.
+random configurations, all at full length. How the rungs rank configurations is told beside it. `at_default`
+is the score of what a way would have chosen after as many epochs as the first of the rungs' ways trains.
 """
 
 import dataclasses
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,21 +21,57 @@ import numpy as np
 import peers
 from scipy.stats import spearmanr
 
+from tune_brain.records import BASELINE, EpochRow, TrialRow, latest, read
 from tune_brain.report.replays import summary
 from tune_brain.search import ladder, sampler
-from tune_brain.search.outcomes import Outcomes, read_outcomes
+from tune_brain.search.outcomes import Outcomes, place, read_outcomes
 from tune_brain.search.surrogate import Surrogate, rank_errors
+from tune_brain.space import Space
 from tune_brain.stages.replay import Variant, replay_once
 
 TRIALS, SLOTS = 64, 2
 DEFAULT = {"sampler": "tpe", "ladder": (3, 6, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
-PATCHES = {"promoted share": (ladder, "PROMOTED_SHARE"), "random start": (sampler, "STARTUP")}
+HEARD = sampler._heard
 
 
-def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, int]]]:
+def without_baseline(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """What a sampler hears that is not told of the baseline."""
+    return HEARD([row for row in rows if row.configuration != BASELINE])
+
+
+PATCHES = {
+    "promoted share": (ladder, "PROMOTED_SHARE"),
+    "random start": (sampler, "STARTUP"),
+    "heard": (sampler, "_heard"),
+}
+
+
+class ByProduct(Surrogate):
+    """The same outcomes for a search that tunes max_lr x weight_decay under the name of weight_decay."""
+
+    def __init__(self, own: Surrogate) -> None:
+        vars(self).update(vars(own))
+        self._own, space = own, own.outcomes.space
+        rate, decay = space.tuned["max_lr"], space.tuned["weight_decay"]
+        middle = math.sqrt(rate.low * rate.high)
+        limits = {"low": decay.low * middle, "high": decay.high * middle, "log": True}
+        known = space.model_dump()
+        known["tuned"]["weight_decay"] = limits
+        product = space.baseline["max_lr"] * space.baseline["weight_decay"]
+        known["baseline"]["weight_decay"] = min(max(product, limits["low"]), limits["high"])
+        self._decay = decay
+        self.outcomes = dataclasses.replace(own.outcomes, space=Space.model_validate(known))
+
+    def _spot(self, values: Mapping[str, float]) -> Any:
+        decay = values["weight_decay"] / values["max_lr"]
+        kept = min(max(decay, self._decay.low), self._decay.high)
+        return self._own._spot({**values, "weight_decay": kept})
+
+
+def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     """Of each its question, its name, how its variant differs, and what it sets in the product."""
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
-    for rungs in ((12,), (6, 12), (3, 12), (1, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
+    for rungs in ((3, 6, 12), (12,), (6, 12), (3, 12), (1, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
     for share in (2, 4, 6):
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
@@ -41,29 +79,36 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, int]]]:
         yield "sampler", name, {"sampler": name}, {}
     for start in (5, 20):
         yield "random start", f"{start} configurations", {}, {"random start": start}
+    yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
+    yield "parameters", "learning rate x decay for decay", {}, {"product": True}
     for slots in (1, 8, 32):
         yield "slots", str(slots), {"slots": slots}, {}
     for final in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4)):
         yield "final round", f"{final[0]}x{final[1]}", {"final_round": final}, {}
 
 
-_surrogates: tuple[Surrogate, Surrogate]
+_own_table: Surrogate
+_cut_table: Surrogate
+_product_table: Surrogate
 
 
-def _take(*surrogates: Surrogate) -> None:
-    global _surrogates
-    _surrogates = surrogates
+def _take(own: Surrogate, cut: Surrogate) -> None:
+    global _own_table, _cut_table, _product_table
+    _own_table, _cut_table, _product_table = own, cut, ByProduct(own)
 
 
-def _own(job: tuple[dict[str, Any], dict[str, int], int]) -> dict[str, Any]:
+def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
     changed, patches, seed = job
     for name, (module, constant) in PATCHES.items():
         setattr(module, constant, patches.get(name, _UNPATCHED[name]))
-    return replay_once(_surrogates[0], Variant.model_validate({**DEFAULT, **changed}), seed)
+    table = _product_table if "product" in patches else _own_table
+    return replay_once(table, Variant.model_validate({**DEFAULT, **changed}), seed)
 
 
 def _peer(job: tuple[str, int]) -> dict[str, Any]:
-    return peers.repeat(_surrogates[1], job[0], TRIALS, SLOTS, job[1])
+    if job[0] == peers.ONE_EPOCH:
+        return peers.one_epoch(_own_table, TRIALS, SLOTS, job[1])
+    return peers.repeat(_cut_table, job[0], TRIALS, SLOTS, job[1])
 
 
 _UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
@@ -76,16 +121,45 @@ def cuts(outcomes: Outcomes) -> Outcomes:
     return dataclasses.replace(outcomes, scores={**scores, epochs: outcomes.scores[epochs]})
 
 
-def rankings(outcomes: Outcomes) -> dict[str, float]:
-    """Spearman's correlation with another seed's full-length score: of shorter cycles, cuts, a first seed."""
+def losses(folders: Sequence[Path], space: Space) -> dict[int, dict[tuple[float, ...], float]]:
+    """The validation loss at the end of each configuration's first trial, by length and place."""
+    found: dict[int, dict[tuple[float, ...], float]] = {}
+    for folder in folders:
+        last = {row.trial: row.val_loss for row in read(folder / "epochs.jsonl", EpochRow)}
+        for row in latest(read(folder / "trials.jsonl", TrialRow)):
+            if row.score is not None and not row.repeat:
+                found.setdefault(row.epochs, {})[tuple(place(space, row.values))] = last[row.trial]
+    return found
+
+
+def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
+    """Spearman's correlation with another seed's full-length score: of shorter cycles, cuts, a first seed.
+
+    Over all configurations, and over the better half of them by both seeds.
+    """
     first, second = outcomes.scores[outcomes.full_length][:, :2].T
-    lengths = {f"complete {length}": scores[:, 0] for length, scores in outcomes.scores.items()}
-    columns = {**lengths, **{f"cut at {epoch}": outcomes.curves[:, epoch - 1] for epoch in (1, 3, 6, 9)}}
-    found = {}
-    for name, column in columns.items():
-        known = np.isfinite(column) & np.isfinite(second)
-        found[name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
-    return found | {"n": int(np.isfinite(first + second).sum())}
+    columns = {f"complete {length}": scores[:, 0] for length, scores in outcomes.scores.items()}
+    for length, of in losses(folders, outcomes.space).items():
+        lost = [of.get(tuple(at), math.nan) for at in outcomes.places]
+        columns[f"complete {length}, by loss"] = -np.array(lost)
+    columns |= {f"cut at {epoch}": outcomes.curves[:, epoch - 1] for epoch in (1, 3, 6, 9)}
+    both = (first + second) / 2
+    found: dict[str, dict[str, float]] = {}
+    for part, least in (("all", -math.inf), ("better half", np.nanmedian(both))):
+        found[part] = {"n": int(np.sum(both >= least))}
+        for name, column in columns.items():
+            known = np.isfinite(column) & (both >= least)
+            found[part][name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
+    return found
+
+
+def held(variant: Mapping[str, Any], epochs: float) -> float:
+    """The mean true score of what a way's replays would have chosen after so many epochs."""
+    scores = []
+    for repeat in variant["repeats"]:
+        chosen = [score for at, score in zip(repeat["epochs"], repeat["true"], strict=True) if at <= epochs]
+        scores.append(chosen[-1] if chosen else 0.0)
+    return float(np.mean(scores))
 
 
 def main() -> None:
@@ -116,16 +190,18 @@ def main() -> None:
                     "name": f"peer: {peer}",
                     "repeats": list(pool.map(_peer, [(peer, seed) for seed in range(repeats)])),
                 }
-                for peer in peers.PEERS
+                for peer in (*peers.PEERS, peers.ONE_EPOCH)
             ]
-        lines = summary({"best": own.best, "variants": variants}).round(4)
+        lines = summary({"best": own.best, "variants": variants})
+        lines["at_default"] = [held(variant, lines["epochs"][1]) for variant in variants]
+        lines = lines.round(4)
         print(name, lines.to_string(index=False), sep="\n", flush=True)
         result = {
             "table": name,
             "repeats": repeats,
             "surrogate: rank correlation, left out": rank_errors(outcomes),
             "noise between seeds": own.noise,
-            "rankings": rankings(outcomes),
+            "rankings": rankings(outcomes, runs[name]),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
         measure.tell(f"replay-{name}", result, quick=asked.quick)

@@ -11,14 +11,14 @@ from tune_brain.search.searcher import RowSearcher
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
 
 
-def result(*epochs: int, score: float = 0.5, ended: bool = False) -> dict[str, Any]:
+def result(*epochs: int, score: float = 0.5, done: bool = False) -> dict[str, Any]:
     numbers = dict.fromkeys(set(EpochRow.model_fields) - {"trial", "arch"}, 0.5)
     rows = [{**numbers, "epoch": epoch, "val_macro_f1": score} for epoch in epochs]
-    return {"rows": rows, "ended": ended, "why": "finished", "detail": "", **WORKER}
+    return {"rows": rows, "done": done, "why": "finished", "detail": "", **WORKER}
 
 
 def failure(why: str, detail: str) -> dict[str, Any]:
-    return {"rows": [], "ended": True, "why": why, "detail": detail, **WORKER}
+    return {"rows": [], "done": True, "why": why, "detail": detail, **WORKER}
 
 
 def lose(searcher: RowSearcher, name: str, why: Why = "lost", detail: str = "its worker died") -> bool:
@@ -36,7 +36,7 @@ def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:
         score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
         for epoch in range(1, trial["epochs"]):
             searcher.on_trial_result(name, result(epoch))
-        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
+        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, done=True))
     return handed
 
 
@@ -53,7 +53,7 @@ def simulated(searcher: RowSearcher, seconds: Callable[[dict[str, Any]], float])
             return spans
         now, name, trial = heapq.heappop(running)
         score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
-        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, ended=True))
+        searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, done=True))
 
 
 def rows_of(folder: Path) -> list[TrialRow]:

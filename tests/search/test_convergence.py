@@ -137,7 +137,7 @@ def work(searcher, stop: int = 1000) -> None:
         flat = 0.5 + number % 7 / 1000
         score = flat if trial["arch"] == "linear" else 0.3 + number / 1000
         searcher.on_trial_complete(
-            f"ray-{count}", result=result(*range(1, trial["epochs"] + 1), score=score, ended=True)
+            f"ray-{count}", result=result(*range(1, trial["epochs"] + 1), score=score, done=True)
         )
 
 

@@ -14,11 +14,13 @@ def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:
     searcher = make(arch=("linear",), configs=1, ladder=(9,))
     for epoch in range(1, 8):
         assert searcher.suggest(f"{epoch}")["number"] == 0
+        searcher.is_up(f"{epoch}", f"worker {epoch}")
         searcher.on_trial_result(f"{epoch}", result(*range(1, epoch + 1)))
         lose(searcher, f"{epoch}")
     # From here on it repeats what it has.
     for attempt in range(ATTEMPTS["lost"]):
         assert searcher.suggest(f"again {attempt}")["number"] == 0
+        searcher.is_up(f"again {attempt}", f"other worker {attempt}")
         searcher.on_trial_result(f"again {attempt}", result(1, 2))
         lose(searcher, f"again {attempt}")
     assert searcher.suggest("next")["number"] == 1
@@ -27,7 +29,7 @@ def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:
 def test_a_row_says_how_its_trial_was_lost(make, tmp_path: Path) -> None:
     searcher = make()
     searcher.suggest("a")
-    searcher.is_up("a")
+    searcher.is_up("a", "worker of a")
     lose(searcher, "a", detail="its node has died")
     row = rows_of(tmp_path)[0]
     assert (row.state, row.why, row.detail, row.attempt) == ("failed", "lost", "its node has died", 1)
@@ -48,7 +50,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
     now = [100.0]
     searcher = make(configs=100, clock=lambda: now[0])
     searcher.suggest("well")
-    searcher.is_up("well")
+    searcher.is_up("well", "worker of well")
     for number in range(2 * LOST_IN_A_ROW):
         assert searcher.suggest(f"{number}")["number"] == 1
         assert not lose(searcher, f"{number}", detail="it did not start: ModuleNotFoundError")
@@ -57,7 +59,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
         now[0] += PATIENCE + 1
     row = rows_of(tmp_path)[1]
     assert (row.state, row.why, row.attempt) == ("failed", "lost", 0)
-    searcher.on_trial_complete("well", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("well", result=result(1, 2, done=True))
     # The worker that is up takes it.
     again = searcher.suggest("again")
     assert (again["number"], searcher.hopeless) == (1, False)
@@ -78,7 +80,7 @@ def test_a_trial_that_hangs_is_overdue_and_fails_for_good(make, tmp_path: Path) 
     searcher = make(trial_timeout=60.0, clock=lambda: now[0])
     for name in ("hangs", "waits for its worker"):
         searcher.suggest(name)
-    searcher.is_up("hangs")
+    searcher.is_up("hangs", "worker of hangs")
     now[0] += 59
     assert searcher.overdue() == []
     now[0] += 2
@@ -93,7 +95,7 @@ def test_a_trial_that_has_ended_does_not_hang(make) -> None:
     now = [100.0]
     searcher = make(trial_timeout=60.0, clock=lambda: now[0])
     searcher.suggest("a")
-    searcher.on_trial_result("a", result(1, 2, ended=True))
+    searcher.on_trial_result("a", result(1, 2, done=True))
     now[0] += 100
     assert searcher.overdue() == []
 
@@ -104,7 +106,7 @@ def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, t
     searcher.suggest("b")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("early") is None
-    searcher.on_trial_complete("b", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
     again = searcher.suggest("again")
     assert (again["number"], again["room"]) == (0, 2)
     assert searcher.suggest("beside it") is None
@@ -122,13 +124,13 @@ def test_what_waits_for_the_room_of_two_is_not_passed_by_the_other_studies(make)
     number = searcher._live["a"].trial
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("early") is None
-    searcher.on_trial_complete("b", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
     again = searcher.suggest("again")
     assert (again["number"], again["room"]) == (number, 2)
     # Only one of the machines has room for it, and its slots are not the ones that are free.
-    searcher.on_trial_complete("c", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("c", result=result(1, 2, done=True))
     assert searcher.suggest("passes by") is None
-    searcher.is_up("again")
+    searcher.is_up("again", "worker of again")
     assert searcher.suggest("beside it")["room"] == 1
 
 
@@ -136,7 +138,7 @@ def test_the_last_attempt_with_what_is_lost_has_the_room_of_two(make) -> None:
     searcher = make(arch=("linear",))
     for room in (1, 1, 2):
         assert searcher.suggest("a")["room"] == room
-        searcher.is_up("a")
+        searcher.is_up("a", "worker of a")
         interrupted = make(arch=("linear",)).suggest("resumed")["room"]
         assert interrupted == room
         lose(searcher, "a")
@@ -164,25 +166,3 @@ def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(mak
     assert searcher.suggest("c") is None
     machines.append(Slots(count=1, cpus=1, gpus=0))
     assert searcher.suggest("c") not in (None, Searcher.FINISHED)
-
-
-def test_workers_are_kept_while_that_of_a_machine_that_joined_is_on_its_way(make) -> None:
-    machines = [Slots(count=1, cpus=1, gpus=0)]
-    searcher = make(slots=lambda: machines[-1])
-    ended = result(1, 2, ended=True)
-    searcher.suggest("a")
-    searcher.is_up("a")
-    assert searcher.may_leave("a", ended)
-    machines.append(Slots(count=2, cpus=1, gpus=0))
-    searcher.suggest("b")
-    assert not searcher.may_leave("a", ended)
-    searcher.is_up("b")
-    assert searcher.may_leave("a", ended)
-    lose(searcher, "b")
-    searcher.suggest("b again")
-    assert not searcher.may_leave("a", ended)
-    searcher.is_up("b again")
-    searcher.on_trial_complete("a", result=ended)
-    # It takes the worker that a had.
-    searcher.suggest("c")
-    assert searcher.may_leave("b again", ended)

