@@ -7,6 +7,7 @@ of seconds, so that the driver is asked for several a second; from those that it
 follows how many slots it feeds with trials of ten minutes. Its memory is taken all along.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -45,10 +46,12 @@ class Memory:
 
 def main() -> None:
     options = measure.parser(__doc__)
-    options.add_argument("--slots", type=int, default=200, help="each is a process of some 100 MB")
+    options.add_argument("--slots", type=int, default=200, help="each is a process of some 120 MB")
     asked = options.parse_args()
     slots, trials, seconds = (20, 200, 0.5) if asked.quick else (asked.slots, 5000, 4.0)
     ray.cloudpickle.register_pickle_by_value(sleepers)
+    # Ray would end workers where their sum comes near the machine's memory; those of a search stand on many.
+    os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
         ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         config = RunConfig(

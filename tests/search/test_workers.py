@@ -64,6 +64,19 @@ def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
     assert [line.partition(":")[0] for line in told] == ["checkpoints have no more room in --disk-budget"]
 
 
+def test_of_what_workers_say_tune_keeps_nothing_that_grows(make) -> None:
+    heard = Workers(make(), print)
+    numbers = {"over_budget": False, "time_total_s": 3.0, "config": {"number": 1}}
+    said = result(1, 2, done=True)
+    told = said | numbers
+    heard.on_trial_result(result=told)
+    # The searcher hears of the end after this.
+    assert told == said
+    trial = SimpleNamespace(last_result=told)
+    heard.on_trial_complete(0, [], trial)
+    assert "rows" not in trial.last_result
+
+
 def test_checkpoints_are_of_these_images_and_weights(tmp_path: Path) -> None:
     assert run._made_with(tmp_path) == __version__
     write_json(tmp_path / "record.json", {"data": {"cut_digest": "d1"}, "weights": "ImageNet"})

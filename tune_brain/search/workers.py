@@ -24,6 +24,8 @@ except ImportError:
 
 COUNT_EVERY = 1.0
 """Seconds between two counts of a cluster's slots."""
+_KEPT = {"rows", "done", "why", "detail", "device", "node_ip", "pid", "trial_id", "training_iteration"}
+"""Of a result: what the searcher or Tune still asks for."""
 
 
 class Machines:
@@ -89,6 +91,13 @@ class Workers(tune.Callback):  # type: ignore[misc]
             self._say(
                 "checkpoints have no more room in --disk-budget: what has none begins anew after a loss"
             )
+        # Of a trial Tune keeps the course of every number, for as long as the search lasts.
+        for name in result.keys() - _KEPT:
+            del result[name]
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        """A trial has ended, and the searcher has heard of it."""
+        trial.last_result.pop("rows", None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker was lost."""
