@@ -104,10 +104,12 @@ PEERS: dict[str, Callable[[Space, int], Peer]] = {
 }
 
 
-def simulate(
-    surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: int
-) -> Iterator[tuple[float, Mapping[str, float], float]]:
-    """The epochs of a peer's search as they end: seconds, the trial's values, its score.
+Ended = tuple[float, Mapping[str, float], float, int]
+"""Seconds at which epochs ended, the trial's values, its score then, how many they were."""
+
+
+def simulate(surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: int) -> Iterator[Ended]:
+    """A peer's search, epoch by epoch.
 
     Args:
         surrogate: whose lengths are the epochs of one long cycle.
@@ -129,64 +131,57 @@ def simulate(
             return
         now, number, epoch = heapq.heappop(running)
         score = surrogate.score(values[number], epoch, 0, seed)
-        yield now, values[number], score
+        yield now, values[number], score, 1
         if peer.goes_on(number, epoch, score):
             heapq.heappush(running, (now + pace, number, epoch + 1))
 
 
-def repeat(surrogate: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
-    """One replay of a peer in the form of those of `tune-brain replay`."""
-    space = surrogate.outcomes.space
+def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Iterator[Ended]:
+    """Random configurations, each a complete cycle of one epoch; then the best anew at full length.
+
+    Args: those of `simulate`, the surrogate's lengths being complete cycles.
+    """
+    space, table = distributions(surrogate.outcomes.space), surrogate.outcomes
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
+    chosen = [dict(study.ask(space).params) for _ in range(trials)]
+    now = START
+    for length in (1, table.full_length):
+        free, ended = [now] * slots, list[Ended]()
+        for values in chosen:
+            end = heapq.heappop(free) + HANDOVER + length * table.seconds
+            heapq.heappush(free, end)
+            ended.append((end, values, surrogate.score(values, length, 0, seed), length))
+        yield from sorted(ended, key=lambda one: one[0])
+        now = max(free)
+        chosen = [dict(one[1]) for one in sorted(ended, key=lambda one: -one[2])[:BEST]]
+
+
+def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
+    """One replay of a peer in the form of those of `tune-brain replay`.
+
+    Args: those of `simulate` and `one_epoch`; `own` knows complete cycles, `cut` the epochs of a long one.
+    """
+    space = own.outcomes.space
+    searched = (
+        one_epoch(own, trials, slots, seed)
+        if name == ONE_EPOCH
+        else simulate(cut, PEERS[name](space, seed), trials, slots, seed)
+    )
     best, seconds, epochs, true = -math.inf, [], [], []
     spent, now = 0, 0.0
-    for now, values, score in simulate(surrogate, PEERS[name](space, seed), trials, slots, seed):
-        spent += 1
+    for now, values, score, count in searched:
+        spent += count
         if score > best:
             best = score
             seconds.append(round(now, 1))
             epochs.append(spent)
-            true.append(surrogate.true(values, seed))
+            true.append(own.true(values, seed))
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, spent],
         "true": [*true, true[-1]],
         "chosen": best,
         "realised": true[-1],
-        "baseline": surrogate.true(space.baseline, seed),
-    }
-
-
-def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> dict[str, Any]:
-    """One replay of 'one epoch, then top-k': random configurations, each a complete cycle of one epoch first.
-
-    The best are trained anew at full length when all have been tried. In the form of `repeat`.
-    """
-    space, table = surrogate.outcomes.space, surrogate.outcomes
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
-    chosen = [dict(study.ask(distributions(space)).params) for _ in range(trials)]
-    best, seconds, epochs, true = -math.inf, [], [], []
-    now, spent = START, 0
-    for length in (1, table.full_length):
-        free, ended = [now] * slots, []
-        for values in chosen:
-            end = heapq.heappop(free) + HANDOVER + length * table.seconds
-            heapq.heappush(free, end)
-            ended.append((end, surrogate.score(values, length, 0, seed), values))
-        now = max(free)
-        for end, score, values in sorted(ended, key=lambda one: one[0]):
-            spent += length
-            if score > best:
-                best = score
-                seconds.append(round(end, 1))
-                epochs.append(spent)
-                true.append(surrogate.true(values, seed))
-        chosen = [values for _, _, values in sorted(ended, key=lambda one: -one[1])[:BEST]]
-    return {
-        "seconds": [*seconds, round(now, 1)],
-        "epochs": [*epochs, spent],
-        "true": [*true, true[-1]],
-        "chosen": best,
-        "realised": true[-1],
-        "baseline": surrogate.true(space.baseline, seed),
+        "baseline": own.true(space.baseline, seed),
     }

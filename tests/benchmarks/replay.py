@@ -31,12 +31,11 @@ from tune_brain.stages.replay import Variant, replay_once
 
 TRIALS, SLOTS = 64, 2
 DEFAULT = {"sampler": "tpe", "ladder": (3, 6, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
-HEARD = sampler._heard
 
 
 def without_baseline(rows: Sequence[TrialRow]) -> list[TrialRow]:
     """What a sampler hears that is not told of the baseline."""
-    return HEARD([row for row in rows if row.configuration != BASELINE])
+    return _UNPATCHED["heard"]([row for row in rows if row.configuration != BASELINE])
 
 
 PATCHES = {
@@ -44,6 +43,7 @@ PATCHES = {
     "random start": (sampler, "STARTUP"),
     "heard": (sampler, "_heard"),
 }
+_UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
 
 
 class ByProduct(Surrogate):
@@ -106,12 +106,7 @@ def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
 
 
 def _peer(job: tuple[str, int]) -> dict[str, Any]:
-    if job[0] == peers.ONE_EPOCH:
-        return peers.one_epoch(_own_table, TRIALS, SLOTS, job[1])
-    return peers.repeat(_cut_table, job[0], TRIALS, SLOTS, job[1])
-
-
-_UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
+    return peers.repeat(_own_table, _cut_table, job[0], TRIALS, SLOTS, job[1])
 
 
 def cuts(outcomes: Outcomes) -> Outcomes:
