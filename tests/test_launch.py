@@ -22,8 +22,8 @@ STUBS = {
     "hostname": "echo 192.0.2.10 192.0.2.11",
     "ray": """[[ $1 == start && -e $STUB_LOG.broken ]] && exit 1
 [[ $1 == start ]] && exec sleep 5
-grep -q "ray start --head" "$STUB_LOG" && [[ ! -e $STUB_LOG.broken ]]""",
-    "tune-brain": """until grep -q "ray start --block" "$STUB_LOG"; do sleep 0.02; done
+grep -q "^ray start --head" "$STUB_LOG" && [[ ! -e $STUB_LOG.broken ]]""",
+    "tune-brain": """until grep -q "^ray start --block" "$STUB_LOG"; do sleep 0.02; done
 trap 'echo told to end >>"$STUB_LOG"; exit 130' TERM
 echo training >>"$STUB_LOG"
 while [[ -e $STUB_LOG.hang ]]; do sleep 0.05; done""",
