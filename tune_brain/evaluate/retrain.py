@@ -21,6 +21,7 @@ from tune_brain.records import BASELINE, Role, SeedRow, append, read
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
+from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
@@ -141,7 +142,7 @@ def _train(
     config: TrialConfig, development: Development, weights: State | None
 ) -> tuple[dict[str, float], bytes] | str:
     """Train one seed run; return its last measures and its state as safetensors, or how it diverged."""
-    torch.set_num_threads(1)
+    make_ready()
     started = time.perf_counter()
     model = build(config, weights)
     last: dict[str, float] = {}
@@ -159,7 +160,7 @@ def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDAr
 
     One image at a time, so that a bundle says the same of an image to the last bit.
     """
-    torch.set_num_threads(1)
+    make_ready()
     model = build(config)
     model.load_state_dict(load(state))
     scores: NDArray[np.float32] = predict(model, pixels, compute.device(), config.precision, batch=1).numpy()

@@ -11,6 +11,7 @@ from tune_brain.data.arrays import Development
 from tune_brain.models import build
 from tune_brain.search.checkpoints import Keeper
 from tune_brain.train.fit import fit
+from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 Row = dict[str, float]
@@ -22,7 +23,7 @@ class Trials:
     def __init__(
         self, development: Development, weights: Mapping[str, torch.Tensor] | None, keeper: Keeper
     ) -> None:
-        torch.set_num_threads(1)
+        make_ready()
         self._development, self._weights, self._keeper = development, weights, keeper
         self._device = compute.device()
 

@@ -12,6 +12,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, append
 from tune_brain.stages.common import check_digest, images, starting_weights
 from tune_brain.train.fit import fit
+from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 
@@ -32,8 +33,7 @@ def train(file: Path, to: Path) -> Path:
     check_digest(prepared, winner.data_digest, str(file))
     start = starting_weights(asked, progress)
     progress.log_to(to / "run.log")
-    # As in the search's workers: another number of threads adds in another order.
-    torch.set_num_threads(1)
+    make_ready()
     model = build(config, start.state if start else None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = to / "epochs.jsonl"

@@ -6,9 +6,9 @@ import torch
 
 from tune_brain.config import Hyperparameters, Precision, TrialConfig
 from tune_brain.models import build
-from tune_brain.portable.networks import place
 from tune_brain.train.fit import step
 from tune_brain.train.optim import optimizer
+from tune_brain.train.training import arrange
 
 BUDGET = 0.5
 """Seconds to measure for; two steps in each precision are taken however long they last."""
@@ -42,7 +42,7 @@ def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> 
     durations: dict[Precision, list[float]] = {"fp32": [], "bf16": []}
     models = {precision: build(config) for precision in durations}
     for precision, model in models.items():
-        place(model, device, precision)
+        arrange(model, device, precision)
     updates = {precision: optimizer(model, hp) for precision, model in models.items()}
     end = clock() + BUDGET
     # In turns, so that a change in the machine's load meets both; the first step of each only warms up.

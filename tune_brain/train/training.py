@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
-from tune_brain.config import TrialConfig
+from tune_brain.config import Precision, TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.data.batches import steps_per_epoch
 from tune_brain.portable.networks import place
 from tune_brain.seeds import derive
+from tune_brain.train.convolution import speed_up
 from tune_brain.train.optim import one_cycle, optimizer
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -45,9 +46,16 @@ class Training:
         return self.schedule.last_epoch // self.steps
 
 
+def arrange(model: nn.Module, device: torch.device, precision: Precision) -> None:
+    """Move a model to where it trains, with the layout and the convolutions that suit the precision there."""
+    place(model, device, precision)
+    if precision == "bf16" and device.type == "cpu":
+        speed_up(model)
+
+
 def begin(model: nn.Module, config: TrialConfig, development: Development, device: torch.device) -> Training:
-    """A trial before its first step; the model is moved to the device, in the layout of the precision."""
-    place(model, device, config.precision)
+    """A trial before its first step; the model is arranged for training."""
+    arrange(model, device, config.precision)
     hp = config.hyperparameters
     update = optimizer(model, hp)
     steps = config.epochs * steps_per_epoch(len(development.train.labels), hp.batch_size)

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tune_brain.config import Hyperparameters, TrialConfig
+from tune_brain.models import build, state_of
+from tune_brain.train.convolution import LIMIT, SmallConv2d, product, speed_up
+
+
+def network(arch: str = "resnet34") -> nn.Module:
+    hp = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
+    return build(TrialConfig(arch=arch, epochs=1, image_size=32, classes=4, seed=0, hyperparameters=hp))
+
+
+def gradients(output: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+    weights = torch.linspace(-1, 1, output.numel()).view(output.shape)
+    return torch.autograd.grad((output * weights).sum(), inputs)
+
+
+sides = st.integers(1, 5)
+
+
+@given(sides, sides, st.integers(1, 4), st.integers(1, 3), st.sampled_from([1, 2]), st.booleans())
+@settings(deadline=None)
+def test_the_product_is_the_convolution(
+    height: int, width: int, channels: int, kernels: int, stride: int, last: bool
+) -> None:
+    layout = torch.channels_last if last else torch.contiguous_format
+    chance = torch.Generator().manual_seed(height)
+    images = torch.randn((2, channels, height, width), generator=chance).contiguous(memory_format=layout)
+    weight = torch.randn((kernels, channels, 3, 3), generator=chance).contiguous(memory_format=layout)
+    images.requires_grad_()
+    weight.requires_grad_()
+    ours, torchs = product(images, weight, stride), nn.functional.conv2d(images, weight, None, stride, 1)
+    torch.testing.assert_close(ours, torchs)
+    for mine, theirs in zip(gradients(ours, images, weight), gradients(torchs, images, weight), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_every_3x3_convolution_of_a_resnet_is_replaced_and_shares_its_weights() -> None:
+    model, untouched = network(), network()
+    parameters = [id(one) for one in model.parameters()]
+    speed_up(model)
+    assert sum(isinstance(one, SmallConv2d) for one in model.modules()) == 32
+    assert not any(type(one) is nn.Conv2d and one.kernel_size == (3, 3) for one in model.modules())
+    assert [id(one) for one in model.parameters()] == parameters
+    assert list(state_of(model)) == list(state_of(untouched))
+
+
+@pytest.mark.parametrize(("training", "same"), [(True, False), (False, True)])
+def test_only_training_takes_another_way(monkeypatch: pytest.MonkeyPatch, training: bool, same: bool) -> None:
+    layer = SmallConv2d(2, 3, 3, padding=1, bias=False).train(training)
+    convolved: list[bool] = []
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda *_: convolved.append(True))
+    layer(torch.zeros(1, 2, 2, 2))
+    assert bool(convolved) is same
+
+
+def test_larger_images_are_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
+    convolved: list[bool] = []
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda *_: convolved.append(True))
+    SmallConv2d(2, 3, 3, padding=1, bias=False)(torch.zeros(1, 2, 1, LIMIT + 1))
+    assert convolved
+
+
+def test_convolutions_of_another_kind_stay() -> None:
+    others = [
+        nn.Conv2d(4, 4, 3, padding=1),
+        nn.Conv2d(4, 4, 3, bias=False),
+        nn.Conv2d(4, 4, 1, padding=1, bias=False),
+        nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False),
+        nn.Conv2d(4, 4, 3, padding=1, stride=(1, 2), bias=False),
+        nn.Conv2d(4, 4, 3, padding=1, dilation=2, bias=False),
+    ]
+    model = nn.Sequential(*others)
+    speed_up(model)
+    assert list(model) == others
