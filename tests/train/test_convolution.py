@@ -77,3 +77,11 @@ def test_convolutions_of_another_kind_stay() -> None:
     model = nn.Sequential(*others)
     speed_up(model)
     assert list(model) == others
+
+
+def test_gradients_lie_in_memory_as_the_weights_do() -> None:
+    # torch's fused AdamW takes both for lists of numbers in one order, and says nothing where they are not.
+    layer = SmallConv2d(4, 5, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
+    layer(torch.rand(2, 4, 2, 2)).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.stride() == layer.weight.stride() == (36, 1, 12, 4)
