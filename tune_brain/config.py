@@ -84,7 +84,7 @@ class RunConfig(Frozen):
     """Lengths of the trials, in epochs, rising; the last is the full length."""
     sampler: Sampler = "tpe"
     """Where configurations come from; `tpe` and `gp` learn from the trials before them."""
-    final_round: tuple[int, int] = (0, 0)
+    final_round: tuple[int, int] = (3, 1)
     """How many of the best full-length trials are trained again before the winner is chosen, how often."""
     until_converged: bool = False
     """Whether a study ends when further configurations would bring no more than seeds differ by."""

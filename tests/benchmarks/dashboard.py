@@ -53,7 +53,7 @@ INTERACTIONS = {
 
 def large_run(folder: Path) -> Path:
     """A run of 2,000 made-up full-length trials."""
-    config = RunConfig(out=folder, configs=TRIALS // 4 - 1, ladder=(EPOCHS,))
+    config = RunConfig(out=folder, configs=TRIALS // 4 - 1, ladder=(EPOCHS,), final_round=(0, 0))
     spaces = load(default_folder(), ARCHITECTURES)
     runs.create(config, spaces)
     rng = np.random.default_rng(0)

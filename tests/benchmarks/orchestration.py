@@ -89,7 +89,8 @@ def ours(
 ) -> tuple[float, list[TrialRow]]:
     """Seconds of a search of so many trials or a few more, and its rows."""
     out = Path(tempfile.mkdtemp())
-    config = RunConfig(out=out, configs=trials // len(ARCHITECTURES), ladder=ladder, image_size=16)
+    small = {"ladder": ladder, "final_round": (0, 0), "image_size": 16}
+    config = RunConfig(out=out, configs=trials // len(ARCHITECTURES), **small)
     spaces = {
         arch: Space.model_validate(
             {"arch": arch, "fixed": {}, "tuned": TUNED, "baseline": dict.fromkeys(TUNED, 0.01)}

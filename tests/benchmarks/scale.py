@@ -58,6 +58,7 @@ def main() -> None:
             out=Path(folder) / "run",
             address=ray.get_runtime_context().gcs_address,
             configs=int(trials / len(ARCHITECTURES) / 1.45),
+            final_round=(0, 0),
             image_size=16,
         )
         memory, started = Memory(), time.perf_counter()

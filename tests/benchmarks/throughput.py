@@ -79,7 +79,8 @@ def trial(
 ) -> float:
     """Training images per second of a trial in a worker that has trained one before."""
     with tempfile.TemporaryDirectory() as folder:
-        config = RunConfig(out=Path(folder), arch=(arch,), configs=1, ladder=(epochs,), image_size=SIZE)
+        small = {"configs": 1, "ladder": (epochs,), "final_round": (0, 0), "image_size": SIZE}
+        config = RunConfig(out=Path(folder), arch=(arch,), **small)
         space = Space.model_validate(
             {
                 "arch": arch,

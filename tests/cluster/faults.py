@@ -101,7 +101,8 @@ def stops(told: dict[str, Any]) -> None:
 def asked(data: Path, folder: Path, concurrency: int, configs: int = CONFIGS, **more: Any) -> RunConfig:
     """What the search is asked for."""
     small = {"arch": ("linear", "cnn"), "ladder": LADDER, "image_size": SIZE, "precision": "fp32"}
-    fields = {**small, "configs": configs, "concurrency": concurrency, "weights": "none", **more}
+    plain = {"final_round": (0, 0), "weights": "none"}
+    fields = {**small, **plain, "configs": configs, "concurrency": concurrency, **more}
     return RunConfig(data=data, out=folder, **fields)
 
 

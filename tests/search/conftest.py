@@ -49,7 +49,8 @@ def space() -> Space:
 @pytest.fixture
 def make(tmp_path: Path, space: Space):
     def make(**options: Any) -> RowSearcher:
-        asked = {"out": tmp_path, "arch": ("linear", "cnn"), "configs": 3, "ladder": (1, 2), "image_size": 32}
+        small = {"configs": 3, "ladder": (1, 2), "final_round": (0, 0), "image_size": 32}
+        asked = {"out": tmp_path, "arch": ("linear", "cnn"), **small}
         config = RunConfig.model_validate(
             {**asked, **{name: value for name, value in options.items() if name not in ("clock", "slots")}}
         )

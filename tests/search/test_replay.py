@@ -40,7 +40,7 @@ def outcomes(space: Space) -> Outcomes:
 
 def config(**asked: object) -> RunConfig:
     return RunConfig.model_validate(
-        {"out": ".", "arch": ("linear",), "ladder": LADDER, "configs": 9, **asked}
+        {"out": ".", "arch": ("linear",), "ladder": LADDER, "configs": 9, "final_round": (0, 0), **asked}
     )
 
 
