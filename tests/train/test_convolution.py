@@ -73,6 +73,7 @@ def test_convolutions_of_another_kind_stay() -> None:
         nn.Conv2d(4, 4, 3, padding=1, groups=2, bias=False),
         nn.Conv2d(4, 4, 3, padding=1, stride=(1, 2), bias=False),
         nn.Conv2d(4, 4, 3, padding=1, dilation=2, bias=False),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular", bias=False),
     ]
     model = nn.Sequential(*others)
     speed_up(model)

@@ -45,8 +45,8 @@ class SmallConv2d(nn.Conv2d):
 def speed_up(model: nn.Module) -> None:
     """Replace the 3x3 convolutions of a model by `SmallConv2d`, which share its parameters.
 
-    For bf16 on a CPU: in fp32 and on GPUs nothing is gained. In eval mode the model computes what it did, to
-    the last bit.
+    For bf16 on a CPU: in fp32 nothing is gained, and a GPU has kernels of its own. In eval mode the model
+    computes what it did, to the last bit.
     """
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
@@ -55,9 +55,10 @@ def speed_up(model: nn.Module) -> None:
                     layer.in_channels, layer.out_channels, 3, layer.stride[0], 1, bias=False, device="meta"
                 )
                 small.weight = layer.weight
-                setattr(parent, name, small)
+                setattr(parent, name, small.train(layer.training))
 
 
 def _is_plain(layer: nn.Conv2d) -> bool:
-    same = layer.stride[0] == layer.stride[1] and layer.groups == 1 and layer.dilation == (1, 1)
-    return layer.kernel_size == (3, 3) and layer.padding == (1, 1) and layer.bias is None and same
+    sizes = (layer.kernel_size, layer.padding, layer.dilation, layer.groups)
+    plain = sizes == ((3, 3), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros" and layer.bias is None
+    return plain and len(set(layer.stride)) == 1
