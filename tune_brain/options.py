@@ -12,7 +12,13 @@ from tune_brain.config import RunConfig, check
 from tune_brain.errors import ConfigError
 from tune_brain.parse import final_round, rungs, seconds
 
-DEMO: dict[str, Any] = {"configs": 4, "ladder": (3, 9), "image_size": 48, "seeds": 2}
+DEMO: dict[str, Any] = {
+    "configs": 4,
+    "ladder": (3, 9),
+    "final_round": (2, 1),
+    "image_size": 48,
+    "seeds": 2,
+}
 """What a run on the demo images asks for where the user does not: minutes on two cores."""
 
 
@@ -88,7 +94,9 @@ OPTIONS: dict[str, Any] = {
             "--final-round",
             help="KxR: the best K full-length trials are trained again with R further seeds each; the best "
             "on average wins. 0x0 for none.",
-            default="x".join(map(str, RunConfig.model_fields["final_round"].default)),
+            default="{}x{}; demo {}x{}".format(
+                *RunConfig.model_fields["final_round"].default, *DEMO["final_round"]
+            ),
         ),
     ],
     "until_converged": Annotated[
