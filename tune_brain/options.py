@@ -27,13 +27,13 @@ def option(*names: str, help: str, default: str) -> Any:
     return typer.Option(*names, help=help, show_default=default)
 
 
-def _shown(name: str, unit: str = "") -> str:
-    demo = f"; demo {_plain(DEMO[name])}" if name in DEMO else ""
-    return f"{_plain(RunConfig.model_fields[name].default)}{unit}{demo}"
+def _shown(name: str, unit: str = "", joint: str = ",") -> str:
+    demo = f"; demo {_plain(DEMO[name], joint)}" if name in DEMO else ""
+    return f"{_plain(RunConfig.model_fields[name].default, joint)}{unit}{demo}"
 
 
-def _plain(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _plain(value: Any, joint: str) -> str:
+    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 _FULL = f"{RunConfig.model_fields['ladder'].default[-1]}; demo {DEMO['ladder'][-1]}"
@@ -94,9 +94,7 @@ OPTIONS: dict[str, Any] = {
             "--final-round",
             help="KxR: the best K full-length trials are trained again with R further seeds each; the best "
             "on average wins. 0x0 for none.",
-            default="{}x{}; demo {}x{}".format(
-                *RunConfig.model_fields["final_round"].default, *DEMO["final_round"]
-            ),
+            default=_shown("final_round", joint="x"),
         ),
     ],
     "until_converged": Annotated[

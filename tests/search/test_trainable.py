@@ -47,6 +47,15 @@ def rows(worker: TrialWorker) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in every]
 
 
+def test_a_worker_trains_on_one_thread_whatever_there_was_before(start: Start) -> None:
+    torch.set_num_threads(2)
+    try:
+        start(asked())
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(start: Start) -> None:
     fresh = rows(start(asked()))
     worker = start(asked(1, "linear", seed=5))

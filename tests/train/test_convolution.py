@@ -9,9 +9,9 @@ from tune_brain.models import build, state_of
 from tune_brain.train.convolution import LIMIT, SmallConv2d, product, speed_up
 
 
-def network(arch: str = "resnet34") -> nn.Module:
+def network() -> nn.Module:
     hp = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
-    return build(TrialConfig(arch=arch, epochs=1, image_size=32, classes=4, seed=0, hyperparameters=hp))
+    return build(TrialConfig(arch="resnet34", epochs=1, image_size=32, classes=4, seed=0, hyperparameters=hp))
 
 
 def gradients(output: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -49,13 +49,15 @@ def test_every_3x3_convolution_of_a_resnet_is_replaced_and_shares_its_weights() 
     assert list(state_of(model)) == list(state_of(untouched))
 
 
-@pytest.mark.parametrize(("training", "same"), [(True, False), (False, True)])
-def test_only_training_takes_another_way(monkeypatch: pytest.MonkeyPatch, training: bool, same: bool) -> None:
+@pytest.mark.parametrize(("training", "convolves"), [(True, False), (False, True)])
+def test_only_training_takes_another_way(
+    monkeypatch: pytest.MonkeyPatch, training: bool, convolves: bool
+) -> None:
     layer = SmallConv2d(2, 3, 3, padding=1, bias=False).train(training)
     convolved: list[bool] = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda *_: convolved.append(True))
     layer(torch.zeros(1, 2, 2, 2))
-    assert bool(convolved) is same
+    assert bool(convolved) is convolves
 
 
 def test_larger_images_are_convolved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tune_brain.models import build
 from tune_brain.portable.networks import predict
 from tune_brain.records import EpochRow
 from tune_brain.train import fit as fit_module
+from tune_brain.train.convolution import SmallConv2d
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin, capture, restore
 
@@ -94,6 +95,13 @@ def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, 
     first = rows(config)
     torch.manual_seed(2)
     assert untimed(first) == untimed(rows(config))
+
+
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", nn.Conv2d), ("bf16", SmallConv2d)])
+def test_small_convolutions_become_products_in_bf16(precision: str, kind: type[nn.Conv2d]) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, bias=False))
+    begin(model, trial("cnn", precision=precision), DEVELOPMENT, CPU)
+    assert type(model[0]) is kind
 
 
 class Recorder(nn.Module):

@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
 LIMIT = 4
-"""Pixels of an output image. For few of them oneDNN does little but reorder the weights, at every step. The
-product gains on CPUs with amx_bf16 up to 4x4, on those with avx512_bf16 alone up to 2x2
+"""Pixels of an output image. oneDNN takes nearly as long for four of them as for sixteen. The product
+gains on CPUs with amx_bf16 up to 4x4, on those with avx512_bf16 alone at 2x2 only
 (`tests/benchmarks/steps.py`)."""
 
 

@@ -1,4 +1,4 @@
-"""What a process does once, before it trains."""
+"""What a process does before it trains or predicts as a trial."""
 
 import ctypes
 
