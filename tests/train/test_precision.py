@@ -19,6 +19,7 @@ CPU = "cpu"
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: True)
     return tmp_path / "cache" / "precision.json"
 
 
@@ -41,6 +42,29 @@ def test_the_faster_wins_and_ties_go_to_fp32(
     monkeypatch.setattr(timing, "step_seconds", Stopwatch(fp32, bf16))
     assert choose("cnn", 16, 3, CPU) == expected
     assert cache.exists()
+
+
+def test_no_step_is_measured_on_a_processor_that_multiplies_slower_in_bf16(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopwatch = Stopwatch(2, 1)
+    monkeypatch.setattr(timing, "step_seconds", stopwatch)
+    monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: False)
+    assert choose("cnn", 16, 3, CPU) == "fp32"
+    assert stopwatch.asked == 0
+    assert cache.exists()
+
+
+def test_a_processor_multiplies_faster_in_bf16_where_it_has_instructions_for_it() -> None:
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text().split()) if info.exists() else set[str]()
+    if not flags & {"avx2", "avx512_bf16", "amx_bf16"}:
+        pytest.skip("not known of this processor")
+    if "avx512f" in flags and not flags & {"avx512_bf16", "amx_bf16"}:
+        pytest.skip("oneDNN converts to fp32 there, at about the same speed")
+    threads = torch.get_num_threads()
+    assert timing.multiplies_faster_in_bf16() == bool(flags & {"avx512_bf16", "amx_bf16"})
+    assert torch.get_num_threads() == threads
 
 
 def test_a_measurement_is_made_once_for_each_architecture_and_size(

@@ -41,10 +41,12 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
         known = {}
     if known.get(key) not in ("fp32", "bf16"):
         # Here and not above: what is remembered is had without waiting for torch.
-        from tune_brain.train.timing import step_seconds
+        from tune_brain.train import timing
 
-        seconds = step_seconds(arch, image_size, classes, kind)
-        known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
+        known[key] = "fp32"
+        if kind == "cuda" or timing.multiplies_faster_in_bf16():
+            seconds = timing.step_seconds(arch, image_size, classes, kind)
+            known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
         write_json(cache, known)
     chosen: Precision = known[key]
     return chosen
