@@ -10,10 +10,11 @@ is the score of what a way would have chosen after as many epochs as the first o
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import measure
@@ -46,26 +47,58 @@ PATCHES = {
 _UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
 
 
-class ByProduct(Surrogate):
-    """The same outcomes for a search that tunes max_lr x weight_decay under the name of weight_decay."""
+class Elsewise(Surrogate):
+    """The same outcomes for a search that tunes something else under the name of a hyperparameter.
 
-    def __init__(self, own: Surrogate) -> None:
+    Args:
+        own: of the table.
+        name: the hyperparameter's.
+        factor: by which the hyperparameter is multiplied to get what is tuned, from the others' values.
+        middle: a usual factor, for the range.
+    """
+
+    def __init__(
+        self, own: Surrogate, name: str, factor: Callable[[Mapping[str, float]], float], middle: float
+    ) -> None:
         vars(self).update(vars(own))
-        self._own, space = own, own.outcomes.space
-        rate, decay = space.tuned["max_lr"], space.tuned["weight_decay"]
-        middle = math.sqrt(rate.low * rate.high)
-        limits = {"low": decay.low * middle, "high": decay.high * middle, "log": True}
+        self._own, self._name, self._factor = own, name, factor
+        space = own.outcomes.space
+        self._range = space.tuned[name]
+        limits = {"low": self._range.low * middle, "high": self._range.high * middle, "log": True}
         known = space.model_dump()
-        known["tuned"]["weight_decay"] = limits
-        product = space.baseline["max_lr"] * space.baseline["weight_decay"]
-        known["baseline"]["weight_decay"] = min(max(product, limits["low"]), limits["high"])
-        self._decay = decay
+        known["tuned"][name] = limits
+        tuned = factor(space.baseline) * space.baseline[name]
+        known["baseline"][name] = min(max(tuned, limits["low"]), limits["high"])
         self.outcomes = dataclasses.replace(own.outcomes, space=Space.model_validate(known))
 
     def _spot(self, values: Mapping[str, float]) -> Any:
-        decay = values["weight_decay"] / values["max_lr"]
-        kept = min(max(decay, self._decay.low), self._decay.high)
-        return self._own._spot({**values, "weight_decay": kept})
+        meant = values[self._name] / self._factor(values)
+        kept = min(max(meant, self._range.low), self._range.high)
+        return self._own._spot({**values, self._name: kept})
+
+
+def by_product(own: Surrogate) -> Surrogate:
+    """For a search that tunes max_lr x weight_decay in place of weight_decay."""
+    rate = own.outcomes.space.tuned["max_lr"]
+    return Elsewise(own, "weight_decay", lambda values: values["max_lr"], math.sqrt(rate.low * rate.high))
+
+
+def by_share(own: Surrogate, norms: Sequence[float]) -> Surrogate:
+    """For a search that tunes grad_clip as a share of the gradient's usual norm.
+
+    Args:
+        own: of the table.
+        norms: of the table's configurations; of others, that of the one with the nearest max_lr and
+            weight_decay.
+    """
+    places, space = own.outcomes.places, own.outcomes.space
+    kept = [number for number, name in enumerate(space.tuned) if name != "grad_clip"]
+
+    def factor(values: Mapping[str, float]) -> float:
+        at = place(space, {"grad_clip": space.baseline["grad_clip"], **values})
+        return 1 / norms[int(np.argmin(np.linalg.norm((places - at)[:, kept], axis=1)))]
+
+    return Elsewise(own, "grad_clip", factor, 1 / float(np.median(norms)))
 
 
 def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
@@ -80,28 +113,31 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     for start in (5, 20):
         yield "random start", f"{start} configurations", {}, {"random start": start}
     yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
-    yield "parameters", "learning rate x decay for decay", {}, {"product": True}
+    for instead in INSTEAD:
+        yield "parameters", instead, {}, {"instead": instead}
     for slots in (1, 8, 32):
         yield "slots", str(slots), {"slots": slots}, {}
     for final in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4)):
         yield "final round", f"{final[0]}x{final[1]}", {"final_round": final}, {}
 
 
+PRODUCT, CLIPPED = INSTEAD = "learning rate x decay for decay", "clip as a share of the gradient's norm"
 _own_table: Surrogate
 _cut_table: Surrogate
-_product_table: Surrogate
+_instead: dict[str, Surrogate]
 
 
-def _take(own: Surrogate, cut: Surrogate) -> None:
-    global _own_table, _cut_table, _product_table
-    _own_table, _cut_table, _product_table = own, cut, ByProduct(own)
+def _take(own: Surrogate, cut: Surrogate, norms: Sequence[float]) -> None:
+    global _own_table, _cut_table, _instead
+    _own_table, _cut_table = own, cut
+    _instead = {PRODUCT: by_product(own), CLIPPED: by_share(own, norms)}
 
 
 def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
     changed, patches, seed = job
     for name, (module, constant) in PATCHES.items():
         setattr(module, constant, patches.get(name, _UNPATCHED[name]))
-    table = _product_table if "product" in patches else _own_table
+    table = _instead[patches["instead"]] if "instead" in patches else _own_table
     return replay_once(table, Variant.model_validate({**DEFAULT, **changed}), seed)
 
 
@@ -116,15 +152,27 @@ def cuts(outcomes: Outcomes) -> Outcomes:
     return dataclasses.replace(outcomes, scores={**scores, epochs: outcomes.scores[epochs]})
 
 
-def losses(folders: Sequence[Path], space: Space) -> dict[int, dict[tuple[float, ...], float]]:
-    """The validation loss at the end of each configuration's first trial, by length and place."""
+def of_epochs(
+    folders: Sequence[Path], space: Space, told: Callable[[list[EpochRow]], float]
+) -> dict[int, dict[tuple[float, ...], float]]:
+    """What the epochs of each configuration's first trial tell, by length and place."""
     found: dict[int, dict[tuple[float, ...], float]] = {}
     for folder in folders:
-        last = {row.trial: row.val_loss for row in read(folder / "epochs.jsonl", EpochRow)}
+        epochs: dict[int, list[EpochRow]] = {}
+        for epoch in read(folder / "epochs.jsonl", EpochRow):
+            epochs.setdefault(epoch.trial, []).append(epoch)
         for row in latest(read(folder / "trials.jsonl", TrialRow)):
             if row.score is not None and not row.repeat:
-                found.setdefault(row.epochs, {})[tuple(place(space, row.values))] = last[row.trial]
+                found.setdefault(row.epochs, {})[tuple(place(space, row.values))] = told(epochs[row.trial])
     return found
+
+
+def norms(folders: Sequence[Path], outcomes: Outcomes) -> list[float]:
+    """The median norm of the gradient before it was clipped, of each configuration at full length."""
+    known = of_epochs(folders, outcomes.space, lambda rows: median(row.grad_norm for row in rows))
+    of = known[outcomes.full_length]
+    usual = median(of.values())
+    return [of.get(tuple(at), usual) for at in outcomes.places]
 
 
 def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -134,7 +182,7 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
     """
     first, second = outcomes.scores[outcomes.full_length][:, :2].T
     columns = {f"complete {length}": scores[:, 0] for length, scores in outcomes.scores.items()}
-    for length, of in losses(folders, outcomes.space).items():
+    for length, of in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
         lost = [of.get(tuple(at), math.nan) for at in outcomes.places]
         columns[f"complete {length}, by loss"] = -np.array(lost)
     columns |= {f"cut at {epoch}": outcomes.curves[:, epoch - 1] for epoch in (1, 3, 6, 9)}
@@ -170,7 +218,8 @@ def main() -> None:
     for name in asked.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
         own, cut = Surrogate(outcomes), Surrogate(cuts(outcomes))
-        pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=(own, cut))
+        given = (own, cut, norms(runs[name], outcomes))
+        pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
         with pool:
             variants = [
