@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def test_a_copy_follows_a_run_until_its_command_has_ended(
                 file.write(row)
             while not has(row):
                 assert following.is_alive()
+                time.sleep(0.01)
         (run / "scores.json").write_text("{}")
     following.join(60)
     assert not following.is_alive()

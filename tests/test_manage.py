@@ -58,6 +58,7 @@ def long_search(
     try:
         while not read(folder / "epochs.jsonl", EpochRow):
             assert running.poll() is None
+            time.sleep(0.05)
         yield running
     finally:
         running.kill()

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_an_interrupted_download_leaves_nothing(site: Site, tmp_path: Path, end:
     ) as running:
         while len(site.asked) < 2:
             assert running.poll() is None
+            time.sleep(0.01)
         running.send_signal(end)
         _, said = running.communicate(timeout=30)
     assert (running.returncode, said) == (130, "tune-brain: Interrupted; nothing of the download is kept.\n")
