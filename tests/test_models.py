@@ -75,7 +75,8 @@ class TestEveryArchitecture:
         for placed in (False, True):
             model = build(config).train()
             if placed:
-                place(model, torch.device("cpu"))
+                # For bf16 convolutions lie channels last.
+                place(model, torch.device("cpu"), "bf16")
             update = optimizer(model, config.hyperparameters)
             step(model, update, images(6, 48), torch.arange(6) % 3, 1.0, "fp32")
             moved.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
@@ -89,7 +90,7 @@ class TestEveryArchitecture:
         gradients = []
         for precision in ("fp32", "bf16"):
             model = build(config).eval()
-            place(model, torch.device("cpu"))
+            place(model, torch.device("cpu"), precision)
             update = torch.optim.SGD(model.parameters(), lr=0.0)
             step(model, update, images(4, image_size), torch.arange(4) % 3, 1.0, precision)
             gradients.append({name: value.grad for name, value in model.named_parameters()})

@@ -38,7 +38,7 @@ def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8], pr
         pixels: the image.
         precision: of the network.
     """
-    place(model, CPU)
+    place(model, CPU, precision)
     model.eval()
     kept: dict[str, Tensor] = {}
 

@@ -24,12 +24,12 @@ from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.winners import choose
 from tune_brain.records import TrialRow, latest, read
+from tune_brain.report.replays import BAND
 from tune_brain.search.outcomes import read_outcomes
 from tune_brain.search.replay import replay
 from tune_brain.search.surrogate import Surrogate
 
 SAMPLERS = ("tpe", "random", "halton-tpe")
-BAND = (0.05, 0.95)
 Curve = list[tuple[int, float]]
 """Epochs trained and the score of the choice, after each trial that ended with a choice standing."""
 

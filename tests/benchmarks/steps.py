@@ -53,7 +53,7 @@ def one_arm(arm: str, arch: str, steps: int) -> dict[str, float]:
         arch=arch, epochs=1, image_size=64, classes=4, seed=0, precision="bf16", hyperparameters=hp
     )
     model = build(config).train()
-    place(model, torch.device("cpu"))
+    place(model, torch.device("cpu"), "bf16")
     if arm == ARMS[2]:
         speed_up(model)
     update, images = optimizer(model, hp), torch.rand(BATCH, 1, 64, 64)

@@ -152,9 +152,10 @@ def network(arch: str, classes: int, image_size: int) -> nn.Module:
     return model
 
 
-def place(model: nn.Module, device: torch.device) -> None:
-    """Move a model to a device, its convolutions in the memory layout in which they are fastest."""
-    model.to(device).to(memory_format=torch.channels_last)
+def place(model: nn.Module, device: torch.device, precision: str) -> None:
+    """Move a model to a device, its convolutions in the memory layout that suits the precision."""
+    layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
+    model.to(device).to(memory_format=layout)
 
 
 def predict(
@@ -171,7 +172,7 @@ def predict(
     the same logits, bit for bit, in whatever company it comes.
     """
     images = pixels if isinstance(pixels, Tensor) else view(pixels)
-    place(model, device)
+    place(model, device, precision)
     model.eval()
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = [model(chunk.to(device).float() / 255).float() for chunk in torch.split(images, batch)]

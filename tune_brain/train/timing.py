@@ -1,6 +1,9 @@
 """How long a training step takes in each precision on this machine."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch.nn.functional import linear
@@ -15,27 +18,24 @@ BUDGET = 0.5
 """Seconds to measure for; two steps in each precision are taken however long they last."""
 
 
+@cache
 def multiplies_faster_in_bf16() -> bool:
     """Whether this CPU's product of two matrices of 512 x 512 is faster in bf16 than in fp32.
 
-    It is not where instructions for bf16 are missing. There a training step in bf16 takes so much longer that
-    to measure one would take up to a minute.
+    It is not where instructions for bf16 are missing. There a training step takes several times as long in
+    bf16, too long to measure one.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        seconds = {}
-        for kind in (torch.float32, torch.bfloat16):
-            matrix = torch.ones((512, 512), dtype=kind)
-            times = []
-            for _ in range(5):
-                started = time.process_time()
-                linear(matrix, matrix)
-                times.append(time.process_time() - started)
-            seconds[kind] = min(times)
-    finally:
-        torch.set_num_threads(threads)
-    return seconds[torch.bfloat16] < seconds[torch.float32]
+
+    def seconds(kind: torch.dtype) -> float:
+        matrix, times = torch.ones((512, 512), dtype=kind), []
+        for _ in range(5):
+            started = time.process_time()
+            linear(matrix, matrix)
+            times.append(time.process_time() - started)
+        return min(times)
+
+    with _one_thread():
+        return seconds(torch.bfloat16) < seconds(torch.float32)
 
 
 def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Precision, float]:
@@ -45,10 +45,16 @@ def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Pr
     are counted, so that other work on the machine weighs less. The batch shrinks for large images, so that
     even a slow architecture takes seconds and not minutes.
     """
-    threads, device = torch.get_num_threads(), torch.device(kind)
+    with _one_thread():
+        return _measure(arch, image_size, classes, torch.device(kind))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _measure(arch, image_size, classes, device)
+        yield
     finally:
         torch.set_num_threads(threads)
 

@@ -48,7 +48,7 @@ class Training:
 
 def arrange(model: nn.Module, device: torch.device, precision: Precision) -> None:
     """Move a model to where it trains, with the layout and the convolutions that suit the precision there."""
-    place(model, device)
+    place(model, device, precision)
     if precision == "bf16" and device.type == "cpu":
         speed_up(model)
 
