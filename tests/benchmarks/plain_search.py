@@ -1,14 +1,16 @@
 """The plain arm of whole_search.py: the same search as Ray Tune's own examples teach to write it.
 
-    python tests/benchmarks/plain_search.py DATA ARCH TRIALS EPOCHS SIZE
+    python tests/benchmarks/plain_search.py DATA ARCH TRIALS EPOCHS SIZE SEED
 
 A function trainable, ImageFolder and a DataLoader that decode JPEGs in every epoch, fp32, Adam under
-one-cycle, OptunaSearch and ASHA. The last line is JSON: the epochs trained.
+one-cycle, OptunaSearch and ASHA. The last line is JSON: the epochs trained and, of each trial, its
+configuration and the accuracy at each of its reports, by Unix time.
 """
 
 import json
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
@@ -48,9 +50,11 @@ def network(arch: str, size: int) -> nn.Module:
     return models.get_model(arch, num_classes=CLASSES)
 
 
-def train(config: dict[str, Any]) -> None:
-    """One trial."""
-    torch.manual_seed(0)
+def fitted(
+    config: dict[str, Any], training: Sequence[int], validation: Sequence[int], seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Train on some of the images of Training/; after each epoch predictions and labels of others."""
+    torch.manual_seed(seed)
     size, epochs = config["size"], config["epochs"]
     common = [
         transforms.Resize(size),
@@ -59,18 +63,16 @@ def train(config: dict[str, Any]) -> None:
         transforms.Normalize([0.2] * 3, [0.2] * 3),
     ]
     augmented = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), *common]
-    folder = Path(config["data"]) / "Training"
-    order = torch.randperm(len(ImageFolder(str(folder)))).tolist()
-    cut = len(order) * 15 // 100
-    training = Subset(ImageFolder(str(folder), transforms.Compose(augmented)), order[cut:])
-    validation = Subset(ImageFolder(str(folder), transforms.Compose(common)), order[:cut])
-    batches = DataLoader(training, 32, shuffle=True, drop_last=True)
+    folder = str(Path(config["data"]) / "Training")
+    seen = Subset(ImageFolder(folder, transforms.Compose(augmented)), training)
+    held = Subset(ImageFolder(folder, transforms.Compose(common)), validation)
+    batches = DataLoader(seen, 32, shuffle=True, drop_last=True)
     model = network(config["arch"], size)
     optimizer = torch.optim.Adam(model.parameters(), config["lr"], weight_decay=config["weight_decay"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config["lr"], epochs=epochs, steps_per_epoch=len(batches)
     )
-    for epoch in range(1, epochs + 1):
+    for _ in range(epochs):
         model.train()
         for images, labels in batches:
             optimizer.zero_grad()
@@ -79,15 +81,23 @@ def train(config: dict[str, Any]) -> None:
             optimizer.step()
             schedule.step()
         model.eval()
-        hits = 0
         with torch.no_grad():
-            for images, labels in DataLoader(validation, 128):
-                hits += (model(images).argmax(1) == labels).sum().item()
-        tune.report({"accuracy": hits / cut, "epoch": epoch})
+            told = [(model(images).argmax(1), labels) for images, labels in DataLoader(held, 128)]
+        predicted, truth = zip(*told, strict=True)
+        yield torch.cat(predicted), torch.cat(truth)
+
+
+def train(config: dict[str, Any]) -> None:
+    """One trial."""
+    torch.manual_seed(0)
+    order = torch.randperm(len(ImageFolder(str(Path(config["data"]) / "Training")))).tolist()
+    cut = len(order) * 15 // 100
+    for epoch, (predicted, labels) in enumerate(fitted(config, order[cut:], order[:cut]), 1):
+        tune.report({"accuracy": (predicted == labels).float().mean().item(), "epoch": epoch})
 
 
 def main() -> None:
-    data, arch, trials, epochs, size = sys.argv[1:]
+    data, arch, trials, epochs, size, seed = sys.argv[1:]
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     space = {
         "data": str(Path(data).absolute()),
@@ -105,12 +115,20 @@ def main() -> None:
             metric="accuracy",
             mode="max",
             num_samples=int(trials),
-            search_alg=OptunaSearch(seed=0),
+            search_alg=OptunaSearch(seed=int(seed)),
             scheduler=ASHAScheduler(max_t=int(epochs), grace_period=min(3, int(epochs))),
         ),
         run_config=tune.RunConfig(storage_path=tempfile.mkdtemp(), verbose=0),
     ).fit()
-    print(json.dumps({"epochs": sum(result.metrics.get("epoch", 0) for result in results)}))
+    trials = [
+        {
+            "config": result.config,
+            "reports": result.metrics_dataframe[["timestamp", "accuracy"]].to_numpy().tolist(),
+        }
+        for result in results
+        if result.metrics_dataframe is not None
+    ]
+    print(json.dumps({"epochs": sum(len(trial["reports"]) for trial in trials), "trials": trials}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Tables for replay: every configuration at full length with two seeds, and as complete shorter cycles.
 
-    python tests/benchmarks/tables.py TO [--data DIR] [--arch cnn] [--set sartaj] [--length 12]
+    python tests/benchmarks/tables.py TO [--data DIR] [--arch cnn] [--set sartaj] [--length 12] [--again 1]
 
 Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and on
 40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun
-is gone on with, so all may be interrupted. Together they take machine-hours.
+is gone on with, so all may be interrupted. Together they take machine-hours. --again: with how many further
+seeds each is trained at full length; a table that is whole with fewer is extended.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
+from tune_brain.runs import open_run
 
 CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
 PRECISIONS = {"cnn": "bf16", "resnet18": "bf16", "linear": "fp32"}
@@ -51,24 +53,25 @@ def forty_percent(root: Path, to: Path) -> Path:
     return to
 
 
-def table(to: Path, data: Path, arch: str, length: int) -> None:
-    """Search `arch` at one length, or go on with a search that was interrupted."""
+def table(to: Path, data: Path, arch: str, length: int, again: int) -> None:
+    """Search `arch` at one length, or go on with a search that was interrupted or had fewer seeds."""
     folder = to / f"{data.name}-{arch}-{length}"
     program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     configurations = CONFIGURATIONS[arch]
-    if (folder / "winners").is_dir():
-        return
+    # Every trial of full length with further seeds, the baseline's too.
+    final = f"--final-round {configurations + 1 if length == max(LENGTHS) else 0}x{again}"
     if (folder / "run.toml").exists():
-        subprocess.run([*program, "resume", str(folder)], check=True)
+        if length == max(LENGTHS) and open_run(folder).config.final_round[1] < again:
+            subprocess.run([*program, "extend", str(folder), *final.split()], check=True)
+        elif not (folder / "winners").is_dir():
+            subprocess.run([*program, "resume", str(folder)], check=True)
         return
     options = (
         f"--arch {arch} --configs {configurations} --ladder {length} --sampler halton --image-size {SIZE} "
         f"--precision {PRECISIONS[arch]}"
     )
-    # Every trial of full length with a second seed, the baseline's too.
-    again = f"--final-round {configurations + 1 if length == max(LENGTHS) else 0}x1"
     subprocess.run(
-        [*program, "search", "--data", str(data), "--out", str(folder), *options.split(), *again.split()],
+        [*program, "search", "--data", str(data), "--out", str(folder), *options.split(), *final.split()],
         check=True,
     )
 
@@ -82,6 +85,7 @@ def main() -> None:
     options.add_argument("--arch", choices=CONFIGURATIONS, action="append")
     options.add_argument("--set", choices=SETS, action="append")
     options.add_argument("--length", type=int, choices=LENGTHS, action="append")
+    options.add_argument("--again", type=int, default=1)
     asked = options.parse_args()
     asked.to.mkdir(parents=True, exist_ok=True)
     for arch in asked.arch or CONFIGURATIONS:
@@ -90,7 +94,7 @@ def main() -> None:
             if name == "nickparvar":
                 data = forty_percent(data, asked.to / "nickparvar-40")
             for length in asked.length or LENGTHS:
-                table(asked.to, data, arch, length)
+                table(asked.to, data, arch, length, asked.again)
 
 
 if __name__ == "__main__":

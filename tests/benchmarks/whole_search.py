@@ -28,7 +28,7 @@ def plain(data: Path, archs: tuple[str, ...], trials: int, epochs: int) -> float
     """Seconds an epoch of the plain script."""
     seconds, trained = 0.0, 0
     for arch in archs:
-        options = [str(data), arch, str(trials), str(epochs), str(SIZE)]
+        options = [str(data), arch, str(trials), str(epochs), str(SIZE), "0"]
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, str(PLAIN), *options], check=True, capture_output=True, text=True

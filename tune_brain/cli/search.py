@@ -72,6 +72,7 @@ def resume(given: dict[str, Any]) -> None:
     "arch",
     "spaces",
     "weights",
+    "final_round",
     "until_converged",
     "time_budget",
     "trial_timeout",
@@ -85,7 +86,8 @@ def extend(given: dict[str, Any]) -> None:
     """Ask more of a search, and go on with it.
 
     More configurations, more time, more architectures (--arch names those to add, --weights where resnet34
-    starts if it is one of them), or wider ranges (--spaces). Nothing is run twice.
+    starts if it is one of them), wider ranges (--spaces) or a larger final round (--final-round). Nothing is
+    run twice.
     """
     from tune_brain.stages.extend import extend as ask_more
 

@@ -1,4 +1,4 @@
-"""The extension of a search by configurations, time, architectures or wider ranges; nothing is run twice."""
+"""The extension of a search by configurations, time, architectures, ranges or seeds; nothing is run twice."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -47,6 +47,11 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
         raise ConfigError(
             "A search is extended to at least as many configurations",
             found=f"{config.configs} after {run.config.configs}",
+        )
+    if any(now < before for now, before in zip(config.final_round, run.config.final_round, strict=True)):
+        raise ConfigError(
+            "A final round may only grow, in trials and in seeds",
+            found="{}x{} after {}x{}".format(*config.final_round, *run.config.final_round),
         )
     if PRETRAINED in run.config.arch and config.weights != run.config.weights:
         raise ConfigError(
