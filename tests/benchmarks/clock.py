@@ -29,7 +29,8 @@ import plain_search
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
-from torchvision.datasets import folder as image_folder
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
 
 from tune_brain import runs
 from tune_brain.config import TrialConfig
@@ -54,6 +55,8 @@ Held = tuple[float, Any]
 
 _development: Development
 _files: tuple[list[int], list[int]]
+_load = functools.cache(default_loader)
+"""Images are decoded once where scores are asked for and not the time."""
 
 
 def _take(data: Path) -> None:
@@ -61,7 +64,7 @@ def _take(data: Path) -> None:
     torch.set_num_threads(1)
     names, labels, pixels, thumbnails, held = neutral(data)
     seen = ~held
-    samples = image_folder.ImageFolder(str(data / "Training")).samples
+    samples = ImageFolder(str(data / "Training")).samples
     place = {Path(name): number for number, (name, _) in enumerate(samples)}
     places = np.array([place[data / name] for name in names])
     _files = places[seen].tolist(), places[held].tolist()
@@ -69,8 +72,6 @@ def _take(data: Path) -> None:
         Images(pixels=pixels[part], labels=labels[part], thumbnails=thumbnails[part]) for part in (seen, held)
     )
     _development = Development(classes=scan(data).classes, train=train, validation=validation)
-    # Images are decoded once: the scores are asked for here, not the time.
-    image_folder.default_loader = functools.cache(image_folder.default_loader)
 
 
 def neutral(data: Path) -> tuple[list[str], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
@@ -144,7 +145,7 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
 def plain_score(job: tuple[Mapping[str, Any], int]) -> float:
     """Macro-F1 of one of the plain script's configurations, trained by its own code with another seed."""
     config, seed = job
-    *_, (predicted, labels) = plain_search.fitted(dict(config), *_files, seed)
+    *_, (predicted, labels) = plain_search.fitted(dict(config), *_files, seed, _load)
     return float(f1_score(labels, predicted, average="macro"))
 
 
@@ -160,7 +161,12 @@ def own_score(job: tuple[TrialConfig, int]) -> float:
 
 def reached(held: Sequence[Held], score: Callable[[Any], float], mark: float | None = None) -> dict[str, Any]:
     """When a search first held a configuration that is worth the mark, and what its last one is worth."""
-    scores = [score(config) for _, config in held]
+    known: dict[str, float] = {}
+    for _, config in held:
+        # A search may go back to what it held before.
+        if repr(config) not in known:
+            known[repr(config)] = score(config)
+    scores = [known[repr(config)] for _, config in held]
     first = (at for (at, _), worth in zip(held, scores, strict=True) if worth >= (mark or scores[-1]))
     return {
         "held since: s": [round(at, 1) for at, _ in held],

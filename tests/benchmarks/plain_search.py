@@ -10,7 +10,7 @@ configuration and the accuracy at each of its reports, by Unix time.
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import default_loader
 
 CLASSES = 4
 
@@ -51,7 +52,11 @@ def network(arch: str, size: int) -> nn.Module:
 
 
 def fitted(
-    config: dict[str, Any], training: Sequence[int], validation: Sequence[int], seed: int = 0
+    config: dict[str, Any],
+    training: Sequence[int],
+    validation: Sequence[int],
+    seed: int = 0,
+    loader: Callable[[str], Any] = default_loader,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Train on some of the images of Training/; after each epoch predictions and labels of others."""
     torch.manual_seed(seed)
@@ -64,8 +69,8 @@ def fitted(
     ]
     augmented = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), *common]
     folder = str(Path(config["data"]) / "Training")
-    seen = Subset(ImageFolder(folder, transforms.Compose(augmented)), training)
-    held = Subset(ImageFolder(folder, transforms.Compose(common)), validation)
+    seen = Subset(ImageFolder(folder, transforms.Compose(augmented), loader=loader), training)
+    held = Subset(ImageFolder(folder, transforms.Compose(common), loader=loader), validation)
     batches = DataLoader(seen, 32, shuffle=True, drop_last=True)
     model = network(config["arch"], size)
     optimizer = torch.optim.Adam(model.parameters(), config["lr"], weight_decay=config["weight_decay"])

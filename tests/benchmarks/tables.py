@@ -5,7 +5,7 @@
 Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and on
 40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun
 is gone on with, so all may be interrupted. Together they take machine-hours. --again: with how many further
-seeds each is trained at full length; a table that is whole with fewer is extended.
+seeds each is trained (1 at full length, none at others); a table that is whole with fewer is extended.
 """
 
 import argparse
@@ -58,10 +58,10 @@ def table(to: Path, data: Path, arch: str, length: int, again: int) -> None:
     folder = to / f"{data.name}-{arch}-{length}"
     program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     configurations = CONFIGURATIONS[arch]
-    # Every trial of full length with further seeds, the baseline's too.
-    final = f"--final-round {configurations + 1 if length == max(LENGTHS) else 0}x{again}"
+    # Every trial with further seeds, the baseline's too.
+    final = f"--final-round {configurations + 1 if again else 0}x{again}"
     if (folder / "run.toml").exists():
-        if length == max(LENGTHS) and open_run(folder).config.final_round[1] < again:
+        if min(open_run(folder).config.final_round) < again:
             subprocess.run([*program, "extend", str(folder), *final.split()], check=True)
         elif not (folder / "winners").is_dir():
             subprocess.run([*program, "resume", str(folder)], check=True)
@@ -85,7 +85,7 @@ def main() -> None:
     options.add_argument("--arch", choices=CONFIGURATIONS, action="append")
     options.add_argument("--set", choices=SETS, action="append")
     options.add_argument("--length", type=int, choices=LENGTHS, action="append")
-    options.add_argument("--again", type=int, default=1)
+    options.add_argument("--again", type=int)
     asked = options.parse_args()
     asked.to.mkdir(parents=True, exist_ok=True)
     for arch in asked.arch or CONFIGURATIONS:
@@ -94,7 +94,8 @@ def main() -> None:
             if name == "nickparvar":
                 data = forty_percent(data, asked.to / "nickparvar-40")
             for length in asked.length or LENGTHS:
-                table(asked.to, data, arch, length, asked.again)
+                again = int(length == max(LENGTHS)) if asked.again is None else asked.again
+                table(asked.to, data, arch, length, again)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,21 @@ def test_seeds_of_a_configuration_differ_by_the_noise_about_its_true_score(outco
     assert np.std(short[1:]) == pytest.approx(np.std(surrogate._deviations[1]), rel=0.2)
 
 
+def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(
+    outcomes: Outcomes,
+) -> None:
+    """Three seeds of length 3, .03 apart; of length 1 the table has one."""
+    scores = {**outcomes.scores, 3: outcomes.scores[3] + [[0.03, 0.0, -0.03]]}
+    surrogate = Surrogate(dataclasses.replace(outcomes, scores=scores))
+    values = {"max_lr": 1e-3, "grad_clip": 1.0}
+    drawn = np.array([surrogate.score(values, 3, 0, seed) for seed in range(60)])
+    assert drawn.std() == pytest.approx(0.03, rel=0.2)
+    assert drawn.mean() == pytest.approx(truth(place(outcomes.space, values)) - 0.1, abs=0.02)
+    of_one = np.array([surrogate.score(values, 1, 0, seed) for seed in range(60)])
+    assert of_one.std() < 0.01
+    assert surrogate.noise == pytest.approx(0.02 / np.sqrt(2))
+
+
 def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes: Outcomes) -> None:
     few = outcomes.scores[9].copy()
     few[5:] = np.nan

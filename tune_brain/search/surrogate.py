@@ -43,13 +43,14 @@ class Surrogate:
             length: mean - self._smooth[length].predict(outcomes.places)
             for length, mean in self._means.items()
         }
-        self._noise = _pairs(outcomes.scores[outcomes.full_length])
-        self._deviations[outcomes.full_length] *= self._reliability()
+        self._noise = {length: _residuals(scores) for length, scores in outcomes.scores.items()}
+        for length in self._deviations:
+            self._deviations[length] *= self._reliability(length)
 
     @property
     def noise(self) -> float:
         """Standard deviation of a full-length score between seeds; NaN where no two were trained."""
-        return float(np.sqrt(np.nanmean(self._noise**2))) if np.isfinite(self._noise).any() else math.nan
+        return self._deviation_of_seeds(self.outcomes.full_length)
 
     @property
     def best(self) -> float:
@@ -57,12 +58,18 @@ class Surrogate:
         full = self.outcomes.full_length
         return float(np.max(self._smooth[full].predict(self.outcomes.places) + self._deviations[full]))
 
-    def _reliability(self) -> float:
+    def _deviation_of_seeds(self, length: int) -> float:
+        residuals = self._noise[length]
+        return float(np.sqrt(np.nanmean(residuals**2))) if np.isfinite(residuals).any() else math.nan
+
+    def _reliability(self, length: int) -> float:
         """The share of the deviations' variance that is the configurations' own and not their seeds'."""
-        deviations = self._deviations[self.outcomes.full_length]
-        if not np.isfinite(self._noise).any() or not deviations.any():
+        deviations, noise = self._deviations[length], self._deviation_of_seeds(length)
+        if math.isnan(noise) or not deviations.any():
             return 1.0
-        return float(np.sqrt(max(0.0, 1 - self.noise**2 / 2 / np.mean(deviations**2))))
+        seeds = np.isfinite(self._noise[length]).sum(axis=1)
+        of_means = noise**2 / seeds[seeds > 0].mean()
+        return float(np.sqrt(max(0.0, 1 - of_means / np.mean(deviations**2))))
 
     def true(self, values: Mapping[str, float], seed: int) -> float:
         """The full-length score that seeds of a configuration would have on average."""
@@ -79,17 +86,19 @@ class Surrogate:
         """
         spot = self._spot(values)
         level = self._level(values, spot, length, seed)
-        if length < self.outcomes.full_length and not repeat:
-            # The deviation of a shorter trial is that of one seed, its noise included.
-            return level
         rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
-        if length < self.outcomes.full_length:
-            # So another seed of it has another one, here any of the table's.
-            deviation = rng.choice(self._deviations[length])
-            return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
-        known = spot.near[np.isfinite(self._noise[spot.near])]
-        noise = self._noise[rng.choice(known)] if len(known) else 0.0
-        return float(np.clip(level + rng.choice((-1, 1)) * noise, 0, 1)) if level > 0 else 0.0
+        noise = self._noise[length]
+        if np.isfinite(noise).any():
+            near = noise[spot.near]
+            known = near[np.isfinite(near)]
+            difference = rng.choice((-1, 1)) * rng.choice(known) if len(known) else 0.0
+            return float(np.clip(level + difference, 0, 1)) if level > 0 else 0.0
+        # Where the table has one seed, the deviation is that seed's, its noise included.
+        if not repeat or length == self.outcomes.full_length:
+            return level
+        # So another seed of it has another one, here any of the table's.
+        deviation = rng.choice(self._deviations[length])
+        return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
 
     def _level(self, values: Mapping[str, float], spot: _Spot, length: int, seed: int) -> float:
         rng = np.random.default_rng(derive(seed, "neighbour", *map(str, values.values())))
@@ -160,8 +169,11 @@ def _nanmean(scores: Floats) -> Floats:
         return np.asarray(np.nanmean(scores, axis=1))
 
 
-def _pairs(scores: Floats) -> Floats:
-    """The difference of two seeds over sqrt 2 has the variance of one seed's noise; by configuration."""
-    if scores.shape[1] < 2:
-        return np.full(len(scores), np.nan)
-    return np.asarray((scores[:, 0] - scores[:, 1]) / math.sqrt(2))
+def _residuals(scores: Floats) -> Floats:
+    """How seeds differ from their configuration's mean, [n, seeds], in the variance of one seed's noise.
+
+    NaN where a configuration has fewer than two.
+    """
+    seeds = np.isfinite(scores).sum(axis=1, keepdims=True)
+    of_one = np.sqrt(seeds / np.maximum(seeds - 1, 1))
+    return np.asarray(np.where(seeds > 1, (scores - _nanmean(scores)[:, None]) * of_one, np.nan))
