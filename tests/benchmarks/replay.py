@@ -9,6 +9,7 @@ is the score of what a way would have chosen after as many epochs as the first o
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -196,6 +197,29 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
     return found
 
 
+def own_deviations(outcomes: Outcomes) -> dict[str, float]:
+    """Standard deviation of what configurations are worth at full length: of all and of the better.
+
+    Those are the better half and the best quarter by two seeds; the deviation is told by the covariance of
+    two others, in which no seed's noise is. The mean over the ways to choose two of four; nothing where there
+    are fewer.
+    """
+    full = outcomes.scores[outcomes.full_length]
+    full = full[np.isfinite(full[:, :4]).all(axis=1), :4]
+    if full.shape[1] < 4:
+        return {}
+    found = {}
+    for part, share in (("all", 1.0), ("better half", 0.5), ("best quarter", 0.25)):
+        shared = []
+        for one in itertools.combinations(range(4), 2):
+            other = [seed for seed in range(4) if seed not in one]
+            mean = full[:, one].mean(axis=1)
+            first, second = full[mean >= np.quantile(mean, 1 - share)][:, other].T
+            shared.append(np.cov(first, second)[0, 1])
+        found[part] = round(math.sqrt(max(0.0, float(np.mean(shared)))), 4)
+    return found
+
+
 def held(variant: Mapping[str, Any], epochs: float) -> float:
     """The mean true score of what a way's replays would have chosen after so many epochs."""
     scores = []
@@ -245,6 +269,7 @@ def main() -> None:
             "repeats": repeats,
             "surrogate: rank correlation, left out": rank_errors(outcomes),
             "noise between seeds": own.noise,
+            "own deviations": own_deviations(outcomes),
             "rankings": rankings(outcomes, runs[name]),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
