@@ -21,6 +21,7 @@ from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
+from tune_brain.records import EpochRow, read, write_text
 from tune_brain.runs import open_run
 
 CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
@@ -53,9 +54,8 @@ def forty_percent(root: Path, to: Path) -> Path:
     return to
 
 
-def table(to: Path, data: Path, arch: str, length: int, again: int) -> None:
+def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
     """Search `arch` at one length, or go on with a search that was interrupted or had fewer seeds."""
-    folder = to / f"{data.name}-{arch}-{length}"
     program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     configurations = CONFIGURATIONS[arch]
     # Every trial with further seeds, the baseline's too.
@@ -74,6 +74,17 @@ def table(to: Path, data: Path, arch: str, length: int, again: int) -> None:
         [*program, "search", "--data", str(data), "--out", str(folder), *options.split(), *final.split()],
         check=True,
     )
+
+
+def compact(folder: Path) -> None:
+    """Keep six digits of what an epoch measured, its score whole: less to commit."""
+    path = folder / "epochs.jsonl"
+    lines = []
+    for row in read(path, EpochRow):
+        values = row.model_dump(exclude={"val_macro_f1"})
+        short = {name: float(f"{at:.6g}") for name, at in values.items() if isinstance(at, float)}
+        lines.append(row.model_copy(update=short).model_dump_json() + "\n")
+    write_text(path, "".join(lines))
 
 
 def main() -> None:
@@ -95,7 +106,9 @@ def main() -> None:
                 data = forty_percent(data, asked.to / "nickparvar-40")
             for length in asked.length or LENGTHS:
                 again = int(length == max(LENGTHS)) if asked.again is None else asked.again
-                table(asked.to, data, arch, length, again)
+                folder = asked.to / f"{data.name}-{arch}-{length}"
+                table(folder, data, arch, length, again)
+                compact(folder)
 
 
 if __name__ == "__main__":
