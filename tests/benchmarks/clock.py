@@ -170,7 +170,7 @@ def reached(held: Sequence[Held], score: Callable[[Any], float], mark: float | N
     first = (at for (at, _), worth in zip(held, scores, strict=True) if worth >= (mark or scores[-1]))
     return {
         "held since: s": [round(at, 1) for at, _ in held],
-        "macro-F1": [round(worth, 4) for worth in scores],
+        "macro-F1": scores,
         "reached: s": next(first, None),
     }
 
@@ -185,7 +185,7 @@ def main() -> None:
     rounds = []
     for repeat in range(1 if asked.quick else asked.repeats):
         arms = {"plain": plain(data, trials, epochs, repeat), "ours": ours(data, trials, ladder, repeat)}
-        print(repeat, {name: [round(at) for at, _ in held] for name, held in arms.items()}, flush=True)
+        print(repeat, arms, flush=True)
         pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_take, initargs=(data,))
         with pool:
 
