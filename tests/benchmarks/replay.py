@@ -116,6 +116,9 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
     for instead in INSTEAD:
         yield "parameters", instead, {}, {"instead": instead}
+    for rungs in ((3, 6, 12), (3, 12), (1, 12)):
+        name = f"{','.join(map(str, rungs))} until converged"
+        yield "end", name, {"ladder": rungs, "until_converged": True}, {}
     for slots in (1, 8, 32):
         yield "slots", str(slots), {"slots": slots}, {}
     for final in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4)):
