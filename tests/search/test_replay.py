@@ -84,6 +84,19 @@ def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(
     assert surrogate.noise == pytest.approx(0.02 / np.sqrt(2))
 
 
+def test_where_one_configuration_has_two_seeds_the_others_scatter_as_it_does(outcomes: Outcomes) -> None:
+    """As after a final round of one finalist; what one seed of the others deviates by is mostly noise then."""
+    full = outcomes.scores[9][:, :1] + np.random.default_rng(0).normal(0, 0.03, (40, 1))
+    again = np.full((40, 1), np.nan)
+    again[7] = full[7] + 0.03 * np.sqrt(2)
+    surrogate = Surrogate(dataclasses.replace(outcomes, scores={9: np.hstack([full, again])}))
+    assert surrogate.noise == pytest.approx(0.03)
+    far = {"max_lr": 1e-3, "grad_clip": 1.0}
+    drawn = [surrogate.score(far, 9, repeat, 0) for repeat in range(60)]
+    assert np.std(drawn) == pytest.approx(0.03, rel=0.2)
+    assert np.std(surrogate._deviations[9]) < 0.02
+
+
 def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes: Outcomes) -> None:
     few = outcomes.scores[9].copy()
     few[5:] = np.nan

@@ -67,8 +67,8 @@ class Surrogate:
         deviations, noise = self._deviations[length], self._deviation_of_seeds(length)
         if math.isnan(noise) or not deviations.any():
             return 1.0
-        seeds = np.isfinite(self._noise[length]).sum(axis=1)
-        of_means = noise**2 / seeds[seeds > 0].mean()
+        seeds = np.maximum(np.isfinite(self.outcomes.scores[length]).sum(axis=1), 1)
+        of_means = np.mean(noise**2 / seeds)
         return float(np.sqrt(max(0.0, 1 - of_means / np.mean(deviations**2))))
 
     def true(self, values: Mapping[str, float], seed: int) -> float:
@@ -87,18 +87,23 @@ class Surrogate:
         spot = self._spot(values)
         level = self._level(values, spot, length, seed)
         rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
-        noise = self._noise[length]
-        if np.isfinite(noise).any():
-            near = noise[spot.near]
-            known = near[np.isfinite(near)]
-            difference = rng.choice((-1, 1)) * rng.choice(known) if len(known) else 0.0
-            return float(np.clip(level + difference, 0, 1)) if level > 0 else 0.0
+        sign = rng.choice((-1, 1))
+        if (noise := self._residual(spot, length, rng)) is not None:
+            return float(np.clip(level + sign * noise, 0, 1)) if level > 0 else 0.0
         # Where the table has one seed, the deviation is that seed's, its noise included.
         if not repeat or length == self.outcomes.full_length:
             return level
         # So another seed of it has another one, here any of the table's.
         deviation = rng.choice(self._deviations[length])
         return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
+
+    def _residual(self, spot: _Spot, length: int, rng: np.random.Generator) -> float | None:
+        """What a seed may add: of the nearest if they have two, else of any; None where none has."""
+        residuals = self._noise[length]
+        for among in (residuals[spot.near], residuals):
+            if len(known := among[np.isfinite(among)]):
+                return float(rng.choice(known))
+        return None
 
     def _level(self, values: Mapping[str, float], spot: _Spot, length: int, seed: int) -> float:
         rng = np.random.default_rng(derive(seed, "neighbour", *map(str, values.values())))
