@@ -85,7 +85,7 @@ def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(
 
 
 def test_where_one_configuration_has_two_seeds_the_others_scatter_as_it_does(outcomes: Outcomes) -> None:
-    """As after a final round of one finalist; what one seed of the others deviates by is mostly noise then."""
+    """As after a final round of one finalist; most of what one seed of the others deviates by is noise."""
     full = outcomes.scores[9][:, :1] + np.random.default_rng(0).normal(0, 0.03, (40, 1))
     again = np.full((40, 1), np.nan)
     again[7] = full[7] + 0.03 * np.sqrt(2)
