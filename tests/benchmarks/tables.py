@@ -23,6 +23,7 @@ from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
 from tune_brain.records import EpochRow, read, write_text
 from tune_brain.runs import open_run
+from tune_brain.stages.standing import unfinished
 
 CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
 PRECISIONS = {"cnn": "bf16", "resnet18": "bf16", "linear": "fp32"}
@@ -61,9 +62,10 @@ def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
     # Every trial with further seeds, the baseline's too.
     final = f"--final-round {configurations + 1 if again else 0}x{again}"
     if (folder / "run.toml").exists():
-        if min(open_run(folder).config.final_round) < again:
+        run = open_run(folder)
+        if min(run.config.final_round) < again:
             subprocess.run([*program, "extend", str(folder), *final.split()], check=True)
-        elif not (folder / "winners").is_dir():
+        elif unfinished(run):
             subprocess.run([*program, "resume", str(folder)], check=True)
         return
     options = (

@@ -69,9 +69,7 @@ def test_seeds_of_a_configuration_differ_by_the_noise_about_its_true_score(outco
     assert np.std(short[1:]) == pytest.approx(np.std(surrogate._deviations[1]), rel=0.2)
 
 
-def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(
-    outcomes: Outcomes,
-) -> None:
+def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(outcomes: Outcomes) -> None:
     """Three seeds of length 3, .03 apart; of length 1 the table has one."""
     scores = {**outcomes.scores, 3: outcomes.scores[3] + [[0.03, 0.0, -0.03]]}
     surrogate = Surrogate(dataclasses.replace(outcomes, scores=scores))
