@@ -2,6 +2,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from math import log10
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -148,6 +149,29 @@ def test_every_sampler_is_a_pure_function_that_stays_inside_the_space(
         for values in drawn
         for name, value in values.items()
     )
+
+
+@pytest.mark.slow
+def test_gp_is_asked_on_one_thread_whatever_the_machine_has(
+    space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    seen = []
+
+    class Seeing(optuna.samplers.GPSampler):
+        def sample_relative(self, *given: Any) -> dict[str, Any]:
+            seen.append(torch.get_num_threads())
+            return super().sample_relative(*given)
+
+    monkeypatch.setattr(optuna.samplers, "GPSampler", Seeing)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    ended = [row(number, 3, number / 40, values=VALUES) for number in range(1, 13)]
+    suggest(ended, space, (3, 12), seed=1, number=13, sampler="gp")
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert (seen, after) == ([1], 2)
 
 
 def test_halton_points_do_not_depend_on_rows_and_cover_the_space_evenly(space: Space, row: MakeRow) -> None:

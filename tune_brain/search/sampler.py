@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from threadpoolctl import threadpool_limits
 
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
@@ -81,12 +82,22 @@ def suggest(
         built.sampler = optuna.samplers.RandomSampler(seed=own)
     elif sampler == "gp":
         built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+        return _asked_on_one_thread(built, space)
     else:
         startup = STARTUP if sampler == "tpe" else 1
         built.sampler = optuna.samplers.TPESampler(
             n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
         )
     return dict(built.ask(distributions(space)).params)
+
+
+def _asked_on_one_thread(built: optuna.Study, space: Space) -> dict[str, float]:
+    # The number of cores would decide in which order sums are added, and a search might go on otherwise on
+    # another machine. Beside trials, which take all cores, threads for matrices so small only wait.
+    import torch  # noqa: F401  Only threads of what is loaded can be told.
+
+    with threadpool_limits(1):
+        return dict(built.ask(distributions(space)).params)
 
 
 def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
