@@ -21,7 +21,7 @@ from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.split import blocks, cut, join
 from tune_brain.data.twins import twin_groups
-from tune_brain.records import EpochRow, read, write_text
+from tune_brain.records import EpochRow, TrialRow, read, write_text
 from tune_brain.runs import open_run
 from tune_brain.stages.standing import unfinished
 
@@ -79,14 +79,19 @@ def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
 
 
 def compact(folder: Path) -> None:
-    """Keep six digits of what an epoch measured, its score whole: less to commit."""
-    path = folder / "epochs.jsonl"
+    """Keep the last row of each trial, and four digits of what an epoch measured, its score whole."""
+    trials = folder / "trials.jsonl"
+    rows = read(trials, TrialRow)
+    last = {row.trial: row for row in rows}
+    kept = [row for row in rows if row is last[row.trial]]
+    write_text(trials, "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in kept))
+    epochs = folder / "epochs.jsonl"
     lines = []
-    for row in read(path, EpochRow):
-        values = row.model_dump(exclude={"val_macro_f1"})
-        short = {name: float(f"{at:.6g}") for name, at in values.items() if isinstance(at, float)}
-        lines.append(row.model_copy(update=short).model_dump_json() + "\n")
-    write_text(path, "".join(lines))
+    for epoch in read(epochs, EpochRow):
+        values = epoch.model_dump(exclude={"val_macro_f1"})
+        short = {name: float(f"{at:.4g}") for name, at in values.items() if isinstance(at, float)}
+        lines.append(epoch.model_copy(update=short).model_dump_json() + "\n")
+    write_text(epochs, "".join(lines))
 
 
 def main() -> None:
