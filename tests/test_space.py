@@ -86,6 +86,15 @@ def test_a_broken_space_file_is_refused_with_its_fault(
     assert "cnn.toml" in str(error.value)
 
 
+def test_a_batch_size_may_be_tuned_and_is_whole(tmp_path: Path) -> None:
+    tuned = GOOD.replace("[fixed]\nbatch_size = 32\n", "") + "batch_size = 32\n"
+    tuned += "[tuned.batch_size]\nlow = 16\nhigh = 64\n"
+    assert load(written(tmp_path, tuned), ["cnn"])["cnn"].whole == {"batch_size"}
+    for broken, by in (("batch_size = 32", "batch_size = 32.5"), ("low = 16", "low = 15.5")):
+        with pytest.raises(ConfigError, match="valid integer"):
+            load(written(tmp_path, tuned.replace(broken, by)), ["cnn"])
+
+
 def test_a_missing_space_file_is_named_with_those_that_exist(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"resnet18\.toml.*cnn\.toml"):
         load(written(tmp_path), ["cnn", "resnet18"])

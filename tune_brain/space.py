@@ -54,9 +54,17 @@ class Space(Frozen):
         for values in (
             {name: limits.low for name, limits in self.tuned.items()},
             {name: limits.high for name, limits in self.tuned.items()},
+            self.baseline,
+            *self.first,
         ):
             self.hyperparameters(values)
         return self
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """The tuned hyperparameters that are whole numbers, as a batch size is."""
+        kinds = Hyperparameters.model_fields
+        return frozenset(name for name in self.tuned if kinds[name].annotation is int)
 
     def holds(self, values: Mapping[str, float]) -> bool:
         """Whether these are values of what is tuned, each in its range."""

@@ -39,4 +39,19 @@ def test_a_seed_that_diverges_counts_as_nothing_and_one_that_was_lost_not_at_all
         [*finalists, row(1, None, 1, why="lost"), row(2, 0.8, 1), row(2, 0.7, 2), row(1, 0.9, 2)], 12
     )
     assert lost is not None
-    assert lost.row.configuration == 2
+    assert (lost.row.configuration, lost.scores) == (1, (0.9, 0.9))
+
+
+def test_a_final_round_that_was_cut_short_does_not_choose_whom_it_began_with() -> None:
+    finalists = [row(1, 0.9), row(2, 0.899), row(3, 0.898)]
+    for again in (0.5, None):
+        cut = choose([*finalists, row(1, again, 1)], 12)
+        assert cut is not None
+        assert (cut.row.configuration, cut.scores) == (2, (0.899,))
+    held = choose([*finalists, row(1, 0.91, 1)], 12)
+    assert held is not None
+    assert (held.row.configuration, held.scores) == (1, (0.9, 0.91))
+    # Two that were trained again are a comparison, and no single score stands beside them.
+    two = choose([*finalists, row(1, 0.88, 1), row(2, 0.885, 1), row(1, 0.87, 2)], 12)
+    assert two is not None
+    assert (two.row.configuration, two.scores) == (2, (0.899, 0.885))

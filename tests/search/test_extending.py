@@ -92,6 +92,20 @@ def test_former_finalists_keep_their_seeds_and_stand_for_choice_beside_the_new(m
     assert chosen.row.configuration == former
 
 
+def test_a_damaged_line_that_was_removed_costs_no_other_trial(make, tmp_path: Path) -> None:
+    work(make(concurrency=1), limit=6)
+    path = tmp_path / "trials.jsonl"
+    kept = [line for line in path.read_text().splitlines(keepends=True) if '"trial":2,' not in line]
+    path.write_text("".join(kept))
+    before = rows_of(tmp_path)
+    work(make(concurrency=1))
+    after = rows_of(tmp_path)
+    assert len(before) == 5
+    assert after[:5] == before
+    work(make(concurrency=1))
+    assert rows_of(tmp_path) == after
+
+
 def by_study(rows: list[TrialRow]) -> set[tuple[Any, ...]]:
     """The leaderboard: what was trained and what it scored, without the order in which studies took turns."""
     return {

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -151,7 +153,7 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
             for repeat in range(2 if length == 9 else 1):
                 score = None if (length, number) == (3, 1) else 0.5 + number / 10 + repeat / 100
                 trial = 10 * number + repeat
-                ended = row(number, length, score, values=one, repeat=repeat, trial=trial)
+                ended = row(number, length, score, values=one, repeat=repeat, trial=trial, seed=trial)
                 append(run.folder / "trials.jsonl", ended)
                 for epoch in range(1, length + 1):
                     metrics = dict.fromkeys(EpochRow.model_fields, 0.5) | {"trial": trial, "arch": "linear"}
@@ -163,6 +165,14 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
     assert found.scores[3].tolist() == [[0.5], [0.0]]
     assert found.curves[0].tolist() == [epoch / 100 for epoch in range(1, 10)]
     assert (found.seconds, found.full_length) == (4.0, 9)
+    # A run beside its copy knows no more than itself.
+    shutil.copytree(tmp_path / "long", tmp_path / "copy")
+    twice = read_outcomes([tmp_path / "long", tmp_path / "copy"], "linear")
+    assert twice.scores[9].tolist() == found.scores[9].tolist()
+    for name, digest in (("long", "a" * 64), ("copy", "b" * 64)):
+        (tmp_path / name / "record.json").write_text(json.dumps({"data": {"cut_digest": digest}}))
+    with pytest.raises(RunFolderError, match=r"same images.*long: aaaaaaaa at .*copy: bbbbbbbb at "):
+        read_outcomes([tmp_path / "long", tmp_path / "copy"], "linear")
     create(config(out=tmp_path / "none"), {"linear": space})
     with pytest.raises(RunFolderError, match="trials that have ended well"):
         read_outcomes([tmp_path / "none"], "linear")

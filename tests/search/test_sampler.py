@@ -151,6 +151,36 @@ def test_every_sampler_is_a_pure_function_that_stays_inside_the_space(
     )
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "halton-tpe", "halton", "random"])
+def test_a_batch_size_is_sampled_whole_from_all_of_its_range(
+    sampler: Sampler, space: Space, row: MakeRow
+) -> None:
+    known = space.model_dump()
+    known["tuned"]["batch_size"] = {"low": 16, "high": 19}
+    known["baseline"]["batch_size"] = 17
+    tuned, rows = Space.model_validate(known), []
+    for number in range(1, 41):
+        values = suggest(rows, tuned, (3, 12), seed=0, number=number, sampler=sampler)
+        rows.append(row(number, 3, 0.5, values=values, trial=number))
+        assert tuned.hyperparameters(rows[-1].values).batch_size == values["batch_size"]
+    assert {row.values["batch_size"] for row in rows} == {16, 17, 18, 19}
+
+
+def test_gp_hears_of_a_configuration_that_is_at_a_longer_length_just_now(
+    space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[list[TrialRow]] = []
+
+    def hear(rows: list[TrialRow], *_: object) -> optuna.Study:
+        heard.append(rows)
+        return study((), space, 3)
+
+    monkeypatch.setattr(sampler, "study", hear)
+    running = row(1, 12, None, values=VALUES, state="running", why=None)
+    suggest([row(1, 3, 0.9, values=VALUES), running], space, (3, 12), seed=0, number=2, sampler="gp")
+    assert [(one.configuration, one.epochs) for one in heard[0]] == [(1, 3)]
+
+
 @pytest.mark.slow
 def test_gp_is_asked_on_one_thread_whatever_the_machine_has(
     space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch

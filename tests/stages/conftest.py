@@ -14,6 +14,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.runs import Run
 from tune_brain.space import default_folder, load
+from tune_brain.stages import evaluate
 from tune_brain.stages import search as stage
 
 
@@ -46,7 +47,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(compute, "session", session)
-    monkeypatch.setattr(stage, "images", lambda *_: prepared)
+    for one in (stage, evaluate):
+        monkeypatch.setattr(one, "images", lambda *_: prepared)
     monkeypatch.setattr(stage, "describe", lambda _: ())
     monkeypatch.setattr(stage, "run_search", searched)
     return told

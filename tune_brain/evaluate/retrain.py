@@ -26,6 +26,9 @@ from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
 
+VALIDATED = "validation.npz"
+"""What the winners' seed runs said of validation, in a run's folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRun:
@@ -85,6 +88,12 @@ def check_rows(run: Run, runs: Sequence[SeedRun]) -> None:
             )
 
 
+def rows_of(run: Run, runs: Sequence[SeedRun]) -> list[SeedRow]:
+    """The rows of these seed runs; an evaluation with more seeds that was given up has left others."""
+    names = {one.name for one in runs}
+    return [row for row in read(run.folder / "seed_runs.jsonl", SeedRow) if row.name in names]
+
+
 def train_all(
     run: Run,
     runs: Sequence[SeedRun],
@@ -107,6 +116,9 @@ def train_all(
     done = {row.name: row for row in read(rows, SeedRow)}
     left = [one for one in runs if one.name not in done or not one.weights(run.folder).exists()]
     progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
+    if left:
+        # What was said by networks that are trained anew, which may be another winner's by the same name.
+        (run.folder / VALIDATED).unlink(missing_ok=True)
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
     (run.folder / "weights").mkdir(exist_ok=True)

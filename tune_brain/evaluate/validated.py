@@ -12,12 +12,10 @@ from safetensors.torch import load
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
-from tune_brain.evaluate.retrain import SeedRun, logits
+from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
-
-FILE = "validation.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
     Kept in validation.npz, in the run's folder. Inside `compute.session`.
     """
     winners = [one for one in runs if one.role == "winner"]
-    if (run / FILE).exists():
+    if (run / VALIDATED).exists():
         kept = read(run)
         if kept.logits.keys() == {one.name for one in winners}:
             return kept
@@ -67,13 +65,13 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
         looks=measures(development.validation.pixels),
         known_looks=measures(development.train.pixels),
     )
-    _write(run / FILE, found)
+    _write(run / VALIDATED, found)
     return found
 
 
 def read(run: Path) -> Validated:
     """What `validate` has kept."""
-    with np.load(run / FILE, allow_pickle=False) as file:
+    with np.load(run / VALIDATED, allow_pickle=False) as file:
         plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
         by_name: dict[str, Any] = {
             kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}

@@ -27,7 +27,8 @@ def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
     """The configuration with the best mean macro-F1 of its full-length trials, of equals the earlier.
 
     After a final round only those with the most trials stand for choice: a single score that is the best of
-    many flatters, a mean over seeds hardly.
+    many flatters, a mean over seeds hardly. Where the search ended before two had as many, so do those with
+    the next most: the further seeds of one alone are no comparison.
 
     Args:
         rows: the latest row of each trial of a study.
@@ -37,8 +38,8 @@ def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
     scores = full_scores(rows, full_length)
     if not first:
         return None
-    most = max(map(len, scores.values()))
-    standing = [number for number in first if len(scores[number]) == most]
+    (enough, *_) = sorted(map(len, scores.values()))[-2:]
+    standing = [number for number in first if len(scores[number]) >= enough]
     best = max(standing, key=lambda number: (fmean(scores[number]), -first[number].trial))
     return Choice(first[best], tuple(scores[best]))
 

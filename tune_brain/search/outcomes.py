@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from tune_brain import runs
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, TrialRow, latest, read, read_json
+from tune_brain.runs import Run
 from tune_brain.space import Space
 
 Floats = NDArray[np.float64]
@@ -66,12 +67,15 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
             found=f"{len(spaces)} different of {arch}" if spaces else f"none searched {arch}",
             remedy="Name runs of the same architecture and ranges.",
         )
-    trials: list[TrialRow] = []
+    _check_same_images(opened)
+    trials: dict[tuple[Key, int, int], TrialRow] = {}
     curves: dict[tuple[Key, int], list[float]] = {}
     paces: list[float] = []
     for run in opened:
         rows = [row for row in latest(read(run.folder / "trials.jsonl", TrialRow)) if row.arch == arch]
-        trials += [row for row in rows if row.score is not None or row.why == "diverged"]
+        for row in (row for row in rows if row.score is not None or row.why == "diverged"):
+            # The same trial in two runs, as their baseline, is not two seeds.
+            trials.setdefault((_key(row), row.epochs, row.seed), row)
         epochs: dict[int, list[EpochRow]] = {}
         for epoch in read(run.folder / "epochs.jsonl", EpochRow):
             epochs.setdefault(epoch.trial, []).append(epoch)
@@ -85,7 +89,21 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
             found=f"none of {arch} in {', '.join(map(str, folders))}",
             remedy="Search first.",
         )
-    return _outcomes(spaces[0], trials, curves, median(paces))
+    return _outcomes(spaces[0], list(trials.values()), curves, median(paces))
+
+
+def _check_same_images(opened: Sequence[Run]) -> None:
+    known = {}
+    for run in opened:
+        if (record := run.folder / "record.json").exists():
+            cut = read_json(record)["data"]["cut_digest"]
+            known[run.folder] = f"{cut[:8]} at {run.config.image_size} px"
+    if len(set(known.values())) > 1:
+        raise RunFolderError(
+            "A replay takes runs of the same images, of one size and cut alike",
+            found="; ".join(f"{folder}: {images}" for folder, images in known.items()),
+            remedy="Name runs that searched the same data with the same --seed and --image-size.",
+        )
 
 
 def _outcomes(

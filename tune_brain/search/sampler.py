@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -33,7 +33,9 @@ BEST_HEARD = 50
 def distributions(space: Space) -> dict[str, BaseDistribution]:
     """The tuned hyperparameters of a space as Optuna's distributions."""
     return {
-        name: FloatDistribution(limits.low, limits.high, log=limits.log)
+        name: IntDistribution(int(limits.low), int(limits.high), log=limits.log)
+        if name in space.whole
+        else FloatDistribution(limits.low, limits.high, log=limits.log)
         for name, limits in space.tuned.items()
     }
 
@@ -77,7 +79,11 @@ def suggest(
     own = derive(seed, space.arch, "sampler", number) % 2**32
     # Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
     # which leaves the shape of their density as it is.
-    built = study(() if sampler == "random" else _heard(rows), space, ladder[0 if sampler == "gp" else -1])
+    heard = [] if sampler == "random" else _heard(rows)
+    if sampler == "gp":
+        # A configuration that is at a longer length just now has its score at the first all the same.
+        heard = [row for row in heard if row.epochs == ladder[0]]
+    built = study(heard, space, ladder[0 if sampler == "gp" else -1])
     if sampler == "random":
         built.sampler = optuna.samplers.RandomSampler(seed=own)
     elif sampler == "gp":
@@ -110,7 +116,9 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     for share, (name, limits) in zip(point, space.tuned.items(), strict=True):
         low, high = (math.log(limits.low), math.log(limits.high)) if limits.log else (limits.low, limits.high)
         value = low + float(share) * (high - low)
-        values[name] = min(max(math.exp(value) if limits.log else value, limits.low), limits.high)
+        value = math.exp(value) if limits.log else value
+        value = round(value) if name in space.whole else value
+        values[name] = min(max(value, limits.low), limits.high)
     return values
 
 

@@ -222,7 +222,7 @@ class RowSearcher(Searcher):
             row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
         else:
             row = TrialRow(
-                trial=len(self._ledger.trials),
+                trial=max(self._ledger.trials, default=-1) + 1,
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,

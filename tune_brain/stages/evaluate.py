@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from tune_brain import compute, lock, runs
+from tune_brain.errors import SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
-from tune_brain.evaluate.retrain import check_rows, plan, train_all
+from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.evaluate.validated import validate
 from tune_brain.progress import Progress
-from tune_brain.records import SeedRow, read, write_json
+from tune_brain.records import write_json
 from tune_brain.runs import Run
 from tune_brain.stages.common import check_same, going_on, images, starting_weights
 from tune_brain.stages.standing import check_search_has_ended
@@ -47,6 +48,12 @@ def _evaluate(folder: Path, seeds: int | None) -> Path:
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
         spoken = validate(run.folder, seed_runs, prepared.development(), slots)
         scored = [arch for arch in chosen if spoken.of(arch)]
+        if not scored:
+            raise SearchError(
+                "The sealed test is opened for a winner with a seed run that ended well",
+                found=f"all seed runs of the winners diverged: {', '.join(chosen)}",
+                remedy="It stays sealed. Ask for more --seeds, or search a space of lower learning rates.",
+            )
         fitted = fit_all(spoken, scored)
         write_json(run.folder / "calibration.json", fitted)
         progress.say("opening the sealed test")
@@ -54,8 +61,7 @@ def _evaluate(folder: Path, seeds: int | None) -> Path:
     chosen = {arch: chosen[arch] for arch in scored}
     scores = winner_scores(opened, scored, prepared.classes)
     scores = add_scores(scores, opened, fitted, scored, prepared.classes)
-    rows = read(run.folder / "seed_runs.jsonl", SeedRow)
-    against = comparisons(opened, chosen, rows, prepared.classes)
+    against = comparisons(opened, chosen, rows_of(run, seed_runs), prepared.classes)
     validation = {arch: against["validation"][arch]["winner"] for arch in scored}
     against["ensemble"] = against_best(opened, fitted, scored, validation)
     against["verdicts"]["ensemble"] = against["ensemble"].pop("verdict")

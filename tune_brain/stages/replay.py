@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pydantic import Field
+
 from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
@@ -29,7 +31,7 @@ class Variant(Frozen):
     sampler: Sampler
     ladder: tuple[int, ...]
     configs: int
-    slots: int
+    slots: int = Field(ge=1)
     final_round: tuple[int, int]
     until_converged: bool = False
     warm_start: bool = False
@@ -86,7 +88,7 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
     ways = {
         "sampler": given.get("sampler", (config.sampler,)),
         "ladder": given.get("ladder", (config.ladder,)),
-        "configs": tuple(max(1, round(share * config.configs)) for share in given.get("budget", (1.0,))),
+        "configs": tuple(_configurations(share, config) for share in given.get("budget", (1.0,))),
         "slots": given["slots"],
         "final_round": given.get("final_round", (config.final_round,)),
         "warm_start": given["warm_start"],
@@ -100,7 +102,31 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "final_round": (0, 0),
     }
     combined = [dict(zip(ways, values, strict=True)) for values in itertools.product(*ways.values())]
-    return list(dict.fromkeys(check(Variant, values, "The options") for values in (yardstick, *combined)))
+    found = [check(Variant, values, "The options") for values in (yardstick, *combined)]
+    # A single length cannot tell whether a study has converged.
+    found = [
+        variant.model_copy(update={"until_converged": variant.until_converged and len(variant.ladder) > 1})
+        for variant in found
+    ]
+    for variant in found:
+        configured(variant, config.arch[0], 0)
+    return list(dict.fromkeys(found))
+
+
+def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
+    """The configuration of a search in one way.
+
+    Raises:
+        ConfigError: a value breaks a rule.
+    """
+    values = variant.model_dump(exclude={"slots", "warm_start"})
+    return check(RunConfig, {"out": Path(), "arch": (arch,), "seed": seed, **values}, "The options")
+
+
+def _configurations(share: float, config: RunConfig) -> int:
+    if not 0 < share < math.inf:
+        raise ConfigError("--budget takes numbers above 0", found=share)
+    return max(1, round(share * config.configs))
 
 
 def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: Any) -> dict[str, Any]:
@@ -158,16 +184,7 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
         scores of the winner and of the untuned baseline.
     """
     space = surrogate.outcomes.space
-    config = RunConfig(
-        out=Path(),
-        arch=(space.arch,),
-        configs=variant.configs,
-        ladder=variant.ladder,
-        sampler=variant.sampler,
-        final_round=variant.final_round,
-        until_converged=variant.until_converged,
-        seed=seed,
-    )
+    config = configured(variant, space.arch, seed)
     rows: list[TrialRow] = []
     seconds, epochs, true = [], [], []
     chosen: Choice | None = None

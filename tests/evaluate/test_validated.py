@@ -1,0 +1,63 @@
+"""Rows of seed runs, and what these said of validation: theirs, and not that of others by the same name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tune_brain import compute, runs
+from tune_brain.compute import Slots
+from tune_brain.config import RunConfig
+from tune_brain.evaluate.retrain import VALIDATED, SeedRun, rows_of, train_all
+from tune_brain.progress import Progress
+from tune_brain.runs import Run
+from tune_brain.space import default_folder, load
+
+MEASURED = {"val_loss": 0.5, "val_accuracy": 0.8, "val_macro_f1": 0.8, "seconds": 1.0}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run in which training takes no time."""
+
+    def each(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
+        for index in range(len(jobs)):
+            yield index, (MEASURED, b"weights")
+
+    monkeypatch.setattr(compute, "each", each)
+    monkeypatch.setattr(compute, "put", lambda shared: shared)
+    return runs.create(RunConfig(out=tmp_path / "run", arch=("linear",)), load(default_folder(), ["linear"]))
+
+
+def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
+    values = {**run.spaces["linear"].baseline, "max_lr": max_lr}
+    training = run.spaces["linear"].trial(
+        values, epochs=2, image_size=32, classes=4, seed=1, precision="fp32"
+    )
+    planned = [
+        SeedRun(role="winner", index=index, training=training, values=values) for index in range(seeds)
+    ]
+    return train_all(run, planned, None, None, Slots(count=1, cpus=1, gpus=0), Progress())  # type: ignore[arg-type]
+
+
+def test_what_was_said_stands_until_a_network_is_trained_anew(run: Run) -> None:
+    trained(run, 0.01, 2)
+    said = run.folder / VALIDATED
+    said.write_bytes(b"said")
+    trained(run, 0.01, 2)
+    assert said.exists()
+    # As extend's remedy has it: rows aside, and another winner by the same name.
+    (run.folder / "seed_runs.jsonl").unlink()
+    trained(run, 0.02, 2)
+    assert not said.exists()
+    said.write_bytes(b"said")
+    (run.folder / "weights" / "winner-linear-1.safetensors").unlink()
+    trained(run, 0.02, 2)
+    assert not said.exists()
+
+
+def test_rows_of_more_seeds_than_are_scored_do_not_count(run: Run) -> None:
+    trained(run, 0.01, 5)
+    assert [row.index for row in rows_of(run, trained(run, 0.01, 3))] == [0, 1, 2]
+    assert [row.index for row in rows_of(run, trained(run, 0.01, 5))] == [0, 1, 2, 3, 4]
