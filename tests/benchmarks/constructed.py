@@ -53,7 +53,7 @@ def outcomes(seed: int) -> Outcomes:
         for length, noise in NOISE.items()
     }
     return Outcomes(
-        space=space, places=places, scores=scores, curves=np.full((KNOWN, 12), np.nan), seconds=4.0
+        space=space, places=places, scores=scores, curves=np.full((KNOWN, 1, 12), np.nan), seconds=4.0
     )
 
 

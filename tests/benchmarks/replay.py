@@ -10,7 +10,6 @@ is the score of what a way would have chosen after as many epochs as the first o
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +21,7 @@ from typing import Any
 import measure
 import numpy as np
 import peers
+from certainty import certainty
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -120,7 +120,9 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
         yield "parameters", instead, {}, {"instead": instead}
     for rungs in ((3, 6, 12), (3, 12), (1, 12)):
         name = f"{','.join(map(str, rungs))} until converged"
-        yield "end", name, {"ladder": rungs, "until_converged": True}, {}
+        for final, told in (((0, 0), ""), ((3, 1), ", final round 3x1")):
+            changed = {"ladder": rungs, "until_converged": True, "final_round": final}
+            yield "end", name + told, changed, {}
     for slots in (1, 8, 32):
         yield "slots", str(slots), {"slots": slots}, {}
     for final in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4)):
@@ -153,8 +155,8 @@ def _peer(job: tuple[str, int]) -> dict[str, Any]:
 
 def cuts(outcomes: Outcomes) -> Outcomes:
     """The scores after each epoch of the full cycle, as if each were a length."""
-    epochs = outcomes.curves.shape[1]
-    scores = {epoch: outcomes.curves[:, [epoch - 1]] for epoch in range(1, epochs)}
+    epochs = outcomes.curves.shape[2]
+    scores = {epoch: outcomes.curves[:, :, epoch - 1] for epoch in range(1, epochs)}
     return dataclasses.replace(outcomes, scores={**scores, epochs: outcomes.scores[epochs]})
 
 
@@ -191,7 +193,7 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
     for length, of in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
         lost = [of.get(tuple(at), math.nan) for at in outcomes.places]
         columns[f"complete {length}, by loss"] = -np.array(lost)
-    columns |= {f"cut at {epoch}": outcomes.curves[:, epoch - 1] for epoch in (1, 3, 6, 9)}
+    columns |= {f"cut at {epoch}": outcomes.curves[:, 0, epoch - 1] for epoch in (1, 3, 6, 9)}
     both = (first + second) / 2
     found: dict[str, dict[str, float]] = {}
     for part, least in (("all", -math.inf), ("better half", np.nanmedian(both))):
@@ -199,29 +201,6 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
         for name, column in columns.items():
             known = np.isfinite(column) & (both >= least)
             found[part][name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
-    return found
-
-
-def own_deviations(outcomes: Outcomes) -> dict[str, float]:
-    """Standard deviation of what configurations are worth at full length: of all and of the better.
-
-    Those are the better half and the best quarter by two seeds; the deviation is told by the covariance of
-    two others, in which no seed's noise is. The mean over the ways to choose two of four; nothing where there
-    are fewer.
-    """
-    full = outcomes.scores[outcomes.full_length]
-    full = full[np.isfinite(full[:, :4]).all(axis=1), :4]
-    if full.shape[1] < 4:
-        return {}
-    found = {}
-    for part, share in (("all", 1.0), ("better half", 0.5), ("best quarter", 0.25)):
-        shared = []
-        for one in itertools.combinations(range(4), 2):
-            other = [seed for seed in range(4) if seed not in one]
-            mean = full[:, one].mean(axis=1)
-            first, second = full[mean >= np.quantile(mean, 1 - share)][:, other].T
-            shared.append(np.cov(first, second)[0, 1])
-        found[part] = round(math.sqrt(max(0.0, float(np.mean(shared)))), 4)
     return found
 
 
@@ -251,7 +230,7 @@ def main() -> None:
         runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
     for name in asked.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
-        own, cut = Surrogate(outcomes), Surrogate(cuts(outcomes))
+        own, cut = Surrogate(outcomes), peers.OneCycle(cuts(outcomes))
         given = (own, cut, norms(runs[name], outcomes))
         pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
@@ -281,7 +260,7 @@ def main() -> None:
             "repeats": repeats,
             "surrogate: rank correlation, left out": rank_errors(outcomes),
             "noise between seeds": own.noise,
-            "own deviations": own_deviations(outcomes),
+            **certainty(own),
             "rankings": rankings(outcomes, runs[name]),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }

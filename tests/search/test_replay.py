@@ -35,7 +35,7 @@ def outcomes(space: Space) -> Outcomes:
         space=space,
         places=places,
         scores={1: scores[:, None] - 0.2, 3: scores[:, None] - 0.1, 9: scores[:, None] + [[0.01, -0.01]]},
-        curves=np.full((40, 9), np.nan),
+        curves=np.full((40, 2, 9), np.nan),
         seconds=2.0,
     )
 
@@ -157,13 +157,14 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
                 append(run.folder / "trials.jsonl", ended)
                 for epoch in range(1, length + 1):
                     metrics = dict.fromkeys(EpochRow.model_fields, 0.5) | {"trial": trial, "arch": "linear"}
-                    metrics |= {"epoch": epoch, "val_macro_f1": epoch / 100, "seconds": 4.0}
+                    metrics |= {"epoch": epoch, "val_macro_f1": (epoch + repeat) / 100, "seconds": 4.0}
                     append(run.folder / "epochs.jsonl", EpochRow.model_validate(metrics))
     found = read_outcomes([tmp_path / "long", tmp_path / "short"], "linear")
     assert found.scores[9].tolist() == pytest.approx(np.array([[0.5, 0.51], [0.6, 0.61]]))
     # The second diverged as a short trial.
     assert found.scores[3].tolist() == [[0.5], [0.0]]
-    assert found.curves[0].tolist() == [epoch / 100 for epoch in range(1, 10)]
+    assert found.curves.shape == (2, 2, 9)
+    assert found.curves[0, 1].tolist() == [(epoch + 1) / 100 for epoch in range(1, 10)]
     assert (found.seconds, found.full_length) == (4.0, 9)
     # A run beside its copy knows no more than itself.
     shutil.copytree(tmp_path / "long", tmp_path / "copy")

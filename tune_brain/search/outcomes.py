@@ -29,7 +29,7 @@ class Outcomes:
     scores: dict[int, Floats]
     """By length in epochs: macro-F1 on validation, [n, seeds]; NaN where there was no such trial."""
     curves: Floats
-    """[n, epochs]: macro-F1 after each epoch of the first full-length trial; NaN where there was none."""
+    """[n, seeds, epochs]: macro-F1 after each epoch of the full-length trials; NaN where there was none."""
     seconds: float
     """Median seconds of an epoch."""
 
@@ -69,7 +69,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
         )
     _check_same_images(opened)
     trials: dict[tuple[Key, int, int], TrialRow] = {}
-    curves: dict[tuple[Key, int], list[float]] = {}
+    curves: dict[tuple[Key, int, int], list[float]] = {}
     paces: list[float] = []
     for run in opened:
         rows = [row for row in latest(read(run.folder / "trials.jsonl", TrialRow)) if row.arch == arch]
@@ -82,7 +82,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
         for row in (row for row in rows if row.score is not None):
             curve = sorted(epochs[row.trial], key=lambda epoch: epoch.epoch)
             paces += [epoch.seconds for epoch in curve]
-            curves.setdefault((_key(row), row.epochs), [epoch.val_macro_f1 for epoch in curve])
+            curves[(_key(row), row.epochs, row.seed)] = [epoch.val_macro_f1 for epoch in curve]
     if not paces:
         raise RunFolderError(
             "A replay needs trials that have ended well",
@@ -107,18 +107,25 @@ def _check_same_images(opened: Sequence[Run]) -> None:
 
 
 def _outcomes(
-    space: Space, trials: Sequence[TrialRow], curves: Mapping[tuple[Key, int], list[float]], seconds: float
+    space: Space,
+    trials: Sequence[TrialRow],
+    curves: Mapping[tuple[Key, int, int], list[float]],
+    seconds: float,
 ) -> Outcomes:
-    found: dict[Key, dict[int, list[float]]] = {}
+    found: dict[Key, dict[int, list[TrialRow]]] = {}
     for row in trials:
-        found.setdefault(_key(row), {}).setdefault(row.epochs, []).append(row.score or 0.0)
+        found.setdefault(_key(row), {}).setdefault(row.epochs, []).append(row)
     lengths = sorted({row.epochs for row in trials})
-    unknown = [math.nan] * lengths[-1]
+    rows = {length: [of.get(length, []) for of in found.values()] for length in lengths}
+    scores = {length: _table([[row.score or 0.0 for row in of] for of in rows[length]]) for length in lengths}
+    full, unknown = lengths[-1], [math.nan] * lengths[-1]
+    through = [[curves.get((_key(row), full, row.seed), unknown) for row in of] for of in rows[full]]
+    most = max(map(len, through))
     return Outcomes(
         space=space,
         places=np.array([place(space, dict(key)) for key in found]),
-        scores={length: _table([of.get(length, []) for of in found.values()]) for length in lengths},
-        curves=np.array([curves.get((key, lengths[-1]), unknown) for key in found]),
+        scores=scores,
+        curves=np.array([of + [unknown] * (most - len(of)) for of in through]),
         seconds=seconds,
     )
 

@@ -1,8 +1,8 @@
 """A surrogate of a study: what any configuration would have scored, with the noise of real trials.
 
 A smooth mean over the space, a Gaussian process for each length, plus the deviation from it that a neighbour
-on the table shows at all lengths: a configuration that is better than its place promises is so on every rung,
-as far as the table's are.
+on the table shows beyond the noise of its seeds, the same neighbour at all lengths: a configuration that is
+better than its place promises is so on every rung, as far as the table's are.
 """
 
 import math
@@ -68,7 +68,8 @@ class Surrogate:
         if math.isnan(noise) or not deviations.any():
             return 1.0
         seeds = np.maximum(np.isfinite(self.outcomes.scores[length]).sum(axis=1), 1)
-        of_means = np.mean(noise**2 / seeds)
+        # The smooth mean has followed part of the noise, which so is not in the deviations.
+        of_means = np.mean(noise**2 / seeds) * _left(self._smooth[length], self.outcomes.places)
         return float(np.sqrt(max(0.0, 1 - of_means / np.mean(deviations**2))))
 
     def true(self, values: Mapping[str, float], seed: int) -> float:
@@ -140,7 +141,7 @@ def rank_errors(outcomes: Outcomes) -> dict[int, float]:
 
 
 def _fit(places: Floats, scores: Floats, kernel: object = None) -> GaussianProcessRegressor:
-    """A Gaussian process through the scores; with a kernel, that one as it is."""
+    """A Gaussian process through the scores, its noise the kernel's second term; with a kernel, that one."""
     start = ConstantKernel(1.0) * RBF([0.3] * places.shape[1], (0.05, 10.0)) + WhiteKernel(0.1, (1e-3, 1.0))
     model = GaussianProcessRegressor(
         kernel or start, optimizer=None if kernel else "fmin_l_bfgs_b", normalize_y=True, random_state=0
@@ -149,6 +150,12 @@ def _fit(places: Floats, scores: Floats, kernel: object = None) -> GaussianProce
         # A length scale at its bound is an answer: the score does not depend on that hyperparameter.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(places, scores)
+
+
+def _left(model: GaussianProcessRegressor, places: Floats) -> float:
+    """The share of the scores' noise that a Gaussian process through them leaves in its residuals."""
+    noise = model.kernel_.k2.noise_level * np.linalg.inv(model.kernel_(places))
+    return float(np.sum(noise**2) / len(places))
 
 
 def _complete(outcomes: Outcomes) -> dict[int, Floats]:
