@@ -84,7 +84,7 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
 
     monkeypatch.setattr(stage, "images", leaking)
     monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=lambda: None)))
-    monkeypatch.setattr(stage, "train_all", lambda *_: [])
+    monkeypatch.setattr(stage, "train_all", lambda _, planned, *__: planned)
     monkeypatch.setattr(stage, "validate", lambda run, *_: validated.read(run))
     stage.evaluate(folder)
     scores = json.loads((folder / "scores.json").read_text())

@@ -29,6 +29,8 @@ def train(keeper: Keeper, trial: int = 3, epochs: int = 4, **changed: Any) -> Ro
     rows = keeper.take_up(trial, under_way)
     for row in fit(under_way):
         rows.append(row)
+        # Or a checkpoint is passed over while the one before is being written.
+        keeper.finish()
         keeper.keep(under_way, rows)
         if row["epoch"] == epochs:
             break
