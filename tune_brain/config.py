@@ -80,7 +80,7 @@ class RunConfig(Frozen):
     """Architectures to search."""
     configs: int = Field(default=24, ge=1)
     """Configurations sampled for each architecture, the untuned baseline not counted."""
-    ladder: tuple[int, ...] = Field(default=(3, 6, 12), min_length=1)
+    ladder: tuple[int, ...] = Field(default=(1, 12), min_length=1)
     """Lengths of the trials, in epochs, rising; the last is the full length."""
     sampler: Sampler = "tpe"
     """Where configurations come from; `tpe` and `gp` learn from the trials before them."""

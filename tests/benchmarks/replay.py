@@ -34,7 +34,7 @@ from tune_brain.space import Space
 from tune_brain.stages.replay import Variant, replay_once
 
 TRIALS, SLOTS = 64, 2
-DEFAULT = {"sampler": "tpe", "ladder": (3, 6, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
+DEFAULT = {"sampler": "tpe", "ladder": (1, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
 
 
 def without_baseline(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -107,7 +107,7 @@ def by_share(own: Surrogate, norms: Sequence[float]) -> Surrogate:
 def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     """Of each its question, its name, how its variant differs, and what it sets in the product."""
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
-    for rungs in ((3, 6, 12), (12,), (6, 12), (3, 12), (1, 12), (1, 3, 12), (1, 3, 6, 12)):
+    for rungs in ((1, 12), (12,), (6, 12), (3, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
     for share in (2, 4, 6):
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
@@ -118,7 +118,7 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
     for instead in INSTEAD:
         yield "parameters", instead, {}, {"instead": instead}
-    for rungs in ((3, 6, 12), (3, 12), (1, 12)):
+    for rungs in ((1, 12), (3, 12), (3, 6, 12)):
         name = f"{','.join(map(str, rungs))} until converged"
         for final, told in (((0, 0), ""), ((3, 1), ", final round 3x1")):
             changed = {"ladder": rungs, "until_converged": True, "final_round": final}

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/whole_search.py [--quick] [--arch linear] [--data DIR]
 
-Eight configurations, 12 epochs, 64 px, batches of 32; ours on its default ladder with an empty cache, so that
+Eight configurations, 12 epochs, 64 px, batches of 32; ours on the ladder 3,6,12 with an empty cache, so that
 decoding and the choice of the precision count too. `--arch all` searches the four together; the plain script
 takes them one after another.
 """
