@@ -3,10 +3,10 @@
     python tests/benchmarks/clock.py [--quick] [--repeats 3] [--data DIR]
 
 The cnn at 64 px, ours on the ladder 3,6,12, start-up and decoding counted. Both searches tell when they came
-to hold which configuration for the best. Each such configuration is then trained anew for 12 epochs with three seeds, by the search that
-found it, on a cut of the training images by groups that is neither's own, and scored by macro-F1 on
-validation. The mark is what the plain script's last configuration scores so; a search has reached it when it
-first holds one that scores as much.
+to hold which configuration for the best. Each such configuration is then trained anew for 12 epochs with
+three seeds, by the search that found it, on a cut of the training images by groups that is neither's own, and
+scored by macro-F1 on validation. The mark is what the plain script's last configuration scores so; a search
+has reached it when it first holds one that scores as much.
 """
 
 import functools
