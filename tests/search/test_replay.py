@@ -14,7 +14,7 @@ from tune_brain.runs import create
 from tune_brain.search.outcomes import Outcomes, place, read_outcomes
 from tune_brain.search.replay import HANDOVER, START, replay
 from tune_brain.search.sampler import suggest
-from tune_brain.search.surrogate import Surrogate, rank_errors
+from tune_brain.search.surrogate import Surrogate, _fit, _left, rank_errors
 from tune_brain.space import Space
 
 MakeRow = Callable[..., TrialRow]
@@ -82,6 +82,18 @@ def test_shorter_trials_scatter_as_their_seeds_do_where_there_are_two(outcomes: 
     of_one = np.array([surrogate.score(values, 1, 0, seed) for seed in range(60)])
     assert of_one.std() < 0.01
     assert surrogate.noise == pytest.approx(0.02 / np.sqrt(2))
+
+
+def test_what_a_smooth_mean_leaves_of_the_noise_is_known(outcomes: Outcomes) -> None:
+    model = _fit(outcomes.places, outcomes.scores[9].mean(axis=1) * 0 + np.linspace(0, 1, 40) % 0.3)
+    rng = np.random.default_rng(0)
+    left = []
+    for _ in range(30):
+        noise = rng.normal(0, 1, 40)
+        smooth = _fit(outcomes.places, noise, model.kernel_).predict(outcomes.places)
+        left.append(np.mean((noise - smooth) ** 2) / np.var(noise))
+    assert np.mean(left) == pytest.approx(_left(model, outcomes.places), rel=0.1)
+    assert _left(model, outcomes.places) < 0.97
 
 
 def test_where_one_configuration_has_two_seeds_the_others_scatter_as_it_does(outcomes: Outcomes) -> None:
