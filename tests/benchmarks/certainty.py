@@ -52,7 +52,7 @@ def certainty(own: Surrogate) -> dict[str, Any]:
     The error is the root of the mean square over the better half, `spread` how far the truth differs there.
     """
     full, places, space = own.outcomes.full_length, own.outcomes.places, own.outcomes.space
-    truth, scores = _truth(own), own.outcomes.scores[full]
+    truth, scores = own.truth, own.outcomes.scores[full]
     residuals = own._noise[full][np.isfinite(own._noise[full])]
     better = truth >= np.median(truth)
     baseline = int(np.argmin(np.linalg.norm(places - place(space, space.baseline), axis=1)))
@@ -61,7 +61,7 @@ def certainty(own: Surrogate) -> dict[str, Any]:
         noise = rng.choice(residuals, scores.shape) * rng.choice((-1, 1), scores.shape)
         drawn = np.where(np.isfinite(scores), truth[:, None] + noise, np.nan)
         deviations.append(own_deviations(drawn))
-        errors.append(_truth(Surrogate(dataclasses.replace(own.outcomes, scores={full: drawn}))) - truth)
+        errors.append(Surrogate(dataclasses.replace(own.outcomes, scores={full: drawn})).truth - truth)
     error = np.array(errors)
     return {
         "own deviations": own_deviations(scores),
@@ -76,10 +76,3 @@ def certainty(own: Surrogate) -> dict[str, Any]:
         ),
         "best less baseline": round(float(truth.max() - truth[baseline]), 4),
     }
-
-
-def _truth(surrogate: Surrogate) -> Floats:
-    """[n], what the table's configurations are worth at full length."""
-    full = surrogate.outcomes.full_length
-    smooth: Floats = surrogate._smooth[full].predict(surrogate.outcomes.places)
-    return smooth + surrogate._deviations[full]

@@ -27,15 +27,8 @@ ONE_EPOCH, BEST = "one epoch, then the best 8 at full length", 8
 class OneCycle(Surrogate):
     """A surrogate whose lengths are the epochs of one trial: its seed's luck goes through all of them."""
 
-    def score(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> float:
-        """The score after so many epochs of a trial, see `Surrogate.score`."""
-        spot = self._spot(values)
-        level = self._level(values, spot, length, seed)
-        rng = np.random.default_rng(derive(seed, "noise", repeat, *map(str, values.values())))
-        sign = rng.choice((-1, 1))
-        # The same draw at each epoch: that of one seed of one configuration of the table.
-        noise = self._residual(spot, length, rng)
-        return float(np.clip(level + sign * (noise or 0), 0, 1)) if level > 0 else 0.0
+    def _luck(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> np.random.Generator:  # noqa: ARG002
+        return np.random.default_rng(derive(seed, "noise", repeat, *map(str, values.values())))
 
 
 class Peer(Protocol):

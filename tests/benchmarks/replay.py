@@ -251,8 +251,9 @@ def main() -> None:
             ]
         lines = summary({"best": own.best, "variants": variants})
         lines["at_default"] = [held(variant, lines["epochs"][1]) for variant in variants]
-        lines["over_baseline"] = [over_baseline(variant).mean() for variant in variants]
-        lines["over_baseline_low"] = [np.quantile(over_baseline(variant), 0.05) for variant in variants]
+        gains = [over_baseline(variant) for variant in variants]
+        lines["over_baseline"] = [gain.mean() for gain in gains]
+        lines["over_baseline_low"] = [np.quantile(gain, 0.05) for gain in gains]
         lines = lines.round(4)
         print(name, lines.to_string(index=False), sep="\n", flush=True)
         result = {

@@ -38,7 +38,7 @@ def choose(rows: Sequence[TrialRow], full_length: int) -> Choice | None:
     scores = full_scores(rows, full_length)
     if not first:
         return None
-    (enough, *_) = sorted(map(len, scores.values()))[-2:]
+    enough = sorted(map(len, scores.values()))[-2:][0]
     standing = [number for number in first if len(scores[number]) >= enough]
     best = max(standing, key=lambda number: (fmean(scores[number]), -first[number].trial))
     return Choice(first[best], tuple(scores[best]))

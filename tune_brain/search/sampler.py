@@ -80,10 +80,9 @@ def suggest(
     # Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
     # which leaves the shape of their density as it is.
     heard = [] if sampler == "random" else _heard(rows)
-    if sampler == "gp":
-        # A configuration that is at a longer length just now has its score at the first all the same.
-        heard = [row for row in heard if row.epochs == ladder[0]]
-    built = study(heard, space, ladder[0 if sampler == "gp" else -1])
+    length = ladder[0 if sampler == "gp" else -1]
+    # A configuration that is at a longer length just now has its score at this one all the same.
+    built = study([row for row in heard if row.epochs <= length], space, length)
     if sampler == "random":
         built.sampler = optuna.samplers.RandomSampler(seed=own)
     elif sampler == "gp":

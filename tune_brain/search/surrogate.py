@@ -55,8 +55,13 @@ class Surrogate:
     @property
     def best(self) -> float:
         """The best full-length score of a configuration of the table, as seeds would have it on average."""
+        return float(np.max(self.truth))
+
+    @property
+    def truth(self) -> Floats:
+        """[n], the full-length scores of the table's configurations, as seeds would have them on average."""
         full = self.outcomes.full_length
-        return float(np.max(self._smooth[full].predict(self.outcomes.places) + self._deviations[full]))
+        return np.asarray(self._smooth[full].predict(self.outcomes.places) + self._deviations[full])
 
     def _deviation_of_seeds(self, length: int) -> float:
         residuals = self._noise[length]
@@ -87,7 +92,7 @@ class Surrogate:
         """
         spot = self._spot(values)
         level = self._level(values, spot, length, seed)
-        rng = np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
+        rng = self._luck(values, length, repeat, seed)
         sign = rng.choice((-1, 1))
         if (noise := self._residual(spot, length, rng)) is not None:
             return float(np.clip(level + sign * noise, 0, 1)) if level > 0 else 0.0
@@ -97,6 +102,9 @@ class Surrogate:
         # So another seed of it has another one, here any of the table's.
         deviation = rng.choice(self._deviations[length])
         return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
+
+    def _luck(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> np.random.Generator:
+        return np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
 
     def _residual(self, spot: _Spot, length: int, rng: np.random.Generator) -> float | None:
         """What a seed may add: of the nearest if they have two, else of any; None where none has."""

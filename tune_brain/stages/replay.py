@@ -102,12 +102,10 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "final_round": (0, 0),
     }
     combined = [dict(zip(ways, values, strict=True)) for values in itertools.product(*ways.values())]
+    for values in combined:
+        # A single length cannot tell whether a study has converged.
+        values["until_converged"] &= len(values["ladder"]) > 1
     found = [check(Variant, values, "The options") for values in (yardstick, *combined)]
-    # A single length cannot tell whether a study has converged.
-    found = [
-        variant.model_copy(update={"until_converged": variant.until_converged and len(variant.ladder) > 1})
-        for variant in found
-    ]
     for variant in found:
         configured(variant, config.arch[0], 0)
     return list(dict.fromkeys(found))
