@@ -70,7 +70,7 @@ class TestEveryArchitecture:
         assert after < before
 
     def test_a_step_is_the_same_in_any_memory_layout(self, arch: str) -> None:
-        # torch's fused AdamW is silently wrong where a gradient lies in another order than its weight.
+        # torch's fused AdamW alone is silently wrong where a gradient lies in another order than its weight.
         config, moved = trial(arch, image_size=48), []
         for placed in (False, True):
             model = build(config).train()

@@ -83,7 +83,7 @@ def test_convolutions_of_another_kind_stay() -> None:
 
 
 def test_gradients_lie_in_memory_as_the_weights_do() -> None:
-    # torch's fused AdamW takes both for lists of numbers in one order, and says nothing where they are not.
+    # One in another order is copied at each step (`optim.optimizer`).
     layer = SmallConv2d(4, 5, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     layer(torch.rand(2, 4, 2, 2)).sum().backward()
     assert layer.weight.grad is not None

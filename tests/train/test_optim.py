@@ -58,3 +58,31 @@ def test_decay_spares_biases_and_batch_norm() -> None:
     for name, value in model.named_parameters():
         shrunk = 1 - 2e-3 * 0.5 if name in ("0.weight", "3.weight") else 1
         torch.testing.assert_close(value.data, before[name] * shrunk)
+
+
+@pytest.mark.parametrize("weights", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("gradients", [torch.contiguous_format, torch.channels_last])
+def test_a_step_is_adamws_however_weights_and_gradients_lie(
+    weights: torch.memory_format, gradients: torch.memory_format
+) -> None:
+    # torch's own fused step takes one number's gradient for another's where the two lie in different orders.
+    models = [nn.Conv2d(3, 4, 3).to(memory_format=weights) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    gradient = torch.randn(4, 3, 3, 3).contiguous(memory_format=gradients)
+    plain = torch.optim.AdamW([models[1].weight], weight_decay=0.5, foreach=False)
+    update = optimizer(models[0], hyperparameters(weight_decay=0.5))
+    for group in plain.param_groups + update.param_groups:
+        group["lr"] = 0.01
+    for _ in range(3):
+        models[0].weight.grad, models[1].weight.grad = gradient.clone(), gradient
+        update.step()
+        plain.step()
+    torch.testing.assert_close(models[0].weight, models[1].weight)
+
+
+def test_an_optimizer_keeps_no_gradient_that_the_model_has_let_go() -> None:
+    model = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    update = optimizer(model, hyperparameters())
+    model(torch.ones(1, 3, 4, 4)).sum().backward()
+    update.step()
+    assert [view.grad for group in update.param_groups for view in group["params"]] == [None, None]

@@ -4,10 +4,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad
 
-LIMIT = 4
-"""Pixels of an output image. oneDNN takes nearly as long for four of them as for sixteen. The product
-gains on CPUs with amx_bf16 up to 4x4, on those with avx512_bf16 alone at 2x2 only
-(`tests/benchmarks/steps.py`)."""
+LIMIT = 9
+"""Pixels of an output image. oneDNN takes nearly as long for four of them as for sixteen. Up to 3x3 the
+product gains on CPUs of Intel with amx_bf16 and of AMD with avx512_bf16; at 4x4 the latter gain nothing
+where channels are few (`tests/benchmarks/steps.py`)."""
 
 
 def product(images: Tensor, weight: Tensor, stride: int) -> Tensor:

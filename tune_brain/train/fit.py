@@ -85,7 +85,7 @@ def step(
     precision: Precision,
 ) -> Step:
     """Take one optimizer step on a batch: float [B, 1, H, W] in 0..1 and its labels int64 [B]."""
-    update.zero_grad()
+    model.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = model(batch).float()
     loss = cross_entropy(logits, labels)
