@@ -65,7 +65,7 @@ def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> 
     config = TrialConfig(
         arch=arch, epochs=1, image_size=image_size, classes=classes, seed=0, hyperparameters=hp
     )
-    size = max(4, min(32, 32 * 40**2 // image_size**2))
+    size = max(4, min(32, 32 * 64**2 // image_size**2))
     batch = torch.rand((size, 1, image_size, image_size), generator=torch.Generator().manual_seed(0))
     batch = batch.to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)
