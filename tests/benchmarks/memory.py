@@ -16,6 +16,7 @@ import numpy as np
 import ray
 
 from tune_brain.data.arrays import Development, Images
+from tune_brain.data.prepare import load
 from tune_brain.search.trainable import TrialWorker
 
 SIZE = 64
@@ -36,15 +37,15 @@ class Probe(TrialWorker):
 
 
 def data(images: int) -> Development:
-    """Noise of four classes."""
+    """Noise of four classes, read from files as a search reads its images."""
     chance = np.random.default_rng(0)
 
     def part(n: int) -> Images:
-        return Images(
-            pixels=chance.integers(0, 256, (n, 1, SIZE, SIZE), np.uint8),
-            labels=np.arange(n) % 4,
-            thumbnails=np.zeros((n, 32, 32), np.uint8),
-        )
+        folder = Path(tempfile.mkdtemp())
+        np.save(folder / "pixels.npy", chance.integers(0, 256, (n, 1, SIZE, SIZE), np.uint8))
+        np.save(folder / "labels.npy", np.arange(n) % 4)
+        np.save(folder / "thumbnails.npy", np.zeros((n, 32, 32), np.uint8))
+        return load(folder)
 
     return Development(classes=("a", "b", "c", "d"), train=part(images), validation=part(200))
 

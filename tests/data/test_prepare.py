@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from ray import cloudpickle
 
 from tune_brain.data import prepare as room
 from tune_brain.data.cache import decode
@@ -52,7 +53,7 @@ def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
         n = len(images.labels)
         assert images.pixels.shape == (n, 1, 24, 24)
         assert images.thumbnails.shape == (n, 32, 32)
-        assert isinstance(images.pixels, np.memmap)
+        assert isinstance(images.pixels.base, np.memmap)
         assert list(summary["counts"][part].values()) == np.bincount(images.labels, minlength=4).tolist()
         assert min(summary["counts"][part].values()) > 0
     n = len(sealed(prepared, "labels"))
@@ -72,6 +73,13 @@ def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
     assert summary["left_out"] == {}
     assert summary["dropped"] == 0
     assert summary == json.loads(json.dumps(summary))
+
+
+def test_workers_of_a_machine_can_share_the_images(demo: Path) -> None:
+    development, shared = prepare(demo, image_size=24, seed=0).development(), []
+    own = cloudpickle.dumps(development, protocol=5, buffer_callback=shared.append)
+    assert len(own) < 2_000
+    assert sum(buffer.raw().nbytes for buffer in shared) > development.train.pixels.nbytes
 
 
 def test_no_twin_crosses_to_validation_and_unseen_means_no_twin(demo: Path) -> None:

@@ -79,6 +79,20 @@ def test_studies_count_what_the_search_did():
     assert table.loc["linear", "best"] == table.loc["linear", "baseline"] == 0.2
 
 
+def test_the_best_of_a_study_is_what_its_winner_was_chosen_for_and_not_a_lucky_seed():
+    again = [
+        trial(6, 0.5, epochs=2, configuration=1, repeat=1),
+        trial(7, 0.75, epochs=2, configuration=3, repeat=1),
+        trial(8, 0.95, epochs=2, configuration=0, repeat=1),
+        trial(9, 0.1, epochs=2, configuration=0, repeat=2),
+        trial(10, 0.6, epochs=2, configuration=3, repeat=2),
+    ]
+    trials = studies.trials([*ROWS, *again], CONFIG)
+    assert trials.loc[trials["winner"] & (trials["arch"] == "cnn"), "configuration"].tolist() == [3]
+    of_cnn = studies.studies(trials, CONFIG).set_index("arch").loc["cnn"]
+    assert of_cnn[["best", "baseline"]].tolist() == pytest.approx([2.05 / 3, 1.65 / 3])
+
+
 def test_nothing_gives_empty_tables():
     trials = studies.trials([], CONFIG)
     assert trials.empty

@@ -45,8 +45,8 @@ class Prepared:
         """Training and validation images, memory-mapped."""
         return Development(
             classes=self.classes,
-            train=_load(self.folder / "train"),
-            validation=_load(self.folder / "validation"),
+            train=load(self.folder / "train"),
+            validation=load(self.folder / "validation"),
         )
 
     @property
@@ -190,8 +190,12 @@ def _by_class(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, in
     return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
 
 
-def _load(folder: Path) -> Images:
+def load(folder: Path) -> Images:
+    """The images of a part, mapped from the files that `prepare` has written to its folder."""
+    # Plain arrays over the mapped files: Ray shares those among the workers of a machine, and copies memmaps,
+    # as pickle takes only the former out of band.
     pixels, labels, thumbnails = (
-        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("pixels", "labels", "thumbnails")
+        np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
+        for name in ("pixels", "labels", "thumbnails")
     )
     return Images(pixels=pixels, labels=labels, thumbnails=thumbnails)

@@ -56,13 +56,14 @@ def next_step(shown: Shown) -> str:
 
 
 def progress(shown: Shown) -> str:
-    """When the leader found its best."""
+    """When the leader met the configuration that wins it."""
     leader = shown.leader
     if leader is None:
         return NOTHING_YET
     ends = shown.ends[shown.ends["arch"] == leader]
-    part = share(ends.loc[ends["winner"], "hours"].iloc[0] / max(shown.ends["hours"].max(), 1e-9))
-    return f"{leader} reached its best, {number(ends['best'].max())}, after {part} of the search so far"
+    winner = ends[ends["winner"]].iloc[0]
+    part = share(winner["hours"] / max(shown.ends["hours"].max(), 1e-9))
+    return f"{leader} met its winner so far, which scored {number(winner['score'])}, after {part} of the search"
 
 
 def ladder(shown: Shown) -> str:

@@ -77,8 +77,11 @@ def end_line(row: TrialRow, rows: list[TrialRow], shortest: int) -> str | None:
 
 
 def best_so_far(rows: list[TrialRow], full_length: int) -> str:
-    """The best score of the full-length trials, or of the longest there are, with its length."""
-    scored = [(row.epochs, row.score) for row in rows if row.score is not None]
+    """The best score of the full-length trials, or of the longest there are, with its length.
+
+    Of each configuration's first: a further seed's is one more chance of luck.
+    """
+    scored = [(row.epochs, row.score) for row in rows if row.score is not None and not row.repeat]
     if not scored:
         return "-"
     longest = max(epochs for epochs, _ in scored)

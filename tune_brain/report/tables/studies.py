@@ -1,23 +1,30 @@
 """The rows of a search as tables: its trials, their epochs, its studies."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import pandas as pd
 
 from tune_brain.config import RunConfig
-from tune_brain.evaluate.winners import choose
+from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, EpochRow, TrialRow
 
 
 def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     """One line for each trial, by architecture in the run's order, then by number.
 
-    The columns of `TrialRow` and three flags: `full`, as long as a trial gets; `baseline`, of the untuned
-    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far.
+    The columns of `TrialRow`, three flags: `full`, as long as a trial gets; `baseline`, of the untuned
+    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far; and
+    for full-length trials `mean`, what winners are chosen by: of the configuration's scores at that length.
     """
     studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
     chosen = [choose(study, config.epochs) for study in studies.values()]
     winners = {choice.row.trial for choice in chosen if choice}
+    means = {
+        (arch, configuration): fmean(scores)
+        for arch, study in studies.items()
+        for configuration, scores in full_scores(study, config.epochs).items()
+    }
     lines = [
         {
             **row.model_dump(),
@@ -25,15 +32,16 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
             "full": row.epochs == config.epochs,
             "baseline": row.configuration == BASELINE,
             "winner": row.trial in winners,
+            "mean": means.get((row.arch, row.configuration)) if row.epochs == config.epochs else None,
         }
         for study in studies.values()
         for row in study
     ]
     flags = ["full", "baseline", "winner"]
     # Spelled out, since a table without lines would have no types.
-    numbers = dict.fromkeys(("score", "started", "seconds"), float)
+    numbers = dict.fromkeys(("score", "started", "seconds", "mean"), float)
     whole = dict.fromkeys(("trial", "configuration", "epochs", "repeat", "attempt"), int)
-    return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags]).astype(
+    return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags, "mean"]).astype(
         {**numbers, **whole, **dict.fromkeys(flags, bool)}
     )
 
@@ -60,7 +68,7 @@ def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """One line for each architecture: what its search did, and the best and the baseline at full length."""
+    """One line for each architecture: what its search did, and the `mean` of its winner and its baseline."""
     lines = []
     for arch in config.arch:
         study = trials[trials["arch"] == arch]
@@ -73,8 +81,8 @@ def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
                 "running": int((study["state"] == "running").sum()),
                 "failed": int((study["state"] == "failed").sum()),
                 "seconds": float(study["seconds"].sum()),
-                "best": full["score"].max(),
-                "baseline": full.loc[full["baseline"], "score"].max(),
+                "best": full.loc[full["winner"], "mean"].max(),
+                "baseline": full.loc[full["baseline"], "mean"].max(),
             }
         )
     return pd.DataFrame(lines)
