@@ -42,9 +42,10 @@ def test_a_configuration_is_one_trial_with_its_scores_at_the_rungs(
         TrialState.COMPLETE,
         TrialState.PRUNED,
         TrialState.COMPLETE,
-        TrialState.FAIL,
+        TrialState.PRUNED,
         TrialState.RUNNING,
     ]
+    assert trials[3].intermediate_values == {}
     assert trials[2].value == 0.90
     assert trials[2].intermediate_values == {3: 0.60, 12: 0.90}
     assert trials[4].intermediate_values == {3: 0.70}
@@ -63,6 +64,26 @@ def test_equal_rows_give_equal_suggestions_inside_the_space(rows: list[TrialRow]
 
 def test_a_failed_or_running_trial_does_not_count_as_a_score(rows: list[TrialRow], space: Space) -> None:
     assert study(rows, space, 12).best_trial.number == 2
+
+
+@pytest.mark.parametrize("asked", ["tpe", "gp"])
+def test_a_sampler_stays_away_from_where_trials_fail(row: MakeRow, space: Space, asked: Sampler) -> None:
+    # The higher the rate the better, up to where training diverges.
+    rates = np.geomspace(space.tuned["max_lr"].low, space.tuned["max_lr"].high, 24)
+    edge, rows = rates[15], []
+    for number, rate in enumerate(rates, start=1):
+        fails, values = rate > edge, {"max_lr": float(rate), "grad_clip": 1.0}
+        # Half of those that fail do so after they were promoted.
+        if not fails or number % 2:
+            rows.append(row(number, 3, 0.1 + 0.03 * number, values=values))
+        if fails:
+            rows.append(
+                row(number, 12 if number % 2 else 3, None, state="failed", why="diverged", values=values)
+            )
+    ladder = (3,) if asked == "gp" else (3, 12)
+    told = [one for one in rows if one.epochs in ladder]
+    found = [suggest(told, space, ladder, seed=seed, number=25, sampler=asked)["max_lr"] for seed in range(8)]
+    assert sum(rate > edge for rate in found) <= 4
 
 
 @pytest.mark.slow
@@ -100,9 +121,10 @@ def test_the_journal_opens_in_optuna_and_is_never_written_over(
     write_journal(file, {"linear": rows}, {"linear": space}, 12)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     opened = optuna.load_study(study_name="linear", storage=storage)
-    assert [trial.state for trial in opened.trials] == [
-        trial.state for trial in study(rows, space, 12).trials
-    ]
+    failed = [trial.number for trial in opened.trials if trial.state == TrialState.FAIL]
+    assert failed == [3]
+    states = [trial.state for trial in study(rows, space, 12).trials]
+    assert [trial.state for trial in opened.trials if trial.number != 3] == states[:3] + states[4:]
     with pytest.raises(ConfigError, match="new file"):
         write_journal(file, {"linear": rows}, {"linear": space}, 12)
 
@@ -124,6 +146,10 @@ def test_of_many_configurations_the_sampler_hears_the_best_and_an_even_pick(
     assert max(later - former for former, later in pairwise(others)) <= 6
     assert [one.epochs for one in heard[0] if one.configuration == 5] == [3, 12]
     few = many[:HEARD]
+    # Further seeds say nothing of where their configurations stand.
+    many.append(row(600, 12, score=None, state="failed", why="diverged", values=VALUES, repeat=1))
+    suggest(many, space, (3, 6, 12), seed=0, number=602)
+    assert 600 in {one.configuration for one in heard.pop()}
     suggest(few, space, (3, 6, 12), seed=0, number=602)
     assert heard[1] == few
 

@@ -63,7 +63,9 @@ def progress(shown: Shown) -> str:
     ends = shown.ends[shown.ends["arch"] == leader]
     winner = ends[ends["winner"]].iloc[0]
     part = share(winner["hours"] / max(shown.ends["hours"].max(), 1e-9))
-    return f"{leader} met its winner so far, which scored {number(winner['score'])}, after {part} of the search"
+    return (
+        f"{leader} met its winner so far, which scored {number(winner['score'])}, after {part} of the search"
+    )
 
 
 def ladder(shown: Shown) -> str:

@@ -44,11 +44,16 @@ def study(rows: Sequence[TrialRow], space: Space, full_length: int) -> optuna.St
     """An in-memory Optuna study with one trial for each configuration, in order of its number.
 
     Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial is
-    RUNNING, one whose last trial failed FAIL, one that is scored at full length COMPLETE, others PRUNED.
+    RUNNING, one whose last trial failed PRUNED without a score, which TPE ranks below all others, one that is
+    scored at full length COMPLETE, others PRUNED. (No sampler of Optuna's looks at trials that are FAIL.)
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     built = optuna.create_study(direction="maximize", study_name=space.arch)
-    built.add_trials(_trials(rows, space, full_length))
+    trials = _trials(rows, space, full_length)
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            trial.state, trial.intermediate_values = TrialState.PRUNED, {}
+    built.add_trials(trials)
     return built
 
 
@@ -82,7 +87,10 @@ def suggest(
     heard = [] if sampler == "random" else _heard(rows)
     length = ladder[0 if sampler == "gp" else -1]
     # A configuration that is at a longer length just now has its score at this one all the same.
-    built = study([row for row in heard if row.epochs <= length], space, length)
+    heard = [row for row in heard if row.epochs <= length]
+    if sampler == "gp":
+        heard = _scored(heard)
+    built = study(heard, space, length)
     if sampler == "random":
         built.sampler = optuna.samplers.RandomSampler(seed=own)
     elif sampler == "gp":
@@ -121,13 +129,24 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     return values
 
 
+def _scored(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """The rows with the lowest score for those that failed: GP, too, must know where trials do."""
+    lowest = min((row.score for row in rows if row.score is not None), default=0.0)
+    return [
+        row.model_copy(update={"state": "completed", "score": lowest}) if row.state == "failed" else row
+        for row in rows
+    ]
+
+
 def _heard(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    last = {row.configuration: row for row in rows}
+    last = {row.configuration: row for row in rows if not row.repeat}
     if len(last) <= HEARD:
         return list(rows)
-    ended = [row for row in last.values() if row.score is not None and row.state != "running"]
-    # As TPE ranks them: full-length trials first, then by length and score.
-    ranked = sorted(ended, key=lambda row: (-row.epochs, -(row.score or 0), row.configuration))
+    ended = [row for row in last.values() if row.state != "running"]
+    # As TPE ranks them: full-length trials first, then by length and score, those that failed last.
+    ranked = sorted(
+        ended, key=lambda row: (row.state == "failed", -row.epochs, -(row.score or 0), row.configuration)
+    )
     best, others = ranked[:BEST_HEARD], ranked[BEST_HEARD:]
     room = HEARD - BEST_HEARD
     picked = [others[place * len(others) // room] for place in range(room)] if len(others) > room else others
