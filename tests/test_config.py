@@ -37,7 +37,7 @@ RUNS = st.builds(
     spaces=st.none() | PATHS,
     time_budget=st.none() | POSITIVE,
     concurrency=st.none() | st.integers(1, 1000),
-    gpus_per_trial=st.none() | st.floats(0, 8),
+    gpus_per_trial=st.none() | st.floats(0, 1) | st.integers(2, 8).map(float),
     address=st.none() | st.text(st.characters(codec="utf-8")),
     seed=st.integers(0, 2**63 - 1),
     weights=st.text(st.characters(codec="utf-8")),
@@ -102,6 +102,7 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
         (RunConfig, {"out": "a", "arch": ["vgg"]}, ["arch must be among", *ARCHITECTURES, "not vgg"]),
         (RunConfig, {"out": "a", "arch": ["cnn", "cnn"]}, ["arch", "once", "cnn, cnn"]),
         (RunConfig, {"out": "a", "epochs": 12}, ["epochs", "not permitted", "not 12"]),
+        (RunConfig, {"out": "a", "gpus_per_trial": 1.5}, ["a share of one GPU or a whole number", "not 1.5"]),
         (RunConfig, {"configs": 3}, ["out", "required"]),
         (TrialConfig, TRIAL, ["hyperparameters", "required"]),
         (

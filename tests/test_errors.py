@@ -2,10 +2,12 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import pytest
 
 from tune_brain import errors
+from tune_brain.cli import program
 from tune_brain.errors import DataError, Diverged, TuneBrainError
 
 KINDS = [TuneBrainError, *TuneBrainError.__subclasses__()]
@@ -54,3 +56,14 @@ def test_exit_codes_tell_the_errors_apart() -> None:
 
 def test_a_divergence_is_no_error_of_the_user() -> None:
     assert not issubclass(Diverged, TuneBrainError)
+
+
+def test_a_file_that_is_not_there_ends_a_command_with_a_message_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = tmp_path / "no folder" / "table.csv"
+    monkeypatch.setattr(program, "app", lambda: missing.write_text(""))
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 1
+    assert f"writable; found: {missing}: No such file or directory.\n" in capsys.readouterr().err

@@ -103,7 +103,7 @@ class RunConfig(Frozen):
     concurrency: int | None = Field(default=None, ge=1)
     """Trials at a time; left out: as many as the machines have room for."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPUs that a trial takes, fractions allowed; left out: 1 where there are GPUs, else 0."""
+    """GPUs that a trial takes, a share of one or whole ones; left out: 1 where there are GPUs, else 0."""
     address: str | None = None
     """Address of a running Ray cluster (`auto` finds it); left out: this machine alone."""
     seed: int = Field(default=0, ge=0)
@@ -117,6 +117,9 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        gpus = self.gpus_per_trial or 0
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"gpus_per_trial must be a share of one GPU or a whole number, not {gpus:g}")
         # Path has made s3:/bucket of s3://bucket.
         if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.out)):
             raise ValueError(

@@ -171,5 +171,5 @@ def _is_kept(name: PurePosixPath) -> bool:
 
 
 def _without_passwords(text: str) -> str:
-    """A text whose URLs name no user and no password."""
-    return re.sub(r"(?<=://)[^/\s@]*@", "", text)
+    """A text whose URLs name no user, no password and nothing that is asked of them, as a signature is."""
+    return re.sub(r"(?<=://)[^/\s]*@|(?<=\S)\?\S+", "", text)

@@ -1,6 +1,6 @@
 """Every error a user can cause or meet, each with its exit code.
 
-TuneBrainError               1
+TuneBrainError               1   a file cannot be read, or not be written
 ├── ConfigError              2   an option, a space file or a run file breaks a rule
 ├── DataError                3   the image folder cannot be searched
 ├── WeightsError             4   pretrained weights are missing or do not fit

@@ -188,12 +188,19 @@ def _processor() -> str:
 
 def _commit() -> str | None:
     """The commit of the checkout that runs, marked where files differ from it; None outside a checkout."""
-    git = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40")
+    own = Path(__file__)
+
+    def git(*asked: str) -> str:
+        command = ["git", "-C", str(own.parent), *asked]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+
     try:
-        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=False)
+        # Installed into an environment inside some checkout, these files are not that checkout's.
+        if not git("ls-files", own.name):
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or None
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
 
 
 def changes_since(record: Mapping[str, Any]) -> list[str]:

@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tune_brain import runs
-from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.compute import Slots
+from tune_brain.data.prepare import prepare
+from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
+from tune_brain.evaluate import sealed
 from tune_brain.evaluate.retrain import SeedRun, check_rows, plan
 from tune_brain.evaluate.sealed import check_seal
 from tune_brain.runs import Run
@@ -60,3 +64,24 @@ def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -
         check_seal(changed, asked)
     with pytest.raises(SealedTestError, match="for other seed runs"):
         check_seal(changed, before[:-1])
+
+
+def test_an_opening_that_broke_off_stays_the_first(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Iterator[object]:
+        raise ClusterError("The cluster is gone")
+        yield
+
+    prepared = prepare(phantoms, image_size=16, seed=0)
+    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
+    monkeypatch.setattr(sealed.compute, "each", broken)
+    slots = Slots(count=1, cpus=1, gpus=0)
+    with pytest.raises(ClusterError):
+        sealed.open_test(tmp_path, prepared, [], [], slots)
+    file = tmp_path / "sealed.json"
+    first = json.loads(file.read_text()) | {"opened": "2026-01-01T00:00:00+0000"}
+    file.write_text(json.dumps(first))
+    monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
+    sealed.open_test(tmp_path, prepared, [], [], slots)
+    assert json.loads(file.read_text()) == first

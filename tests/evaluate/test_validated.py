@@ -9,11 +9,14 @@ import pytest
 from tune_brain import compute, runs
 from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
+from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.retrain import VALIDATED, SeedRun, rows_of, train_all
+from tune_brain.export.write import export
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
 from tune_brain.space import default_folder, load
 
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 MEASURED = {"val_loss": 0.5, "val_accuracy": 0.8, "val_macro_f1": 0.8, "seconds": 1.0}
 
 
@@ -61,3 +64,10 @@ def test_rows_of_more_seeds_than_are_scored_do_not_count(run: Run) -> None:
     trained(run, 0.01, 5)
     assert [row.index for row in rows_of(run, trained(run, 0.01, 3))] == [0, 1, 2]
     assert [row.index for row in rows_of(run, trained(run, 0.01, 5))] == [0, 1, 2, 3, 4]
+
+
+def test_a_run_that_came_without_what_its_winners_said_is_not_exported(tmp_path: Path) -> None:
+    to = tmp_path / "exported"
+    with pytest.raises(RunFolderError, match=r"sartaj/validation\.npz.*\nTrain them again"):
+        export(REFERENCE / "sartaj", to)
+    assert not list(tmp_path.iterdir())

@@ -231,3 +231,16 @@ def test_the_same_run_gives_the_same_page(scored_run, scored_page):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match=r"run\.toml"):
         write_page(tmp_path)
+
+
+def test_runs_that_are_compared_have_names_of_their_own(new_run, tmp_path):
+    folders = [tmp_path / checkout / "results" / "demo" for checkout in ("one", "two")]
+    for folder in folders:
+        shutil.copytree(new_run(), folder)
+    record = json.loads((folders[1] / "record.json").read_text())
+    record["data"]["digest"] = "of other images"
+    (folders[1] / "record.json").write_text(json.dumps(record))
+    text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
+    assert "one/results/demo" in text
+    assert "two/results/demo" in text
+    assert "different images" in text

@@ -16,6 +16,7 @@ from schemathesis import GenerationMode
 from starlette.testclient import TestClient
 
 from tune_brain.bundle.read import open_bundle
+from tune_brain.errors import ConfigError
 from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve.app import create_app
@@ -167,6 +168,10 @@ def test_only_keep_stores_and_only_under_hashes(bundle_folder: Path, mri: Path, 
     kept = tmp_path / "kept"
     with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
         client.post("/predict", content=mri.read_bytes(), headers={**JPEG, "x-name": "../../patient.jpg"})
+        assert "are kept there with their answers" in client.get("/").text
+    assert kept.stat().st_mode & 0o077 == 0
+    with pytest.raises(ConfigError, match="--keep takes a folder"):
+        create_app(open_bundle(bundle_folder), keep=mri)
     image, said = sorted(kept.iterdir())
     assert image.read_bytes() == mri.read_bytes()
     assert image.stem == said.stem

@@ -137,3 +137,22 @@ BAD = {
 def test_what_cannot_be_read_is_said(name: str) -> None:
     with pytest.raises(ImageError):
         frames(BAD[name], SIZE)
+
+
+def test_a_dicom_palette_says_which_value_is_how_bright() -> None:
+    falling = np.arange(255, -1, -1, dtype=np.uint16) * 257
+    palette = {
+        f"{colour}PaletteColorLookupTable{part}": value
+        for colour in ("Red", "Green", "Blue")
+        for part, value in (("Descriptor", [256, 0, 16]), ("Data", falling.tobytes()))
+    }
+    values = (RAMP // 16).astype(np.uint16)
+    found = shown(dicom(values, PhotometricInterpretation="PALETTE COLOR", **palette))
+    expected = shown(saved(Image.fromarray((255 - values).astype(np.uint8)), "PNG"))
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_a_tiff_of_32_bits_is_stretched_from_black_to_white() -> None:
+    expected = shown(dicom(RAMP))
+    for values in (RAMP.astype(np.int32) * 1000 - 7, (RAMP / 4096).astype(np.float32)):
+        assert np.abs(shown(saved(Image.fromarray(values), "TIFF")) - expected).max() <= 1

@@ -1,13 +1,17 @@
 """What stages say when images or weights are not where a run looks for them."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
+from tune_brain.data.demo import write_demo
 from tune_brain.errors import DataError, WeightsError
 from tune_brain.progress import Progress
+from tune_brain.stages import common
 from tune_brain.stages.common import images, starting_weights
 
 
@@ -29,3 +33,34 @@ def test_other_versions_and_another_commit_are_told(monkeypatch: pytest.MonkeyPa
     before = {**record, "commit": "a1", "packages": {**record["packages"], "torch": "1.0"}}
     torch = record["packages"]["torch"]
     assert runs.changes_since(before) == [f"torch is {torch}, was 1.0", "commit is b2, was a1"]
+
+
+def test_a_demo_that_was_interrupted_as_it_began_is_no_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path))
+    (tmp_path / "demo-images").mkdir()
+    monkeypatch.setattr(common, "write_demo", lambda folder: write_demo(folder, per_class=(8, 2)))
+    assert images(RunConfig(out=tmp_path, image_size=16), Progress()).classes
+
+
+def test_a_commit_is_that_of_our_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*asked: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *asked], check=True, capture_output=True)
+
+    file = tmp_path / "site-packages" / "runs.py"
+    file.parent.mkdir()
+    file.touch()
+    (tmp_path / ".gitignore").write_text("site-packages\n")
+    git("init")
+    git("add", ".gitignore")
+    git("commit", "-m", "Another project")
+    git("tag", "-a", "v1", "-m", "v1")
+    monkeypatch.setattr(runs, "__file__", str(file))
+    assert runs._commit() is None
+    git("add", "-f", str(file))
+    git("commit", "-m", "Ours")
+    assert re.fullmatch("[0-9a-f]{40}", runs._commit() or "")
+    file.write_text("changed")
+    assert re.fullmatch("[0-9a-f]{40}-dirty", runs._commit() or "")

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -43,5 +43,19 @@ def main() -> None:
     try:
         app()
     except TuneBrainError as error:
-        print(f"tune-brain: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _end(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(
+            TuneBrainError(
+                "Files that a command needs must be readable, and where it writes, writable",
+                found=f"{error.filename}: {error.strerror}",
+                remedy="Look at the path and at who may read and write there.",
+            )
+        )
+
+
+def _end(error: TuneBrainError) -> NoReturn:
+    print(f"tune-brain: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None

@@ -61,6 +61,7 @@ def combine(
         DataError: a folder cannot be searched, a class has no rule, too little is left, no room.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
+    to = to.resolve()
     _check_places(roots, to)
     catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
     names = class_names({name: catalogue.classes for name, catalogue in catalogues.items()}, rules)
@@ -101,7 +102,7 @@ def _check_places(roots: Sequence[Path], to: Path) -> None:
         raise ConfigError("combine takes two or more different folders", found=", ".join(map(str, roots)))
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError("combine needs a new folder", found=to, remedy="Name another --to.")
-    if any(to.resolve().is_relative_to(place) for place in places):
+    if any(to.is_relative_to(place) for place in places):
         raise ConfigError("combine writes nothing into the folders it reads", found=to)
 
 

@@ -23,6 +23,7 @@ from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
+from tune_brain.text import legible
 
 FORMAT = 5
 VALIDATION_SHARE = 0.15
@@ -103,7 +104,7 @@ def _contents(
     catalogue: Catalogue, decoded: Decoded, seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays and the JSON values to keep, by path below the folder, without suffix."""
-    names = [image.name for image in catalogue.images]
+    names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
     twins = twin_groups(decoded.digests, decoded.thumbnails)
     neighbours = blocks(names, decoded.thumbnails)
@@ -124,13 +125,12 @@ def _contents(
     summary = {
         "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
         "cut_digest": _digest(catalogue, decoded, parts.tolist()),
-        "classes": list(catalogue.classes),
+        "classes": list(classes),
         "counts": {
-            part: _by_class(labels[parts == part], catalogue.classes)
-            for part in ("train", "validation", "test")
+            part: _by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
         },
-        "official": _by_class(labels[test], catalogue.classes),
-        "unseen": _by_class(labels[test][unseen], catalogue.classes),
+        "official": _by_class(labels[test], classes),
+        "unseen": _by_class(labels[test][unseen], classes),
         "left_out": by_reason(catalogue.left_out),
         "twins": {
             "groups": int((of_group > 1).sum()),

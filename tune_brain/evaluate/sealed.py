@@ -90,8 +90,10 @@ def open_test(
     kept = run / "predictions.npz"
     if kept.exists():
         return _read(kept)
-    opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
-    write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": _spoken_for(planned)})
+    if not (run / SEAL).exists():
+        # An opening that broke off was the first all the same.
+        opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
+        write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": _spoken_for(planned)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from safetensors.torch import load
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
+from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
@@ -70,13 +72,24 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
 
 
 def read(run: Path) -> Validated:
-    """What `validate` has kept."""
-    with np.load(run / VALIDATED, allow_pickle=False) as file:
-        plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
-        by_name: dict[str, Any] = {
-            kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
-            for kind in ("logits", "embeddings")
-        }
+    """What `validate` has kept.
+
+    Raises:
+        RunFolderError: it is not there, as in a run that came without its weights, or damaged.
+    """
+    try:
+        with np.load(run / VALIDATED, allow_pickle=False) as file:
+            plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
+            by_name: dict[str, Any] = {
+                kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
+                for kind in ("logits", "embeddings")
+            }
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise RunFolderError(
+            f"An evaluated run holds {VALIDATED}, which says what its winners answered on validation",
+            found=f"{run / VALIDATED}: {error}",
+            remedy=f"Train them again, on the images of the run: tune-brain evaluate {run}",
+        ) from None
     return Validated(**plain, **by_name)
 
 

@@ -56,7 +56,7 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
     Raises:
         RunFolderError: the run has no winners yet, or the target is a file or not empty.
     """
-    run = open_run(folder)
+    run, to = open_run(folder), to.resolve()
     winners = read_winners(run)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise RunFolderError(
@@ -65,22 +65,25 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
     aside = to.with_name(f".{to.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
-    best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
-    write_json(aside / "configurations.json", best)
-    if (folder / "scores.json").exists():
-        found = _Found(
-            run=run,
-            winners=winners,
-            record=read_json(folder / "record.json"),
-            calibration=_calibration(folder),
-            scores=read_json(folder / "scores.json"),
-            validated=read(folder),
-        )
-        for name in found.scores:
-            _write(found, name, aside / name, onnx=onnx)
-    if to.exists():
-        to.rmdir()
-    aside.replace(to)
+    try:
+        best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
+        write_json(aside / "configurations.json", best)
+        if (folder / "scores.json").exists():
+            found = _Found(
+                run=run,
+                winners=winners,
+                record=read_json(folder / "record.json"),
+                calibration=_calibration(folder),
+                scores=read_json(folder / "scores.json"),
+                validated=read(folder),
+            )
+            for name in found.scores:
+                _write(found, name, aside / name, onnx=onnx)
+        if to.exists():
+            to.rmdir()
+        aside.replace(to)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return to
 
 

@@ -114,13 +114,15 @@ def compare(shown: Shown, others: Sequence[Shown]) -> Values:
         "results": listed(table),
         "figures": drawn,
         "settings": comparison.settings(configs, records),
-        "other_data": len({record.get("data", {}).get("digest") for record in records.values()}) > 1,
+        "other_data": len({run.contents.record.get("data", {}).get("digest") for run in runs}) > 1,
     }
 
 
 def _names(runs: Sequence[Shown]) -> list[str]:
-    """A name for each run, longer where two folders are called the same."""
-    plain = [run.name for run in runs]
-    if len(set(plain)) == len(plain):
-        return plain
-    return [f"{run.contents.folder.resolve().parent.name}/{run.name}" for run in runs]
+    """A name for each run: as much of the end of its path as tells it from the others."""
+    paths = [run.contents.folder.resolve().parts for run in runs]
+    for parts in range(1, max(map(len, paths))):
+        names = ["/".join(path[-parts:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{run.name} ({place})" for place, run in enumerate(runs, 1)]

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,8 @@ def create_app(
     Args:
         bundle: what answers.
         hosts: names under which it may be addressed.
-        keep: where uploaded files and answers are stored, under their hashes; None: nowhere.
+        keep: where uploaded files and answers are stored, under their hashes; None: nowhere. The page says
+            which.
         crowd: requests at a time; more are turned away.
     """
     speaker = Speaker(bundle)
@@ -98,7 +100,9 @@ def create_app(
     seconds = Histogram("tune_brain_seconds", "From a file to its answer, in seconds", registry=registry)
     inside = Gauge("tune_brain_inside", "Requests being read or answered", registry=registry)
     app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=crowd, waiting=inside)
-    card = _card(bundle)
+    card, index = _card(bundle), _index(keep)
+    if keep is not None:
+        _make_own(keep)
 
     def answer(content: bytes) -> wire.Prediction:
         said = []
@@ -142,8 +146,8 @@ def create_app(
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(PAGE / "index.html", media_type="text/html")
+    async def page() -> HTMLResponse:
+        return HTMLResponse(index)
 
     @app.get("/card", response_class=HTMLResponse)
     async def model_card() -> HTMLResponse:
@@ -167,6 +171,22 @@ def _file(path: Path, kind: str) -> Any:
     return send
 
 
+def _index(keep: Path | None) -> str:
+    fate = "are forgotten once they are answered" if keep is None else "are kept there with their answers"
+    return (PAGE / "index.html").read_text(encoding="utf-8").replace("<!-- fate -->", fate)
+
+
+def _make_own(folder: Path) -> None:
+    """Make the folder that images are kept in, for this user alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigError(
+            "--keep takes a folder that can be written", found=f"{folder}: {error.strerror}"
+        ) from None
+
+
 def _card(bundle: Bundle) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(bundle.card)
     return (PAGE / "card.html").read_text(encoding="utf-8").replace("<!-- card -->", body)
@@ -174,7 +194,6 @@ def _card(bundle: Bundle) -> str:
 
 def _keep(folder: Path, content: bytes, prediction: wire.Prediction) -> None:
     """Store a file and its answer under its hash: no name of a request reaches the disk."""
-    folder.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(content).hexdigest()
     (folder / f"{digest}.image").write_bytes(content)
     said = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})

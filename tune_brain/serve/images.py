@@ -110,7 +110,8 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
             _check(image.size, count)
             page = image.copy()
             values = np.asarray(page)
-            grey = as_grey(page) if page.mode != "F" else _grey8(_stretched(values, values))
+            # Of 32 bits, whole numbers or not, nothing says what is white.
+            grey = _grey8(_stretched(values, values)) if page.mode in ("F", "I") else as_grey(page)
             yield _frame(grey, grey, image_size, number + 1, count)
 
 
@@ -130,7 +131,7 @@ class _Volume:
 def _dicom(content: bytes) -> _Volume:
     try:
         import pydicom
-        from pydicom.pixels import apply_modality_lut, apply_voi_lut
+        from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
     except ImportError:
         raise _lacking("DICOM", "pydicom") from None
     if DEFLATED in content[:4096]:
@@ -149,10 +150,14 @@ def _dicom(content: bytes) -> _Volume:
             "A DICOM image must be packed in a way that is understood here",
             found=f"{data.file_meta.TransferSyntaxUID.name}: {type(error).__name__}",
         ) from None
+    bits = int(data.BitsAllocated)
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        values, samples = apply_color_lut(values, data), 3
+        bits = 8 * values.dtype.itemsize
     if samples == 3:
         values = values.reshape(count, *values.shape[-3:])
         values = values @ np.array([0.299, 0.587, 0.114])
-        return _Volume(_spread(values, 0, 2 ** int(data.BitsAllocated) - 1))
+        return _Volume(_spread(values, 0, 2**bits - 1))
     values = values.reshape(count, *values.shape[-2:])
     if data.get("VOILUTSequence"):
         looked_up = apply_voi_lut(apply_modality_lut(values, data), data)

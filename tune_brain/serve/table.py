@@ -11,6 +11,7 @@ from tune_brain.bundle.read import Bundle, open_bundle
 from tune_brain.errors import ImageError, TuneBrainError
 from tune_brain.serve.answers import Speaker
 from tune_brain.serve.images import Frame, frames
+from tune_brain.text import legible
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz")
 """Of the files of a folder that are looked at; a file that is named itself may have any."""
@@ -49,7 +50,7 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
 def _line(speaker: Speaker, file: Path, frame: Frame) -> dict[str, Any]:
     said = speaker.answer(frame.pixels)
     return {
-        "file": str(file),
+        "file": legible(str(file)),
         "frame": frame.number,
         "class": said.label,
         "probability": f"{said.probability:.4f}",

@@ -29,7 +29,8 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
-        if not root.exists():
+        # An empty one is what a first search leaves that was interrupted here.
+        if not root.exists() or not any(root.iterdir()):
             write_demo(root)
     elif not root.is_absolute() and not root.exists():
         raise DataError(
