@@ -228,6 +228,17 @@ def test_mirrored_copies_of_validation_leave_training(write: Writer) -> None:
     assert prepared.summary["dropped"] == sum(prepared.summary["counts"]["validation"].values())
 
 
+def test_mirrored_copies_within_the_test_are_one_group(write: Writer) -> None:
+    root = write(*some("train/", 12), *some("test/", 3))
+    with Image.open(root / "test/a/0.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "test/b/2.png")
+    prepared = prepare(root, image_size=16, seed=0)
+    names = json.loads((prepared.sealed / "names.json").read_text())
+    groups = dict(zip(names, sealed(prepared, "groups").tolist(), strict=True))
+    assert groups["test/a/0.png"] == groups["test/b/2.png"]
+    assert len(set(groups.values())) == 5
+
+
 def test_a_class_whose_training_is_all_in_validation(write: Writer) -> None:
     root = write(*some("train/", 2), *some("val/", 2), *some("test/", 1))
     for i in range(2):

@@ -25,7 +25,7 @@ from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 5
+FORMAT = 6
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 
@@ -114,7 +114,8 @@ def _contents(
     unseen = ~np.isin(copies[test], copies[~test])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
-        "sealed/groups": join(twins[test], neighbours[test]),
+        # What hangs together, for intervals: a mirrored copy is no further observation either.
+        "sealed/groups": join(copies[test], neighbours[test]),
     }
     for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
         chosen = parts == part
