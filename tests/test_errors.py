@@ -65,5 +65,5 @@ def test_a_file_that_is_not_there_ends_a_command_with_a_message_and_no_traceback
     monkeypatch.setattr(program, "app", lambda: missing.write_text(""))
     with pytest.raises(SystemExit) as ended:
         program.main()
-    assert ended.value.code == 1
+    assert ended.value.code == 12
     assert f"writable; found: {missing}: No such file or directory.\n" in capsys.readouterr().err

@@ -56,6 +56,10 @@ class Slots:
         gpus = math.ceil(gpus) if gpus > 1 else gpus
         return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
 
+    def without_gpus(self) -> "Slots":
+        """For jobs that compute on CPUs: as many as these have room for, whatever GPUs there are."""
+        return replace(self, gpus=0).now() if self.gpus else self
+
     def unused(self) -> int:
         """How many machines have CPUs for a trial and too few GPUs."""
         machines = [node for node in _machines() if node.get("CPU", 0) >= self.cpus]

@@ -1,6 +1,6 @@
 """Every error a user can cause or meet, each with its exit code.
 
-TuneBrainError               1   a file cannot be read, or not be written
+TuneBrainError               1
 ├── ConfigError              2   an option, a space file or a run file breaks a rule
 ├── DataError                3   the image folder cannot be searched
 ├── WeightsError             4   pretrained weights are missing or do not fit
@@ -11,6 +11,7 @@ TuneBrainError               1   a file cannot be read, or not be written
 ├── BundleError              9   a bundle is damaged, foreign, or not what it claims to be
 ├── DownloadError           10   a data set cannot be fetched
 ├── ImageError              11   an image cannot be read
+├── FileError               12   a file of another kind cannot be read, or not written
 └── Interrupted            130   Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable
 
 `Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
@@ -93,6 +94,12 @@ class ImageError(TuneBrainError):
     """An image cannot be read."""
 
     exit_code = 11
+
+
+class FileError(TuneBrainError):
+    """A file that a command needs cannot be read, or one that it writes cannot be written."""
+
+    exit_code = 12
 
 
 class Interrupted(TuneBrainError):

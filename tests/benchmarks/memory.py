@@ -41,11 +41,13 @@ def data(images: int) -> Development:
     chance = np.random.default_rng(0)
 
     def part(n: int) -> Images:
-        folder = Path(tempfile.mkdtemp())
-        np.save(folder / "pixels.npy", chance.integers(0, 256, (n, 1, SIZE, SIZE), np.uint8))
-        np.save(folder / "labels.npy", np.arange(n) % 4)
-        np.save(folder / "thumbnails.npy", np.zeros((n, 32, 32), np.uint8))
-        return load(folder)
+        # What is mapped stays when its files are gone.
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            np.save(folder / "pixels.npy", chance.integers(0, 256, (n, 1, SIZE, SIZE), np.uint8))
+            np.save(folder / "labels.npy", np.arange(n) % 4)
+            np.save(folder / "thumbnails.npy", np.zeros((n, 32, 32), np.uint8))
+            return load(folder)
 
     return Development(classes=("a", "b", "c", "d"), train=part(images), validation=part(200))
 

@@ -45,6 +45,14 @@ def test_names_of_every_kind_are_left_out_as_text(folder: Path) -> None:
     "\n".join(describe(summary)).encode()
 
 
+def test_classes_of_any_name_are_text(write: Writer) -> None:
+    prepared = prepare(
+        write(*some("train/", 4, "a\udcff"), *some("test/", 1, "a\udcff")), image_size=16, seed=0
+    )
+    assert prepared.classes == ("a", r"\xff")
+    json.dumps(prepared.summary, ensure_ascii=False).encode()
+
+
 def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
     prepared = prepare(demo, image_size=24, seed=0)
     development, summary = prepared.development(), prepared.summary

@@ -4,14 +4,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save
 
 from tune_brain import compute, runs
 from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
+from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import RunFolderError
-from tune_brain.evaluate.retrain import VALIDATED, SeedRun, rows_of, train_all
+from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits, rows_of, train_all
+from tune_brain.evaluate.validated import read, validate
 from tune_brain.export.write import export
+from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
 from tune_brain.space import default_folder, load
@@ -71,3 +77,27 @@ def test_a_run_that_came_without_what_its_winners_said_is_not_exported(tmp_path:
     with pytest.raises(RunFolderError, match=r"sartaj/validation\.npz.*\nTrain them again"):
         export(REFERENCE / "sartaj", to)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_was_said_is_said_anew_where_its_file_is_damaged(run: Run) -> None:
+    (run.folder / VALIDATED).write_bytes(b"said")
+    with pytest.raises(RunFolderError, match="Train them again"):
+        read(run.folder)
+    images = Images(
+        pixels=np.zeros((2, 1, 32, 32), np.uint8),
+        labels=np.array([0, 1]),
+        thumbnails=np.zeros((2, 32, 32), np.uint8),
+    )
+    development = Development(classes=("a", "b"), train=images, validation=images)
+    found = validate(run.folder, [], development, Slots(count=1, cpus=1, gpus=0))
+    assert read(run.folder).labels.tolist() == found.labels.tolist() == [0, 1]
+
+
+def test_seed_runs_speak_where_bundles_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = run.spaces["linear"].trial(
+        run.spaces["linear"].baseline, epochs=2, image_size=16, classes=3, seed=1, precision="fp32"
+    )
+    # Whatever GPU a job has.
+    monkeypatch.setattr(compute, "device", lambda: torch.device("meta"))
+    pixels = np.full((2, 1, 16, 16), 9, np.uint8)
+    assert logits(training, save(state_of(build(training))), pixels).shape == (2, 3)

@@ -80,10 +80,11 @@ def test_a_sampler_stays_away_from_where_trials_fail(row: MakeRow, space: Space,
             rows.append(
                 row(number, 12 if number % 2 else 3, None, state="failed", why="diverged", values=values)
             )
-    ladder = (3,) if asked == "gp" else (3, 12)
-    told = [one for one in rows if one.epochs in ladder]
-    found = [suggest(told, space, ladder, seed=seed, number=25, sampler=asked)["max_lr"] for seed in range(8)]
-    assert sum(rate > edge for rate in found) <= 4
+    found = [
+        suggest(rows, space, (3, 12), seed=seed, number=25, sampler=asked)["max_lr"] for seed in range(16)
+    ]
+    # Of rates drawn at random more than a third lie there.
+    assert sum(rate > edge for rate in found) <= 1
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from tune_brain import __version__
-from tune_brain.errors import TuneBrainError
+from tune_brain.errors import FileError, TuneBrainError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,7 +48,7 @@ def main() -> None:
         if error.filename is None:
             raise
         _end(
-            TuneBrainError(
+            FileError(
                 "Files that a command needs must be readable, and where it writes, writable",
                 found=f"{error.filename}: {error.strerror}",
                 remedy="Look at the path and at who may read and write there.",

@@ -102,7 +102,7 @@ def open_test(
     jobs = ((one.training, one.weights(run).read_bytes(), shared) for one in runs)
     probabilities = {
         runs[index].name: softmax(scores.astype(np.float64), axis=1)
-        for index, scores in compute.each(logits, jobs, slots)
+        for index, scores in compute.each(logits, jobs, slots.without_gpus())
     }
     train = prepared.development().train
     one_hot = np.eye(len(prepared.classes))

@@ -1,5 +1,6 @@
 """What the winners' seed runs say of validation, and where they place the training images."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
     Kept in validation.npz, in the run's folder. Inside `compute.session`.
     """
     winners = [one for one in runs if one.role == "winner"]
-    if (run / VALIDATED).exists():
+    with contextlib.suppress(RunFolderError):
         kept = read(run)
         if kept.logits.keys() == {one.name for one in winners}:
             return kept
@@ -58,7 +59,9 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
         (one.training, one.weights(run).read_bytes(), shared, one.name == first[one.training.arch])
         for one in winners
     ]
-    results = {winners[index].name: result for index, result in compute.each(_speak, jobs, slots)}
+    results = {
+        winners[index].name: result for index, result in compute.each(_speak, jobs, slots.without_gpus())
+    }
     found = Validated(
         labels=np.asarray(development.validation.labels),
         logits={one.name: results[one.name][0] for one in winners},

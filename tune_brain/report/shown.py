@@ -133,7 +133,7 @@ class Shown:
 
     @property
     def leader(self) -> str | None:
-        """The architecture with the best full-length score on validation so far."""
+        """The architecture whose winner so far has the best mean at full length on validation."""
         best = self.studies.set_index("arch")["best"].dropna()
         return str(best.idxmax()) if len(best) else None
 

@@ -1,6 +1,6 @@
 """The ladder: from a study's rows to what it trains next.
 
-A trial is a complete one-cycle of 3, 6 or 12 epochs; the best third of a rung is trained anew at the next,
+A trial is a complete one-cycle of 1 or 12 epochs; the best third of a rung is trained anew at the next,
 as soon as a slot is free (ASHA's asynchronous promotion, Li et al., MLSys 2020, without its cuts through a
 running trial). Pure: equal rows give equal steps.
 """

@@ -5,7 +5,7 @@ nothing is left running by a crash, nothing is asked twice, and equal rows give 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -87,10 +87,10 @@ def suggest(
     heard = [] if sampler == "random" else _heard(rows)
     length = ladder[0 if sampler == "gp" else -1]
     # A configuration that is at a longer length just now has its score at this one all the same.
-    heard = [row for row in heard if row.epochs <= length]
+    told = [row for row in heard if row.epochs <= length]
     if sampler == "gp":
-        heard = _scored(heard)
-    built = study(heard, space, length)
+        told = _scored(told, {row.configuration for row in heard if row.state == "failed" and not row.repeat})
+    built = study(told, space, length)
     if sampler == "random":
         built.sampler = optuna.samplers.RandomSampler(seed=own)
     elif sampler == "gp":
@@ -129,11 +129,11 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     return values
 
 
-def _scored(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """The rows with the lowest score for those that failed: GP, too, must know where trials do."""
+def _scored(rows: Sequence[TrialRow], failed: Collection[int]) -> list[TrialRow]:
+    """The rows with the lowest score for configurations that failed: GP, too, must know where trials do."""
     lowest = min((row.score for row in rows if row.score is not None), default=0.0)
     return [
-        row.model_copy(update={"state": "completed", "score": lowest}) if row.state == "failed" else row
+        row.model_copy(update={"state": "completed", "score": lowest}) if row.configuration in failed else row
         for row in rows
     ]
 

@@ -177,7 +177,7 @@ def _index(keep: Path | None) -> str:
 
 
 def _make_own(folder: Path) -> None:
-    """Make the folder that images are kept in, for this user alone."""
+    """Make the folder that images are kept in, for this user alone if it is new."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -195,6 +195,8 @@ def _card(bundle: Bundle) -> str:
 def _keep(folder: Path, content: bytes, prediction: wire.Prediction) -> None:
     """Store a file and its answer under its hash: no name of a request reaches the disk."""
     digest = hashlib.sha256(content).hexdigest()
-    (folder / f"{digest}.image").write_bytes(content)
     said = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})
-    (folder / f"{digest}.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    for suffix, kept in (("image", content), ("json", f"{json.dumps(said, indent=1)}\n".encode())):
+        file = folder / f"{digest}.{suffix}"
+        file.touch(mode=0o600)
+        file.write_bytes(kept)

@@ -7,7 +7,7 @@ from torch.nn.functional import linear, pad
 LIMIT = 9
 """Pixels of an output image. oneDNN takes nearly as long for four of them as for sixteen. Up to 3x3 the
 product gains on CPUs of Intel with amx_bf16 and of AMD with avx512_bf16; at 4x4 the latter gain nothing
-where channels are few (`tests/benchmarks/steps.py`)."""
+where channels are few (`tests/benchmarks/steps.py`, results/LOG.md)."""
 
 
 def product(images: Tensor, weight: Tensor, stride: int) -> Tensor:

@@ -16,8 +16,8 @@ def optimizer(model: nn.Module, hp: Hyperparameters) -> AdamW:
     Its parameters are the model's, seen in the order of their memory; gradients are the model's to clear. For
     torch's fused step on a CPU reads every tensor from its first number to its last, whatever the layout: it
     is wrong where a gradient lies in another order than its weight, and where both lie channels last it first
-    copies the gradient to no use, a seventh of a ResNet's step (torch 2.14, FusedAdamKernel.cpp;
-    `tests/benchmarks/steps.py`).
+    copies the gradient to no use, about a sixteenth of a ResNet's step (torch 2.14, FusedAdamKernel.cpp;
+    results/LOG.md).
     """
     weights = sorted(model.parameters(), key=lambda parameter: parameter.ndim < 2)
     seen = [nn.Parameter(_in_order(weight, weight).detach()) for weight in weights]
