@@ -36,7 +36,7 @@ def write(tmp_path: Path) -> Writer:
         for number, name in enumerate(names):
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            own = [seed] if seed is not None else [number, *name.encode()]
+            own = [seed] if seed is not None else [number, *os.fsencode(name)]
             pixels = np.random.default_rng(own).integers(0, 256, (24, 24), np.uint8)
             Image.fromarray(pixels).save(path, "PNG")
         return root

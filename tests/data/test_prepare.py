@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from ray import cloudpickle
 
 from tune_brain.data import prepare as room
 from tune_brain.data.cache import decode
@@ -45,14 +44,6 @@ def test_names_of_every_kind_are_left_out_as_text(folder: Path) -> None:
     "\n".join(describe(summary)).encode()
 
 
-def test_classes_of_any_name_are_text(write: Writer) -> None:
-    prepared = prepare(
-        write(*some("train/", 4, "a\udcff"), *some("test/", 1, "a\udcff")), image_size=16, seed=0
-    )
-    assert prepared.classes == ("a", r"\xff")
-    json.dumps(prepared.summary, ensure_ascii=False).encode()
-
-
 def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
     prepared = prepare(demo, image_size=24, seed=0)
     development, summary = prepared.development(), prepared.summary
@@ -81,13 +72,6 @@ def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
     assert summary["left_out"] == {}
     assert summary["dropped"] == 0
     assert summary == json.loads(json.dumps(summary))
-
-
-def test_workers_of_a_machine_can_share_the_images(demo: Path) -> None:
-    development, shared = prepare(demo, image_size=24, seed=0).development(), []
-    own = cloudpickle.dumps(development, protocol=5, buffer_callback=shared.append)
-    assert len(own) < 2_000
-    assert sum(buffer.raw().nbytes for buffer in shared) > development.train.pixels.nbytes
 
 
 def test_no_twin_crosses_to_validation_and_unseen_means_no_twin(demo: Path) -> None:

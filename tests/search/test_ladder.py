@@ -128,8 +128,52 @@ def test_on_one_slot_everything_that_synchronous_halving_promotes_is_promoted(
     assert len(trained) == len(set(trained)), "a configuration was trained twice at one rung"
 
 
+@settings(max_examples=100, deadline=None)
+@given(
+    data=st.data(),
+    configs=st.integers(1, 20),
+    slots=st.integers(1, 6),
+    ladder=st.sampled_from([(12,), (1, 12), (3, 6, 12), (1, 2, 3, 4)]),
+    final=st.tuples(st.integers(0, 4), st.integers(1, 2)),
+)
+def test_with_many_slots_the_final_round_is_of_the_best_however_early_it_begins(
+    data: st.DataObject, configs: int, slots: int, ladder: tuple[int, ...], final: tuple[int, int]
+) -> None:
+    rows: list[TrialRow] = []
+    while True:
+        running = [row.trial for row in rows if row.state == "running"]
+        then = next_step(rows, ladder, configs, running, final)
+        if isinstance(then, Train) and len(running) < slots:
+            made = make_row()(then.configuration, then.epochs, None)
+            started = {"trial": len(rows), "repeat": then.repeat, "state": "running", "why": None}
+            rows.append(made.model_copy(update=started))
+            continue
+        if then == Finished():
+            break
+        ended = data.draw(st.sampled_from(running))
+        score = data.draw(st.none() | st.integers(0, 9).map(float))
+        done = {"score": score, "state": "completed" if score is not None else "failed", "why": "diverged"}
+        rows[ended] = rows[ended].model_copy(update=done)
+    first = [row for row in rows if row.epochs == ladder[-1] and not row.repeat and row.score is not None]
+    best = sorted(first, key=lambda row: (-(row.score or 0), row.configuration))[: final[0]]
+    expected = {(row.configuration, repeat) for row in best for repeat in range(1, final[1] + 1)}
+    assert {(row.configuration, row.repeat) for row in rows if row.repeat} == expected
+    assert sum(row.repeat > 0 for row in rows) == len(expected)
+
+
+def test_a_slot_does_not_wait_for_the_last_trial_where_it_cannot_change_who_is_best(row: MakeRow) -> None:
+    rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9, trial=1)]
+    rows.append(row(3, 12, None, trial=2, state="running", why=None))
+    assert next_step(rows, (12,), 3, (2,), (2, 1)) == Train(2, 12, repeat=1)
+    rows.append(row(2, 12, None, trial=3, repeat=1, state="running", why=None))
+    assert next_step(rows, (12,), 3, (2, 3), (2, 1)) == Wait()
+    assert next_step(rows[:4], (12,), 3, (2,), (1, 1)) == Wait()
+    assert next_step(rows[:4], (12,), 4, (2,), (2, 1)) == Train(4, 12)
+    assert next_step(rows[:4], (12,), 3, (2,), (2, 1), until_converged=True) == Wait()
+
+
 def make_row() -> Callable[..., TrialRow]:
-    def make(configuration: int, epochs: int, score: float) -> TrialRow:
+    def make(configuration: int, epochs: int, score: float | None) -> TrialRow:
         return TrialRow(
             trial=configuration * 100 + epochs,
             arch="linear",

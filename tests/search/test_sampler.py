@@ -83,8 +83,9 @@ def test_a_sampler_stays_away_from_where_trials_fail(row: MakeRow, space: Space,
     found = [
         suggest(rows, space, (3, 12), seed=seed, number=25, sampler=asked)["max_lr"] for seed in range(16)
     ]
-    # Of rates drawn at random more than a third lie there.
-    assert sum(rate > edge for rate in found) <= 1
+    # One that does not hear of failures goes there each time; TPE's densities reach a little beyond the edge.
+    assert sum(rate > edge for rate in found) <= 8
+    assert sum(rate > rates[18] for rate in found) <= 2
 
 
 @pytest.mark.slow

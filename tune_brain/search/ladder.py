@@ -62,7 +62,8 @@ def next_step(
     Interrupted trials come first, then the baseline at full length, then promotions from the highest rung
     down, then a new configuration at the bottom. When all are sampled and a rung can grow no more, its best
     is promoted even where a third of it is less than one, so that every study ends with a full-length trial.
-    Then the best full-length trials are trained again with further seeds, the final round.
+    Then the best full-length trials are trained again with further seeds, the final round. While the last
+    trials run, slots that would wait begin with those that will be among the best whatever these score.
 
     A study that is to end when it has converged measures the noise between seeds when it has sampled enough
     for that question, by training its baseline at the bottom, and samples no more once it has.
@@ -85,7 +86,8 @@ def next_step(
     step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
     if until_converged and isinstance(step, Train) and step.configuration > FEWEST:
         step = _noise_step(rows, step, ladder[0])
-    if step == Finished():
+    # A study that has converged may be found not to have, and sample again.
+    if step == Finished() or (step == Wait() and not until_converged):
         step = _final_step(rows, ladder[-1], final_round)
     return step
 
@@ -123,7 +125,10 @@ def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[i
     finalists, seeds = final_round
     first = [row for row in rows if row.epochs == full_length and not row.repeat and row.score is not None]
     started = {(row.configuration, row.repeat) for row in rows if row.epochs == full_length}
-    for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:finalists]:
+    # With the end of a trial of the ladder one more at most can come to full length: itself or the next best.
+    climbing = sum(row.state == "running" and not row.repeat for row in rows)
+    certain = max(0, finalists - climbing)
+    for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:certain]:
         for repeat in range(1, seeds + 1):
             if (row.configuration, repeat) not in started:
                 return Train(row.configuration, full_length, repeat)
