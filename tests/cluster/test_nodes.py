@@ -43,7 +43,7 @@ def test_trials_go_where_the_gpus_are_as_many_as_their_shares_allow(
 def test_a_machine_is_lost_and_another_joins_in_the_middle_of_a_search(
     cluster: nodes.Cluster, tmp_path: Path
 ) -> None:
-    running = driver(cluster, tmp_path, 4, 0.5)
+    running = driver(cluster, tmp_path, 12, 0.5)
     lost, joined = f"{nodes.NET}.3", f"{nodes.NET}.4"
 
     def on(address: str) -> set[int]:
