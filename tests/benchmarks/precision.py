@@ -7,7 +7,6 @@ does: the mean difference, with its standard error, stands beside the standard d
 """
 
 from statistics import fmean, stdev
-from typing import Any
 
 import measure
 import torch
@@ -45,21 +44,19 @@ def main() -> None:
         rows = list(fit(begin(build(config, None), config, development, torch.device("cpu"))))
         return rows[-1]["val_macro_f1"]
 
-    result: dict[str, Any] = {}
     for arch in archs:
         scores: dict[str, list[float]] = {"fp32": [], "bf16": []}
         for seed in range(2 if asked.quick else asked.repeats):
             scores["fp32"].append(score(arch, seed, "fp32"))
             scores["bf16"].append(score(arch, seed, "bf16"))
         differences = [one - other for one, other in zip(scores["bf16"], scores["fp32"], strict=True)]
-        result[arch] = {
+        result = {
             **{precision: measure.spread(values) for precision, values in scores.items()},
             "bf16 - fp32, mean": fmean(differences),
             "standard error": stdev(differences) / len(differences) ** 0.5,
             "standard deviation over seeds": stdev(scores["fp32"]),
         }
-        print(arch, result[arch], flush=True)
-    measure.tell("precision", result, quick=asked.quick)
+        measure.tell(f"precision-{arch}", {arch: result}, quick=asked.quick)
 
 
 if __name__ == "__main__":
