@@ -139,3 +139,12 @@ def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.Mo
     assert Slots(count=1, cpus=1, gpus=1).unused() == 1
     assert Slots(count=1, cpus=1, gpus=0.5).unused() == 1
     assert Slots(count=16, cpus=1, gpus=0).unused() == 0
+
+
+def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compute, "_machines", lambda: [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0}])
+    found = Slots(count=1, cpus=2, gpus=1).without_gpus()
+    assert (found.count, found.resources()) == (6, {"CPU": 2})
+    assert Slots(count=1, cpus=2, gpus=1, limit=3).without_gpus().count == 3

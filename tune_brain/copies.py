@@ -172,4 +172,4 @@ def _is_kept(name: PurePosixPath) -> bool:
 
 def _without_passwords(text: str) -> str:
     """A text whose URLs name no user, no password and nothing that is asked of them, as a signature is."""
-    return re.sub(r"(?<=://)[^/\s]*@|(?<=\S)\?\S+", "", text)
+    return re.sub(r"://(?:[^/\s]*@)?([^?\s]*)(?:\?\S*)?", r"://\1", text)

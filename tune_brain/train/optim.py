@@ -19,7 +19,7 @@ def optimizer(model: nn.Module, hp: Hyperparameters) -> AdamW:
     copies the gradient to no use, about a sixteenth of a ResNet's step (torch 2.14, FusedAdamKernel.cpp;
     results/LOG.md).
     """
-    weights = sorted(model.parameters(), key=lambda parameter: parameter.ndim < 2)
+    weights = list(model.parameters())
     seen = [nn.Parameter(_in_order(weight, weight).detach()) for weight in weights]
     groups: list[dict[str, Any]] = [
         {"params": [view for view in seen if view.ndim >= 2]},
