@@ -5,6 +5,7 @@ from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
 from tune_brain.search.display import best_so_far, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
+from tune_brain.search.study import Study
 
 
 def test_the_time_left_is_unknown_while_there_is_no_machine(
@@ -19,5 +20,7 @@ def test_the_time_left_is_unknown_while_there_is_no_machine(
 
 
 def test_the_best_so_far_is_no_further_seeds(row: Callable[..., TrialRow]) -> None:
-    rows = [row(0, 1, 0.9), row(1, 2, 0.6), row(1, 2, 0.8, repeat=1, trial=9)]
-    assert best_so_far(rows, 2) == "0.6000"
+    study = Study()
+    for of in (row(0, 1, 0.9), row(1, 2, 0.6), row(1, 2, 0.8, repeat=1, trial=9)):
+        study.take(of)
+    assert best_so_far(study, 2) == "0.6000"

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from itertools import pairwise
 from math import log10
 from pathlib import Path
@@ -119,12 +120,15 @@ def test_it_beats_random_search_on_a_known_function(row: MakeRow, space: Space) 
 def test_the_journal_opens_in_optuna_and_is_never_written_over(
     rows: list[TrialRow], space: Space, tmp_path: Path
 ) -> None:
-    file = tmp_path / "studies.log"
+    file, began = tmp_path / "studies.log", 1e9
+    rows[0] = rows[0].model_copy(update={"started": began, "seconds": 5.0})
     write_journal(file, {"linear": rows}, {"linear": space}, 12)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     opened = optuna.load_study(study_name="linear", storage=storage)
     failed = [trial.number for trial in opened.trials if trial.state == TrialState.FAIL]
     assert failed == [3]
+    assert opened.trials[0].datetime_start == datetime.fromtimestamp(began)
+    assert opened.trials[0].duration == timedelta(seconds=5)
     states = [trial.state for trial in study(rows, space, 12).trials]
     assert [trial.state for trial in opened.trials if trial.number != 3] == states[:3] + states[4:]
     with pytest.raises(ConfigError, match="new file"):

@@ -10,6 +10,7 @@ from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import convergence, wanted
 from tune_brain.search.ladder import expected_epochs
 from tune_brain.search.ledger import Ledger
+from tune_brain.search.study import Study
 
 _HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "best so far", "epochs")
 
@@ -25,9 +26,8 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("architecture", "running") else "right")
     for arch in config.arch:
-        rows = ledger.of(arch)
-        running = [row for row in rows if row.state == "running" and alive]
-        tried = {row.configuration for row in rows if row.configuration != BASELINE}
+        study = ledger.study(arch)
+        rows, running = study.rows, study.running if alive else []
         promoted = {
             row.configuration for row in rows
             if row.configuration != BASELINE and row.epochs > config.ladder[0]
@@ -35,12 +35,12 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
         table.add_row(
             arch,
             ", ".join(f"{name(row)} at {row.epochs}" for row in running) or "-",
-            f"{len(tried)}/{wanted(rows, config)}",
+            f"{len(study.tried)}/{wanted(rows, config)}",
             str(len(promoted)),
             str(_left(rows, config.epochs)),
             str(sum(row.state == "failed" for row in rows)),
-            best_so_far(rows, config.epochs),
-            f"{ledger.spent(arch)}/{_expected(rows, config)}",
+            best_so_far(study, config.epochs),
+            f"{study.spent}/{_expected(rows, config)}",
         )
     return table
 
@@ -56,14 +56,13 @@ def _left(rows: list[TrialRow], full_length: int) -> int:
 
 def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> str:
     """One ended trial as a line of the log."""
-    rows = ledger.of(row.arch)
-    tried = len({other.configuration for other in rows if other.configuration != BASELINE})
+    study = ledger.study(row.arch)
     outcome = f"macro-F1 {row.score:.4f}" if row.score is not None else f"failed ({row.why}: {row.detail})"
     values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
     return (
         f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {row.epochs:>3} epochs  {outcome}  "
-        f"[{values}]  {clock(row.seconds)}; {tried}/{wanted(rows, config)} tried, "
-        f"best {best_so_far(rows, config.epochs)}, {_time_left(config, ledger, slots)} left"
+        f"[{values}]  {clock(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
+        f"best {best_so_far(study, config.epochs)}, {_time_left(config, ledger, slots)} left"
     )
 
 
@@ -76,17 +75,13 @@ def end_line(row: TrialRow, rows: list[TrialRow], shortest: int) -> str | None:
     return f"{row.arch}: {found.reason}"
 
 
-def best_so_far(rows: list[TrialRow], full_length: int) -> str:
-    """The best score of the full-length trials, or of the longest there are, with its length.
-
-    Of each configuration's first: a further seed's is one more chance of luck.
-    """
-    scored = [(row.epochs, row.score) for row in rows if row.score is not None and not row.repeat]
-    if not scored:
+def best_so_far(study: Study, full_length: int) -> str:
+    """The best score of the full-length trials, or of the longest there are, with its length."""
+    if not study.best:
         return "-"
-    longest = max(epochs for epochs, _ in scored)
-    best = max(score for epochs, score in scored if epochs == longest)
-    return f"{best:.4f}" if longest == full_length else f"{best:.4f} at {longest} epochs"
+    longest = max(study.best)
+    told = f"{study.best[longest]:.4f}"
+    return told if longest == full_length else f"{told} at {longest} epochs"
 
 
 def name(row: TrialRow) -> str:
@@ -103,16 +98,13 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
         return "?"
     total = 0.0
     for arch in config.arch:
-        rows = ledger.of(arch)
-        ended = [row for row in rows if row.state == "completed"]
-        if not ended:
+        study = ledger.study(arch)
+        if (pace := study.pace) is None:
             return "?"
-        pace = sum(row.seconds for row in ended) / sum(row.epochs for row in ended)
-        under_way = [row for row in rows if row.state == "running"]
-        for row in under_way:
+        for row in study.running:
             gone = time.time() - row.started if alive else 0.0
             total += max(0.0, row.epochs * pace - gone)
-        total += max(0, _expected(rows, config) - ledger.spent(arch)) * pace
+        total += max(0, _expected(study.rows, config) - study.spent) * pace
     return clock(total / slots)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain.records import EpochRow, TrialRow, append, latest, read
+from tune_brain.search.study import Study
 
 
 class Ledger:
@@ -15,20 +16,16 @@ class Ledger:
         """Read what an earlier start of the same run has left; without a run, keep trials in memory alone."""
         self._run = run
         self.trials: dict[int, TrialRow] = {}
-        self._studies: dict[str, dict[int, TrialRow]] = {}
+        self._studies: dict[str, Study] = {}
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
             for row in latest(read(run / "trials.jsonl", TrialRow)):
                 self._take(row)
             self._epochs_seen |= {(row.trial, row.epoch) for row in read(run / "epochs.jsonl", EpochRow)}
 
-    def of(self, arch: str) -> list[TrialRow]:
-        """The latest row of each trial of a study, by number."""
-        return list(self._studies.get(arch, {}).values())
-
-    def spent(self, arch: str) -> int:
-        """Epochs that a study has spent or has under way."""
-        return sum(row.epochs for row in self.of(arch))
+    def study(self, arch: str) -> Study:
+        """That of an architecture, empty before its first trial."""
+        return self._studies.setdefault(arch, Study())
 
     def start(self, row: TrialRow) -> None:
         """A trial starts, for the first time or again."""
@@ -64,4 +61,4 @@ class Ledger:
 
     def _take(self, row: TrialRow) -> None:
         self.trials[row.trial] = row
-        self._studies.setdefault(row.arch, {})[row.trial] = row
+        self.study(row.arch).take(row)

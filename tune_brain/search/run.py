@@ -63,7 +63,7 @@ def search(
 
     def on_end(row: TrialRow) -> None:
         progress.say(trial_line(row, config, ledger, machines.slots().count))
-        if config.until_converged and (end := end_line(row, ledger.of(row.arch), config.ladder[0])):
+        if config.until_converged and (end := end_line(row, ledger.study(row.arch).rows, config.ladder[0])):
             progress.say(end)
 
     searcher = RowSearcher(

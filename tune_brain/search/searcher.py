@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import Again, Step, Train, is_tried_again, next_step, room
+from tune_brain.search.ladder import Again, Step, Train, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
@@ -172,11 +172,10 @@ class RowSearcher(Searcher):
         live = self._trials()
         ahead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
 
-        def counts(row: TrialRow) -> bool:
-            return row.trial in live if row.state == "running" else not is_tried_again(row)
-
         def need(arch: str) -> tuple[bool, int, int]:
-            spent = sum(row.epochs for row in self._ledger.of(arch) if counts(row))
+            study = self._ledger.study(arch)
+            left = (row for row in study.unsettled.values() if row.state == "failed" or row.trial not in live)
+            spent = study.spent - sum(row.epochs for row in left)
             heavier = ARCHITECTURES.index(arch)
             return spent > 0, spent - ahead * heavier, -heavier
 
@@ -184,7 +183,7 @@ class RowSearcher(Searcher):
 
     def _next(self, arch: str) -> Step:
         return next_step(
-            self._ledger.of(arch),
+            self._ledger.study(arch).rows,
             self._config.ladder,
             self._config.configs,
             self._trials(),
@@ -194,7 +193,7 @@ class RowSearcher(Searcher):
 
     def _room(self, arch: str, largest: int) -> int:
         # Only what is tried again needs more than a slot, and to ask the ladder takes longer than to look.
-        again = any(is_tried_again(row) for row in self._ledger.of(arch))
+        again = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
         return room(self._next(arch), largest) if again else 1
 
     def _trials(self) -> set[int]:
@@ -247,7 +246,7 @@ class RowSearcher(Searcher):
         return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
-        rows, space = self._ledger.of(arch), self._spaces[arch]
+        rows, space = self._ledger.study(arch).rows, self._spaces[arch]
         if configuration == BASELINE:
             return space.baseline
         for row in rows:

@@ -39,7 +39,7 @@ def status(folder: Path) -> None:
     slots = read_json(record)["slots"] if record.exists() else 1
     console.print(studies_table(run.config, ledger, slots, alive=writer is not None))
     for arch in run.config.arch if run.config.until_converged else ():
-        if found := convergence(ledger.of(arch), run.config.ladder[0]):
+        if found := convergence(ledger.study(arch).rows, run.config.ladder[0]):
             console.print(f"{arch}: {found.reason}", markup=False, soft_wrap=True)
     done = {row.trial: row.epoch for row in read(folder / "epochs.jsonl", EpochRow)}
     for row in ledger.trials.values():
