@@ -16,6 +16,7 @@ from tune_brain.copies import copy
 from tune_brain.errors import ConfigError, RunFolderError
 
 BUCKET = "memory://bucket/run"
+KEPT = {"run.toml", "record.json", "trials.jsonl", "epochs.jsonl", "winners/cnn.toml"}
 
 
 @pytest.fixture
@@ -105,6 +106,64 @@ def test_the_end_of_a_trial_is_never_copied_without_its_epochs(
     ends, epochs = ((tmp_path / "copy" / name).read_text() for name in ("trials.jsonl", "epochs.jsonl"))
     assert set(ends.splitlines()[1:]) <= set(epochs.splitlines())
     assert len(epochs.splitlines()) > len(ends.splitlines())
+
+
+@pytest.mark.parametrize("fails", range(5))
+def test_a_copy_that_broke_off_lacks_no_epochs_and_is_gone_on_with(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
+) -> None:
+    write, written = copies.Place.write, []
+
+    def breaks_off(place: copies.Place, name: str, content: bytes) -> None:
+        if len(written) == fails:
+            raise ConnectionError("gone")
+        written.append(name)
+        write(place, name, content)
+
+    target = tmp_path / "copy"
+    with monkeypatch.context() as broken:
+        broken.setattr(copies.Place, "write", breaks_off)
+        with pytest.raises(RunFolderError, match="Call it again"):
+            copy(str(run), str(target))
+    assert (target / "epochs.jsonl").exists() or not (target / "trials.jsonl").exists()
+    copy(str(run), str(target))
+    assert contents(target) == {name: text for name, text in contents(run).items() if name in KEPT}
+
+
+def test_a_place_that_cannot_be_reached_for_a_while_does_not_end_the_following(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, told = copies.Place.write, list[str]()
+
+    def fails_once(place: copies.Place, name: str, content: bytes) -> None:
+        if not told:
+            raise ConnectionError("no route")
+        write(place, name, content)
+
+    monkeypatch.setattr(copies.Place, "write", fails_once)
+    monkeypatch.setattr(copies, "_rounds", lambda *_: iter([False, True]))
+    copy(str(run), str(tmp_path / "copy"), follow=True, said=told.append)
+    assert "no route" in told[0]
+    assert told[1].startswith("5 files copied")
+
+
+def test_rows_that_the_source_does_not_have_are_not_replaced(run: Path, tmp_path: Path) -> None:
+    target = tmp_path / "copy"
+    copy(str(run), str(target))
+    # What a stop has torn is no row.
+    (target / "trials.jsonl").write_text('{"trial": 0}\n{"tri')
+    copy(str(run), str(target))
+    (target / "trials.jsonl").write_text('{"trial": 0}\n{"trial": 1}\n')
+    with pytest.raises(RunFolderError, match="replaces rows by the same and more"):
+        copy(str(run), str(target))
+    copy(str(target), str(run))
+    assert '{"trial": 1}' in (run / "trials.jsonl").read_text()
+
+
+def test_no_copy_is_made_into_a_run_that_is_being_written(run: Path, tmp_path: Path) -> None:
+    copy(str(run), str(tmp_path / "copy"))
+    with lock.hold(run), pytest.raises(RunFolderError, match="a command writes to"):
+        copy(str(tmp_path / "copy"), str(run))
 
 
 def test_a_copy_follows_a_run_until_its_command_has_ended(

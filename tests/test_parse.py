@@ -16,7 +16,7 @@ def test_durations(duration: str, wanted: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["time_budget", "trial_timeout"])
-@pytest.mark.parametrize("duration", ["", "soon", "1d", "-5m", "1.5h", "m"])
+@pytest.mark.parametrize("duration", ["", "soon", "1d", "-5m", "1.5h", "m", "1h30", "30m5"])
 def test_an_error_names_the_option_and_the_value(name: str, duration: str) -> None:
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} takes a duration") as caught:
         changes({name: duration})

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +18,9 @@ from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
 EVERY = 30.0
 """Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
 NOT_COPIED = "checkpoints"
-RECORD = "record.json"
+RUN, RECORD = "run.toml", "record.json"
+ROWS = ("trials.jsonl", "epochs.jsonl")
+"""Read in this order and written in the other: so a copy never has a trial's end without its epochs."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Place:
         return cls(system, root.rstrip("/"), told)
 
     def files(self) -> dict[str, tuple[int, Any]]:
-        """Sizes and times of a run's files, by names relative to the place, in the order to copy them.
+        """Sizes and times of a run's files, by names relative to the place.
 
-        Rows of epochs come last, so that a copy never has a trial's end without its epochs.
+        What says which run it is comes first, so that a copy which broke off can be gone on with.
         """
         if not self.system.isdir(self.root):
             return {}
@@ -64,7 +66,9 @@ class Place:
             for name, one in found.items()
         }
         kept = [name for name in named if _is_kept(PurePosixPath(name))]
-        return {name: named[name] for name in sorted(kept, key=lambda name: (name == "epochs.jsonl", name))}
+        return {
+            name: named[name] for name in sorted(kept, key=lambda name: (name != RUN, name != RECORD, name))
+        }
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -92,30 +96,35 @@ def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str]
     Args:
         source: the run's folder, or the URL of a copy.
         target: a URL or a path; it holds nothing, or an earlier copy of the same run.
-        follow: go on, every half a minute, until no command writes to the run any more.
+        follow: go on, every half a minute, until no command writes to the run any more. A round that fails is
+            said and made up for by the next.
         said: told how many files were copied.
 
     Raises:
         ConfigError: a URL cannot be used.
-        RunFolderError: there is no run at the source, another one at the target, or one of them fails.
+        RunFolderError: there is no run at the source, another or a newer one at the target, or one of them
+            fails.
     """
     here, there = Place.of(source), Place.of(target)
     known: dict[str, tuple[int, Any]] = {}
-    for _ in _rounds(here, follow):
+    for last in _rounds(here, follow):
         try:
             known = _copy(here, there, known, said)
         except TuneBrainError:
             raise
         except Exception as error:
-            raise _failed(f"{here.told} to {there.told}", error) from None
+            failure = _failed(f"{here.told} to {there.told}", error)
+            if last:
+                raise failure from None
+            said(str(failure))
 
 
-def _rounds(here: Place, follow: bool) -> Iterator[None]:
-    """One round, or with `follow` one after another while the run is written, and a last one after that."""
+def _rounds(here: Place, follow: bool) -> Iterator[bool]:
+    """One round, or with `follow` one after another while the run is written, and the last, which is True."""
     while follow and lock.holder(Path(here.root)) is not None:
-        yield
+        yield False
         time.sleep(EVERY)
-    yield
+    yield True
 
 
 def _copy(
@@ -123,7 +132,7 @@ def _copy(
 ) -> dict[str, tuple[int, Any]]:
     """Copy the files that are not known to be there as they are; returns what is there then."""
     files = here.files()
-    if "run.toml" not in files:
+    if RUN not in files:
         raise RunFolderError(
             "A copy needs a run to copy",
             found=f"no run.toml in {here.told}",
@@ -133,21 +142,46 @@ def _copy(
         _check(here, there, files)
     changed = [name for name in files if files[name] != known.get(name)]
     for name in changed:
-        there.write(name, here.read(name))
+        if name not in ROWS:
+            there.write(name, here.read(name))
+    rows = {name: here.read(name) for name in ROWS if name in changed}
+    for name in reversed(rows):
+        there.write(name, rows[name])
     if changed:
         said(f"{len(changed)} files copied to {there.told}")
     return files
 
 
 def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
-    """Refuse to copy over another run."""
+    """Refuse to copy over another run, over newer rows, or into a run that is being written."""
     others = there.files()
-    if others and not (RECORD in others and RECORD in files and _made(here) == _made(there)):
+    if others and not _are_of_one_run(here, files, there, others):
         raise RunFolderError(
             "A copy needs an empty place, or one that holds an earlier copy of the same run",
             found=f"{there.told} holds {len(others)} files of something else",
             remedy="Name another place.",
         )
+    if isinstance(there.system, LocalFileSystem) and lock.holder(Path(there.root)) is not None:
+        raise RunFolderError(
+            "A copy is not made into a run that a command writes to",
+            found=there.told,
+            remedy="Name another place, or the two the other way round.",
+        )
+    if (rows := ROWS[0]) in others:
+        whole, _, _ = there.read(rows).rpartition(b"\n")
+        if not (rows in files and here.read(rows).startswith(whole)):
+            raise RunFolderError(
+                "A copy replaces rows by the same and more",
+                found=f"{there.told} holds trials that {here.told} does not",
+                remedy="Name another place, or the two the other way round.",
+            )
+
+
+def _are_of_one_run(here: Place, files: Container[str], there: Place, others: Container[str]) -> bool:
+    """By their records, or by what was asked where a search or a first copy was not as far as that."""
+    if RECORD in files and RECORD in others:
+        return _made(here) == _made(there)
+    return RECORD not in others and RUN in others and here.read(RUN) == there.read(RUN)
 
 
 def _failed(where: str, error: Exception) -> RunFolderError:

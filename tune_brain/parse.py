@@ -49,10 +49,11 @@ def seconds(name: str, duration: str) -> float:
     Raises:
         ConfigError: it is not one.
     """
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", duration.strip())
+    # A number alone is seconds; after hours or minutes it would be taken for minutes or for seconds.
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?|(\d+)", duration.strip())
     if not match or not any(match.groups()):
         raise ConfigError(
             f"--{name.replace('_', '-')} takes a duration such as 90s, 30m, 2h or 1h30m", found=duration
         )
-    hours, minutes, rest = (int(part or 0) for part in match.groups())
-    return float(3600 * hours + 60 * minutes + rest)
+    hours, minutes, rest, alone = (int(part or 0) for part in match.groups())
+    return float(3600 * hours + 60 * minutes + rest + alone)

@@ -75,6 +75,19 @@ def test_where_no_worker_starts_the_search_ends_and_no_trial_fails_for_good(make
     assert all(row.attempt < ATTEMPTS["lost"] for row in rows_of(tmp_path))
 
 
+def test_where_no_worker_can_live_its_trials_are_tried_again_when_the_search_goes_on(
+    make, tmp_path: Path
+) -> None:
+    searcher = make(configs=100)
+    for number in range(LOST_IN_A_ROW):
+        searcher.suggest(f"{number}")
+        searcher.is_up(f"{number}", f"worker of {number}")
+        lose(searcher, f"{number}")
+    assert searcher.suggest("last") == Searcher.FINISHED
+    assert {row.attempt for row in rows_of(tmp_path)} == {0}
+    assert make(configs=100).suggest("later")["number"] == 0
+
+
 def test_a_trial_that_hangs_is_overdue_and_fails_for_good(make, tmp_path: Path) -> None:
     now = [100.0]
     searcher = make(trial_timeout=60.0, clock=lambda: now[0])

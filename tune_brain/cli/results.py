@@ -1,30 +1,27 @@
 """Commands on what a search has found: evaluate, copy, report, export, train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.errors import ConfigError
-from tune_brain.options import option
+from tune_brain.options import changes, option, takes_options
 
 
 @app.command()
-def evaluate(
-    folder: RunFolder,
-    seeds: Annotated[
-        int | None,
-        option("--seeds", help="Seed runs of each winner and baseline.", default="those of the run"),
-    ] = None,
-) -> None:
+@takes_options("seeds", "address", "concurrency", "gpus_per_trial", default="as before", folder=RunFolder)
+def evaluate(given: dict[str, Any]) -> None:
     """Score the winners on the sealed test, once.
 
-    Each winner and each untuned baseline is trained again with several seeds before.
+    Each winner and each untuned baseline is trained again with several seeds before, on the machines of the
+    search or on those that the options name.
     """
     from tune_brain.stages.evaluate import evaluate as evaluate_all
 
-    typer.echo(evaluate_all(folder, seeds))
+    folder = given.pop("folder")
+    typer.echo(evaluate_all(folder, changes(given)))
 
 
 @app.command()

@@ -62,7 +62,8 @@ class RowSearcher(Searcher):
         self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
         self._clock = clock
         self._live: dict[str, _Live] = {}
-        self.lost_in_a_row = 0
+        self._lost: list[int] = []
+        """The trials that lost their workers since an epoch was heard of last."""
         self._workers = set[str]()
         """Those that are up."""
         self._starting = set[str]()
@@ -74,9 +75,12 @@ class RowSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
         slots = self._slots()
+        late = self._deadline is not None and self._clock() > self._deadline
+        if late and not self._live:
+            # Be it that there is no machine: what ended may be chosen from.
+            return str(Searcher.FINISHED)
         if self._taken() >= slots.count or self._wary() or self._waits_for_room(slots):
             return None
-        late = self._deadline is not None and self._clock() > self._deadline
         studies = [] if late or self.hopeless else self._by_need(slots.count)
         # What needs more room than a slot goes first: others would take each that frees.
         for arch in sorted(studies, key=lambda arch: -self._room(arch, slots.largest)):
@@ -91,7 +95,7 @@ class RowSearcher(Searcher):
         trial = live.trial
         for row in result["rows"]:
             live.further |= self._ledger.epoch(trial, row)
-        self.lost_in_a_row = 0
+        self._lost = []
         if not result["done"] and not self._ledger.trials[trial].node:
             self._ledger.runs_on(trial, **_where(result))
         if result["done"]:
@@ -122,14 +126,23 @@ class RowSearcher(Searcher):
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
         elif started or not any(other.up is not None for other in self._live.values()):
-            self.lost_in_a_row += 1
+            self._lost.append(live.trial)
         attempt = 0 if live.further and why == "lost" else row.attempt if started else row.attempt - 1
         row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
+        if self.hopeless:
+            # It was not these trials' fault: a search that goes on has all their attempts before it.
+            for trial in set(self._lost):
+                self._ledger.end(trial, attempt=0)
         if started:
             self._on_end(row)
         else:
             self._wary_until = self._clock() + PATIENCE
         return started
+
+    @property
+    def lost_in_a_row(self) -> int:
+        """How many workers were lost since an epoch was heard of last, as far as they count."""
+        return len(self._lost)
 
     @property
     def hopeless(self) -> bool:

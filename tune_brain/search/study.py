@@ -31,7 +31,8 @@ class Study:
     @property
     def running(self) -> list[TrialRow]:
         """Those of the trials that run, as far as the rows know."""
-        return [row for row in self.unsettled.values() if row.state == "running"]
+        # The screen's thread asks while the search's thread takes rows: the copy is made in one go.
+        return [row for row in list(self.unsettled.values()) if row.state == "running"]
 
     @property
     def pace(self) -> float | None:

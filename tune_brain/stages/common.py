@@ -1,11 +1,12 @@
 """What several stages do: have a run's images and weights at hand, say how to go on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from tune_brain.config import PRETRAINED, RunConfig
+from tune_brain.config import PRETRAINED, RunConfig, check
 from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import Prepared, prepare
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
 
 RANDOM = "random weights"
+AS_BEFORE: Mapping[str, Any] = MappingProxyType({})
+"""No field of a run's configuration, where a command may change some."""
+
+
+def asked_of(run: Run, given: Mapping[str, Any]) -> Run:
+    """A run with some fields of its configuration as the options name them; nothing is written.
+
+    Raises:
+        ConfigError: an option breaks a rule.
+    """
+    return Run(check(RunConfig, {**run.config.model_dump(), **given}, "The options"), run.spaces)
 
 
 def images(config: RunConfig, progress: Progress) -> Prepared:

@@ -1,23 +1,30 @@
 """The evaluation stage: winners trained again, the sealed test opened once, scores."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tune_brain import compute, lock, runs
-from tune_brain.errors import SearchError
+from tune_brain.errors import RunFolderError, SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test
 from tune_brain.evaluate.validated import validate
+from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
-from tune_brain.records import write_json
-from tune_brain.runs import Run
-from tune_brain.stages.common import check_same, going_on, images, starting_weights
+from tune_brain.records import TrialRow, latest, read, write_json
+from tune_brain.runs import Run, Winner
+from tune_brain.stages.common import AS_BEFORE, asked_of, check_same, going_on, images, starting_weights
 from tune_brain.stages.standing import check_search_has_ended
 
 
-def evaluate(folder: Path, seeds: int | None = None) -> Path:
+def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     """Train each winner and baseline again with several seeds, open the sealed test once, write the scores.
+
+    Args:
+        folder: the run.
+        given: the fields of `RunConfig` to change: `seeds`, and those that say on which machines it trains.
 
     Returns:
         The path of scores.json.
@@ -25,22 +32,24 @@ def evaluate(folder: Path, seeds: int | None = None) -> Path:
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
     with lock.hold(folder), going_on(f"evaluate {folder}"):
-        return _evaluate(folder, seeds)
+        return _evaluate(folder, given)
 
 
-def _evaluate(folder: Path, seeds: int | None) -> Path:
-    run = runs.open_run(folder)
-    if seeds is not None:
-        run = Run(run.config.model_copy(update={"seeds": seeds}), run.spaces)
+def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
+    run = asked_of(runs.open_run(folder), given)
     progress = Progress()
     chosen = runs.read_winners(run)
     check_search_has_ended(run)
+    _check_chosen(run, chosen)
     planned = plan(run, chosen)
     check_seal(run.folder, planned)
     check_rows(run, planned)
     prepared = images(run.config, progress)
     start = starting_weights(run.config, progress)
     check_same(run, prepared, start)
+    if given:
+        # So that it goes on as it was asked, and is exported with as many seeds.
+        runs.create(run.config, run.spaces)
     progress.log_to(run.folder / "run.log")
     with compute.session(run.config) as ray:
         slots = ray.slots()
@@ -71,3 +80,18 @@ def _evaluate(folder: Path, seeds: int | None) -> Path:
     for sentence in against["verdicts"].values():
         progress.say(sentence)
     return run.folder / "scores.json"
+
+
+def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
+    """Refuse winners that the rows would not choose, as those of an older copy or of a stop between two."""
+    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    for arch in run.config.arch:
+        choice = choose([row for row in rows if row.arch == arch], run.config.epochs)
+        winner = winners.get(arch)
+        if (choice and choice.row.trial) != (winner and winner.trial):
+            raise RunFolderError(
+                "Winners are chosen from the rows that stand beside them",
+                found=f"{arch}: trial {winner.trial if winner else 'none'} in {run.folder / 'winners'}, "
+                f"{choice.row.trial if choice else 'none'} by trials.jsonl",
+                remedy=f"Have them chosen anew: tune-brain resume {run.folder}",
+            )

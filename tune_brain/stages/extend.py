@@ -53,7 +53,7 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
             "A final round may only grow, in trials and in seeds",
             found="{}x{} after {}x{}".format(*config.final_round, *run.config.final_round),
         )
-    if PRETRAINED in run.config.arch and config.weights != run.config.weights:
+    if (PRETRAINED in run.config.arch or PRETRAINED not in added) and config.weights != run.config.weights:
         raise ConfigError(
             f"The weights that {PRETRAINED} starts from are named when it is added",
             found=f"{config.weights} after {run.config.weights}",

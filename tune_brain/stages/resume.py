@@ -1,17 +1,15 @@
 """A search that goes on: where its rows end, on these machines or others, or asked for more."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from tune_brain import compute, lock, runs
-from tune_brain.config import RunConfig, check
+from tune_brain.errors import Interrupted
 from tune_brain.runs import Run
-from tune_brain.stages.common import going_on
+from tune_brain.stages.common import AS_BEFORE, asked_of, going_on
 from tune_brain.stages.standing import check_search_is_open, unfinished
-
-AS_BEFORE: Mapping[str, Any] = MappingProxyType({})
 
 
 def resume(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
@@ -32,7 +30,7 @@ def resume(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     def ask(run: Run) -> Run:
         if unfinished(run):
             check_search_is_open(folder)
-        return Run(check(RunConfig, {**run.config.model_dump(), **given}, "The options"), run.spaces)
+        return asked_of(run, given)
 
     return go_on(folder, ask)
 
@@ -45,9 +43,24 @@ def go_on(folder: Path, ask: Callable[[Run], Run]) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    with lock.hold(folder), going_on(f"resume {folder}"):
+    with lock.hold(folder), _going_on(folder):
         run = ask(runs.open_run(folder))
         with compute.session(run.config) as ray:
             from tune_brain.stages.search import search_on
 
             return search_on(run, ray)
+
+
+@contextmanager
+def _going_on(folder: Path) -> Iterator[None]:
+    """Say how to go on when it is interrupted: what was asked is written down only once Ray is there."""
+    before = (folder / "run.toml").stat().st_mtime_ns
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        if (folder / "run.toml").stat().st_mtime_ns == before:
+            raise Interrupted(
+                "Interrupted before anything was changed", remedy="Go on with the same command."
+            ) from None
+        with going_on(f"resume {folder}"):
+            raise

@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
+from tune_brain.errors import Diverged, RunFolderError, SearchError
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, append
@@ -17,7 +18,18 @@ from tune_brain.train.training import begin
 
 
 def train(file: Path, to: Path) -> Path:
-    """Train a winner's configuration again as it was; write its rows and weights; returns the folder."""
+    """Train a winner's configuration again as it was; write its rows and weights; returns the folder.
+
+    Raises:
+        RunFolderError: the folder holds a run.
+        SearchError: the training diverged.
+    """
+    if (to / "run.toml").exists():
+        raise RunFolderError(
+            "A configuration is trained again into a folder of its own, whose rows it replaces",
+            found=f"{to} holds a run",
+            remedy="Name another with --to.",
+        )
     winner = runs.read_winner(file)
     config = winner.training
     progress = Progress()
@@ -39,10 +51,17 @@ def train(file: Path, to: Path) -> Path:
     rows = to / "epochs.jsonl"
     rows.unlink(missing_ok=True)
     score = 0.0
-    for row in fit(begin(model, config, prepared.development(), device)):
-        append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
-        score = row["val_macro_f1"]
-        progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")
+    try:
+        for row in fit(begin(model, config, prepared.development(), device)):
+            append(rows, EpochRow(trial=winner.trial, arch=config.arch, **row))
+            score = row["val_macro_f1"]
+            progress.say(f"epoch {row['epoch']}/{config.epochs}: validation macro-F1 {score:.4f}")
+    except Diverged as end:
+        raise SearchError(
+            "A configuration must come to the end of its training",
+            found=f"{file}: {end}",
+            remedy="Lower its max_lr, or train it where it was trained before.",
+        ) from None
     save_file(state_of(model), to / "weights.safetensors")
     same = "as in the search" if score == winner.score else f"in the search it was {winner.score:.4f}"
     progress.say(f"validation macro-F1 {score:.4f}, {same}")
