@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tune_brain.space import default_folder
+
 pytestmark = pytest.mark.slow
 
 
@@ -31,6 +33,13 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
     for first, second in zip(one["repeats"], two["repeats"], strict=True):
         assert first["epochs"][-1] == second["epochs"][-1] == 2 * (1 + 6 + 2)
         assert second["seconds"][-1] < first["seconds"][-1]
+    # A run of two architectures, one of which never had a score, and whose rows have lost a damaged line.
+    toml = (folder / "run.toml").read_text()
+    (folder / "run.toml").write_text(toml.replace('["linear"]', '["linear", "cnn"]'))
+    (folder / "spaces" / "cnn.toml").write_text((default_folder() / "cnn.toml").read_text())
+    rows = (folder / "epochs.jsonl").read_text().splitlines(keepends=True)
+    (folder / "epochs.jsonl").write_text("".join(rows[:1] + rows[2:]))
+    assert "cnn is left out" in command("replay", folder, "--ladder", "2", "--repeats", 1).stderr
     page = (folder / "replay.html").read_text()
     assert "halton 2 of 6" in page
     assert "<script src" not in page

@@ -258,7 +258,8 @@ def each(
     waiting = enumerate(jobs)
     running: dict[Any, int] = {}
     while True:
-        for index, job in itertools.islice(waiting, slots.count - len(running)):
+        # Where no machine is left for the moment, one job waits for the next.
+        for index, job in itertools.islice(waiting, max(1, slots.count) - len(running)):
             running[remote.remote(*job)] = index
         if not running:
             return

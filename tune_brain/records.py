@@ -8,9 +8,11 @@ so that a half-written file is never read as a whole one.
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from zipfile import BadZipFile
 
 from pydantic import ValidationError
 
@@ -20,6 +22,9 @@ from tune_brain.errors import RunFolderError
 State = Literal["running", "completed", "failed"]
 Why = Literal["finished", "diverged", "raised", "memory", "timeout", "lost"]
 Role = Literal["winner", "baseline"]
+
+DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+"""What NumPy raises of an .npz file that is missing, torn or not what it should be."""
 
 BASELINE = 0
 """The configuration number of the untuned baseline."""

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/input.py [--quick] [--data DIR]
 
-The plain arm is what torchvision's examples teach: ImageFolder, PIL transforms with the same augmentation of
-every sample, a DataLoader in the training process, JPEGs decoded in each epoch. Ours gathers a batch from the
-cached array and augments it. Both on one thread. The cache is built from nothing on all cores, against one
-such plain epoch over the training folder.
+The plain arm is that of the plain script (`plain_search.py`): ImageFolder, PIL transforms with the same
+augmentation of every sample before it is made smaller, a DataLoader in the training process, JPEGs decoded in
+each epoch. Ours gathers a batch from the cached array and augments it. Both on one thread. The cache is built
+from nothing on all cores, against one such plain epoch over the training folder.
 """
 
 import os

@@ -6,6 +6,7 @@ Ratios within one run on the built-in demo images, in seconds of CPU where only 
 busy machine does not fail it. Exit code 1 names what was lost.
 """
 
+import os
 import sys
 import tempfile
 import time
@@ -66,6 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "demo"
         write_demo(data)
+        # Images that are written anew each time would fill the user's own.
+        os.environ["TUNE_BRAIN_CACHE"] = f"{folder}/cache"
         checks: dict[str, tuple[Callable[[], float], float]] = {
             "input, ours / plain": (lambda: input_gain(data), 5),
             "linear, trial / bare loop": (lambda: trial_share(data), 0.42),

@@ -3,8 +3,8 @@
     python tests/benchmarks/scale.py [--quick]
 
 A slot's wait is the time between the end of a worker's trial and the begin of its next. Trials sleep for tens
-of seconds, so that the driver is asked for several a second; from those that it handed out with short waits
-follows how many slots it feeds with trials of ten minutes. Its memory is taken all along.
+of seconds, so that the driver is asked for several a second. How many it hands out a second when all workers
+are up says how many slots it would feed with trials of ten minutes. Its memory is taken all along.
 """
 
 import os

@@ -1,8 +1,12 @@
 """A bundle that is not as it was exported is refused, and nothing in it is run."""
 
+import importlib.util
 import json
 import pickle
+import py_compile
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +39,22 @@ def test_a_whole_bundle_opens_and_has_one_fingerprint(whole: Path, bundle: Path)
     assert len(first.embeddings) == len(first.labels) == 56
 
 
-def test_what_python_leaves_behind_is_not_held_against_it(bundle: Path) -> None:
-    (bundle / "portable" / "__pycache__").mkdir()
-    (bundle / "portable" / "__pycache__" / "model.pyc").write_bytes(b"x")
+@pytest.mark.slow
+def test_code_that_python_would_run_instead_is_neither_vouched_for_nor_run(bundle: Path) -> None:
+    cached = Path(importlib.util.cache_from_source(bundle / "portable" / "model.py"))
+    cached.parent.mkdir()
+    evil = bundle.parent / "evil.py"
+    evil.write_text("raise SystemExit('evil')")
+    py_compile.compile(
+        str(evil), str(cached), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+    with pytest.raises(BundleError, match="__pycache__"):
+        open_bundle(bundle)
+    script = [sys.executable, str(bundle / "predict.py"), str(bundle / "portable" / "networks.py")]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert "evil" not in done.stderr
+    assert "UnidentifiedImageError" in done.stderr
+    shutil.rmtree(cached.parent)
     open_bundle(bundle)
 
 

@@ -144,7 +144,6 @@ def test_damaged_files_are_reported_and_the_rest_stays_in_order(
         files[1],
         *damaged[3:],
         bomb,
-        tmp_path / "gone.png",
         files[2],
     ]
     seen: list[tuple[int, int]] = []
@@ -156,11 +155,27 @@ def test_damaged_files_are_reported_and_the_rest_stays_in_order(
         5: "not an image inside",
         6: failures[6],
         7: "too many pixels",
-        8: "unreadable (No such file or directory)",
     }
     assert decoded.pixels[:, 0, 0, 0].tolist() == decoded.thumbnails[:, 0, 0].tolist() == [0, 40, 80]
     assert len(decoded.digests) == len(decoded.sizes) == 3
-    assert seen == [(i + 1, 10) for i in range(10)]
+    assert seen == [(i + 1, 9) for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(PermissionError(errno.EACCES, "Permission denied"), "Permission denied"), (MemoryError(), "no memory")],
+)
+def test_what_may_be_mended_is_no_reason_to_leave_an_image_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    file = save(tmp_path / "whole.png", noise(20, 20))
+
+    def unreadable(_: Path) -> bytes:
+        raise error
+
+    monkeypatch.setattr(Path, "read_bytes", unreadable)
+    with pytest.raises(DataError, match=rf"whole\.png: {words}"):
+        decode([file], 16)
 
 
 def test_other_formats_are_not_opened(tmp_path: Path) -> None:

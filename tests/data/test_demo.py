@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from tune_brain.data import demo
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES, draw, write_demo
@@ -94,3 +96,18 @@ def test_phantoms_fill_the_middle_and_leave_the_corners_dark(demo: Path) -> None
     height, width = grey.shape
     assert grey[height // 3 : -height // 3, width // 3 : -width // 3].mean() > 50
     assert grey[:8, :8].mean() < 15
+
+
+def test_of_two_that_write_at_once_the_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, drawn = tmp_path / "demo", demo.draw
+
+    def overtaken(*asked: Any) -> Image.Image:
+        if not folder.exists():
+            monkeypatch.setattr(demo, "draw", drawn)
+            write_demo(folder, per_class=(1, 1))
+        return drawn(*asked)
+
+    monkeypatch.setattr(demo, "draw", overtaken)
+    write_demo(folder, per_class=(2, 1))
+    assert len(files(folder)) == 8
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]

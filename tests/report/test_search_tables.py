@@ -79,6 +79,8 @@ def test_trials_of_the_final_round_are_nobodys_peers():
     ends = pace.ends(table.reset_index())
     assert ends["best"].max() == 0.9
     assert ladder.cutoffs(table.reset_index(), CONFIG.ladder)["n"].tolist() == [5, 2, 2]
+    told = ["fate", "rank", "peers", "cutoff"]
+    pd.testing.assert_frame_equal(table.drop(index=9)[told], fates_of(CLIMB)[told])
     assert np.isnan(ladder.agreement(table.reset_index(), 1, 9)[0])
 
 
@@ -140,6 +142,9 @@ def test_epochs_of_running_trials_are_spent_too():
         for place in (1, 2)
     ]
     assert pace.spent(rows, epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 8)}
+    # One that diverged in its third epoch has trained two, and has taken a worker's time.
+    failed = trial(9, None, epochs=9, seconds=11.0, why="diverged")
+    assert pace.spent([*CLIMB[:3], failed], epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 11)}
 
 
 def test_attempts_take_the_first_slot_that_is_free():

@@ -133,14 +133,14 @@ def test_the_clock_is_that_of_the_slots(outcomes: Outcomes, slots: int, ends: li
 
 def test_a_ladder_promotes_as_the_search_does_and_repeats_exactly(outcomes: Outcomes) -> None:
     surrogate = Surrogate(outcomes)
-    ended = list(replay(surrogate, config(final_round=(1, 2)), 1))
+    ended = list(replay(surrogate, config(final_round=(2, 2)), 1))
     by_length = {length: [one.row for one in ended if one.row.epochs == length] for length in LADDER}
-    assert [len(rows) for rows in by_length.values()] == [9, 3, 1 + 1 + 2]
+    assert [len(rows) for rows in by_length.values()] == [9, 3, 1 + 1 + 4]
     best = max(by_length[1], key=lambda row: row.score or 0)
     assert best.configuration in {row.configuration for row in by_length[9]}
-    again = list(replay(surrogate, config(final_round=(1, 2)), 1))
+    again = list(replay(surrogate, config(final_round=(2, 2)), 1))
     assert [one.row.score for one in again] == [one.row.score for one in ended]
-    other = list(replay(surrogate, config(final_round=(1, 2), seed=1), 1))
+    other = list(replay(surrogate, config(final_round=(2, 2), seed=1), 1))
     assert [one.row.score for one in other] != [one.row.score for one in ended]
 
 

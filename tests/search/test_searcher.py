@@ -6,6 +6,7 @@ import pytest
 from played import failure, lose, result, rows_of, simulated, work
 from ray.tune.search import Searcher
 
+from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read
 from tune_brain.search.searcher import LOST_IN_A_ROW
@@ -100,6 +101,14 @@ def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(
     before = [row for row in rows_of(tmp_path) if row.trial < stop]
     assert [row.seed for row in before] == [config["trial"]["seed"] for config in whole[:stop]]
     assert resumed == whole[stop:]
+
+
+def test_after_the_time_budget_a_search_without_machines_ends(make) -> None:
+    now = [0.0]
+    searcher = make(time_budget=60.0, clock=lambda: now[0], slots=lambda: Slots(count=0, cpus=1, gpus=0))
+    assert searcher.suggest("early") is None
+    now[0] += 61
+    assert searcher.suggest("late") == Searcher.FINISHED
 
 
 def test_after_the_time_budget_nothing_starts(make) -> None:

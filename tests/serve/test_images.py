@@ -127,6 +127,7 @@ BAD = {
     "too many frames": dicom(RAMP, NumberOfFrames=MOST_PIXELS),
     "0x0": dicom(RAMP, Rows=0),
     "deflated": dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", DEFLATED[:20]) + DEFLATED,
+    "deflated behind much else": dicom(RAMP) + bytes(9000) + DEFLATED,
     "gzip of nothing": b"\x1f\x8b",
     "infinite": nibabel.Nifti1Image(np.full((9, 9, 2), np.inf, np.float32), np.eye(4)).to_bytes(),
     "complex": nibabel.Nifti1Image(np.ones((9, 9, 2), np.complex64), np.eye(4)).to_bytes(),

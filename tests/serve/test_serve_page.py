@@ -60,7 +60,8 @@ def test_an_image_is_answered_with_its_heat_map(page: Any, url: str, mri: Path) 
     answer.locator(".opacity").fill("80")
     assert heat.evaluate("image => image.style.opacity") == "0.8"
     expect(page.locator("#status")).to_have_text("1 image done.")
-    page.locator("#print").is_enabled()
+    expect(page.locator("#print")).to_be_enabled()
+    expect(page.locator("#place")).to_contain_text("own service")
 
 
 def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:
@@ -89,6 +90,7 @@ def test_doubt_is_said_first(page: Any, bundle_folder: Path, mri: Path, tmp_path
     page.locator("#files").set_input_files(mri)
     expect(page.get_by_text("Unsure: please refer.")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("If anything")
+    expect(page.locator(".words")).to_have_text("It is less sure of this than it must be to be relied on.")
     server.end()
 
 

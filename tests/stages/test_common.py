@@ -39,7 +39,7 @@ def test_a_demo_that_was_interrupted_as_it_began_is_no_data_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path))
-    (tmp_path / "demo-images").mkdir()
+    (tmp_path / "demo-images/.making-1/Training").mkdir(parents=True)
     monkeypatch.setattr(common, "write_demo", lambda folder: write_demo(folder, per_class=(8, 2)))
     assert images(RunConfig(out=tmp_path, image_size=16), Progress()).classes
 

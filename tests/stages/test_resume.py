@@ -207,3 +207,16 @@ def test_a_search_that_is_refused_leaves_no_folder(tmp_path: Path, no_ray: Simpl
     with pytest.raises(ClusterError):
         stage.search(RunConfig.model_validate({**ASKED, "out": tmp_path / "run"}))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_interrupted_before_it_was_written_down_is_to_be_asked_again(
+    ended: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = files(ended.folder)
+    monkeypatch.setattr(stage, "images", interrupted)
+    with pytest.raises(Interrupted, match="Go on with the same command"):
+        extend(ended.folder, {"configs": 9})
+    assert files(ended.folder) == before

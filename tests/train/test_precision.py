@@ -109,7 +109,10 @@ def test_where_ray_has_gpus_that_torch_does_not_see_the_processor_is_measured(
     assert cache.exists()
 
 
-def test_on_a_cluster_it_is_measured_where_the_gpus_are(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("address", ["192.0.2.1:6379", None])
+def test_it_is_measured_where_the_gpus_are_and_never_by_the_driver(
+    monkeypatch: pytest.MonkeyPatch, address: str | None
+) -> None:
     slots = compute.Slots(count=4, cpus=1, gpus=0.5)
 
     def each(function: object, jobs: list[tuple[object, ...]], within: compute.Slots) -> Iterator[object]:
@@ -118,7 +121,7 @@ def test_on_a_cluster_it_is_measured_where_the_gpus_are(monkeypatch: pytest.Monk
         return iter(enumerate(["fp32", "bf16"]))
 
     monkeypatch.setattr(compute, "each", each)
-    config = RunConfig(out=Path("unused"), arch=("linear", "cnn"), image_size=32, address="192.0.2.1:6379")
+    config = RunConfig(out=Path("unused"), arch=("linear", "cnn"), image_size=32, address=address)
     prepared: Any = SimpleNamespace(classes=("a", "b"))
     assert _precision(config, config.arch, prepared, slots) == {"linear": "fp32", "cnn": "bf16"}
 

@@ -131,8 +131,7 @@ def _read(folder: Path, name: str, length: int) -> bytes:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Every file below a folder but what Python leaves behind when somebody runs predict.py."""
-    return [path for path in folder.rglob("*") if not path.is_dir() and "__pycache__" not in path.parts]
+    return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
 def _about(content: Mapping[str, bytes]) -> About:

@@ -25,7 +25,7 @@ def augment(pixels: Tensor, *, rotation: float, flip: float, generator: torch.Ge
     cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(n)
     # From output to input in coordinates of -1..1, in which a pixel is 2 / W wide and 2 / H high.
     rows = [mirror * cos, -mirror * sin * height / width, zero, sin * width / height, cos, zero]
-    theta = torch.stack(rows, dim=1).view(n, 2, 3).to(pixels.device)
+    theta = torch.stack(rows, dim=1).view(n, 2, 3).to(pixels.device, non_blocking=True)
     grid = functional.affine_grid(theta, list(pixels.shape), align_corners=False)
     return functional.grid_sample(
         pixels.float() / 255, grid, mode="bilinear", padding_mode="zeros", align_corners=False

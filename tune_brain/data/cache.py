@@ -54,6 +54,9 @@ def decode(
 
     Returns:
         The decoded images, and for each file that could not be decoded its place in `files` and the reason.
+
+    Raises:
+        DataError: a file could not be read, or memory ended: without it there would be another data set.
     """
     pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), np.uint8)
@@ -66,6 +69,7 @@ def decode(
             pixels[index, 0] = square(picture, image_size)
             thumbnails[index] = squashed(picture, THUMBNAIL)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
+            _raise_if_it_may_be_mended(error, files[index])
             return reason(error)
         return hashlib.sha256(content).hexdigest(), picture.size
 
@@ -97,6 +101,19 @@ def content_of(file: Path) -> bytes:
     if file.stat().st_size > MOST_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     return file.read_bytes()
+
+
+def _raise_if_it_may_be_mended(error: Exception, file: Path) -> None:
+    """Images are left out for what is in their files, which is the same everywhere, not for a bad moment."""
+    why = "no memory" if isinstance(error, MemoryError) else None
+    if isinstance(error, OSError) and error.errno not in (None, errno.EFBIG):
+        why = error.strerror
+    if why:
+        raise DataError(
+            "Every image file must be readable",
+            found=f"{file}: {why}",
+            remedy="Make it readable, or take it away; then call the command again.",
+        ) from None
 
 
 def reason(error: Exception) -> str:

@@ -24,6 +24,7 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
     """Write phantoms as grey and RGB, JPEG and PNG files of many sizes to Training and Testing.
 
     A few are twins, copied to the byte or saved anew at another size, within training and across to testing.
+    Where another process has written them meanwhile, theirs stay.
 
     Args:
         folder: where to write, all or nothing; must be absent or empty.
@@ -38,9 +39,10 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
             "Demo images are written to a new or empty folder", found=folder, remedy="Name another one."
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as aside:
-            training, testing = Path(aside) / "Training", Path(aside) / "Testing"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
+            made = Path(aside) / "demo"
+            training, testing = made / "Training", made / "Testing"
             for name in CLASSES:
                 images, others = (
                     [draw(name, np.random.default_rng(derive(seed, part, name, i))) for i in range(n)]
@@ -48,10 +50,18 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
                 )
                 _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
                 _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
-            training.rename(folder / "Training")
-            testing.rename(folder / "Testing")
+            try:
+                made.rename(folder)
+            except OSError:
+                if not is_whole(folder):
+                    raise
     except OSError as error:
         raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether demo images stand in a folder; they come all at once."""
+    return (folder / "Testing").is_dir()
 
 
 def _with_twins(

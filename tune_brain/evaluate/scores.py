@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
-from tune_brain.records import SeedRow
+from tune_brain.records import BASELINE, SeedRow
 from tune_brain.runs import Winner
 
 PARTS = ("official", "unseen")
@@ -51,7 +52,7 @@ def comparisons(
         },
         "validation": {
             arch: {
-                "search": winner.score,
+                "search": fmean((winner.score, *winner.again)),
                 **{
                     role: [row.val_macro_f1 for row in seed_rows if (row.arch, row.role) == (arch, role)]
                     for role in ("winner", "baseline")
@@ -60,7 +61,9 @@ def comparisons(
             for arch, winner in winners.items()
         },
         "mcnemar": _mcnemar(opened, list(winners)),
-        "verdicts": {arch: _verdict(opened, arch, baselines[arch]) for arch in winners},
+        "verdicts": {
+            arch: _verdict(opened, arch, winner, baselines[arch]) for arch, winner in winners.items()
+        },
     }
 
 
@@ -100,18 +103,20 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     return table
 
 
-def _verdict(opened: Opened, arch: str, baseline: Floats) -> str:
+def _verdict(opened: Opened, arch: str, winner: Winner, baseline: Floats) -> str:
     """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
     inside = opened.unseen if opened.unseen.any() else part_of(opened, "official")
     where = "unseen" if opened.unseen.any() else "official"
     labels, groups = opened.labels[inside], opened.groups[inside]
-    winner = opened.seed_runs("winner", arch)[:, inside]
+    spoken = opened.seed_runs("winner", arch)[:, inside]
     neighbour = opened.probabilities["nearest_neighbour"][None, inside]
     place = f"on {len(labels)} {where} images"
-    against_neighbour = _phrase(difference(winner, neighbour, labels, groups), "the nearest neighbour")
-    if not len(baseline):
+    against_neighbour = _phrase(difference(spoken, neighbour, labels, groups), "the nearest neighbour")
+    if winner.configuration == BASELINE:
         return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {place}."
-    gap = difference(winner, baseline[:, inside], labels, groups)
+    if not len(baseline):
+        return f"{arch}: the winner {against_neighbour}, {place}; its untuned baseline diverged."
+    gap = difference(spoken, baseline[:, inside], labels, groups)
     return f"{arch}: the winner {_phrase(gap, 'its untuned baseline')} and {against_neighbour}, {place}."
 
 

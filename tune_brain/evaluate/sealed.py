@@ -16,7 +16,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
 from tune_brain.portable.looks import measures
-from tune_brain.records import Role, SeedRow, read, read_json, write_json
+from tune_brain.records import DAMAGED, Role, SeedRow, read, read_json, write_json
 
 Ints = NDArray[np.int64]
 
@@ -89,7 +89,14 @@ def open_test(
     """
     kept = run / "predictions.npz"
     if kept.exists():
-        return _read(kept)
+        try:
+            return _read(kept)
+        except DAMAGED as error:
+            raise SealedTestError(
+                "What the models said of the sealed test must be readable, since they say it once",
+                found=f"{kept}: {error}",
+                remedy="Bring the file back from a copy of the run, or start a new run.",
+            ) from None
     if not (run / SEAL).exists():
         # An opening that broke off was the first all the same.
         opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
+from tune_brain.records import DAMAGED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def read(run: Path) -> Validated:
                 kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
                 for kind in ("logits", "embeddings")
             }
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except DAMAGED as error:
         raise RunFolderError(
             f"An evaluated run holds {VALIDATED}, which says what its winners answered on validation",
             found=f"{run / VALIDATED}: {error}",

@@ -175,6 +175,10 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: the address or the port cannot be had.
     """
+    if host in ("", "0.0.0.0", "::"):
+        raise ConfigError(
+            "--host is one address of this machine, by which browsers call it", found=host or "none"
+        )
     try:
         return socket.create_server((host, port), reuse_port=False)
     except (OSError, OverflowError) as error:

@@ -54,7 +54,7 @@ def overview(shown: Shown, _: Sequence[Shown]) -> Values:
         "spent": shown.spent,
         "floor": {line["part"]: line for line in listed(floor) if line["mean"] == line["mean"]},
         "verdicts": shown.contents.comparisons.get("verdicts", {}),
-        "facts": shown.kept("facts", lambda: list(words.facts(shown.contents))),
+        "facts": list(words.facts(shown.contents)),
         "notes": list(words.notes(shown.contents, shown.images)),
         "images": shown.images,
         "ladder": shown.config.ladder,

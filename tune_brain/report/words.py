@@ -119,7 +119,8 @@ def overtuned(line: Mapping[str, Any]) -> str:
         if not np.isnan(line[gain])
     ]
     promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
-    return f"{arch}: {promised}; {', '.join(confirmed)}. {expected}".strip()
+    told = f"{promised}; {', '.join(confirmed)}" if confirmed else promised
+    return f"{arch}: {told}. {expected}".strip()
 
 
 def pair(line: Mapping[str, Any]) -> str:
@@ -146,7 +147,7 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)
-        took = f", {clock(ended - min(row.started for row in trials))} of searching"
+        took = f", {clock(ended - min(row.started for row in trials))} to its last end, pauses included"
     else:
         took = ""
     if "started" in record:

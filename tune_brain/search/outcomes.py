@@ -50,6 +50,12 @@ def place(space: Space, values: Mapping[str, float]) -> Floats:
     return np.array(found)
 
 
+def searched(folders: Sequence[Path]) -> set[str]:
+    """The architectures of which some trial has a score in one of these runs."""
+    rows = (row for folder in folders for row in latest(read(folder / "trials.jsonl", TrialRow)))
+    return {row.arch for row in rows if row.score is not None}
+
+
 def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
     """The outcomes of one architecture in one or several runs of one space on the same images.
 
@@ -80,9 +86,11 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
         for epoch in read(run.folder / "epochs.jsonl", EpochRow):
             epochs.setdefault(epoch.trial, []).append(epoch)
         for row in (row for row in rows if row.score is not None):
-            curve = sorted(epochs[row.trial], key=lambda epoch: epoch.epoch)
+            curve = sorted(epochs.get(row.trial, ()), key=lambda epoch: epoch.epoch)
             paces += [epoch.seconds for epoch in curve]
-            curves[(_key(row), row.epochs, row.seed)] = [epoch.val_macro_f1 for epoch in curve]
+            # A damaged line may have been taken out; the trial's own row has its score.
+            if len(curve) == row.epochs:
+                curves[(_key(row), row.epochs, row.seed)] = [epoch.val_macro_f1 for epoch in curve]
     if not paces:
         raise RunFolderError(
             "A replay needs trials that have ended well",

@@ -44,7 +44,7 @@ class Guard:
     def __init__(
         self, app: ASGIApp, *, hosts: Iterable[str], largest: int, crowd: int, waiting: Gauge
     ) -> None:
-        self._app, self._hosts, self._largest = app, frozenset(hosts), largest
+        self._app, self._hosts, self._largest = app, frozenset(host.lower() for host in hosts), largest
         self._crowd, self._waiting, self._inside = crowd, waiting, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +81,7 @@ class Guard:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if _host(f"//{host}") not in self._hosts:
-            return 421, "This service answers under its own name only; see --host."
+            return 421, "This service answers under the names it was given only; see --host and --name."
         origin = headers.get("origin")
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             return 403, "Requests from other pages are refused."

@@ -134,7 +134,8 @@ def _dicom(content: bytes) -> _Volume:
         from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
     except ImportError:
         raise _lacking("DICOM", "pydicom") from None
-    if DEFLATED in content[:4096]:
+    # Anywhere: what stands before it can be of any length, and pydicom inflates without a limit.
+    if DEFLATED in content:
         raise ImageError("A DICOM file must not be deflated as a whole", found="that transfer syntax")
     data: Any = pydicom.dcmread(BytesIO(content))
     if "PixelData" not in data:

@@ -1,5 +1,6 @@
 """What several stages do: have a run's images and weights at hand, say how to go on."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tune_brain.config import PRETRAINED, RunConfig, check
 from tune_brain.data.cache import cache_root
-from tune_brain.data.demo import write_demo
+from tune_brain.data.demo import is_whole, write_demo
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import DataError, Interrupted, WeightsError
 from tune_brain.progress import Progress
@@ -41,8 +42,9 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
-        # An empty one is what a first search leaves that was interrupted here.
-        if not root.exists() or not any(root.iterdir()):
+        if not is_whole(root):
+            # What there is, version 0.2.0 and older left there when it was interrupted.
+            shutil.rmtree(root, ignore_errors=True)
             write_demo(root)
     elif not root.is_absolute() and not root.exists():
         raise DataError(

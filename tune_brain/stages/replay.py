@@ -19,7 +19,7 @@ from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
-from tune_brain.search.outcomes import read_outcomes
+from tune_brain.search.outcomes import read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.warm import warmed
@@ -69,8 +69,11 @@ def replay(
     spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
     warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
     asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
-    studies = []
+    studies, known = [], searched(folders)
     for arch in run.config.arch:
+        if known and arch not in known:
+            progress.say(f"{arch} is left out: no trial of it has ended well")
+            continue
         outcomes = dataclasses.replace(read_outcomes(folders, arch), space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))

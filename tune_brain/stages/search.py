@@ -142,8 +142,8 @@ def _precision(
         return dict.fromkeys(archs, config.precision)
     kind = "cuda" if slots.gpus else "cpu"
     jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
-    if config.address and slots.gpus:
-        # On a machine with GPUs, which the driver's need not have.
+    if slots.gpus:
+        # On a machine with GPUs, which the driver's need not have, in a process that leaves its GPU again.
         measured = compute.each(choose, jobs, replace(slots, count=1))
         return {archs[index]: chosen for index, chosen in measured}
     return {job[0]: choose(*job) for job in jobs}

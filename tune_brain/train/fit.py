@@ -58,7 +58,7 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
         model.train()
         steps = _Steps(steps_per_epoch(len(labels), hp.batch_size), len(labels), config.classes, device)
         for index in training_batches(len(labels), hp.batch_size, training.order):
-            index = index.to(device)
+            index = index.to(device, non_blocking=True)
             batch = augment(
                 pixels[index], rotation=hp.rotation, flip=hp.flip, generator=training.augmentation
             )

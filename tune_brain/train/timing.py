@@ -42,8 +42,8 @@ def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Pr
     """Seconds that a training step on random images takes in each precision: the fastest of a few.
 
     One thread, as in a trial, on a device of this kind, `cpu` or `cuda`. On a CPU the seconds of this process
-    are counted, so that other work on the machine weighs less. The batch shrinks for large images, so that
-    even a slow architecture takes seconds and not minutes.
+    are counted, so that other work on the machine weighs less, and the batch shrinks for large images, so
+    that even a slow architecture takes seconds and not minutes. A GPU would only wait for launches then.
     """
     with _one_thread():
         return _measure(arch, image_size, classes, torch.device(kind))
@@ -65,7 +65,7 @@ def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> 
     config = TrialConfig(
         arch=arch, epochs=1, image_size=image_size, classes=classes, seed=0, hyperparameters=hp
     )
-    size = max(4, min(32, 32 * 64**2 // image_size**2))
+    size = max(4, min(32, 32 * 64**2 // image_size**2)) if device.type == "cpu" else 32
     batch = torch.rand((size, 1, image_size, image_size), generator=torch.Generator().manual_seed(0))
     batch = batch.to(device)
     labels = torch.zeros(size, dtype=torch.int64, device=device)

@@ -58,9 +58,13 @@ def _rungs(trials: pd.DataFrame) -> Iterator[tuple[int, NDArray[np.intp]]]:
 
 
 def _promotions(trials: pd.DataFrame, peers: NDArray[np.intp], above: int) -> NDArray[np.float64]:
-    """When the configuration of each of these trials started at the rung above; infinity where it has not."""
+    """When the configuration of each of these trials started at the rung above; infinity where it has not.
+
+    That is when it was promoted; the final round starts it there once more.
+    """
     arch = trials["arch"].iloc[peers[0]] if len(peers) else ""
-    higher = trials[(trials["arch"] == arch) & (trials["epochs"] == above) & ~trials["baseline"]]
+    climbed = (trials["epochs"] == above) & (trials["repeat"] == 0) & ~trials["baseline"]
+    higher = trials[(trials["arch"] == arch) & climbed]
     started = dict(zip(higher["configuration"], higher["started"], strict=True))
     numbers = trials["configuration"].to_numpy()[peers]
     return np.array([started.get(number, np.inf) for number in numbers], dtype=np.float64)

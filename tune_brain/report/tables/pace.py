@@ -29,10 +29,16 @@ def ends(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
-    """By architecture: epochs trained, and seconds of worker time, running trials included."""
+    """By architecture: epochs trained, and seconds of worker time, running and failed trials included."""
     running = {row.trial for row in trials if row.state == "running"}
-    trained = [(row.arch, row.epochs, row.seconds) for row in trials if row.trial not in running]
-    trained += [(row.arch, 1, row.seconds) for row in epochs if row.trial in running]
+    unfinished = {row.trial for row in trials if row.state != "completed"}
+    trained = [(row.arch, row.epochs, row.seconds) for row in trials if row.trial not in unfinished]
+    trained += [(row.arch, 0, row.seconds) for row in trials if row.state == "failed"]
+    trained += [
+        (row.arch, 1, row.seconds if row.trial in running else 0.0)
+        for row in epochs
+        if row.trial in unfinished
+    ]
     found: dict[str, tuple[int, float]] = {}
     for arch, count, seconds in trained:
         before = found.get(arch, (0, 0.0))

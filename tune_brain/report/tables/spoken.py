@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tune_brain.errors import RunFolderError
+from tune_brain.records import DAMAGED
 
 BINS = 10
 """Bins of confidence in a reliability curve."""
@@ -53,7 +54,7 @@ def read_spoken(path: Path, archs: Sequence[str]) -> Spoken:
                 names=file["names"].tolist() if "names" in file.files else [],
                 winners={arch: np.stack(spoken) for arch, spoken in found.items() if spoken},
             )
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise RunFolderError("predictions.npz must be readable", found=f"{path}: {error}") from None
 
 

@@ -5,12 +5,14 @@ const $ = (selector, inside = document) => inside.querySelector(selector);
 const results = $("#results"), status = $("#status"), input = $("#files"), drop = $("#drop");
 const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", tif: "image/tiff", tiff: "image/tiff", dcm: "application/dicom" };
 const ATTEMPTS = 20;
+$("#place").textContent = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) ? "this machine’s own service" : `the service at ${location.host}`;
 let queue = Promise.resolve(), asked = 0, done = 0, generation = 0;
 
 const percent = (value) => {
   const shown = value * 100;
   return shown > 99.9 ? "over 99.9 %" : shown < 0.1 ? "under 0.1 %" : `${shown.toFixed(1)} %`;
 };
+const about = (value) => value >= 0.995 ? "more than 99" : `about ${Math.round(value * 100)}`;
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 function made(id) {
@@ -45,7 +47,9 @@ function shown(name, frame) {
     : `${sure ? "" : "If anything: "}${frame.label}, ${percent(frame.probability)}`;
   $(".words", article).textContent = frame.foreign
     ? "The numbers below are what the networks make of any picture. They mean nothing here."
-    : `${frame.words[0].toUpperCase()}${frame.words.slice(1)}. Of 100 images like those of its training with so much confidence, about ${Math.round(frame.probability * 100)} are ${frame.label}.`;
+    : !sure
+    ? "It is less sure of this than it must be to be relied on."
+    : `${frame.words[0].toUpperCase()}${frame.words.slice(1)}. Of 100 images like those of its training with so much confidence, ${about(frame.probability)} are ${frame.label}.`;
 
   $(".image", article).src = frame.image;
   $(".image", article).alt = `The picture as the networks see it, in grey and square: ${name}`;
