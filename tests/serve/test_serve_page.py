@@ -62,6 +62,14 @@ def test_an_image_is_answered_with_its_heat_map(page: Any, url: str, mri: Path) 
     expect(page.locator("#status")).to_have_text("1 image done.")
     expect(page.locator("#print")).to_be_enabled()
     expect(page.locator("#place")).to_contain_text("own service")
+    # What is printed is not folded away.
+    members = answer.locator("details")
+    for event, shown in (("beforeprint", True), ("afterprint", False)):
+        page.evaluate("(event) => window.dispatchEvent(new Event(event))", event)
+        assert all(
+            members.nth(place).evaluate("(one) => one.open") == shown for place in range(members.count())
+        )
+    assert members.count()
 
 
 def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:

@@ -137,6 +137,9 @@ for (const name of ["dragleave", "drop"]) document.addEventListener(name, (event
 document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
 $("#clear").addEventListener("click", () => { generation++; asked = done = 0; results.replaceChildren(); tell(); status.textContent = ""; input.focus(); });
 $("#print").addEventListener("click", () => window.print());
+let closed = [];
+addEventListener("beforeprint", () => { closed = [...results.querySelectorAll("details:not([open])")]; closed.forEach((one) => { one.open = true; }); });
+addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
 $("#card-open").addEventListener("click", async () => {
   const text = $("#card-text");
   if (!text.childElementCount) {
