@@ -50,6 +50,17 @@ def test_order_by_luck_or_in_traces_makes_no_blocks(slices: Slices) -> None:
     assert len(set(blocks([f"a/{i}.jpg" for i in range(600)], traces.astype(np.uint8)))) == 600
 
 
+def test_short_series_are_judged_by_all_of_their_folder(slices: Slices) -> None:
+    """Six patients of ten slices each, told apart by letters."""
+    thumbnails = slices(6, 10)
+    names = [f"a/{'abcdef'[i // 10]}_{i % 10:02}.jpg" for i in range(60)]
+    assert blocks(names, thumbnails).tolist() == [i // 10 * 10 for i in range(60)]
+    strangers = np.random.default_rng(0).permutation(thumbnails)
+    assert len(set(blocks(names, strangers))) == 60
+    # Two of them are too few to tell.
+    assert len(set(blocks(names[:20], thumbnails[:20]))) == 20
+
+
 def test_series_end_at_folders_names_and_patients(slices: Slices) -> None:
     thumbnails = slices(6, 10)
     folders = [f"{'ab'[i >= 30]}/{i}.jpg" for i in range(60)]

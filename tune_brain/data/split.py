@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -20,7 +20,8 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], size: int = 20) 
     A series is the files of one folder whose names differ in their numbers alone. Where a series is ordered,
     files that agree in all numbers but the one that counts are grouped in blocks of `size`; every other image
     is a group of its own. Blocks in a series that is not ordered would tie strangers together, and through
-    their twins the whole class into one group.
+    their twins the whole class into one group. A few images are in order by luck, so series of `size` at most
+    are judged by all of their folder: those of patients who are told apart by letters.
 
     Args:
         names: paths of N images.
@@ -32,7 +33,7 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], size: int = 20) 
     """
     group = np.arange(len(names))
     vectors = unit_vectors(thumbnails)
-    for runs in _series(names):
+    for runs in _judged_together(_series(names), size):
         if sum(map(len, runs)) > size and _ordered(vectors, runs):
             for run in runs:
                 for start in range(0, len(run), size):
@@ -40,15 +41,28 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], size: int = 20) 
     return group
 
 
-def _series(names: Sequence[str]) -> list[list[list[int]]]:
-    """The images of each series, in runs that agree in all numbers but the last that varies, in its order."""
+Runs = list[list[int]]
+
+
+def _judged_together(series: Mapping[tuple[str, str], Runs], size: int) -> Iterable[Runs]:
+    together: defaultdict[tuple[str, str], Runs] = defaultdict(list)
+    for (folder, name), runs in series.items():
+        together[folder, name if sum(map(len, runs)) > size else ""] += runs
+    return together.values()
+
+
+def _series(names: Sequence[str]) -> dict[tuple[str, str], Runs]:
+    """The images of each series, in runs that agree in all numbers but the last that varies, in its order.
+
+    By folder and name, whose numbers are 0.
+    """
     series: defaultdict[tuple[str, str], list[tuple[tuple[int, ...], int]]] = defaultdict(list)
     for index, name in enumerate(names):
         path = PurePosixPath(name)
         numbers = tuple(map(int, re.findall(r"\d+", path.stem)))
         series[str(path.parent), re.sub(r"\d+", "0", path.stem)].append((numbers, index))
-    found = []
-    for members in series.values():
+    found = {}
+    for place, members in series.items():
         columns = list(zip(*(numbers for numbers, _ in members), strict=True))
         counter = max((i for i, column in enumerate(columns) if len(set(column)) > 1), default=None)
         if counter is None:
@@ -56,12 +70,12 @@ def _series(names: Sequence[str]) -> list[list[list[int]]]:
         runs: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
         for numbers, index in sorted(members):
             runs[numbers[:counter]].append(index)
-        found.append(list(runs.values()))
+        found[place] = list(runs.values())
     return found
 
 
-def _ordered(vectors: NDArray[np.float32], runs: list[list[int]]) -> bool:
-    """Whether neighbours in the runs are more alike than any two images of the series.
+def _ordered(vectors: NDArray[np.float32], runs: Runs) -> bool:
+    """Whether neighbours in the runs are more alike than any two images of them.
 
     They must be so by a fifth of the way from the mean correlation of all pairs to 1. On the published sets,
     series of slices in order lie at 0.4 to 0.7 of the way, thinned-out ones at 0.26 to 0.5, the others at

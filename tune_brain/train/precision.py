@@ -1,5 +1,6 @@
 """Which arithmetic trains an architecture faster on this machine: measured once, then remembered."""
 
+import contextlib
 import importlib.metadata
 import platform
 import re
@@ -47,7 +48,9 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
         if kind == "cuda" or timing.multiplies_faster_in_bf16():
             seconds = timing.step_seconds(arch, image_size, classes, kind)
             known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
-        write_json(cache, known)
+        # Where the cache is another's, it is measured each time.
+        with contextlib.suppress(RunFolderError):
+            write_json(cache, known)
     chosen: Precision = known[key]
     return chosen
 
