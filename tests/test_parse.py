@@ -4,7 +4,7 @@ import pytest
 
 from tune_brain.errors import ConfigError
 from tune_brain.options import changes
-from tune_brain.parse import seconds
+from tune_brain.parse import final_round, seconds
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,9 @@ def test_what_a_search_was_bounded_by_can_be_taken_away() -> None:
     }
     assert changes({"address": "local"}) == {"address": None}
     assert changes({"address": "auto"}) == {"address": "auto"}
+
+
+def test_a_final_round_compares() -> None:
+    assert [final_round(given) for given in ("3x1", "2x4", "0x0", "1x0")] == [(3, 1), (2, 4), (0, 0), (1, 0)]
+    with pytest.raises(ConfigError, match="at least two trials; found: 1x2"):
+        final_round("1x2")

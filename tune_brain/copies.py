@@ -19,6 +19,7 @@ EVERY = 30.0
 """Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
 NOT_COPIED = "checkpoints"
 RUN, RECORD = "run.toml", "record.json"
+SEED_RUNS, SEAL = "seed_runs.jsonl", "sealed.json"
 ROWS = ("trials.jsonl", "epochs.jsonl")
 """Read in this order and written in the other: so a copy never has a trial's end without its epochs."""
 
@@ -140,6 +141,12 @@ def _copy(
         )
     if not known:
         _check(here, there, files)
+    if isinstance(there.system, LocalFileSystem) and lock.holder(Path(there.root)) is not None:
+        raise RunFolderError(
+            "A copy is not made into a run that a command writes to",
+            found=there.told,
+            remedy="Name another place, or the two the other way round.",
+        )
     changed = [name for name in files if files[name] != known.get(name)]
     for name in changed:
         if name not in ROWS:
@@ -153,7 +160,7 @@ def _copy(
 
 
 def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
-    """Refuse to copy over another run, over newer rows, or into a run that is being written."""
+    """Refuse to copy over another run, or over one that is further."""
     others = there.files()
     if others and not _are_of_one_run(here, files, there, others):
         raise RunFolderError(
@@ -161,18 +168,13 @@ def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None
             found=f"{there.told} holds {len(others)} files of something else",
             remedy="Name another place.",
         )
-    if isinstance(there.system, LocalFileSystem) and lock.holder(Path(there.root)) is not None:
-        raise RunFolderError(
-            "A copy is not made into a run that a command writes to",
-            found=there.told,
-            remedy="Name another place, or the two the other way round.",
-        )
-    if (rows := ROWS[0]) in others:
-        whole, _, _ = there.read(rows).rpartition(b"\n")
-        if not (rows in files and here.read(rows).startswith(whole)):
+    for name in (*ROWS, SEED_RUNS, SEAL):
+        # What follows the last line's end was torn as it was written.
+        whole = there.read(name).rpartition(b"\n")[0] if name in others else b""
+        if whole and not (name in files and here.read(name).startswith(whole)):
             raise RunFolderError(
                 "A copy replaces rows by the same and more",
-                found=f"{there.told} holds trials that {here.told} does not",
+                found=f"{name} in {there.told} holds what that in {here.told} does not",
                 remedy="Name another place, or the two the other way round.",
             )
 

@@ -93,7 +93,7 @@ OPTIONS: dict[str, Any] = {
         option(
             "--final-round",
             help="KxR: the best K full-length trials are trained again with R further seeds each; the best "
-            "on average wins. 0x0 for none.",
+            "on average wins. K is at least 2; 0x0 for none.",
             default=_shown("final_round", joint="x"),
         ),
     ],

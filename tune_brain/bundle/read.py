@@ -105,7 +105,9 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
         )
     found = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
     if strange := sorted(found - asked.keys()):
-        raise _broken(f"a file that the manifest does not name: {strange[0]}")
+        # An older predict.py let Python leave it there.
+        cached = ", which may be deleted" if "__pycache__" in strange[0] else ""
+        raise _broken(f"a file that the manifest does not name: {strange[0]}{cached}")
     content = {}
     for name, (length, digest) in asked.items():
         content[name] = _read(folder, name, length)

@@ -69,7 +69,7 @@ def decode(
             pixels[index, 0] = square(picture, image_size)
             thumbnails[index] = squashed(picture, THUMBNAIL)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
-            _raise_if_it_may_be_mended(error, files[index])
+            raise_if_mendable(error, files[index])
             return reason(error)
         return hashlib.sha256(content).hexdigest(), picture.size
 
@@ -103,8 +103,12 @@ def content_of(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def _raise_if_it_may_be_mended(error: Exception, file: Path) -> None:
-    """Images are left out for what is in their files, which is the same everywhere, not for a bad moment."""
+def raise_if_mendable(error: Exception, file: Path) -> None:
+    """Images are left out for what is in their files, which is the same everywhere, not for a bad moment.
+
+    Raises:
+        DataError: the file could not be read, or memory ended.
+    """
     why = "no memory" if isinstance(error, MemoryError) else None
     if isinstance(error, OSError) and error.errno not in (None, errno.EFBIG):
         why = error.strerror

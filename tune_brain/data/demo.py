@@ -39,8 +39,10 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
             "Demo images are written to a new or empty folder", found=folder, remedy="Name another one."
         )
     try:
+        # An empty folder may be a mount or the working directory, over which nothing can be renamed.
+        there = folder.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
+        with tempfile.TemporaryDirectory(dir=folder if there else folder.parent, prefix=".making-") as aside:
             made = Path(aside) / "demo"
             training, testing = made / "Training", made / "Testing"
             for name in CLASSES:
@@ -50,6 +52,10 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
                 )
                 _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
                 _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
+            if there:
+                training.rename(folder / "Training")
+                testing.rename(folder / "Testing")
+                return
             try:
                 made.rename(folder)
             except OSError:
@@ -60,7 +66,7 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether demo images stand in a folder; they come all at once."""
+    """Whether demo images stand in a folder: what comes last is there."""
     return (folder / "Testing").is_dir()
 
 

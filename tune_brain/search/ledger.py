@@ -31,9 +31,9 @@ class Ledger:
         """A trial starts, for the first time or again."""
         self._write(row)
 
-    def runs_on(self, trial: int, **where: Any) -> None:
-        """A trial runs there: `where` are fields of its row."""
-        self._write(self.trials[trial].model_copy(update=where))
+    def amend(self, trial: int, **fields: Any) -> None:
+        """More is known of a trial's present attempt: `fields` are those of its row."""
+        self._write(self.trials[trial].model_copy(update=fields))
 
     def epoch(self, trial: int, metrics: Mapping[str, Any]) -> bool:
         """An epoch ended; whether for the first time.

@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import Again, Step, Train, next_step, room
+from tune_brain.search.ladder import ATTEMPTS, Again, Step, Train, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
 from tune_brain.seeds import derive
@@ -87,7 +87,11 @@ class RowSearcher(Searcher):
             step = self._next(arch)
             if isinstance(step, Again | Train):
                 return self._begin(trial_id, arch, step, slots)
-        return None if self._live else str(Searcher.FINISHED)
+        if self._live:
+            return None
+        if self.hopeless:
+            self._give_back()
+        return str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Epochs ended, and perhaps the trial with them."""
@@ -97,7 +101,7 @@ class RowSearcher(Searcher):
             live.further |= self._ledger.epoch(trial, row)
         self._lost = []
         if not result["done"] and not self._ledger.trials[trial].node:
-            self._ledger.runs_on(trial, **_where(result))
+            self._ledger.amend(trial, **_where(result))
         if result["done"]:
             self._on_end(self._end(trial, result))
 
@@ -129,10 +133,6 @@ class RowSearcher(Searcher):
             self._lost.append(live.trial)
         attempt = 0 if live.further and why == "lost" else row.attempt if started else row.attempt - 1
         row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
-        if self.hopeless:
-            # It was not these trials' fault: a search that goes on has all their attempts before it.
-            for trial in set(self._lost):
-                self._ledger.end(trial, attempt=0)
         if started:
             self._on_end(row)
         else:
@@ -162,6 +162,16 @@ class RowSearcher(Searcher):
             return []
         began = self._clock() - self._config.trial_timeout
         return [trial_id for trial_id, live in self._live.items() if live.up is not None and live.up < began]
+
+    def _give_back(self) -> None:
+        """Give the trials that were lost for good, as no worker could live, one attempt when it goes on.
+
+        One and not all: where they are the cause themselves, a search that goes on must come past them.
+        """
+        for trial in set(self._lost):
+            row = self._ledger.trials[trial]
+            if row.state == "failed" and row.why == "lost" and row.attempt >= ATTEMPTS["lost"]:
+                self._ledger.amend(trial, attempt=ATTEMPTS["lost"] - 1)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the rows are the state."""

@@ -114,3 +114,18 @@ def going_on(command: str) -> Iterator[None]:
         raise Interrupted(
             "Interrupted; what is finished is kept", remedy=f"Go on with: tune-brain {command}"
         ) from None
+
+
+@contextmanager
+def going_on_as_asked(folder: Path, command: str) -> Iterator[None]:
+    """The same where a run is asked for something else: before run.toml says so, it must be asked again."""
+    before = (folder / "run.toml").stat().st_mtime_ns
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        if (folder / "run.toml").stat().st_mtime_ns == before:
+            raise Interrupted(
+                "Interrupted before anything was changed", remedy="Go on with the same command."
+            ) from None
+        with going_on(command):
+            raise

@@ -15,7 +15,15 @@ from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, latest, read, write_json
 from tune_brain.runs import Run, Winner
-from tune_brain.stages.common import AS_BEFORE, asked_of, check_same, going_on, images, starting_weights
+from tune_brain.stages.common import (
+    AS_BEFORE,
+    asked_of,
+    check_same,
+    going_on,
+    going_on_as_asked,
+    images,
+    starting_weights,
+)
 from tune_brain.stages.standing import check_search_has_ended
 
 
@@ -31,7 +39,8 @@ def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    with lock.hold(folder), going_on(f"evaluate {folder}"):
+    command = f"evaluate {folder}"
+    with lock.hold(folder), going_on_as_asked(folder, command) if given else going_on(command):
         return _evaluate(folder, given)
 
 
@@ -47,12 +56,12 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     prepared = images(run.config, progress)
     start = starting_weights(run.config, progress)
     check_same(run, prepared, start)
-    if given:
-        # So that it goes on as it was asked, and is exported with as many seeds.
-        runs.create(run.config, run.spaces)
     progress.log_to(run.folder / "run.log")
     with compute.session(run.config) as ray:
         slots = ray.slots()
+        if given:
+            # So that it goes on as it was asked, and is exported with as many seeds.
+            runs.create(run.config, run.spaces)
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
         spoken = validate(run.folder, seed_runs, prepared.development(), slots)
@@ -93,5 +102,6 @@ def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
                 "Winners are chosen from the rows that stand beside them",
                 found=f"{arch}: trial {winner.trial if winner else 'none'} in {run.folder / 'winners'}, "
                 f"{choice.row.trial if choice else 'none'} by trials.jsonl",
-                remedy=f"Have them chosen anew: tune-brain resume {run.folder}",
+                remedy=f"Have them chosen anew: tune-brain resume {run.folder}"
+                + (", which searches on for its time first" if run.config.time_budget else ""),
             )

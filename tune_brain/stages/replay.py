@@ -69,7 +69,7 @@ def replay(
     spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
     warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
     asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
-    studies, known = [], searched(folders)
+    studies, known = [], searched(folders) & set(run.config.arch)
     for arch in run.config.arch:
         if known and arch not in known:
             progress.say(f"{arch} is left out: no trial of it has ended well")

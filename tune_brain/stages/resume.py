@@ -1,14 +1,12 @@
 """A search that goes on: where its rows end, on these machines or others, or asked for more."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tune_brain import compute, lock, runs
-from tune_brain.errors import Interrupted
 from tune_brain.runs import Run
-from tune_brain.stages.common import AS_BEFORE, asked_of, going_on
+from tune_brain.stages.common import AS_BEFORE, asked_of, going_on_as_asked
 from tune_brain.stages.standing import check_search_is_open, unfinished
 
 
@@ -43,24 +41,9 @@ def go_on(folder: Path, ask: Callable[[Run], Run]) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    with lock.hold(folder), _going_on(folder):
+    with lock.hold(folder), going_on_as_asked(folder, f"resume {folder}"):
         run = ask(runs.open_run(folder))
         with compute.session(run.config) as ray:
             from tune_brain.stages.search import search_on
 
             return search_on(run, ray)
-
-
-@contextmanager
-def _going_on(folder: Path) -> Iterator[None]:
-    """Say how to go on when it is interrupted: what was asked is written down only once Ray is there."""
-    before = (folder / "run.toml").stat().st_mtime_ns
-    try:
-        yield
-    except (KeyboardInterrupt, Interrupted):
-        if (folder / "run.toml").stat().st_mtime_ns == before:
-            raise Interrupted(
-                "Interrupted before anything was changed", remedy="Go on with the same command."
-            ) from None
-        with going_on(f"resume {folder}"):
-            raise

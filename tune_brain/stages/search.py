@@ -71,12 +71,12 @@ def search_on(run: Run, ray: compute.Session) -> Path:
     if (run.folder / "record.json").exists():
         check_same(run, prepared, start)
     slots = ray.slots()
+    runs.create(run.config, run.spaces)
     if unfinished(run):
         # Winners stand when a search has ended, and until it has again nobody shall take these for its own.
         with writing(run.folder):
             for arch in run.config.arch:
                 runs.winner_file(run.folder, arch).unlink(missing_ok=True)
-    runs.create(run.config, run.spaces)
     return _search(run, prepared, start, slots, progress)
 
 

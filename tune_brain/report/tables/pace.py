@@ -61,16 +61,13 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
         and never ended) and why.
     """
     attempts: list[dict[str, object]] = []
-    open_: dict[int, dict[str, object]] = {}
+    last: dict[int, dict[str, object]] = {}
     for row in rows:
-        if row.state == "running":
-            before = open_.get(row.trial)
-            if before is not None and before["started"] != row.started:
-                before.update(state="interrupted", ended=min(now, row.started))
-                open_.pop(row.trial)
-        found = open_.get(row.trial)
-        if found is None:
-            found = open_[row.trial] = {}
+        found = last.get(row.trial)
+        if found is None or found["started"] != row.started:
+            if found is not None and found["state"] == "running":
+                found.update(state="interrupted", ended=min(now, row.started))
+            found = last[row.trial] = {}
             attempts.append(found)
         found.update(
             trial=row.trial,
@@ -85,8 +82,6 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
             state=row.state,
             why=row.why or "",
         )
-        if row.state != "running":
-            open_.pop(row.trial)
     return _slots(pd.DataFrame(attempts, columns=_ATTEMPT))
 
 
