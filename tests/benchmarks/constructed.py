@@ -78,7 +78,7 @@ def main() -> None:
     variants = [Variant.model_validate({**default, **way}) for way in WAYS]
     told = replay_each(surrogate, [(variant, seed) for variant in variants for seed in range(repeats)])
     found = [{"name": variant.name, "repeats": list(itertools.islice(told, repeats))} for variant in variants]
-    lines = summary({"best": surrogate.best, "variants": found}).round(4)
+    lines = summary({"best": surrogate.best, "noise": surrogate.noise, "variants": found}).round(4)
     result = {
         "repeats": repeats,
         "tried first": len(made.space.first),

@@ -2,7 +2,9 @@
 
 Their schedulers are Ray's and Optuna's own, as a plain script uses them. They stop trials in the middle of
 their one-cycle. The configuration with the best last score is taken, of those that came to the end as soon as
-there are any: that is kinder to them than the best of any epoch, which plain scripts take.
+there are any: that is kinder to them than the best of any epoch, which plain scripts take. They cut as the
+plain script and Optuna's examples do, from the third epoch on, and from the first, where the learning rate is
+still small; and some train the untuned baseline first, as this product does.
 """
 
 import heapq
@@ -42,13 +44,22 @@ class Peer(Protocol):
 
 
 class AshaTpe:
-    """The plain script: ASHA, and OptunaSearch, which takes a stopped trial's last score as final."""
+    """As the plain script: ASHA, and OptunaSearch, which takes a stopped trial's last score as final.
 
-    def __init__(self, space: Space, seed: int) -> None:
+    Args:
+        space: to search.
+        seed: TPE's.
+        first: the epoch after which a trial may be stopped; the plain script's is the third, Ray's default 1.
+        baseline: whether the untuned baseline is the first trial.
+    """
+
+    def __init__(self, space: Space, seed: int, first: int = 3, *, baseline: bool = False) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+        if baseline:
+            self._study.enqueue_trial(space.baseline)
         self._space, self._asked = distributions(space), {}
-        self._asha = ASHAScheduler(metric="score", mode="max", max_t=EPOCHS, grace_period=3)
+        self._asha = ASHAScheduler(metric="score", mode="max", max_t=EPOCHS, grace_period=first)
 
     def ask(self, number: int) -> Mapping[str, float]:
         """Values that TPE suggests."""
@@ -67,14 +78,18 @@ class AshaTpe:
 
 
 class Pruned:
-    """Optuna's own loop: TPE and one of its pruners."""
+    """Optuna's own loop: TPE and one of its pruners; perhaps with the untuned baseline first."""
 
-    def __init__(self, space: Space, seed: int, pruner: optuna.pruners.BasePruner) -> None:
+    def __init__(
+        self, space: Space, seed: int, pruner: optuna.pruners.BasePruner, *, baseline: bool = False
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         sampler = optuna.samplers.TPESampler(seed=seed)
         self._study = optuna.create_study(
             direction="maximize", sampler=sampler, pruner=pruner, study_name=f"replay {seed}"
         )
+        if baseline:
+            self._study.enqueue_trial(space.baseline)
         self._space, self._asked = distributions(space), {}
 
     def ask(self, number: int) -> Mapping[str, float]:
@@ -102,13 +117,25 @@ def distributions(space: Space) -> dict[str, Any]:
     }
 
 
+def _median(space: Space, seed: int, first: int, *, baseline: bool = False) -> Pruned:
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=first)
+    return Pruned(space, seed, pruner, baseline=baseline)
+
+
+AND_BASELINE = ", the baseline first"
 PEERS: dict[str, Callable[[Space, int], Peer]] = {
     "ASHA and TPE as the plain script has them": AshaTpe,
+    "ASHA from the first epoch and TPE": lambda space, seed: AshaTpe(space, seed, 1),
+    f"ASHA from the first epoch and TPE{AND_BASELINE}": lambda space, seed: AshaTpe(
+        space, seed, 1, baseline=True
+    ),
     "Hyperband and TPE (Optuna)": lambda space, seed: Pruned(
         space, seed, optuna.pruners.HyperbandPruner(min_resource=1, max_resource=EPOCHS, reduction_factor=3)
     ),
-    "median stopping and TPE (Optuna)": lambda space, seed: Pruned(
-        space, seed, optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
+    "median stopping and TPE (Optuna)": lambda space, seed: _median(space, seed, 3),
+    "median stopping from the first epoch and TPE (Optuna)": lambda space, seed: _median(space, seed, 0),
+    f"median stopping from the first epoch and TPE (Optuna){AND_BASELINE}": lambda space, seed: _median(
+        space, seed, 0, baseline=True
     ),
 }
 
@@ -176,7 +203,7 @@ def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, s
     searched = (
         one_epoch(own, trials, slots, seed)
         if name == ONE_EPOCH
-        else simulate(cut, PEERS[name](space, seed), trials, slots, seed)
+        else simulate(cut, PEERS[name](space, seed), trials + name.endswith(AND_BASELINE), slots, seed)
     )
     last: dict[tuple[float, ...], tuple[bool, float]] = {}
     chosen, seconds, epochs, true = None, [], [], []

@@ -27,7 +27,7 @@ def test_a_score_is_reached_when_the_choice_stays_there() -> None:
 
 
 def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> None:
-    lines = summary({"best": 0.9, "variants": [YARDSTICK, OTHER]}).set_index("way")
+    lines = summary({"best": 0.9, "noise": 0.01, "variants": [YARDSTICK, OTHER]}).set_index("way")
     assert lines.loc["random", ["epochs", "score", "saving"]].tolist() == pytest.approx([96, 0.7, 1.0])
     tpe = lines.loc["tpe"]
     assert tpe["score"] == pytest.approx(0.76)
@@ -39,7 +39,10 @@ def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> N
     assert tpe["reached"] == pytest.approx(0.9)
     assert np.isnan(tpe["saving"])
     always = {**OTHER, "repeats": OTHER["repeats"][:9]}
-    assert summary({"best": 0.9, "variants": [YARDSTICK, always]})["saving"][1] == pytest.approx(96 / 24)
+    study = {"best": 0.9, "noise": None, "variants": [YARDSTICK, always]}
+    assert summary(study)["saving"][1] == pytest.approx(96 / 24)
+    # One seed's score is all that is known of the truth, and so promises nothing beyond it.
+    assert summary(study)[["gap", "error", "shrunken"]].isna().all(axis=None)
 
 
 def test_a_curve_holds_a_choice_until_the_next() -> None:

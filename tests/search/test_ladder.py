@@ -1,5 +1,7 @@
+import random
 from collections.abc import Callable, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -190,12 +192,14 @@ def make_row() -> Callable[..., TrialRow]:
     return make
 
 
-def test_expected_epochs_are_those_of_a_study_whose_promotions_come_at_the_end() -> None:
-    assert expected_epochs((3, 6, 12), 9) == 12 + 9 * 3 + 3 * 6 + 1 * 12
+def test_expected_epochs_are_those_of_studies_in_which_later_configurations_are_a_little_better() -> None:
     assert expected_epochs((12,), 5) == 12 + 5 * 12
-    # The best come first, so nothing is promoted that a later one overtakes.
-    rows = run_alone([1 - number / 100 for number in range(27)], make_row(), (1, 3, 9))
-    assert sum(row.epochs for row in rows) == expected_epochs((1, 3, 9), 27)
+    assert expected_epochs((1, 12), 64, (3, 1)) == 12 + 64 + 29 * 12 + 3 * 12
+    rng, spent = random.Random(0), []
+    for _ in range(20):
+        scores = [rng.random() + number / 60 for number in range(30)]
+        spent.append(sum(row.epochs for row in run_alone(scores, make_row(), (1, 9))))
+    assert expected_epochs((1, 9), 30) == pytest.approx(sum(spent) / len(spent), rel=0.1)
 
 
 def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(row: MakeRow) -> None:

@@ -15,6 +15,9 @@ from tune_brain.report.page import environment
 BAND = (0.05, 0.95)
 """Quantiles between which a plot's band and a table's range lie."""
 POINTS = 120
+NO_SEEDS = (
+    "no configuration has two seeds at full length: how far a winner's own score promises too much is unknown"
+)
 RELIABLE = 0.3
 """Rank correlation of guessed with real full-length scores below which a replay says little."""
 
@@ -25,15 +28,18 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
     Columns: `way`; at the end, as medians, `epochs` and `hours`; of the winner, as means, `score` (true
     full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the best), `gap`
     (what its own trials said beyond it), `error` (the gap without its sign) and `shrunken` (the error of what
-    was expected of it with other seeds; NaN without a final round); `worse`, the share of
-    winners worse than the untuned baseline; `reached`, the share of replays whose choice came up to the
-    yardstick's median score and stayed there; `epochs_90`, the epochs within which nine in ten did (NaN:
-    fewer did); `saving`, the yardstick's epochs over those.
+    was expected of it with other seeds; NaN without a final round), all three NaN where no configuration has
+    two seeds (`noise` is None); `worse`, the share of winners worse than the untuned baseline; `reached`, the
+    share of replays whose choice came up to the yardstick's median score and stayed there; `epochs_90`, the
+    epochs within which nine in ten did (NaN: fewer did); `saving`, the yardstick's epochs over those.
     """
     yardstick = study["variants"][0]["repeats"]
     target = float(np.median([repeat["realised"] for repeat in yardstick]))
     spent = float(np.median([repeat["epochs"][-1] for repeat in yardstick]))
-    return pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
+    lines = pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
+    if study["noise"] is None:
+        lines[["gap", "error", "shrunken"]] = np.nan
+    return lines
 
 
 def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) -> dict[str, Any]:
@@ -126,6 +132,7 @@ def write_replay(found: Path) -> Path:
     page = environment().get_template("replay.html")
     name = found.parent.resolve().name
     known = {"name": name, "runs": told["runs"], "repeats": told["repeats"], "studies": studies}
+    known["no_seeds"] = NO_SEEDS
     write_text(path, page.render(words=words, **known))
     return path
 
@@ -143,4 +150,6 @@ def told(found: Path) -> Iterator[str]:
         yield study["arch"]
         if weak(study):
             yield "too few full-length trials that differ: what follows says little"
+        if study["noise"] is None:
+            yield NO_SEEDS
         yield lines.to_string(index=False, float_format=lambda number: f"{number:.3f}", na_rep="-")
