@@ -18,7 +18,9 @@ echo "{name} $* with '$RAY_ADDRESS' and a token of ${#RAY_AUTH_TOKEN}" >>"$STUB_
 """
 STUBS = {
     "scontrol": '[[ $1 == show ]] && printf "%s\\n" node-a node-b node-c || true',
-    "srun": 'while [[ $1 == --* ]]; do shift; done; exec "$@"',
+    # As Slurm does since 22.05: what a task may use is not what the job asked for.
+    "srun": 'echo "a step with ${SRUN_CPUS_PER_TASK:-1} CPUs" >>"$STUB_LOG"\n'
+    'while [[ $1 == --* ]]; do shift; done; exec "$@"',
     "hostname": "echo 192.0.2.10 192.0.2.11",
     "ray": """[[ $1 == start && -e $STUB_LOG.broken ]] && exit 1
 [[ $1 == start ]] && exec sleep 5
@@ -56,6 +58,8 @@ def test_slurm_starts_a_head_workers_and_a_search_closed_by_a_token(slurm: Any) 
     assert "ray start --head --block --node-ip-address 192.0.2.10 --port 23456" in calls
     assert "ray start --block --address 192.0.2.10:23456 --num-cpus 8 --num-gpus 0" in calls
     assert "srun --nodes=2 --ntasks=2 --exclude=node-a" in calls
+    assert "a step with 8 CPUs" in calls
+    assert "a step with 1 CPUs" not in calls
     assert "tune-brain search --address auto --out out --data images" in calls
     closed = "with '192.0.2.10:23456' and a token of 64"
     told = [line for line in calls.splitlines() if line.startswith(("ray ", "tune-brain "))]
@@ -112,6 +116,8 @@ def test_the_cluster_launcher_takes_its_files(name: str) -> None:
     validate_config(prepared)
     assert prepared["max_workers"] == 2
     assert "RAY_AUTH_MODE=token" in " ".join(asked["setup_commands"])
+    # rsync takes a pattern without a slash for a name at any depth, such as that of tune_brain/data.
+    assert all(pattern.startswith("/") for pattern in asked["rsync_exclude"])
 
 
 def test_machines_of_the_cloud_have_an_image_and_an_old_python_is_said() -> None:

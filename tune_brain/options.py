@@ -77,7 +77,7 @@ OPTIONS: dict[str, Any] = {
             "--ladder",
             help="Lengths of trials in epochs, rising; each is a complete one-cycle. One number trains every "
             "configuration at full length.",
-            default=_shown("ladder") + "; with --epochs N alone N/4,N/2,N",
+            default=_shown("ladder") + "; with --epochs N alone 1,N",
         ),
     ],
     "sampler": Annotated[
@@ -290,7 +290,7 @@ def _free(path: Path) -> Path:
 def _ladder(epochs: int | None, ladder: str | None) -> tuple[int, ...]:
     if ladder is None:
         assert epochs is not None
-        return tuple(sorted({max(1, epochs // 4), max(1, epochs // 2), epochs}))
+        return tuple(sorted({RunConfig.model_fields["ladder"].default[0], epochs}))
     lengths = rungs(ladder)
     if epochs is not None and lengths[-1] != epochs:
         raise ConfigError("--ladder must end with --epochs", found=f"{ladder} and {epochs}")

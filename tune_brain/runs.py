@@ -116,10 +116,15 @@ def open_run(folder: Path) -> Run:
         raise RunFolderError(
             "A run's folder holds run.toml",
             found=f"none in {folder}",
-            remedy="Give the folder that `tune-brain search` or `tune-brain run` printed.",
+            remedy=_where_it_is(folder),
         )
     config = read_config(path, folder)
     return Run(config, space.load(folder / "spaces", config.arch))
+
+
+def _where_it_is(folder: Path) -> str:
+    inside = next((parent for parent in folder.absolute().parents if (parent / "run.toml").is_file()), None)
+    return f"It is {inside}." if inside else "Give the folder that --out named, such as results/NAME."
 
 
 def winner_file(folder: Path, arch: str) -> Path:

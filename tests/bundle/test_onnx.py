@@ -59,5 +59,5 @@ def test_onnx_without_its_packages_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigError) as error:
         onnx.write_onnx(open_bundle(bundle).about, bundle)
-    assert "tune-brain[onnx]" in str(error.value)
+    assert ".[onnx]" in str(error.value)
     assert not (bundle / "onnx").exists()

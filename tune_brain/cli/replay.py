@@ -20,7 +20,10 @@ def replay(
         str | None, option("--sampler", help="Samplers to compare: tpe,gp.", default="the run's")
     ] = None,
     ladder: Annotated[
-        str | None, option("--ladder", help="Ladders to compare: 3,6,12/12.", default="the run's")
+        str | None,
+        option(
+            "--ladder", help="Ladders to compare, of lengths that were trained: 1,12/12.", default="the run's"
+        ),
     ] = None,
     slots: Annotated[
         str | None, option("--slots", help="Trials at a time to compare: 2,8,32.", default="the run's")

@@ -96,7 +96,8 @@ def search(
         raise SearchError(
             "A search needs at least one full-length trial that ends well",
             found=_endings(ledger),
-            remedy="Lower the learning rates of the space files, or raise --time-budget.",
+            remedy="Lower the learning rates of the space files for a new run, or give it more time:\n"
+            f"tune-brain extend {config.out} --time-budget 4h",
         )
 
 
@@ -116,8 +117,8 @@ def _with_parameters(worker: Any, **given: Any) -> Any:
         raise ClusterError(
             "The images must have room in Ray's object store, or on the disk of its temporary folder",
             found=str(error).partition("\n")[0],
-            remedy="Lower --image-size, make room in the temporary folder or set TMPDIR to another;\n"
-            "on a cluster: ray start --object-store-memory BYTES.",
+            remedy="Make room in the temporary folder, or set TMPDIR to another; a new run may take a lower\n"
+            "--image-size; on a cluster: ray start --object-store-memory BYTES.",
         ) from None
 
 
@@ -160,6 +161,6 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
     if searcher.hopeless:
         raise ClusterError(
             "The workers of a search must live",
-            found=f"{searcher.lost_in_a_row} trials in a row were lost with theirs: {workers.last_loss}",
+            found=f"{len(searcher.lost_in_a_row)} trials in a row were lost with theirs: {workers.last_loss}",
             remedy=f"What ended is kept. When the cause is gone, go on with: tune-brain resume {folder}",
         )

@@ -62,7 +62,7 @@ class RowSearcher(Searcher):
         self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
         self._clock = clock
         self._live: dict[str, _Live] = {}
-        self._lost: list[int] = []
+        self.lost_in_a_row: list[int] = []
         """The trials that lost their workers since an epoch was heard of last."""
         self._workers = set[str]()
         """Those that are up."""
@@ -99,7 +99,7 @@ class RowSearcher(Searcher):
         trial = live.trial
         for row in result["rows"]:
             live.further |= self._ledger.epoch(trial, row)
-        self._lost = []
+        self.lost_in_a_row = []
         if not result["done"] and not self._ledger.trials[trial].node:
             self._ledger.amend(trial, **_where(result))
         if result["done"]:
@@ -130,7 +130,7 @@ class RowSearcher(Searcher):
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
         elif started or not any(other.up is not None for other in self._live.values()):
-            self._lost.append(live.trial)
+            self.lost_in_a_row.append(live.trial)
         attempt = 0 if live.further and why == "lost" else row.attempt if started else row.attempt - 1
         row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
         if started:
@@ -140,14 +140,9 @@ class RowSearcher(Searcher):
         return started
 
     @property
-    def lost_in_a_row(self) -> int:
-        """How many workers were lost since an epoch was heard of last, as far as they count."""
-        return len(self._lost)
-
-    @property
     def hopeless(self) -> bool:
         """Whether no worker can live."""
-        return self.lost_in_a_row >= max(LOST_IN_A_ROW, 2 * self._slots().count)
+        return len(self.lost_in_a_row) >= max(LOST_IN_A_ROW, 2 * self._slots().count)
 
     def is_up(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
@@ -168,7 +163,7 @@ class RowSearcher(Searcher):
 
         One and not all: where they are the cause themselves, a search that goes on must come past them.
         """
-        for trial in set(self._lost):
+        for trial in set(self.lost_in_a_row):
             row = self._ledger.trials[trial]
             if row.state == "failed" and row.why == "lost" and row.attempt >= ATTEMPTS["lost"]:
                 self._ledger.amend(trial, attempt=ATTEMPTS["lost"] - 1)

@@ -248,5 +248,7 @@ def _first(value: Any) -> float:
 
 def _lacking(kind: str, package: str) -> ConfigError:
     return ConfigError(
-        f"{kind} files need {package}", found="none installed", remedy="pip install 'tune-brain[serve]'"
+        f"{kind} files need {package}",
+        found="none installed",
+        remedy="In the checkout, into the same environment: pip install '.[serve]'",
     )

@@ -31,7 +31,9 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         from tune_brain.serve.guard import HEAD, LOCAL
     except ImportError as error:
         raise ConfigError(
-            "serve needs a web server", found=f"no {error.name}", remedy="pip install 'tune-brain[serve]'"
+            "serve needs a web server",
+            found=f"no {error.name}",
+            remedy="In the checkout, into the same environment: pip install '.[serve]'",
         ) from None
     app = create_app(open_bundle(folder), hosts=(*LOCAL, host, *names), keep=keep)
     # No access log: what people ask for is nobody's business, and a fault is logged without the request.

@@ -50,7 +50,8 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
         raise DataError(
             "A relative path of images counts from the working directory",
             found=f"no {root} in {Path.cwd()}",
-            remedy="Go to where the search was started, or write the whole path into run.toml.",
+            remedy="Go to where the search was started, or write the whole path into the file that names it\n"
+            "(run.toml, or for `train` the winner's).",
         )
     with progress.bar("decoding images") as advance:
         return prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
