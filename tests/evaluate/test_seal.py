@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tune_brain import runs
@@ -13,7 +14,7 @@ from tune_brain.data.prepare import prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
 from tune_brain.evaluate import sealed
 from tune_brain.evaluate.retrain import SeedRun, check_rows, plan
-from tune_brain.evaluate.sealed import check_seal
+from tune_brain.evaluate.sealed import check_seal, check_spoken
 from tune_brain.runs import Run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -85,3 +86,35 @@ def test_an_opening_that_broke_off_stays_the_first(
     monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
     sealed.open_test(tmp_path, prepared, [], [], slots)
     assert json.loads(file.read_text()) == first
+
+
+def test_networks_are_not_scored_by_what_others_said(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, asked = planned(REFERENCE / "sartaj")
+    asked = asked[:2]
+    (tmp_path / "weights").mkdir()
+    for one in asked:
+        one.weights(tmp_path).write_bytes(one.name.encode())
+    check_spoken(tmp_path, asked)
+    prepared = prepare(phantoms, image_size=16, seed=0)
+    said = np.zeros((len(np.load(prepared.sealed / "labels.npy")), 4), np.float32)
+    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
+    monkeypatch.setattr(sealed.compute, "each", lambda *_: ((index, said) for index in range(2)))
+    slots = Slots(count=1, cpus=1, gpus=0)
+    opened = sealed.open_test(tmp_path, prepared, asked, asked, slots)
+    check_spoken(tmp_path, asked)
+    assert sealed.open_test(tmp_path, prepared, asked, asked, slots).probabilities.keys() == (
+        opened.probabilities.keys()
+    )
+    asked[1].weights(tmp_path).write_bytes(b"other")
+    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again"):
+        check_spoken(tmp_path, asked)
+    kept = tmp_path / "predictions.npz"
+    kept.write_bytes(kept.read_bytes()[:-200])
+    for read in (
+        lambda: check_spoken(tmp_path, asked),
+        lambda: sealed.open_test(tmp_path, prepared, [], [], slots),
+    ):
+        with pytest.raises(SealedTestError, match="must be readable"):
+            read()

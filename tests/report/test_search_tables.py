@@ -147,6 +147,18 @@ def test_epochs_of_running_trials_are_spent_too():
     assert pace.spent([*CLIMB[:3], failed], epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 11)}
 
 
+def test_what_is_known_later_of_an_attempt_is_no_further_attempt():
+    running = trial(0, None, state="running", started=0.0, seconds=0.0)
+    lost = trial(0, None, started=0.0, seconds=5.0, why="lost", attempt=3)
+    again = trial(0, None, state="running", started=20.0, seconds=0.0)
+    rows = [running, lost, lost.model_copy(update={"attempt": 2}), again]
+    attempts = pace.timeline(rows, 30.0)
+    assert attempts[["started", "ended", "state", "slot"]].values.tolist() == [
+        [0.0, 5.0, "failed", 1],
+        [20.0, 30.0, "running", 1],
+    ]
+
+
 def test_attempts_take_the_first_slot_that_is_free():
     rows = [
         trial(0, None, state="running", started=0.0, seconds=0.0, node=""),

@@ -1,8 +1,9 @@
 """The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
 
+import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from tune_brain.records import DAMAGED, Role, SeedRow, read, read_json, write_js
 
 Ints = NDArray[np.int64]
 
+SPOKEN = "predictions.npz"
+"""What was said of the test, in a run's folder."""
 SEAL = "sealed.json"
 """Says when and by what the test was opened; absent while it is sealed."""
 BESIDE = ("labels", "unseen", "groups", "looks")
@@ -87,16 +90,12 @@ def open_test(
         runs: those of them that ended well.
         slots: where they predict.
     """
-    kept = run / "predictions.npz"
+    kept = run / SPOKEN
     if kept.exists():
         try:
             return _read(kept)
         except DAMAGED as error:
-            raise SealedTestError(
-                "What the models said of the sealed test must be readable, since they say it once",
-                found=f"{kept}: {error}",
-                remedy="Bring the file back from a copy of the run, or start a new run.",
-            ) from None
+            raise _unreadable(kept, error) from None
     if not (run / SEAL).exists():
         # An opening that broke off was the first all the same.
         opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
@@ -119,8 +118,41 @@ def open_test(
     opened = Opened(
         labels=labels, unseen=unseen, groups=groups, looks=measures(pixels), probabilities=probabilities
     )
-    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")))
+    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")), _digests(run, runs))
     return opened
+
+
+def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
+    """Refuse to score networks by what others of their names said of the test.
+
+    Args:
+        run: the run's folder.
+        runs: the seed runs that are to be scored, trained.
+
+    Raises:
+        SealedTestError: one has other weights than when the test was opened.
+    """
+    kept = run / SPOKEN
+    if not kept.exists():
+        return
+    try:
+        with np.load(kept, allow_pickle=False) as file:
+            before = {name: str(file[f"weights/{name}"]) for name in _named(file, "weights")}
+    except DAMAGED as error:
+        raise _unreadable(kept, error) from None
+    now = _digests(run, runs)
+    other = [name for name in now if name in before and now[name] != before[name]]
+    if other:
+        raise SealedTestError(
+            "The networks that are scored are those that spoke on the sealed test",
+            found=f"{', '.join(other)}: trained again, they have come out otherwise",
+            remedy=f"Bring their weights back from a copy of the run. Without {kept}\n"
+            "these networks speak in their place, and all scores are theirs.",
+        )
+
+
+def _digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
+    return {one.name: hashlib.sha256(one.weights(run).read_bytes()).hexdigest() for one in runs}
 
 
 def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
@@ -151,8 +183,9 @@ def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
     return found[:, 0]
 
 
-def _write(path: Path, opened: Opened, names: Sequence[str]) -> None:
+def _write(path: Path, opened: Opened, names: Sequence[str], digests: Mapping[str, str]) -> None:
     spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
+    spoken |= {f"weights/{name}": np.array(digest) for name, digest in digests.items()}
     aside = path.with_suffix(".part")
     with aside.open("wb") as file:
         beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
@@ -162,7 +195,6 @@ def _write(path: Path, opened: Opened, names: Sequence[str]) -> None:
 
 def _read(path: Path) -> Opened:
     with np.load(path, allow_pickle=False) as file:
-        spoken = {name for name in file.files if name.startswith("probabilities/")}
         if lacking := [name for name in BESIDE if name not in file.files]:
             raise SealedTestError(
                 f"{path.name} must hold what this version of tune_brain scores",
@@ -171,5 +203,17 @@ def _read(path: Path) -> Opened:
             )
         return Opened(
             **{name: file[name] for name in BESIDE},
-            probabilities={name.partition("/")[2]: file[name] for name in spoken},
+            probabilities={name: file[f"probabilities/{name}"] for name in _named(file, "probabilities")},
         )
+
+
+def _named(file: Any, kind: str) -> list[str]:
+    return [name.partition("/")[2] for name in file.files if name.startswith(f"{kind}/")]
+
+
+def _unreadable(kept: Path, error: Exception) -> SealedTestError:
+    return SealedTestError(
+        "What the models said of the sealed test must be readable, since they say it once",
+        found=f"{kept}: {error}",
+        remedy="Bring the file back from a copy of the run, or start a new run.",
+    )

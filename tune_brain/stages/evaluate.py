@@ -9,7 +9,7 @@ from tune_brain.errors import RunFolderError, SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import check_seal, open_test
+from tune_brain.evaluate.sealed import check_seal, check_spoken, open_test
 from tune_brain.evaluate.validated import validate
 from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
@@ -64,6 +64,7 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             runs.create(run.config, run.spaces)
         state = start.state if start else None
         seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
+        check_spoken(run.folder, seed_runs)
         spoken = validate(run.folder, seed_runs, prepared.development(), slots)
         scored = [arch for arch in chosen if spoken.of(arch)]
         if not scored:
