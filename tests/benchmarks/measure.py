@@ -70,14 +70,24 @@ def machine() -> dict[str, Any]:
     """Where a figure comes from."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.split(":")[1].strip() for line in info.splitlines() if line.startswith("model name")]
-    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     return {
         "processor": names[0] if names else platform.machine(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in LIBRARIES},
-        "commit": subprocess.run(commit, capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """The commit of the code that is measured, `-dirty` where other files than measurements are changed."""
+
+    def git(*asked: str) -> str:
+        command = ["git", "-C", str(ROOT), *asked]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/benchmarks")
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
 def _relative(arguments: list[str]) -> list[str]:
