@@ -45,8 +45,8 @@ def hold(folder: Path) -> Iterator[None]:
             raise RunFolderError(
                 "The disk of a run's folder must know locks (flock)",
                 found=f"{folder}: {error.strerror}",
-                remedy="Name a folder on another disk (--out; `tune-brain copy` brings a run there), or mount\n"
-                "this one with locks (Lustre: -o flock; NFS: a server with its lock service).",
+                remedy="Name a folder on another disk (--out; `tune-brain copy` brings a run there), or\n"
+                "mount this one with locks (Lustre: -o flock; NFS: a server with its lock service).",
             ) from None
         if not locked:
             other = _read(file)
