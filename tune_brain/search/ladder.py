@@ -18,7 +18,7 @@ PROMOTED_SHARE = 3
 PROMOTED_IN_THE_END = 0.45
 """The share of a rung that is promoted: a third of those so far at each moment, and later ones are better.
 
-26 to 32 of 64 in the replays of `results/tables`.
+26 to 29 of 64 in the replays of `results/tables`.
 """
 ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
 """How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
