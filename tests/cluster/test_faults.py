@@ -64,11 +64,11 @@ def test_a_trial_that_hangs_is_ended_and_the_search_goes_on(
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 64 kB."""
+    """A folder on a disk of 96 kB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     try:
-        with faults.small_disk(folder, kilobytes=64):
+        with faults.small_disk(folder, kilobytes=96):
             yield folder
     except subprocess.CalledProcessError:
         pytest.skip("mounting wants root")
@@ -78,7 +78,7 @@ def test_a_search_on_a_full_disk_says_so_and_goes_on_when_there_is_room(
     undisturbed: Path, phantoms: Path, small_disk: Path
 ) -> None:
     folder, filler = small_disk / "run", small_disk / "filler"
-    filler.write_bytes(bytes(36_000))
+    filler.write_bytes(bytes(68_000))
     with pytest.raises(RunFolderError, match="No space left"):
         search(faults.asked(phantoms, folder, 1, faults.FEW))
     assert read(folder / "trials.jsonl", TrialRow)
