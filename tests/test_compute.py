@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy  # noqa: F401 - brings the library whose threads are counted
 import pytest
@@ -148,3 +149,23 @@ def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
     found = Slots(count=1, cpus=2, gpus=1).without_gpus()
     assert (found.count, found.resources()) == (6, {"CPU": 2})
     assert Slots(count=1, cpus=2, gpus=1, limit=3).without_gpus().count == 3
+
+
+@pytest.mark.parametrize(("slots", "most"), [(0, 1), (1, 1), (3, 3)])
+def test_jobs_wait_for_a_machine_where_there_is_none_for_the_moment(
+    monkeypatch: pytest.MonkeyPatch, slots: int, most: int
+) -> None:
+    running = [0]
+
+    def wait(references: list[int], **_: object) -> tuple[list[int], list[int]]:
+        running.append(len(references))
+        return references[:1], references[1:]
+
+    monkeypatch.setattr(compute.ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
+    monkeypatch.setattr(compute.ray, "wait", wait)
+    monkeypatch.setattr(compute.ray, "get", lambda reference: reference)
+    done = dict(
+        compute.each(lambda job: job * 10, ((job,) for job in range(5)), Slots(count=slots, cpus=1, gpus=0))
+    )
+    assert done == {index: 10 * index for index in range(5)}
+    assert max(running) == most

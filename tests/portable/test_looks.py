@@ -9,6 +9,7 @@ from PIL import Image
 from skimage import data as pictures
 
 from tune_brain.data.cache import decode
+from tune_brain.portable import looks
 from tune_brain.portable.looks import MEASURES, distance, fit, measures
 from tune_brain.portable.pictures import open_grey, square
 
@@ -27,8 +28,8 @@ def scans(phantoms: Path) -> tuple[np.ndarray, np.ndarray]:
         measures(decode(sorted((phantoms / part).rglob("*.*")), SIZE)[0].pixels)
         for part in ("Training", "Testing")
     )
-    looks = fit(known)
-    return distance(looks, known), distance(looks, asked)
+    trained = fit(known)
+    return distance(trained, known), distance(trained, asked)
 
 
 def test_the_looks_are_those_of_the_training_images(scans: tuple[np.ndarray, np.ndarray]) -> None:
@@ -54,3 +55,11 @@ def test_a_blank_picture_is_foreign_and_divides_nothing_by_zero(
     found = distance(fit(known), measures(np.full((1, 1, SIZE, SIZE), grey, np.uint8)))
     assert np.isfinite(found[0])
     assert found[0] > scans[0].max()
+
+
+def test_images_measured_a_few_at_a_time_have_the_same_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, SIZE, SIZE), np.uint8)
+    at_once = measures(images)
+    monkeypatch.setattr(looks, "AT_A_TIME", 2)
+    assert np.array_equal(measures(images), at_once)
+    assert measures(images[:0]).shape == (0, MEASURES)

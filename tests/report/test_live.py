@@ -150,6 +150,12 @@ def test_a_taken_port_is_told_with_its_remedy():
         listen("127.0.0.1", taken.getsockname()[1])
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
+def test_all_addresses_at_once_are_no_name_for_a_browser(host):
+    with pytest.raises(ConfigError, match="--host is one address"):
+        listen(host, 0)
+
+
 def test_only_test_images_of_the_run_are_given(tmp_path, new_run):
     root = tmp_path / "images"
     for name in ("Testing/a.jpg", "Testing/notes.txt"):

@@ -87,6 +87,14 @@ def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
     assert "Unlike" in strange["advice"]
 
 
+def test_a_host_has_its_name_in_any_case(bundle_folder: Path) -> None:
+    app = create_app(open_bundle(bundle_folder), hosts=("WARD-PC",))
+    with TestClient(app, base_url="http://ward-pc:8000") as client:
+        assert client.get("/health").status_code == 200
+    with TestClient(app, base_url="http://other-pc:8000") as client:
+        assert "--name" in client.get("/health").json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -28,6 +28,7 @@ def test_a_final_round_grows_and_is_then_unfinished(made: Callable[..., Run], mo
         ({"final_round": (3, 1)}, "3x1 after 2x2"),
         ({"final_round": (0, 0)}, "0x0 after 2x2"),
         ({"configs": 1}, "1 after"),
+        ({"weights": "mine.pth"}, "mine.pth after none"),
     ],
 )
 def test_what_is_less_than_before_is_refused(

@@ -43,3 +43,11 @@ def test_nothing_is_searched_once_winners_are_trained_again_or_the_test_is_open(
     (tmp_path / "sealed.json").touch()
     with pytest.raises(SealedTestError, match="has its scores"):
         check_search_is_open(tmp_path)
+
+
+def test_a_folder_inside_a_run_is_told_whose_it_is(made: Callable[..., Run], tmp_path: Path) -> None:
+    run = made()
+    with pytest.raises(RunFolderError, match=rf"It is {run.folder}\."):
+        runs.open_run(run.folder / "winners")
+    with pytest.raises(RunFolderError, match="that --out named"):
+        runs.open_run(tmp_path)

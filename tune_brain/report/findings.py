@@ -165,7 +165,7 @@ def winners(shown: Shown) -> str:
     part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
     gained = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
     if gained.empty:
-        return "Nothing was gained over the untuned baselines: they won, or they diverged"
+        return "No winner is held against an untuned baseline: these won, or they diverged"
     best = gained.iloc[-1]
     points = best[f"gain_{part}"] * 100
     most = "" if len(gained) == 1 else " at most"

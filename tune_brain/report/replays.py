@@ -132,8 +132,7 @@ def write_replay(found: Path) -> Path:
     page = environment().get_template("replay.html")
     name = found.parent.resolve().name
     known = {"name": name, "runs": told["runs"], "repeats": told["repeats"], "studies": studies}
-    known["no_seeds"] = NO_SEEDS
-    write_text(path, page.render(words=words, **known))
+    write_text(path, page.render(words=words, no_seeds=NO_SEEDS, **known))
     return path
 
 

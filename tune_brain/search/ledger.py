@@ -1,6 +1,7 @@
 """The ledger: the rows of a run in memory and on disk, written by one hand."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class Ledger:
         """Read what an earlier start of the same run has left; without a run, keep trials in memory alone."""
         self._run = run
         self.trials: dict[int, TrialRow] = {}
-        self._studies: dict[str, Study] = {}
+        self._studies = defaultdict[str, Study](Study)
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
             for row in latest(read(run / "trials.jsonl", TrialRow)):
@@ -25,7 +26,7 @@ class Ledger:
 
     def study(self, arch: str) -> Study:
         """That of an architecture, empty before its first trial."""
-        return self._studies.setdefault(arch, Study())
+        return self._studies[arch]
 
     def start(self, row: TrialRow) -> None:
         """A trial starts, for the first time or again."""

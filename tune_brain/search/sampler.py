@@ -35,7 +35,7 @@ BEST_HEARD = 50
 class _Told(FrozenTrial):
     """A trial made for one study alone, which may keep it without the copy that Optuna takes.
 
-    To copy all of them took longer than all else that happens between two trials.
+    To copy all of them took more than half of the time of a suggestion.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

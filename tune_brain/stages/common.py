@@ -43,7 +43,7 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
     if root is None:
         root = cache_root() / "demo-images"
         if not is_whole(root):
-            # What there is, version 0.2.0 and older left there when it was interrupted.
+            # What stands there was left by a start that was interrupted.
             shutil.rmtree(root, ignore_errors=True)
             write_demo(root)
     elif not root.is_absolute() and not root.exists():

@@ -30,14 +30,17 @@ def ends(trials: pd.DataFrame) -> pd.DataFrame:
 
 def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
     """By architecture: epochs trained, and seconds of worker time, running and failed trials included."""
-    running = {row.trial for row in trials if row.state == "running"}
-    unfinished = {row.trial for row in trials if row.state != "completed"}
-    trained = [(row.arch, row.epochs, row.seconds) for row in trials if row.trial not in unfinished]
-    trained += [(row.arch, 0, row.seconds) for row in trials if row.state == "failed"]
+    states = {row.trial: row.state for row in trials}
+    # A trial that has ended has its seconds in its own row; one that did not end well, the epochs heard of.
+    trained = [
+        (row.arch, row.epochs if row.state == "completed" else 0, row.seconds)
+        for row in trials
+        if row.state != "running"
+    ]
     trained += [
-        (row.arch, 1, row.seconds if row.trial in running else 0.0)
+        (row.arch, 1, row.seconds if states[row.trial] == "running" else 0.0)
         for row in epochs
-        if row.trial in unfinished
+        if states.get(row.trial, "completed") != "completed"
     ]
     found: dict[str, tuple[int, float]] = {}
     for arch, count, seconds in trained:
