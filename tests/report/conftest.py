@@ -15,6 +15,7 @@ from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.winners import choose
 from tune_brain.records import BASELINE, EpochRow, Role, SeedRow, TrialRow, append, latest, read, write_json
 from tune_brain.search.ladder import Train, next_step
+from tune_brain.search.study import Study
 from tune_brain.space import Space, default_folder, load
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -70,7 +71,9 @@ class MadeUp:
         rows: list[TrialRow] = []
         file = self.folder / "trials.jsonl"
         values: dict[int, dict[str, float]] = {BASELINE: space.baseline}
-        while isinstance(step := next_step(rows, self.config.ladder, self.config.configs, live=()), Train):
+        while isinstance(
+            step := next_step(Study(rows), self.config.ladder, self.config.configs, live=()), Train
+        ):
             drawn = {
                 name: math.exp(self.generator.uniform(math.log(tuned.low), math.log(tuned.high)))
                 for name, tuned in space.tuned.items()

@@ -19,6 +19,7 @@ from tune_brain.runs import create
 from tune_brain.search.convergence import FEWEST, SEEDS, convergence, expected_best
 from tune_brain.search.display import end_line
 from tune_brain.search.ladder import Finished, Train, next_step
+from tune_brain.search.study import Study
 from tune_brain.space import Space
 from tune_brain.stages.status import status
 
@@ -89,7 +90,7 @@ def test_failed_configurations_are_the_worst_and_failed_seeds_tell_no_noise(row:
 def climb(row: MakeRow, scores: Sequence[float], configs: int, rows: Sequence[TrialRow] = ()):
     """A whole study on one slot, where a configuration scores the same at each rung; and how it ended."""
     rows = list(rows)
-    while isinstance(step := next_step(rows, LADDER, configs, (), (2, 1), True), Train):
+    while isinstance(step := next_step(Study(rows), LADDER, configs, (), (2, 1), True), Train):
         score = NOISE[step.repeat - 1] if step.configuration == 0 else scores[step.configuration - 1]
         rows.append(row(step.configuration, step.epochs, score, repeat=step.repeat, trial=len(rows)))
     return rows, step
@@ -114,7 +115,7 @@ def test_a_baseline_whose_noise_was_measured_has_its_final_round_too(row: MakeRo
     rows = [*study(row, FLAT[:24]), row(0, 4, 0.9, trial=1), row(1, 2, trial=2), row(1, 4, 0.6, trial=3)]
     rows += [row(number, 2, trial=500 + number) for number in range(2, 25)]
     rows += [row(number, 4, trial=600 + number) for number in range(2, 25)]
-    assert next_step(rows, LADDER, 24, (), (1, 1), True) == Train(0, 4, 1)
+    assert next_step(Study(rows), LADDER, 24, (), (1, 1), True) == Train(0, 4, 1)
 
 
 def test_a_study_that_asks_for_few_trains_no_seed_of_its_baseline(row: MakeRow) -> None:
@@ -125,7 +126,7 @@ def test_a_study_that_asks_for_few_trains_no_seed_of_its_baseline(row: MakeRow) 
 def test_a_converged_study_stays_so_when_more_is_asked(row: MakeRow) -> None:
     rows, _ = climb(row, FLAT, 30)
     assert climb(row, FLAT, 60, rows)[0] == rows
-    assert isinstance(next_step(rows, LADDER, 60, (), (2, 1)), Train)
+    assert isinstance(next_step(Study(rows), LADDER, 60, (), (2, 1)), Train)
 
 
 def work(searcher, stop: int = 1000) -> None:

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 
 from tune_brain.records import TrialRow
 from tune_brain.search.ladder import Again, Finished, Train, Wait, expected_epochs, next_step
+from tune_brain.search.study import Study
 
 MakeRow = Callable[..., TrialRow]
 LADDER = (3, 6, 12)
 
 
 def step(rows: Sequence[TrialRow], configs: int = 9, live: Sequence[int] = ()):
-    return next_step(rows, LADDER, configs, live)
+    return next_step(Study(rows), LADDER, configs, live)
 
 
 def test_the_baseline_comes_first_and_at_full_length() -> None:
@@ -90,15 +91,15 @@ def test_what_raises_is_tried_once_more_what_is_lost_twice_and_what_diverges_or_
 def test_a_ladder_of_one_rung_trains_every_configuration_at_full_length(row: MakeRow) -> None:
     rows = [row(0, 12)]
     for number in range(1, 4):
-        assert next_step(rows, (12,), 3, ()) == Train(number, 12)
+        assert next_step(Study(rows), (12,), 3, ()) == Train(number, 12)
         rows.append(row(number, 12))
-    assert next_step(rows, (12,), 3, ()) == Finished()
+    assert next_step(Study(rows), (12,), 3, ()) == Finished()
 
 
 def run_alone(scores: Sequence[float], make: MakeRow, ladder: Sequence[int]) -> list[TrialRow]:
     """A whole study on one slot, where a configuration scores the same at each rung."""
     rows: list[TrialRow] = []
-    while isinstance(then := next_step(rows, ladder, len(scores), ()), Train):
+    while isinstance(then := next_step(Study(rows), ladder, len(scores), ()), Train):
         score = 0.0 if then.configuration == 0 else scores[then.configuration - 1]
         rows.append(make(then.configuration, then.epochs, score))
     assert then == Finished()
@@ -144,7 +145,7 @@ def test_with_many_slots_the_final_round_is_of_the_best_however_early_it_begins(
     rows: list[TrialRow] = []
     while True:
         running = [row.trial for row in rows if row.state == "running"]
-        then = next_step(rows, ladder, configs, running, final)
+        then = next_step(Study(rows), ladder, configs, running, final)
         if isinstance(then, Train) and len(running) < slots:
             made = make_row()(then.configuration, then.epochs, None)
             started = {"trial": len(rows), "repeat": then.repeat, "state": "running", "why": None}
@@ -166,12 +167,12 @@ def test_with_many_slots_the_final_round_is_of_the_best_however_early_it_begins(
 def test_a_slot_does_not_wait_for_the_last_trial_where_it_cannot_change_who_is_best(row: MakeRow) -> None:
     rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9, trial=1)]
     rows.append(row(3, 12, None, trial=2, state="running", why=None))
-    assert next_step(rows, (12,), 3, (2,), (2, 1)) == Train(2, 12, repeat=1)
+    assert next_step(Study(rows), (12,), 3, (2,), (2, 1)) == Train(2, 12, repeat=1)
     rows.append(row(2, 12, None, trial=3, repeat=1, state="running", why=None))
-    assert next_step(rows, (12,), 3, (2, 3), (2, 1)) == Wait()
-    assert next_step(rows[:4], (12,), 3, (2,), (1, 1)) == Wait()
-    assert next_step(rows[:4], (12,), 4, (2,), (2, 1)) == Train(4, 12)
-    assert next_step(rows[:4], (12,), 3, (2,), (2, 1), until_converged=True) == Wait()
+    assert next_step(Study(rows), (12,), 3, (2, 3), (2, 1)) == Wait()
+    assert next_step(Study(rows[:4]), (12,), 3, (2,), (1, 1)) == Wait()
+    assert next_step(Study(rows[:4]), (12,), 4, (2,), (2, 1)) == Train(4, 12)
+    assert next_step(Study(rows[:4]), (12,), 3, (2,), (2, 1), until_converged=True) == Wait()
 
 
 def make_row() -> Callable[..., TrialRow]:
@@ -204,7 +205,7 @@ def test_expected_epochs_are_those_of_studies_in_which_later_configurations_are_
 
 def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(row: MakeRow) -> None:
     def final(rows: Sequence[TrialRow]):
-        return next_step(rows, (12,), 3, (), (2, 2))
+        return next_step(Study(rows), (12,), 3, (), (2, 2))
 
     rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9)]
     assert final(rows) == Train(3, 12)
@@ -216,8 +217,8 @@ def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(r
         row(0, 12, None, repeat=1, trial=3),
         row(0, 12, None, repeat=2, trial=4, state="running", why=None),
     ]
-    assert next_step(rows, (12,), 3, (4,), (2, 2)) == Wait()
+    assert next_step(Study(rows), (12,), 3, (4,), (2, 2)) == Wait()
     rows[-1] = row(0, 12, repeat=2, trial=4)
     assert final(rows) == Finished()
     # A search extended afterwards goes on up the ladder as if no trial had been repeated.
-    assert next_step(rows, (12,), 4, (), (2, 2)) == Train(4, 12)
+    assert next_step(Study(rows), (12,), 4, (), (2, 2)) == Train(4, 12)

@@ -6,8 +6,8 @@ from played import failure, lose, result, rows_of
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
-from tune_brain.search.ladder import ATTEMPTS
 from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
+from tune_brain.search.study import ATTEMPTS
 
 
 def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:

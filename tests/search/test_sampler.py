@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import pairwise
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
 from tune_brain.search import sampler
-from tune_brain.search.sampler import HEARD, study, suggest, write_journal
+from tune_brain.search.sampler import study, suggest, write_journal
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -133,31 +132,6 @@ def test_the_journal_opens_in_optuna_and_is_never_written_over(
     assert [trial.state for trial in opened.trials if trial.number != 3] == states[:3] + states[4:]
     with pytest.raises(ConfigError, match="new file"):
         write_journal(file, {"linear": rows}, {"linear": space}, 12)
-
-
-def test_of_many_configurations_the_sampler_hears_the_best_and_an_even_pick(
-    row: MakeRow, space: Space, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heard = []
-    monkeypatch.setattr(sampler, "study", lambda rows, *rest: heard.append(rows) or study(rows, *rest))
-    many = [row(number, 3, score=number / 1000, values=VALUES) for number in range(1, 601)]
-    many += [row(number, 12, score=0.1, values=VALUES) for number in (5, 6)]
-    many.append(row(601, 3, state="running", score=None, why=None, values=VALUES))
-    suggest(many, space, (3, 6, 12), seed=0, number=602)
-    kept = {one.configuration for one in heard[0]}
-    assert len(kept) == HEARD + 1
-    # Those at full length rank first, whatever they scored; a running one repels the next.
-    assert kept >= {5, 6, 601} | set(range(553, 601))
-    others = sorted(kept - {5, 6, 601} - set(range(553, 601)))
-    assert max(later - former for former, later in pairwise(others)) <= 6
-    assert [one.epochs for one in heard[0] if one.configuration == 5] == [3, 12]
-    few = many[:HEARD]
-    # Further seeds say nothing of where their configurations stand.
-    many.append(row(600, 12, score=None, state="failed", why="diverged", values=VALUES, repeat=1))
-    suggest(many, space, (3, 6, 12), seed=0, number=602)
-    assert 600 in {one.configuration for one in heard.pop()}
-    suggest(few, space, (3, 6, 12), seed=0, number=602)
-    assert heard[1] == few
 
 
 @pytest.mark.parametrize(

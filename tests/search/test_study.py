@@ -1,10 +1,15 @@
+from collections.abc import Callable
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import is_tried_again
-from tune_brain.search.study import Study
+from tune_brain.search import study as module
+from tune_brain.search.study import BEST_HEARD, HEARD, Study, is_tried_again
+
+MakeRow = Callable[..., TrialRow]
 
 ENDS: tuple[Why | None, ...] = (None, "finished", "diverged", "raised", "lost", "memory")
 
@@ -53,3 +58,67 @@ def test_what_is_counted_as_rows_come_is_what_all_of_them_say(heard: list[dict[s
     for length in (1, 12):
         scores = [row.score for row in ended if row.epochs == length and not row.repeat]
         assert study.best.get(length) == max(scores, default=None)
+        first = [row for row in rows if row.epochs == length and not row.repeat]
+        assert study.started[length] == {row.configuration for row in first}
+        ranked = [row for row in first if row.state != "running" and row.configuration != BASELINE]
+        ranked.sort(key=lambda row: (row.state == "failed", -(row.score or 0), row.configuration))
+        assert scored(study.ranking(length)) == scored(ranked)
+    for configuration in range(4):
+        own = [row for row in rows if row.configuration == configuration and not row.repeat]
+        assert study.of(configuration) == own
+    assert Study(rows).heard() == study.heard()
+
+
+def scored(rows: list[TrialRow]) -> list[tuple[int, float | None]]:
+    """Trials of one configuration at one length may stand in any order."""
+    return [(row.configuration, row.score) for row in rows]
+
+
+@given(histories(), st.integers(1, 3), st.integers(1, 3))
+def test_what_a_sampler_hears_is_chosen_from_all_rows(
+    heard: list[dict[str, object]], best: int, others: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BEST_HEARD", best)
+        patch.setattr(module, "HEARD", best + others)
+        study, rows = Study(), dict[int, TrialRow]()
+        for fields in heard:
+            row = TrialRow.model_validate({"arch": "cnn", "values": {}, "seed": 0, "started": 0.0, **fields})
+            study.take(row)
+            rows[row.trial] = row
+        assert study.heard() == from_all(list(rows.values()), best, others)
+
+
+def from_all(rows: list[TrialRow], best: int, room: int) -> list[TrialRow]:
+    """The same, by looking through all rows."""
+    last = {row.configuration: row for row in rows if not row.repeat}
+    kept = set(last)
+    if len(last) > best + room:
+        ended = [row for row in last.values() if row.state != "running"]
+        ranked = sorted(
+            ended, key=lambda row: (row.state == "failed", -row.epochs, -(row.score or 0), row.configuration)
+        )
+        others = ranked[best:]
+        if len(others) > room:
+            others = [others[place * len(others) // room] for place in range(room)]
+        kept = {row.configuration for row in ranked[:best] + others}
+        kept |= {row.configuration for row in rows if row.state == "running"} & set(last)
+    found = [row for row in rows if row.configuration in kept and not row.repeat]
+    return sorted(found, key=lambda row: (row.configuration, row.trial))
+
+
+def test_of_many_configurations_a_sampler_hears_the_best_and_an_even_pick(row: MakeRow) -> None:
+    many = [row(number, 3, number / 1000) for number in range(1, 601)]
+    many += [row(number, 12, 0.1) for number in (5, 6)]
+    many.append(row(601, 3, state="running", score=None, why=None))
+    # Further seeds say nothing of where their configurations stand.
+    many.append(row(600, 12, None, repeat=1, trial=99_999))
+    heard = Study(many).heard()
+    kept = {one.configuration for one in heard}
+    assert len(kept) == HEARD + 1
+    # Those at full length rank first, whatever they scored; a running one repels the next.
+    assert kept >= {5, 6, 601} | set(range(603 - BEST_HEARD, 601))
+    others = sorted(kept - {5, 6, 601} - set(range(603 - BEST_HEARD, 601)))
+    assert max(later - former for former, later in pairwise(others)) <= 6
+    assert [one.epochs for one in heard if one.configuration == 5] == [3, 12]
+    assert Study(many[:HEARD]).heard() == many[:HEARD]

@@ -7,11 +7,12 @@ running trial). Pure: equal rows give equal steps.
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from tune_brain.records import BASELINE, TrialRow, Why
+from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import FEWEST, SEEDS, configurations
+from tune_brain.search.study import ATTEMPTS, Study, is_tried_again
 
 PROMOTED_SHARE = 3
 """One in so many of a rung is promoted."""
@@ -20,8 +21,6 @@ PROMOTED_IN_THE_END = 0.45
 
 26 to 29 of 64 in the replays of `results/tables`.
 """
-ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
-"""How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ Step = Again | Train | Wait | Finished
 
 
 def next_step(
-    rows: Sequence[TrialRow],
+    study: Study,
     ladder: Sequence[int],
     configs: int,
     live: Collection[int],
@@ -74,48 +73,50 @@ def next_step(
     for that question, by training its baseline at the bottom, and samples no more once it has.
 
     Args:
-        rows: the latest row of each trial of the study.
+        study: the latest row of each of its trials.
         ladder: the rungs, in epochs, rising.
         configs: how many configurations to sample beside the baseline.
         live: the numbers of the trials that a worker is training now.
         final_round: how many of the best full-length trials are trained again, and how often each.
         until_converged: whether the study ends when it has converged (`search.convergence`).
     """
-    for row in rows:
+    for _, row in sorted(study.unsettled.items()):
         if row.state == "running" and row.trial not in live:
             return Again(row, row.attempt)
         if is_tried_again(row):
             return Again(row, row.attempt + 1)
     if until_converged:
-        configs = configurations(rows, ladder[0], configs)
-    step = _ladder_step([row for row in rows if not row.repeat], ladder, configs)
+        configs = configurations(study.rows, ladder[0], configs)
+    step = _ladder_step(study, ladder, configs)
     if until_converged and isinstance(step, Train) and step.configuration > FEWEST:
-        step = _noise_step(rows, step, ladder[0])
+        step = _noise_step(study.rows, step, ladder[0])
     # A study that has converged may be found not to have, and sample again.
     if step == Finished() or (step == Wait() and not until_converged):
-        step = _final_step(rows, ladder[-1], final_round)
+        step = _final_step(study.rows, ladder[-1], final_round)
     return step
 
 
-def _ladder_step(rows: Sequence[TrialRow], ladder: Sequence[int], configs: int) -> Step:
-    running = [row for row in rows if row.state == "running"]
-    if not any(row.configuration == BASELINE for row in rows):
+def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:
+    if not study.of(BASELINE):
         return Train(BASELINE, ladder[-1])
 
-    sampled = max((row.configuration for row in rows), default=BASELINE)
     for rung, above in reversed(list(itertools.pairwise(ladder))):
-        ranked = ranking(rows, rung)
-        best = ranked[: len(ranked) // PROMOTED_SHARE]
-        if (chosen := _first_left(best, rows, above)) is not None:
+        ranked = study.ranking(rung)
+        if (chosen := _first_left(study, ranked[: len(ranked) // PROMOTED_SHARE], above)) is not None:
             return Train(chosen, above)
-    if sampled < configs:
+    if (sampled := max(study.tried, default=BASELINE)) < configs:
         return Train(sampled + 1, ladder[0])
+    running = [row for row in study.running if not row.repeat]
     for rung, above in itertools.pairwise(ladder):
         if any(row.epochs <= rung for row in running):
             break
-        arrived = any(row.epochs == above and row.state != "failed" for row in _sampled(rows))
-        ranked = ranking(rows, rung)
-        if (chosen := _first_left(ranked[:1] if arrived else ranked, rows, above)) is not None:
+        arrived = any(
+            row.state != "failed"
+            for row in (*study.ranking(above), *running)
+            if row.epochs == above and row.configuration != BASELINE
+        )
+        ranked = study.ranking(rung)
+        if (chosen := _first_left(study, ranked[:1] if arrived else ranked, above)) is not None:
             return Train(chosen, above)
     return Wait() if running else Finished()
 
@@ -140,11 +141,6 @@ def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[i
     return Wait() if any(row.state == "running" for row in rows) else Finished()
 
 
-def is_tried_again(row: TrialRow) -> bool:
-    """Whether a trial failed and will be started once more."""
-    return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
-
-
 def room(step: Step, largest: int) -> int:
     """How many slots of one machine a trial gets: two of what ran out of memory, if any machine has them.
 
@@ -159,15 +155,6 @@ def room(step: Step, largest: int) -> int:
     return min(2, largest)
 
 
-def ranking(rows: Iterable[TrialRow], rung: int) -> list[TrialRow]:
-    """The ended trials of the sampled configurations at a rung, best first; failed ones count, as the worst.
-
-    The baseline is trained at the top alone and has no place in the rungs below.
-    """
-    ended = [row for row in _sampled(rows) if row.epochs == rung and row.state != "running"]
-    return sorted(ended, key=lambda row: (-_score(row), row.configuration))
-
-
 def expected_epochs(ladder: Sequence[int], configs: int, final_round: tuple[int, int] = (0, 0)) -> int:
     """About how many epochs a study will train; each rung promotes at least its best."""
     total, size = ladder[-1] * (1 + final_round[0] * final_round[1]), configs
@@ -177,17 +164,10 @@ def expected_epochs(ladder: Sequence[int], configs: int, final_round: tuple[int,
     return total
 
 
-def _sampled(rows: Iterable[TrialRow]) -> list[TrialRow]:
-    return [row for row in rows if row.configuration != BASELINE]
-
-
 def _score(row: TrialRow) -> float:
     return -math.inf if row.score is None else row.score
 
 
-def _first_left(ranked: Sequence[TrialRow], rows: Iterable[TrialRow], above: int) -> int | None:
-    promoted = {row.configuration for row in rows if row.epochs == above}
-    return next(
-        (row.configuration for row in ranked if row.score is not None and row.configuration not in promoted),
-        None,
-    )
+def _first_left(study: Study, ranked: Sequence[TrialRow], above: int) -> int | None:
+    left = (row.configuration for row in ranked if row.score is not None)
+    return next((number for number in left if number not in study.started[above]), None)

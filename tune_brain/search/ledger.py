@@ -17,6 +17,8 @@ class Ledger:
         """Read what an earlier start of the same run has left; without a run, keep trials in memory alone."""
         self._run = run
         self.trials: dict[int, TrialRow] = {}
+        self.next_number = 0
+        """Of the next new trial."""
         self._studies = defaultdict[str, Study](Study)
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
@@ -62,4 +64,5 @@ class Ledger:
 
     def _take(self, row: TrialRow) -> None:
         self.trials[row.trial] = row
+        self.next_number = max(self.next_number, row.trial + 1)
         self.study(row.arch).take(row)

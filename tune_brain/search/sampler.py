@@ -26,11 +26,6 @@ from tune_brain.space import Space
 STARTUP = 10
 """Configurations sampled without looking at the rows before TPE or GP takes over (Optuna's own default)."""
 
-HEARD = 200
-"""How many ended configurations the sampler hears of; its time grows with them."""
-BEST_HEARD = 50
-"""How many of those are the best: twice as many as TPE ever models as good (25)."""
-
 
 class _Told(FrozenTrial):
     """A trial made for one study alone, which may keep it without the copy that Optuna takes.
@@ -81,7 +76,7 @@ def suggest(
     """Values for configuration `number` from the rows so far.
 
     Args:
-        rows: the latest row of each trial of the study.
+        rows: the latest row of each trial that the sampler hears of (`Study.heard`).
         space: what is tuned.
         ladder: the rungs, in epochs, rising.
         seed: the search's.
@@ -94,9 +89,7 @@ def suggest(
     if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
         return _halton(space, derive(seed, space.arch, "halton"), number)
     own = derive(seed, space.arch, "sampler", number) % 2**32
-    # Of more than `HEARD` ended configurations TPE hears the best, and of the others an even pick by rank,
-    # which leaves the shape of their density as it is.
-    heard = [] if sampler == "random" else _heard(rows)
+    heard = () if sampler == "random" else rows
     length = ladder[0 if sampler == "gp" else -1]
     # A configuration that is at a longer length just now has its score at this one all the same.
     told = [row for row in heard if row.epochs <= length]
@@ -148,23 +141,6 @@ def _scored(rows: Sequence[TrialRow], failed: Collection[int]) -> list[TrialRow]
         row.model_copy(update={"state": "completed", "score": lowest}) if row.configuration in failed else row
         for row in rows
     ]
-
-
-def _heard(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    last = {row.configuration: row for row in rows if not row.repeat}
-    if len(last) <= HEARD:
-        return list(rows)
-    ended = [row for row in last.values() if row.state != "running"]
-    # As TPE ranks them: full-length trials first, then by length and score, those that failed last.
-    ranked = sorted(
-        ended, key=lambda row: (row.state == "failed", -row.epochs, -(row.score or 0), row.configuration)
-    )
-    best, others = ranked[:BEST_HEARD], ranked[BEST_HEARD:]
-    room = HEARD - BEST_HEARD
-    picked = [others[place * len(others) // room] for place in range(room)] if len(others) > room else others
-    kept = {row.configuration for row in (*best, *picked)}
-    kept |= {row.configuration for row in rows if row.state == "running"}
-    return [row for row in rows if row.configuration in kept]
 
 
 def write_journal(

@@ -11,9 +11,10 @@ from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES, Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.ladder import ATTEMPTS, Again, Step, Train, next_step, room
+from tune_brain.search.ladder import Again, Step, Train, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import suggest
+from tune_brain.search.study import ATTEMPTS
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -201,7 +202,7 @@ class RowSearcher(Searcher):
 
     def _next(self, arch: str) -> Step:
         return next_step(
-            self._ledger.study(arch).rows,
+            self._ledger.study(arch),
             self._config.ladder,
             self._config.configs,
             self._trials(),
@@ -239,7 +240,7 @@ class RowSearcher(Searcher):
             row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
         else:
             row = TrialRow(
-                trial=max(self._ledger.trials, default=-1) + 1,
+                trial=self._ledger.next_number,
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
@@ -264,18 +265,15 @@ class RowSearcher(Searcher):
         return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
-        rows, space = self._ledger.study(arch).rows, self._spaces[arch]
+        study, space, config = self._ledger.study(arch), self._spaces[arch], self._config
         if configuration == BASELINE:
             return space.baseline
-        for row in rows:
-            if row.configuration == configuration:
-                return row.values
+        if known := study.of(configuration):
+            return known[0].values
         if configuration <= len(space.first):
             return space.first[configuration - 1]
-        config = self._config
-        return suggest(
-            rows, space, config.ladder, seed=config.seed, number=configuration, sampler=config.sampler
-        )
+        rows, ladder, seed = study.heard(), config.ladder, config.seed
+        return suggest(rows, space, ladder, seed=seed, number=configuration, sampler=config.sampler)
 
     def _seed(self, arch: str, step: Train) -> int:
         names = (arch, step.configuration, step.epochs)

@@ -1,27 +1,44 @@
 """A study: the trials of one architecture, with what is asked of them after each of thousands."""
 
-from tune_brain.records import BASELINE, TrialRow
-from tune_brain.search.ladder import is_tried_again
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from tune_brain.records import BASELINE, TrialRow, Why
+
+ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
+"""How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
+HEARD = 200
+"""How many ended configurations a sampler hears of; its time grows with them."""
+BEST_HEARD = 50
+"""How many of those are the best: twice as many as TPE ever models as good (25)."""
 
 
 class Study:
     """The latest row of each trial of one architecture.
 
-    What is asked after every trial is counted as the rows come, since to look through all of them each time
-    would slow a long search down. The rows alone decide what is counted: read again they give the same.
+    What is asked after every trial is counted and ranked as the rows come, since to look through all of them
+    each time would slow a long search down. The rows alone decide: read again they give the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[TrialRow] = ()) -> None:
         self._rows: dict[int, TrialRow] = {}
+        self._of = defaultdict[int, dict[int, TrialRow]](dict)
+        self._rungs = defaultdict[int, list[TrialRow]](list)
+        self._ended: list[TrialRow] = []
         self._seconds, self._epochs = 0.0, 0
         self.unsettled: dict[int, TrialRow] = {}
         """By number, the trials that run, or failed and are tried again."""
         self.tried = set[int]()
         """The configurations that were sampled."""
+        self.started = defaultdict[int, set[int]](set)
+        """By length in epochs, the configurations that have a first seed's trial."""
         self.spent = 0
         """Epochs that all trials have trained or have under way."""
         self.best: dict[int, float] = {}
         """By length in epochs, the best score of first seeds: a further one is one more chance of luck."""
+        for row in rows:
+            self.take(row)
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -39,11 +56,39 @@ class Study:
         """Seconds an epoch of the trials that ended well, None while none has."""
         return self._seconds / self._epochs if self._epochs else None
 
+    def of(self, configuration: int) -> list[TrialRow]:
+        """The first seeds' trials of a configuration, by number."""
+        return list(self._of[configuration].values()) if configuration in self._of else []
+
+    def ranking(self, rung: int) -> list[TrialRow]:
+        """The ended trials of the sampled configurations at a rung, best first; failed ones are the worst.
+
+        The baseline is trained at the top alone and has no place in the rungs below.
+        """
+        return self._rungs.get(rung, [])
+
+    def heard(self) -> list[TrialRow]:
+        """What a sampler hears of: first seeds' trials, of many configurations not of all.
+
+        Of more than `HEARD` that have ended it hears of the best, and of an even pick of the others by rank,
+        which leaves the shape of their density as it is. Of those that run it hears too.
+        """
+        kept = set(self._of)
+        if len(kept) > HEARD:
+            best, others = self._ended[:BEST_HEARD], self._ended[BEST_HEARD:]
+            room = HEARD - BEST_HEARD
+            if len(others) > room:
+                others = [others[place * len(others) // room] for place in range(room)]
+            kept = {row.configuration for row in (*best, *others, *self.running)}
+        return [row for number in sorted(kept) for row in self.of(number)]
+
     def take(self, row: TrialRow) -> None:
         """Hear of a trial: that it starts, where it runs, or how it ended. One that ended well stays so."""
         if row.trial not in self._rows:
             self.spent += row.epochs
             self.tried |= {row.configuration} - {BASELINE}
+        if not row.repeat:
+            self._rank(row)
         self._rows[row.trial] = row
         self.unsettled.pop(row.trial, None)
         if row.state == "running" or is_tried_again(row):
@@ -53,3 +98,29 @@ class Study:
             self._epochs += row.epochs
             if not row.repeat:
                 self.best[row.epochs] = max(row.score, self.best.get(row.epochs, row.score))
+
+    def _rank(self, row: TrialRow) -> None:
+        self.started[row.epochs].add(row.configuration)
+        own, rung = self._of[row.configuration], self._rungs[row.epochs]
+        last = max(own, default=row.trial)
+        if last in own and own[last].state != "running":
+            del self._ended[bisect_left(self._ended, _place(own[last]), key=_place)]
+        if row.configuration != BASELINE:
+            if row.trial in own and own[row.trial].state != "running":
+                del rung[bisect_left(rung, _place(own[row.trial]), key=_place)]
+            if row.state != "running":
+                insort(rung, row, key=_place)
+        own[row.trial] = row
+        last = max(own)
+        if own[last].state != "running":
+            insort(self._ended, own[last], key=_place)
+
+
+def is_tried_again(row: TrialRow) -> bool:
+    """Whether a trial failed and will be started once more."""
+    return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
+
+
+def _place(row: TrialRow) -> tuple[bool, int, float, int, int]:
+    """What sorts ended trials, best first: failed ones last, as TPE has it, then by length and by score."""
+    return row.state == "failed", -row.epochs, -(row.score or 0.0), row.configuration, row.trial

@@ -6,6 +6,7 @@ from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.records import TrialRow, latest, read
 from tune_brain.runs import Run
 from tune_brain.search.ladder import Finished, next_step
+from tune_brain.search.study import Study
 
 
 def unfinished(run: Run) -> list[str]:
@@ -13,7 +14,7 @@ def unfinished(run: Run) -> list[str]:
     config, rows = run.config, latest(read(run.folder / "trials.jsonl", TrialRow))
 
     def finished(arch: str) -> bool:
-        own = [row for row in rows if row.arch == arch]
+        own = Study(row for row in rows if row.arch == arch)
         asked = (config.ladder, config.configs, (), config.final_round, config.until_converged)
         return next_step(own, *asked) == Finished()
 
