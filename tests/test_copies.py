@@ -236,3 +236,21 @@ def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None
 def test_the_command(run: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["copy", str(run), str(tmp_path / "copy")])
     assert (done.exit_code, done.output) == (0, f"5 files copied to {tmp_path / 'copy'}\n")
+
+
+def test_a_copy_does_not_take_the_moment_between_two_stages_for_the_end(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders = ["search", None, "evaluate", None, None]
+    looks = []
+
+    def holder(folder: Path) -> str | None:
+        if folder != run:
+            return None
+        looks.append(folder)
+        return holders[len(looks) - 1]
+
+    monkeypatch.setattr(copies, "EVERY", 0.0)
+    monkeypatch.setattr(lock, "holder", holder)
+    copy(str(run), str(tmp_path / "copy"), follow=True)
+    assert len(looks) == len(holders)

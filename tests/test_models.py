@@ -34,6 +34,8 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 def test_every_architecture_has_a_builder() -> None:
     assert tuple(BUILDERS) == ARCHITECTURES
+    # Files and seed runs are named by them, in parts that hyphens divide.
+    assert all(arch.isidentifier() for arch in ARCHITECTURES)
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)

@@ -95,6 +95,15 @@ def test_a_damaged_whole_line_is_told_not_passed_over(line: bytes, tmp_path: Pat
     assert str(path) in str(told.value)
 
 
+def test_a_damaged_line_is_named_by_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b'{"text": "a"}\n{"text": "b"}\n{"text": \n{"text": "d"}\n')
+    for start in (0, len(b'{"text": "a"}\n')):
+        with pytest.raises(RunFolderError, match=r"notes\.jsonl, line 3: Invalid JSON") as told:
+            records.read_on(path, Note, start)
+        assert "line 1" not in str(told.value)
+
+
 @pytest.mark.parametrize("kind", [EpochRow, SeedRow])
 def test_rows_of_another_kind_are_refused(kind: type[EpochRow | SeedRow], tmp_path: Path) -> None:
     records.append(tmp_path / "trials.jsonl", trial(0))

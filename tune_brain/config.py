@@ -12,6 +12,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, mo
 from tune_brain.errors import ConfigError
 
 ARCHITECTURES = ("linear", "cnn", "resnet18", "resnet34")
+"""Lightest first: a search keeps the heavier ones ahead. Files and seed runs are named by them."""
 PRETRAINED = "resnet34"
 """The architecture that starts from given weights."""
 

@@ -121,10 +121,16 @@ def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str]
 
 
 def _rounds(here: Place, follow: bool) -> Iterator[bool]:
-    """One round, or with `follow` one after another while the run is written, and the last, which is True."""
-    while follow and lock.holder(Path(here.root)) is not None:
-        yield False
-        time.sleep(EVERY)
+    """One round, or with `follow` one after another while the run is written, and the last, which is True.
+
+    A run has ended when twice in a row nothing writes to it: between its stages nothing does for a moment.
+    """
+    idle = 0
+    while follow and idle < 2:
+        idle = 0 if lock.holder(Path(here.root)) is not None else idle + 1
+        if idle < 2:
+            yield False
+            time.sleep(EVERY)
     yield True
 
 

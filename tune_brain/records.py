@@ -116,8 +116,8 @@ class SeedRow(Frozen):
 Row = TypeVar("Row", bound=Frozen)
 
 
-def append(path: Path, row: Frozen) -> None:
-    """Add one row to a file of rows, making file and folder where they are missing.
+def append(path: Path, *rows: Frozen) -> None:
+    """Add rows to a file of rows, making file and folder where they are missing.
 
     Raises:
         RunFolderError: it cannot be written, or its disk is full.
@@ -126,7 +126,7 @@ def append(path: Path, row: Frozen) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             _cut_torn_line(file)
-            file.write(row.model_dump_json().encode() + b"\n")
+            file.write(b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
             file.flush()
 
 
@@ -179,14 +179,20 @@ def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
         file.seek(start)
         *lines, torn = file.read().split(b"\n")
         end = file.tell() - len(torn)
+    rows = list[Row]()
     try:
-        return [kind.model_validate_json(line) for line in lines], end
+        for line in lines:
+            rows.append(kind.model_validate_json(line))
     except ValidationError as error:
+        number = path.read_bytes()[:start].count(b"\n") + len(rows) + 1
+        # The parser counts lines within this one.
+        why = error.errors()[0]["msg"].partition(" at line 1 ")[0]
         raise RunFolderError(
             f"Each line of {path.name} must be one {kind.__name__}",
-            found=f"{path}: {error.errors()[0]['msg']}",
+            found=f"{path}, line {number}: {why}",
             remedy="Remove the damaged line, or take the file from a backup.",
         ) from None
+    return rows, end
 
 
 def latest(rows: Iterable[TrialRow]) -> list[TrialRow]:

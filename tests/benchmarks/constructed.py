@@ -21,7 +21,8 @@ from tune_brain.records import BASELINE
 from tune_brain.report.replays import summary
 from tune_brain.search.outcomes import Outcomes, place
 from tune_brain.search.replay import replay
-from tune_brain.search.sampler import suggest
+from tune_brain.search.sampler import StudySampler
+from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate
 from tune_brain.space import default_folder, load
 from tune_brain.stages.replay import Variant, replay_each
@@ -45,7 +46,8 @@ WAYS = (
 def outcomes(seed: int) -> Outcomes:
     """The made-up study; the seed is that of its configurations and of its noise."""
     space, rng = load(default_folder(), ("cnn",))["cnn"], np.random.default_rng(seed)
-    values = [suggest((), space, LADDER, seed=seed, number=n, sampler="halton") for n in range(1, KNOWN + 1)]
+    halton = StudySampler(space, LADDER, seed=seed, sampler="halton")
+    values = [halton.suggest(Study(), number) for number in range(1, KNOWN + 1)]
     places = np.array([place(space, one) for one in values])
     true = 0.9 - np.minimum(((places - [0.62, 0.4, 0.5]) ** 2) @ [0.35, 0.05, 0.05], 0.3)
     scores = {

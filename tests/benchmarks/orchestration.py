@@ -149,7 +149,7 @@ def main() -> None:
     with compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session:
         slots = session.slots()
         if asked.long:
-            grown(500 if asked.quick else 5000, slots, quick=asked.quick)
+            grown(500 if asked.quick else 5000, repeats, slots, quick=asked.quick)
             return
         arms = {
             "ours": lambda: 1e3 * ours(trials, slots)[0] / trials,
@@ -164,20 +164,25 @@ def main() -> None:
     measure.tell("orchestration", {"trials": trials, **result}, quick=asked.quick)
 
 
-def grown(trials: int, slots: compute.Slots, *, quick: bool) -> None:
+def grown(trials: int, repeats: int, slots: compute.Slots, *, quick: bool) -> None:
     """Milliseconds a trial at the beginning and at the end of a long search on the default ladder."""
-    seconds, rows = ours(trials, slots, RunConfig.model_fields["ladder"].default)
-    ends = sorted(row.started for row in rows)
-    share = len(ends) // 10
-    gaps = [later - former for former, later in itertools.pairwise(ends)]
-    # The first trials wait for the workers to start.
-    first, last = (statistics.mean(part) * 1e3 for part in (gaps[10:share], gaps[-share:]))
-    result = {"trials": len(rows), "seconds": seconds, "first tenth: ms a trial": first}
-    measure.tell(
-        "orchestration-long",
-        {**result, "last tenth: ms a trial": last, "last / first": last / first},
-        quick=quick,
-    )
+    firsts, lasts, counts = [], [], []
+    for _ in range(repeats):
+        rows = ours(trials, slots, RunConfig.model_fields["ladder"].default)[1]
+        starts = sorted(row.started for row in rows)
+        gaps = [1e3 * (later - former) for former, later in itertools.pairwise(starts)]
+        share = len(starts) // 10
+        # The first trials wait for the workers to start.
+        firsts.append(statistics.mean(gaps[10:share]))
+        lasts.append(statistics.mean(gaps[-share:]))
+        counts.append(float(len(rows)))
+    result = {
+        "trials": measure.spread(counts),
+        "first tenth: ms a trial": measure.spread(firsts),
+        "last tenth: ms a trial": measure.spread(lasts),
+        "last / first": measure.ratio(lasts, firsts),
+    }
+    measure.tell("orchestration-long", result, quick=quick)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tune_brain.records import BASELINE, EpochRow, TrialRow, latest, read
 from tune_brain.report.replays import summary
 from tune_brain.search import ladder, sampler
 from tune_brain.search.outcomes import Outcomes, place, read_outcomes
-from tune_brain.search.study import Study
+from tune_brain.search.study import Climb, Study
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.space import Space
 from tune_brain.stages.replay import Variant, replay_once
@@ -41,9 +41,9 @@ DEFAULT_WAY = "final round: 3x1"
 DEFAULT = {"sampler": "tpe", "ladder": (1, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
 
 
-def without_baseline(study: Study) -> list[TrialRow]:
+def without_baseline(study: Study) -> list[Climb]:
     """What a sampler hears that is not told of the baseline."""
-    return [row for row in _UNPATCHED["heard"](study) if row.configuration != BASELINE]
+    return [rows for rows in _UNPATCHED["heard"](study) if rows[0].configuration != BASELINE]
 
 
 PATCHES = {

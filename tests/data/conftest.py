@@ -75,3 +75,17 @@ def real() -> Path:
     if not folder:
         pytest.skip("TUNE_BRAIN_DATA names no folder with sartaj/ and nickparvar/")
     return Path(folder)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Two sets of distinct phantoms, each spelled in its own way; the second has no test part."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for number, (part, n) in enumerate((("Training", 4), ("Testing", 2))):
+        for place, name in enumerate(("glioma_tumor", "no_tumor")):
+            for i in range(n):
+                save(first / part / name / f"{i}.png", phantom(100 * number + 10 * place + i))
+    for place, name in enumerate(("Glioma", "notumor")):
+        for i in range(4):
+            save(second / name / f"{i}.png", phantom(1000 + 10 * place + i))
+    return first, second

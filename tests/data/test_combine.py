@@ -6,20 +6,17 @@ import hashlib
 import os
 import signal
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from made import phantom, save
-from PIL import Image, ImageOps
+from PIL import Image
 from typer.testing import CliRunner
 
 from tune_brain import cli
 from tune_brain.data.audit import audit
 from tune_brain.data.catalogue import scan
-from tune_brain.data.combine import _place, combine, told
-from tune_brain.data.demo import draw
+from tune_brain.data.combine import _place, combine
 from tune_brain.data.findings import faults
 from tune_brain.data.prepare import prepare
 from tune_brain.data.sources import MANIFEST, provenance
@@ -27,20 +24,6 @@ from tune_brain.errors import ConfigError, DataError, Interrupted, TuneBrainErro
 from tune_brain.evaluate.scores import marked
 
 Folders = tuple[Path, Path]
-
-
-@pytest.fixture
-def folders(tmp_path: Path) -> Folders:
-    """Two sets of distinct phantoms, each spelled in its own way; the second has no test part."""
-    first, second = tmp_path / "first", tmp_path / "second"
-    for number, (part, n) in enumerate((("Training", 4), ("Testing", 2))):
-        for place, name in enumerate(("glioma_tumor", "no_tumor")):
-            for i in range(n):
-                save(first / part / name / f"{i}.png", phantom(100 * number + 10 * place + i))
-    for place, name in enumerate(("Glioma", "notumor")):
-        for i in range(4):
-            save(second / name / f"{i}.png", phantom(1000 + 10 * place + i))
-    return first, second
 
 
 def written(to: Path) -> list[dict[str, str]]:
@@ -65,35 +48,6 @@ def test_every_image_keeps_its_part_and_the_name_of_its_source(folders: Folders,
     assert len({row["group"] for row in rows}) == 20
     assert provenance(to) == {"sources": {"first": 12, "second": 8}, "allowed_leak": 0}
     assert provenance(folders[0]) == {}
-
-
-CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "copy": lambda image: image,
-    "resized": lambda image: image.resize((100, 90)),
-    "mirrored": ImageOps.mirror,
-    "cropped": lambda image: image.crop((4, 4, image.width - 4, image.height - 4)),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_twin_of_a_test_image_of_any_source_never_enters_training(
-    folders: Folders, tmp_path: Path, change: str
-) -> None:
-    first, second = folders
-    leaked = draw("glioma", np.random.default_rng(5)).resize((128, 128))
-    save(first / "Testing/glioma_tumor/0.png", leaked)
-    save(second / "Glioma/leak.png", CHANGES[change](leaked))
-    rows = combine(folders, tmp_path / "both", rules={})
-    (gone,) = (row for row in rows if row.left_out)
-    assert (gone.source, gone.original, gone.file) == ("second", "Glioma/leak.png", "")
-    assert gone.left_out == "twin in a test part"
-    (twin,) = (row for row in rows if row.group == gone.group and row is not gone)
-    assert twin.original == "Testing/glioma_tumor/0.png"
-    summary = prepare(tmp_path / "both", image_size=32, seed=0).summary
-    assert summary["unseen"] == summary["official"]
-    assert faults(audit(tmp_path / "both").facts) == []
-    assert "  left out of train, twin in a test part: 1" in told(rows)
-    assert "1 picture stands in more than one source" in told(rows)
 
 
 def test_a_leak_that_was_allowed_is_written_into_every_score(folders: Folders, tmp_path: Path) -> None:

@@ -224,3 +224,16 @@ def test_known_data_sets_are_held_against_what_was_published() -> None:
     whole["test"]["no_tumor"] = 104
     assert differences("sartaj", whole) == ["test no_tumor: 104 images instead of 105"]
     assert differences("https://www.kaggle.com/datasets/a/b", whole) == []
+
+
+@pytest.mark.slow
+def test_an_empty_folder_that_is_there_is_filled(
+    site: Site, download: Download, folder: Path, tmp_path: Path
+) -> None:
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "linked" / "images"
+    elsewhere.mkdir()
+    link.parent.mkdir()
+    link.symlink_to(elsewhere)
+    download(code=0, to=link, **PAIR)
+    assert contents(elsewhere) == contents(folder)
+    assert len(site.asked) > 0

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.evaluate.calibration import abstention, calibration_error, log_loss, temperature, weights
+from tune_brain.evaluate.statistics import score
 from tune_brain.portable.probabilities import calibrated
 
 
@@ -68,3 +69,14 @@ def test_what_is_sure_enough_is_wrong_at_most_as_often_as_asked(
         assert found["errors"] == pytest.approx(wrong[inside].mean())
     lower = [level for level in set(probabilities.max(1)) if level < found["surest"]]
     assert all(wrong[probabilities.max(1) >= level].mean() > rate for level in lower)
+
+
+def test_the_interval_of_a_calibration_error_is_about_it():
+    rng = np.random.default_rng(0)
+    # Honest: what is left is noise, which every resampling makes larger.
+    sure = rng.uniform(0.5, 1, 80)
+    probabilities = np.stack([sure, 1 - sure], axis=1)[None]
+    labels = (rng.uniform(size=80) > sure).astype(np.int64)
+    found = score(probabilities, labels, np.arange(80), ("a", "b"))["calibration_error"]
+    assert 0 <= found["low"] < found["mean"] < found["high"]
+    assert found["mean"] - found["low"] > 0.2 * (found["high"] - found["low"])

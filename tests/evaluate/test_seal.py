@@ -12,9 +12,10 @@ from tune_brain import runs
 from tune_brain.compute import Slots
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
-from tune_brain.evaluate import sealed
-from tune_brain.evaluate.retrain import SeedRun, check_rows, plan
+from tune_brain.evaluate import retrain, sealed
+from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.sealed import check_seal, check_spoken
+from tune_brain.progress import Progress
 from tune_brain.runs import Run
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -85,7 +86,30 @@ def test_an_opening_that_broke_off_stays_the_first(
     file.write_text(json.dumps(first))
     monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
     sealed.open_test(tmp_path, prepared, [], [], slots)
-    assert json.loads(file.read_text()) == first
+    seal = json.loads(file.read_text())
+    assert len(seal.pop("again")) == 1
+    assert seal == first
+    # What was said is kept from now on.
+    sealed.open_test(tmp_path, prepared, [], [], slots)
+    assert len(json.loads(file.read_text())["again"]) == 1
+
+
+def test_looks_of_other_runs_at_the_same_test_are_counted(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
+    monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
+    prepared = prepare(phantoms, image_size=16, seed=0)
+    for name, before in (("one", 0), ("two", 1), ("two", 1), ("three", 2)):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "predictions.npz").unlink(missing_ok=True)
+        sealed.open_test(tmp_path / name, prepared, [], [], Slots(count=1, cpus=1, gpus=0))
+        assert json.loads((tmp_path / name / "sealed.json").read_text())["looks_before"] == before
+    (tmp_path / "cache" / "openings.jsonl").write_text("{}\n")
+    (tmp_path / "four").mkdir()
+    sealed.open_test(tmp_path / "four", prepared, [], [], Slots(count=1, cpus=1, gpus=0))
+    assert json.loads((tmp_path / "four" / "sealed.json").read_text())["looks_before"] == 0
 
 
 def test_networks_are_not_scored_by_what_others_said(
@@ -118,3 +142,21 @@ def test_networks_are_not_scored_by_what_others_said(
     ):
         with pytest.raises(SealedTestError, match="must be readable"):
             read()
+
+
+def test_networks_that_came_out_otherwise_are_scored_by_their_own_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(REFERENCE / "sartaj", tmp_path / "run"))
+    run, asked = planned(folder)
+    before = rows_of(run, asked)
+    again = {"val_loss": 0.5, "val_accuracy": 0.5, "val_macro_f1": 0.25, "seconds": 1.0}
+    monkeypatch.setattr(retrain.compute, "put", lambda value: value)
+    monkeypatch.setattr(
+        retrain.compute, "each", lambda _, jobs, __: ((place, (again, b"")) for place in range(len(jobs)))
+    )
+    # A run comes back from a repository without its weights.
+    train_all(run, asked, None, None, Slots(count=1, cpus=1, gpus=0), Progress())
+    after = rows_of(run, asked)
+    assert [row.name for row in after] == [row.name for row in before]
+    assert {row.val_macro_f1 for row in after} == {0.25}

@@ -1,5 +1,7 @@
 """The ladder, the pace, the machines and what was tuned as tables, by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.tables import compare, ladder, pace, parameters, scores, studies
-from tune_brain.space import Range, Space
+from tune_brain.space import Range, Space, default_folder, load
 
 CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 3, 9), configs=8)
 
@@ -76,7 +78,7 @@ def test_trials_of_the_final_round_are_nobodys_peers():
     table = fates_of(rows)
     assert table.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
     assert table.loc[[0, 8], "peers"].tolist() == [2.0, 2.0]
-    ends = pace.ends(table.reset_index())
+    ends = pace.ends(table.reset_index(), ())
     assert ends["best"].max() == 0.9
     assert ladder.cutoffs(table.reset_index(), CONFIG.ladder)["n"].tolist() == [5, 2, 2]
     told = ["fate", "rank", "peers", "cutoff"]
@@ -126,7 +128,7 @@ def test_two_rungs_agree_by_the_rank_of_those_at_both():
 
 
 def test_the_best_so_far_counts_full_length_only():
-    table = pace.ends(fates_of(CLIMB).reset_index())
+    table = pace.ends(fates_of(CLIMB).reset_index(), [SimpleNamespace(trial=4)])
     assert table["trial"].tolist() == [1, 2, 3, 6, 5, 7, 8, 0]
     assert (table["hours"] * 3600).round(6).tolist() == [10, 20, 30, 41, 50, 70, 80, 90]
     assert table["spent"].tolist() == [1, 2, 3, 7, 8, 11, 20, 29]
@@ -246,7 +248,26 @@ def test_the_worth_of_a_search_is_in_points_of_macro_f1():
 
 def test_runs_are_compared_where_they_differ():
     one, two = (RunConfig(out=name, configs=count) for name, count in (("a", 4), ("b", 9)))
-    table = compare.settings({"a": one, "b": two}, {"a": {}, "b": {"commit": "c" * 40}})
+    space = {"cnn": load(default_folder(), ("cnn",))["cnn"]}
+    table = compare.settings(
+        {"a": one, "b": two}, {"a": {}, "b": {"commit": "c" * 40}}, {"a": space, "b": space}
+    )
     assert table.loc["configs"].tolist() == ["4", "9"]
     assert table.loc["commit"].tolist() == ["not known", "c" * 12]
     assert set(table.index) == {"configs", "commit"}
+
+
+def test_runs_that_searched_other_ranges_or_in_another_precision_differ():
+    one = load(default_folder(), ("cnn",))["cnn"]
+    limits = one.tuned["max_lr"].model_copy(update={"high": 2 * one.tuned["max_lr"].high})
+    two = one.model_copy(update={"tuned": {**one.tuned, "max_lr": limits}})
+    configs = {name: RunConfig(out=name) for name in "ab"}
+    records = {"a": {"precision": {"cnn": "fp32"}}, "b": {"precision": {"cnn": "bf16"}}}
+    table = compare.settings(configs, records, {"a": {"cnn": one}, "b": {"cnn": two}})
+    assert set(table.index) == {"max_lr of cnn", "precision of cnn"}
+
+
+def test_failed_trials_cost_the_epochs_that_were_heard_of():
+    rows = [trial(0, None, epochs=9), trial(1, 0.5, configuration=1, started=20.0)]
+    heard = [SimpleNamespace(trial=0)] * 2
+    assert pace.ends(studies.trials(rows, CONFIG), heard)["spent"].tolist() == [3]

@@ -1,10 +1,14 @@
 """The numbers of the page, by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow
+from tune_brain.report import findings
 from tune_brain.report.tables import scores, studies
 
 CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 2), configs=3)
@@ -142,6 +146,26 @@ def test_scores_stand_by_classifier_with_the_best_winner_marked():
         0.8,
         pytest.approx(0.7),
     ]
+
+
+def test_winners_stand_beside_the_ensemble_as_calibrated_as_it_is():
+    def calibrated(before: float, after: float) -> dict:
+        found = scored(0.5, before)
+        return {
+            part: {**found, "calibrated": {"log_loss": scored(0, after)["log_loss"]}} for part in scores.PARTS
+        }
+
+    table = scores.scores({"cnn": calibrated(0.9, 0.3), "ensemble": calibrated(0.4, 0.4)}, {})
+    losses = table[table["metric"] == "log_loss"]
+    assert losses.loc[losses["classifier"] == "cnn", "mean"].tolist() == [0.3, 0.3]
+    assert set(losses.loc[losses["best"], "classifier"]) == {"cnn"}
+
+
+def test_what_tuning_changed_is_told_from_its_least_to_its_most():
+    worth = pd.DataFrame({"arch": ["a", "b", "c"], "gain_unseen": [-0.06, 0.001, np.nan]})
+    told = findings.winners(SimpleNamespace(worth=worth))
+    assert told == "Tuning changed the unseen score by -6.0 (a) to +0.1 (b) points of macro-F1"
+    assert "by -6.0 (a) points" in findings.winners(SimpleNamespace(worth=worth.head(1)))
 
 
 def test_row_shares_are_of_the_true_class():

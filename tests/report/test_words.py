@@ -1,5 +1,7 @@
 """Numbers in words."""
 
+import dataclasses
+
 import pytest
 
 from tune_brain.report import words
@@ -65,7 +67,7 @@ def test_notes_name_what_flatters_a_score(scored_run):
     notes = "\n".join(words.notes(contents, images(contents.record["data"])))
     assert "30 of the 48 test images have a twin" in notes
     assert "no image of notumor" in notes
-    assert "3 training images were left out: they are twins of validation images, or mirrored" in notes
+    assert "3 training images were left out: they are twins of images of validation, or of a test" in notes
     assert "allow-leak" not in notes
     assert "7 left out (not an image)" in notes
     assert "resnet34" not in notes
@@ -75,6 +77,15 @@ def test_notes_name_the_weights_that_were_used(new_run):
     contents = read_contents(new_run(archs=("resnet34",), searched=(), evaluated=False))
     notes = list(words.notes(contents, images(contents.record["data"])))
     assert "resnet34 started from random weights." in notes
+
+
+def test_facts_tell_every_look_at_the_test(scored_run):
+    contents = read_contents(scored_run)
+    again = [{"opened": "2026-01-03T04:05:00+0000", "by": "tune_brain"}] * 2
+    sealed = {**contents.sealed, "looks_before": 1, "again": again}
+    told = dict(words.facts(dataclasses.replace(contents, sealed=sealed)))["Sealed test"]
+    assert "one other run on that machine had opened the same test before" in told
+    assert told.endswith("and 2 times more by the same configurations, the last on 2026-01-03 04:05")
 
 
 def test_facts_name_no_folder_but_the_last(scored_run):

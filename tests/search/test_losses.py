@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pytest
 from played import failure, lose, result, rows_of
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
-from tune_brain.search.searcher import LOST_IN_A_ROW, PATIENCE
+from tune_brain.errors import RunFolderError
+from tune_brain.records import TrialRow
+from tune_brain.search import ledger
+from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
 
 
@@ -62,7 +66,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
     searcher.on_trial_complete("well", result=result(1, 2, done=True))
     # The worker that is up takes it.
     again = searcher.suggest("again")
-    assert (again["number"], searcher.hopeless) == (1, False)
+    assert (again["number"], searcher.crew.hopeless) == (1, False)
     assert rows_of(tmp_path)[1].attempt == 1
 
 
@@ -185,3 +189,101 @@ def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(mak
     assert searcher.suggest("c") is None
     machines.append(Slots(count=1, cpus=1, gpus=0))
     assert searcher.suggest("c") not in (None, Searcher.FINISHED)
+
+
+def test_what_cannot_be_written_is_no_lost_worker(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = make(arch=("linear",))
+    searcher.suggest("a")
+    searcher.is_up("a", "worker of a")
+
+    def full(*_: object) -> None:
+        raise RunFolderError("A run's folder must be writable")
+
+    monkeypatch.setattr(ledger, "append", full)
+    with pytest.raises(RunFolderError):
+        searcher.on_trial_complete("a", result(1, done=True))
+    monkeypatch.undo()
+    # Tune, which heard an exception, says that the worker is gone.
+    with pytest.raises(RunFolderError):
+        lose(searcher, "a")
+    assert rows_of(tmp_path)[0].state == "running"
+
+
+def test_what_cannot_be_said_of_a_trial_does_not_undo_it(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",))
+    searcher.suggest("a")
+    searcher.is_up("a", "worker of a")
+
+    def closed(_: TrialRow) -> None:
+        raise BrokenPipeError
+
+    searcher._on_end = closed
+    with pytest.raises(BrokenPipeError):
+        searcher.on_trial_complete("a", result(1, done=True))
+    with pytest.raises(BrokenPipeError):
+        lose(searcher, "a")
+    assert rows_of(tmp_path)[0].state == "completed"
+
+
+def test_what_runs_out_of_memory_after_a_loss_has_the_room_of_two_all_the_same(make, tmp_path: Path) -> None:
+    searcher = make(arch=("linear",))
+    searcher.suggest("a")
+    searcher.is_up("a", "worker of a")
+    lose(searcher, "a")
+    assert searcher.suggest("b")["room"] == 1
+    searcher.is_up("b", "worker of b")
+    searcher.on_trial_complete("b", failure("memory", "OutOfMemoryError: 3 GiB"))
+    again = searcher.suggest("c")
+    assert (again["number"], again["room"]) == (0, 2)
+    searcher.is_up("c", "worker of c")
+    searcher.on_trial_complete("c", failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert rows_of(tmp_path)[0].why == "memory"
+    assert searcher.suggest("d")["number"] == 1
+
+
+def test_room_for_memory_is_asked_for_still_where_its_worker_did_not_start(make) -> None:
+    now = [100.0]
+    searcher = make(arch=("linear",), clock=lambda: now[0])
+    searcher.suggest("a")
+    searcher.is_up("a", "worker of a")
+    searcher.on_trial_complete("a", failure("memory", "OutOfMemoryError: 3 GiB"))
+    for name in ("b", "c"):
+        assert searcher.suggest(name)["room"] == 2
+        lose(searcher, name, detail="it did not start: ModuleNotFoundError")
+        now[0] += PATIENCE + 1
+
+
+def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_is(make) -> None:
+    machines = [Slots(count=3, cpus=1, gpus=0, largest=2)]
+    searcher = make(arch=("linear",), slots=lambda: machines[-1])
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("b")["room"] == 2
+    assert searcher.stranded() == set()
+    # Who adds machines sees what is waited for.
+    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    assert searcher.stranded() == set()
+    machines.append(Slots(count=1, cpus=1, gpus=0, largest=1))
+    assert searcher.stranded() == {"b"}
+    searcher.on_trial_complete("b")
+    again = searcher.suggest("c")
+    assert (again["number"], again["room"]) == (0, 1)
+    searcher.is_up("c", "worker of c")
+    assert searcher.stranded() == set()
+
+
+def test_a_smaller_machine_after_the_loss_of_all_does_not_end_a_search(make) -> None:
+    machines = [Slots(count=8, cpus=1, gpus=0)]
+    searcher = make(configs=100, slots=lambda: machines[-1])
+    names = [f"{number}" for number in range(8)]
+    for name in names:
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    for name in names:
+        lose(searcher, name)
+    assert searcher.suggest("none") is None
+    machines.append(Slots(count=3, cpus=1, gpus=0))
+    assert isinstance(searcher.suggest("next"), dict)

@@ -13,7 +13,8 @@ from tune_brain.records import EpochRow, TrialRow, append
 from tune_brain.runs import create
 from tune_brain.search.outcomes import Outcomes, place, read_outcomes
 from tune_brain.search.replay import HANDOVER, START, replay
-from tune_brain.search.sampler import suggest
+from tune_brain.search.sampler import StudySampler
+from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate, _fit, _left, rank_errors
 from tune_brain.space import Space
 
@@ -28,7 +29,8 @@ def truth(at: np.ndarray) -> float:
 @pytest.fixture
 def outcomes(space: Space) -> Outcomes:
     """A smooth score with one best, two seeds .01 to either side, shorter trials .1 and .2 lower."""
-    values = [suggest((), space, LADDER, seed=0, number=n, sampler="halton") for n in range(1, 41)]
+    halton = StudySampler(space, LADDER, seed=0, sampler="halton")
+    values = [halton.suggest(Study(), number) for number in range(1, 41)]
     places = np.array([place(space, one) for one in values])
     scores = np.array([truth(at) for at in places])
     return Outcomes(

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from math import log10
 from pathlib import Path
@@ -12,13 +12,29 @@ from optuna.trial import TrialState
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
-from tune_brain.search import sampler
-from tune_brain.search.sampler import study, suggest, write_journal
+from tune_brain.search.sampler import StudySampler, write_journal
+from tune_brain.search.study import Climb, Study
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
 MakeRow = Callable[..., TrialRow]
 VALUES = {"max_lr": 1e-3, "grad_clip": 1.0}
+
+
+def suggest(
+    rows: Sequence[TrialRow],
+    space: Space,
+    ladder: Sequence[int],
+    *,
+    seed: int,
+    number: int,
+    sampler: Sampler = "tpe",
+) -> dict[str, float]:
+    return StudySampler(space, ladder, seed=seed, sampler=sampler).suggest(Study(rows), number)
+
+
+def told(rows: Sequence[TrialRow], space: Space) -> optuna.Study:
+    return StudySampler(space, (3, 6, 12), seed=0).told(Study(rows).configurations)
 
 
 @pytest.fixture
@@ -37,7 +53,7 @@ def rows(row: MakeRow) -> list[TrialRow]:
 def test_a_configuration_is_one_trial_with_its_scores_at_the_rungs(
     rows: list[TrialRow], space: Space
 ) -> None:
-    trials = study(rows, space, 12).trials
+    trials = told(rows, space).trials
     assert [trial.state for trial in trials] == [
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -63,7 +79,7 @@ def test_equal_rows_give_equal_suggestions_inside_the_space(rows: list[TrialRow]
 
 
 def test_a_failed_or_running_trial_does_not_count_as_a_score(rows: list[TrialRow], space: Space) -> None:
-    assert study(rows, space, 12).best_trial.number == 2
+    assert told(rows, space).best_trial.number == 2
 
 
 @pytest.mark.parametrize("asked", ["tpe", "gp"])
@@ -128,7 +144,7 @@ def test_the_journal_opens_in_optuna_and_is_never_written_over(
     assert failed == [3]
     assert opened.trials[0].datetime_start == datetime.fromtimestamp(began)
     assert opened.trials[0].duration == timedelta(seconds=5)
-    states = [trial.state for trial in study(rows, space, 12).trials]
+    states = [trial.state for trial in told(rows, space).trials]
     assert [trial.state for trial in opened.trials if trial.number != 3] == states[:3] + states[4:]
     with pytest.raises(ConfigError, match="new file"):
         write_journal(file, {"linear": rows}, {"linear": space}, 12)
@@ -175,16 +191,17 @@ def test_a_batch_size_is_sampled_whole_from_all_of_its_range(
 def test_gp_hears_of_a_configuration_that_is_at_a_longer_length_just_now(
     space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[list[TrialRow]] = []
+    heard = []
+    made = StudySampler.told
 
-    def hear(rows: list[TrialRow], *_: object) -> optuna.Study:
-        heard.append(rows)
-        return study((), space, 3)
+    def hear(self: StudySampler, trials: Iterable[Climb]) -> optuna.Study:
+        heard.extend(trials)
+        return made(self, ())
 
-    monkeypatch.setattr(sampler, "study", hear)
+    monkeypatch.setattr(StudySampler, "told", hear)
     running = row(1, 12, None, values=VALUES, state="running", why=None)
     suggest([row(1, 3, 0.9, values=VALUES), running], space, (3, 12), seed=0, number=2, sampler="gp")
-    assert [(one.configuration, one.epochs) for one in heard[0]] == [(1, 3)]
+    assert [(one.configuration, one.epochs) for trials in heard for one in trials] == [(1, 3)]
 
 
 @pytest.mark.slow

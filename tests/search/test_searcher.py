@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read
-from tune_brain.search.searcher import LOST_IN_A_ROW
+from tune_brain.search.crew import LOST_IN_A_ROW
 
 
 def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Path) -> None:

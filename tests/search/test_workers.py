@@ -34,7 +34,7 @@ def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path)
     for number, words in enumerate([RAISED, KILLED, RAISED]):
         trial = SimpleNamespace(trial_id=f"{number}", error_file=tmp_path / "error.txt")
         trial.error_file.write_text(words)
-        searcher._wary_until = 0.0
+        searcher.crew.wary_until = 0.0
         searcher.suggest(trial.trial_id)
         heard.on_trial_error(0, [], trial)
     assert [line.partition(",")[0] for line in told] == [

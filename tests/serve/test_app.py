@@ -1,6 +1,7 @@
 """The service: what it answers, what it refuses, what it leaves behind."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from tune_brain.bundle.read import open_bundle
 from tune_brain.errors import ConfigError
 from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
+from tune_brain.serve import table
 from tune_brain.serve.app import create_app
 from tune_brain.serve.guard import HEADERS
+from tune_brain.serve.table import predict
 
 JPEG = {"content-type": "image/jpeg"}
 HERE = "http://127.0.0.1:8000"
@@ -216,3 +219,21 @@ def test_requests_made_from_the_description_find_no_fault(client: TestClient) ->
             assert answer.status_code < 500
 
         ask()
+
+
+def test_a_table_leaves_out_what_systems_put_beside_images(
+    bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / ".images"
+    for name in ("a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/a.jpg"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(mri, images / name)
+    assert predict(bundle_folder, [images], tmp_path / "table.csv") == 0
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
+    # What is too large is not read.
+    bundle = open_bundle(bundle_folder)
+    monkeypatch.setattr(table, "open_bundle", lambda _: bundle)
+    monkeypatch.setattr(Path, "read_bytes", lambda file: pytest.fail(f"{file} was read"))
+    with (images / "b.png").open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    assert predict(bundle_folder, [images / "b.png"], tmp_path / "table.csv") == 1

@@ -1,5 +1,6 @@
 """Every kind of file, from its bytes to the pixels that a model sees."""
 
+import struct
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,17 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from tune_brain.data.cache import decode
 from tune_brain.errors import ImageError
 from tune_brain.portable.pictures import MOST_PIXELS
-from tune_brain.serve.images import DEFLATED, frames
+from tune_brain.serve.images import DEFLATED, MOST_PAGES, frames
 
 SIZE = 48
+BLACK_IS_ZERO, WHITE_IS_ZERO = (struct.pack("<HHIH", 262, 3, 1, value) for value in (1, 0))
 RAMP = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
 
 
@@ -157,3 +159,34 @@ def test_a_tiff_of_32_bits_is_stretched_from_black_to_white() -> None:
     expected = shown(dicom(RAMP))
     for values in (RAMP.astype(np.int32) * 1000 - 7, (RAMP / 4096).astype(np.float32)):
         assert np.abs(shown(saved(Image.fromarray(values), "TIFF")) - expected).max() <= 1
+
+
+def pages_of(count: int) -> bytes:
+    """A TIFF of so many pages of one pixel, 42 bytes each."""
+    file = bytearray(b"II*\0" + struct.pack("<I", 8))
+    for number in range(count):
+        after = 8 + 42 * (number + 1) if number + 1 < count else 0
+        tags = ((256, 1), (257, 1), (273, 0))
+        file += struct.pack("<H", 3) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+        file += struct.pack("<I", after)
+    return bytes(file)
+
+
+def test_the_pages_of_a_tiff_are_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    seek = TiffImagePlugin.TiffImageFile._seek
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "_seek", lambda self, frame: (read.append(frame), seek(self, frame))[1]
+    )
+    with pytest.raises(ImageError, match=f"at most {MOST_PAGES} pages"):
+        frames(pages_of(MOST_PAGES + 500), SIZE)
+    assert max(read) <= MOST_PAGES + 1
+
+
+def test_a_tiff_of_16_bits_in_which_white_is_zero_is_no_negative() -> None:
+    sixteen, eight = (
+        shown(saved(Image.fromarray(values), "TIFF").replace(BLACK_IS_ZERO, WHITE_IS_ZERO))
+        for values in (RAMP * 16, (RAMP // 16).astype(np.uint8))
+    )
+    assert np.abs(sixteen - eight).max() <= 1
+    assert sixteen[0, 0] > sixteen[-1, -1]

@@ -23,7 +23,7 @@ from tune_brain.data.shapes import aspects, dimensions, resizing
 from tune_brain.text import legible
 
 FORMAT = 2
-METHOD = 2
+METHOD = 3
 """Changes whenever the same files could be judged otherwise, so that older findings are not read back."""
 SHOWN = 3
 """Pairs of each kind that are listed."""
@@ -53,18 +53,19 @@ class Audit:
         return pictures(self.catalogue, self.squashed, self.shown)
 
 
-def audit(root: Path, progress: Callable[[int, int], None] | None = None) -> Audit:
+def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, strict: bool = False) -> Audit:
     """Look at every file of an image folder.
 
     Args:
         root: the image folder, see `tune_brain.data.catalogue.scan`.
         progress: called while decoding with the number of files done and of all.
+        strict: refuse a folder in which a file cannot be read for the moment, instead of naming it.
 
     Raises:
-        DataError: the folder cannot be searched.
+        DataError: the folder cannot be searched, or not read.
     """
     catalogue = scan(root)
-    looked, failures = look([root / image.name for image in catalogue.images], progress)
+    looked, failures = look([root / image.name for image in catalogue.images], progress, strict=strict)
     left_out, catalogue = catalogue.left_out, without(catalogue, failures)
     classes = [legible(name) for name in catalogue.classes]
     names = [legible(image.name) for image in catalogue.images]

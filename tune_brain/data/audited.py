@@ -15,9 +15,10 @@ def audited(root: Path, progress: Callable[[int, int], None] | None = None) -> d
     """Audit an image folder, or read back what an earlier call has found.
 
     Raises:
-        DataError: the folder cannot be searched, or the cache cannot be written.
+        DataError: the folder cannot be searched, a file cannot be read for the moment, or the cache cannot be
+            written.
     """
     folder = cache_root() / key(scan(root), f"audit {FORMAT} {METHOD}")
     if not is_whole(folder):
-        store(folder, {}, {"audit": audit(root, progress).facts})
+        store(folder, {}, {"audit": audit(root, progress, strict=True).facts})
     return read_json(folder / "audit.json")

@@ -69,7 +69,7 @@ def decode(
             pixels[index, 0] = square(picture, image_size)
             thumbnails[index] = squashed(picture, THUMBNAIL)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
-            _raise_if_mendable(error, files[index])
+            raise_if_mendable(error, files[index])
             return reason(error)
         return hashlib.sha256(content).hexdigest(), picture.size
 
@@ -103,7 +103,7 @@ def content_of(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def _raise_if_mendable(error: Exception, file: Path) -> None:
+def raise_if_mendable(error: Exception, file: Path) -> None:
     """Images are left out for what is in their files, which is the same everywhere, not for a bad moment.
 
     Raises:

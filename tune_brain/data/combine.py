@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.catalogue import Catalogue, scan
+from tune_brain.data.destination import beside, move
 from tune_brain.data.files import look
 from tune_brain.data.paired import paired
 from tune_brain.data.sources import Row, write
@@ -127,7 +128,8 @@ def _decided(
 ) -> list[Row]:
     """A row for each image of each source, in their order."""
     every = [(source, image) for source, catalogue in catalogues.items() for image in catalogue.images]
-    looked, failures = look([catalogues[source].root / image.name for source, image in every], progress)
+    files = [catalogues[source].root / image.name for source, image in every]
+    looked, failures = look(files, progress, strict=True)
     groups = np.full(len(every), -1)
     groups[looked.files] = paired(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
@@ -181,16 +183,16 @@ def _require_enough(rows: Sequence[Row]) -> None:
 
 
 def _make(catalogues: Mapping[str, Catalogue], rows: Sequence[Row], to: Path) -> None:
-    """Write the folder aside and rename it into place."""
+    """Write the folder aside and move it into place."""
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".combining-", dir=to.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=".combining-", dir=beside(to)) as aside:
         made = Path(aside) / to.name
         for row in rows:
             if row.file:
                 _place(catalogues[row.source].root / row.original, made / row.file)
         write(made, rows)
         scan(made)
-        made.rename(to)
+        move(made, to)
 
 
 def _with_two_labels(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:

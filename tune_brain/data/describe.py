@@ -17,7 +17,8 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         have = "has" if official - unseen == 1 else "have"
         yield f"{official - unseen} of the {official} test images {have} a twin outside it: {unseen} unseen"
     if dropped := summary["dropped"]:
-        yield f"{counted(dropped, 'training image', 'training images')} left out for a twin in validation"
+        told = counted(dropped, "training image", "training images")
+        yield f"{told} left out for a twin in validation, or in a test that was cut off"
     if sources := summary.get("sources"):
         yield "combined from " + ", ".join(f"{name} ({n:,} images)" for name, n in sources.items())
     if leaked := summary.get("allowed_leak"):

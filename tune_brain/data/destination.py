@@ -38,3 +38,24 @@ def require_writable(to: Path, files: Sequence[str]) -> None:
         tempfile.TemporaryFile(dir=there).close()
         if any((to / file).is_dir() for file in files):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+
+def beside(to: Path) -> Path:
+    """Where to make what `move` brings to a folder that is absent or empty."""
+    return to if to.exists() else to.parent
+
+
+def move(made: Path, to: Path) -> None:
+    """Bring a folder that was made aside to its place.
+
+    What is there may be a mount, or a link, over which nothing can be renamed: what was made comes into it,
+    one after another, files last.
+
+    Raises:
+        OSError: it cannot be moved.
+    """
+    if not to.exists():
+        made.rename(to)
+        return
+    for entry in sorted(made.iterdir(), key=Path.is_file):
+        entry.rename(to / entry.name)

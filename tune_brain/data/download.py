@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tune_brain.data.credentials import WAYS, credentials
+from tune_brain.data.destination import beside, move
 from tune_brain.errors import ConfigError, DownloadError
 from tune_brain.interrupts import interruptible
 
@@ -77,7 +78,7 @@ def download(asked: str, to: Path) -> None:
 
     Args:
         asked: a name in `KNOWN`, or a data set's address on Kaggle.
-        to: new folder; it is there when the data set is whole, and not before.
+        to: new or empty folder; what it gets is there when the data set is whole, and not before.
 
     Raises:
         ConfigError: `asked` is no data set, or the folder holds something already.
@@ -98,7 +99,7 @@ def download(asked: str, to: Path) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)
         with (
             interruptible("Interrupted; nothing of the download is kept"),
-            tempfile.TemporaryDirectory(prefix=".downloading-", dir=to.parent) as aside,
+            tempfile.TemporaryDirectory(prefix=".downloading-", dir=beside(to)) as aside,
             tempfile.TemporaryDirectory() as private,
         ):
             made = Path(aside).resolve() / dataset.split("/")[1]
@@ -108,7 +109,7 @@ def download(asked: str, to: Path) -> None:
                 failure = "empty"
             if failure is not None:
                 raise _explained(failure, dataset, to)
-            made.rename(to)
+            move(made, to)
     except OSError as error:
         raise DownloadError(
             "The folder of a download must be writable", found=f"{to.parent}: {error.strerror}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from tune_brain.data.cache import content_of, reason
+from tune_brain.data.cache import content_of, raise_if_mendable, reason
 from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, check_size, is_turned, squashed
 
 FINE = 48
@@ -58,16 +58,20 @@ class _Seen:
 
 
 def look(
-    files: Sequence[Path], progress: Callable[[int, int], None] | None = None
+    files: Sequence[Path], progress: Callable[[int, int], None] | None = None, *, strict: bool = False
 ) -> tuple[Looked, dict[int, str]]:
     """Decode files at full size, in threads; nothing is changed.
 
     Args:
         files: JPEG and PNG files.
         progress: called with the number of files done and of all.
+        strict: what cannot be read for the moment is an error, as where images are left out for good.
 
     Returns:
         What was seen, and for each file that cannot be read its place in `files` and the reason.
+
+    Raises:
+        DataError: where it is strict, a file could not be read, or memory ended.
     """
     n = len(files)
     small, fine = (np.empty((n, side, side), np.uint8) for side in (THUMBNAIL, FINE))
@@ -87,6 +91,8 @@ def look(
         except UnidentifiedImageError:
             return _foreign(content)
         except Exception as error:  # decoders raise whatever a damaged file makes them meet
+            if strict:
+                raise_if_mendable(error, files[index])
             return reason(error)
         return _seen(grey, content, odd)
 

@@ -36,8 +36,9 @@ def paired(looked: Looked) -> Twins:
     kinds = [identical, alike, mirrored]
     rules = ("identical", "alike", "mirrored")
     groups = {rule: _grouped(n, kinds[: place + 1]) for place, rule in enumerate(rules)}
-    # One image of each group is enough to find the rest of its twins by.
-    _, ones = np.unique(groups["mirrored"], return_index=True)
+    # One image of each group is enough to find the rest of its twins by. Not of the mirrored ones: a crop is
+    # looked for as it stands.
+    _, ones = np.unique(groups["alike"], return_index=True)
     less = _placed(cropped(looked.fine[ones]), ones)
     groups["any"] = _grouped(n, [*kinds, less])
     pairs = {"identical": identical, "alike": alike, "mirrored": mirrored, "cropped": less}

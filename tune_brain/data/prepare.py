@@ -25,7 +25,7 @@ from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 7
+FORMAT = 8
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 
@@ -111,7 +111,8 @@ def _contents(
     copies = join(twins, twin_groups(decoded.digests, decoded.thumbnails, mirrored=True))
     parts = _parts(catalogue, twins, copies, neighbours, seed)
     test = parts == "test"
-    unseen = ~np.isin(copies[test], copies[~test])
+    # What was left out of training is no leak.
+    unseen = ~np.isin(copies[test], copies[np.isin(parts, ("train", "validation"))])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
         # What hangs together, for intervals: a mirrored copy is no further observation either.
@@ -126,6 +127,7 @@ def _contents(
     summary = {
         "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
         "cut_digest": _digest(catalogue, decoded, parts.tolist()),
+        "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"]),
         "classes": list(classes),
         "counts": {
             part: _by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
@@ -185,6 +187,12 @@ def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str
         for digest, image, part in zip(decoded.digests, catalogue.images, parts, strict=True)
     )
     return hashlib.sha256(os.fsencode("\n".join(entries))).hexdigest()
+
+
+def _order_digest(decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64]) -> str:
+    """What follows from names alone and decides trials and intervals: the order, the groups of the test."""
+    order = "\n".join(f"{digest} {part}" for digest, part in zip(decoded.digests, parts, strict=True))
+    return hashlib.sha256(order.encode() + groups.tobytes()).hexdigest()
 
 
 def _by_class(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, int]:

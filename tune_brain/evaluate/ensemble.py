@@ -185,14 +185,18 @@ def _verdict(best: str, parts: Scores, opened: Opened) -> str:
     if gap["low"] is None:
         said = f"cannot be held against {best}"
     elif gap["low"] > 0:
-        said = f"beat {best}, the best single winner on validation,"
+        said = f"beat {best}, the best single winner on validation"
     elif gap["high"] < 0:
-        said = f"fell behind {best}, the best single winner on validation,"
+        said = f"fell behind {best}, the best single winner on validation"
     else:
-        said = f"did not help clearly over {best}, the best single winner on validation,"
-    points = "" if gap["mean"] is None else f" by {gap['mean'] * 100:+.1f} points of macro-F1"
-    interval = "" if gap["low"] is None else f" [{gap['low'] * 100:+.1f}, {gap['high'] * 100:+.1f}]"
+        said = f"did not differ clearly from {best}, the best single winner on validation"
+    by = ""
+    if gap["mean"] is not None:
+        by = f"{gap['mean'] * 100:+.1f} points of macro-F1"
+        if gap["low"] is not None:
+            by += f", 95 % interval {gap['low'] * 100:+.1f} to {gap['high'] * 100:+.1f}"
+        by = f" ({by})"
     return (
-        f"ensemble: it {said}{points}{interval} on {n} {part} images (McNemar p = {found['p']:.2g}: "
-        f"right alone on {found['only_a']}, {best} on {found['only_b']})."
+        f"ensemble: it {said}{by}, on {n} {part} images; McNemar p = {found['p']:.2g}, "
+        f"right alone on {found['only_a']}, {best} on {found['only_b']}."
     )

@@ -89,9 +89,14 @@ def check_rows(run: Run, runs: Sequence[SeedRun]) -> None:
 
 
 def rows_of(run: Run, runs: Sequence[SeedRun]) -> list[SeedRow]:
-    """The rows of these seed runs; an evaluation with more seeds that was given up has left others."""
+    """The rows of these seed runs, as they were trained last; others may stand beside them.
+
+    Those of an evaluation with more seeds that was given up, and of networks that are no more: where a run
+    comes back without its weights, they are trained again, and on another processor come out otherwise.
+    """
     names = {one.name for one in runs}
-    return [row for row in read(run.folder / "seed_runs.jsonl", SeedRow) if row.name in names]
+    last = {row.name: row for row in read(run.folder / "seed_runs.jsonl", SeedRow)}
+    return [row for name, row in last.items() if name in names]
 
 
 def train_all(
@@ -141,10 +146,11 @@ def train_all(
             values=dict(one.values),
             **measured,
         )
-        if one.name not in done:
+        before = done.get(one.name)
+        if before is None or before.val_macro_f1 != row.val_macro_f1:
             append(rows, row)
-        elif done[one.name].val_macro_f1 != row.val_macro_f1:
-            progress.say(f"{one.name}: trained again, not as it was ({done[one.name].val_macro_f1:.4f})")
+        if before and before.val_macro_f1 != row.val_macro_f1:
+            progress.say(f"{one.name}: trained again, not as it was ({before.val_macro_f1:.4f})")
         took = f"{clock(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]

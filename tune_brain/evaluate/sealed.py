@@ -1,5 +1,6 @@
 """The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
 
+import contextlib
 import hashlib
 import json
 import time
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from tune_brain import __version__, compute
+from tune_brain.config import Frozen
+from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
-from tune_brain.errors import SealedTestError
+from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, Role, SeedRow, read, read_json, write_json
+from tune_brain.records import DAMAGED, Role, SeedRow, append, read, read_json, write_json
 
 Ints = NDArray[np.int64]
 
@@ -81,7 +84,8 @@ def open_test(
 ) -> Opened:
     """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
 
-    What they said is kept in predictions.npz; from then on that file is read and the test stays closed.
+    What they said is kept in predictions.npz; from then on that file is read and the test stays closed. Where
+    it is gone they speak again, which the seal keeps on record.
 
     Args:
         run: the run's folder.
@@ -96,10 +100,16 @@ def open_test(
             return _read(kept)
         except DAMAGED as error:
             raise _unreadable(kept, error) from None
-    if not (run / SEAL).exists():
+    opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
+    if (run / SEAL).exists():
         # An opening that broke off was the first all the same.
-        opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
-        write_json(run / SEAL, {**opening, "digest": prepared.summary["digest"], "for": _spoken_for(planned)})
+        seal = read_json(run / SEAL)
+        write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
+    else:
+        digest = prepared.summary["digest"]
+        before = _looks_before(digest, run, opening["opened"])
+        seal = {**opening, "digest": digest, "looks_before": before, "for": _spoken_for(planned)}
+        write_json(run / SEAL, seal)
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -120,6 +130,17 @@ def open_test(
     )
     _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")), _digests(run, runs))
     return opened
+
+
+def _looks_before(digest: str, run: Path, opened: str) -> int:
+    """How often other runs on this machine have opened the same test; this one counts for those to come."""
+    path = cache_root() / "openings.jsonl"
+    # Where the cache is another's, or damaged, nothing is known of others.
+    with contextlib.suppress(RunFolderError):
+        before = sum(row.digest == digest for row in read(path, Opening))
+        append(path, Opening(digest=digest, run=run.resolve().name, opened=opened))
+        return before
+    return 0
 
 
 def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
@@ -158,6 +179,17 @@ def _digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
 def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
     """The values of each configuration by the name of its seed run: names alone outlive their winners."""
     return {one.name: dict(one.values) for one in planned}
+
+
+class Opening(Frozen):
+    """That a run has opened the test of a data set, in the cache of a machine."""
+
+    digest: str
+    """The data set's."""
+    run: str
+    """The name of its folder."""
+    opened: str
+    """When."""
 
 
 class Test(NamedTuple):

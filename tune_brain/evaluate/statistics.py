@@ -70,7 +70,11 @@ def score(
         "n": n,
         "groups": count,
         "seeds": seeds,
-        **{name: _summary(array) for name, array in values.items() if array.ndim == 2},
+        **{
+            name: _summary(array, centred=name == "calibration_error")
+            for name, array in values.items()
+            if array.ndim == 2
+        },
         "per_class": {
             label: {
                 "n": int((labels == column).sum()),
@@ -203,12 +207,18 @@ def _weights(group: Ints, count: int, replicates: int, seed: int) -> Iterator[Fl
         yield draws[:, group].astype(np.float64)
 
 
-def _summary(values: Floats) -> dict[str, float | None]:
-    """Mean, standard deviation and interval of [S, 1 + R] values: the scores, then their replicates."""
+def _summary(values: Floats, *, centred: bool = False) -> dict[str, float | None]:
+    """Mean, standard deviation and interval of [S, 1 + R] values: the scores, then their replicates.
+
+    Where replicates are `centred`, what they lie above the score on the mean is taken off, down to 0: a sum
+    of gaps without sign, as the calibration error, grows by every resampling.
+    """
     scores, replicates = values[:, 0], values[:, 1:].mean(axis=0)
     if not np.isfinite(scores).all():
         return {"mean": None, "std": None, "low": None, "high": None}
     replicates = replicates[np.isfinite(replicates)]
+    if centred and replicates.size:
+        replicates = (replicates - replicates.mean() + scores.mean()).clip(0)
     low, high = np.percentile(replicates, [2.5, 97.5]).tolist() if replicates.size else (None, None)
     std = float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {"mean": float(scores.mean()), "std": std, "low": low, "high": high}

@@ -159,17 +159,16 @@ def _tested(shown: Shown) -> str:
 
 
 def winners(shown: Shown) -> str:
-    """What tuning has gained on the test, where it has gained most."""
+    """What tuning has changed on the test, from where it has lost most to where it has gained most."""
     if shown.worth.empty:
         return "No test scores yet"
     part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
     gained = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
     if gained.empty:
         return "No winner is held against an untuned baseline: these won, or they diverged"
-    best = gained.iloc[-1]
-    points = best[f"gain_{part}"] * 100
-    most = "" if len(gained) == 1 else " at most"
-    return f"Tuning changed the {part} score by {points:+.1f} points of macro-F1{most} ({best['arch']})"
+    ends = [gained.iloc[place] for place in (0, -1)[: len(gained)]]
+    told = " to ".join(f"{end[f'gain_{part}'] * 100:+.1f} ({end['arch']})" for end in ends)
+    return f"Tuning changed the {part} score by {told} points of macro-F1"
 
 
 def compare(results: pd.DataFrame) -> str:

@@ -59,7 +59,7 @@ class Shown:
     @cached_property
     def ends(self) -> pd.DataFrame:
         """Every trial that ended well, in time: see `pace.ends`."""
-        return pace.ends(self.trials)
+        return pace.ends(self.trials, self.contents.epochs)
 
     @cached_property
     def studies(self) -> pd.DataFrame:

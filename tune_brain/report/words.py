@@ -169,6 +169,12 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
         yield "Commit", commit[:12] + (" with local changes" if dirty else "")
     sealed = contents.sealed
     said = f"opened {_moment(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
+    if before := sealed.get("looks_before"):
+        told = "one other run" if before == 1 else f"{before} other runs"
+        said += f"; {told} on that machine had opened the same test before"
+    if again := sealed.get("again"):
+        times = "once more" if len(again) == 1 else f"{len(again)} times more"
+        said += f"; and {times} by the same configurations, the last on {_moment(again[-1]['opened'])}"
     yield "Sealed test", said
 
 
@@ -226,7 +232,7 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     if data.get("dropped"):
         yield (
             f"{data['dropped']:,} training images were left out: "
-            "they are twins of validation images, or mirrored copies of them."
+            "they are twins of images of validation, or of a test that was cut off, or mirrored copies."
         )
     for reason, found in data.get("left_out", {}).items():
         names = ", ".join(found["names"]) + (" and more" if found["n"] > len(found["names"]) else "")

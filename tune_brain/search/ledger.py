@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +38,19 @@ class Ledger:
         """More is known of a trial's present attempt: `fields` are those of its row."""
         self._write(self.trials[trial].model_copy(update=fields))
 
-    def epoch(self, trial: int, metrics: Mapping[str, Any]) -> bool:
-        """An epoch ended; whether for the first time.
+    def epochs(self, trial: int, ended: Sequence[Mapping[str, Any]]) -> bool:
+        """Epochs ended; whether one of them did for the first time.
 
         A trial started again repeats its rows, since it is a pure function: kept once.
         """
-        if not self._run or (trial, metrics["epoch"]) in self._epochs_seen:
+        new = [metrics for metrics in ended if (trial, metrics["epoch"]) not in self._epochs_seen]
+        if not self._run or not new:
             return False
-        fields = {name: metrics[name] for name in EpochRow.model_fields if name not in ("trial", "arch")}
-        append(self._run / "epochs.jsonl", EpochRow(trial=trial, arch=self.trials[trial].arch, **fields))
-        self._epochs_seen.add((trial, metrics["epoch"]))
+        names = EpochRow.model_fields.keys() - {"trial", "arch"}
+        known = {"trial": trial, "arch": self.trials[trial].arch}
+        rows = [EpochRow(**known, **{name: metrics[name] for name in names}) for metrics in new]
+        append(self._run / "epochs.jsonl", *rows)
+        self._epochs_seen |= {(trial, row.epoch) for row in rows}
         return True
 
     def end(self, trial: int, **fields: Any) -> TrialRow:

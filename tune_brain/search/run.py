@@ -19,9 +19,11 @@ from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json
+from tune_brain.search.checkpoints import forget
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.study import is_tried_again
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
 from tune_brain.space import Space
@@ -30,6 +32,8 @@ from tune_brain.space import Space
 # waits for epochs to end so that it can save a state that nobody reads.
 _TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Else Tune starts a preempted trial again by itself, which the searcher would not hear of.
+    "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
@@ -63,6 +67,8 @@ def search(
 
     def on_end(row: TrialRow) -> None:
         progress.say(trial_line(row, config, ledger, machines.slots().count))
+        if row.state == "failed" and not is_tried_again(row):
+            forget(checkpoints, row.trial)
         if config.until_converged and (end := end_line(row, ledger.study(row.arch).rows, config.ladder[0])):
             progress.say(end)
 
@@ -137,7 +143,7 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
     tuner = tune.Tuner(
         worker,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=AsTheyCome(), num_samples=-1, reuse_actors=True
+            search_alg=searcher, scheduler=AsTheyCome(searcher), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
             storage_path=scratch,
@@ -151,16 +157,18 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
         # There Ray prints a paragraph for each worker that dies, of which we say a line.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
             tuner.fit()
-    except tune.TuneError as error:
+    except Exception as error:
         # Tune says its own instead of what the searcher raised.
-        if isinstance(error.__context__, TuneBrainError):
-            raise error.__context__ from None
+        cause = searcher.broken or error.__context__
+        if isinstance(cause, TuneBrainError):
+            raise cause from None
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if searcher.hopeless:
+    if searcher.crew.hopeless:
+        lost = len(searcher.crew.lost_in_a_row)
         raise ClusterError(
             "The workers of a search must live",
-            found=f"{len(searcher.lost_in_a_row)} trials in a row were lost with theirs: {workers.last_loss}",
+            found=f"{lost} trials in a row were lost with theirs: {workers.last_loss}",
             remedy=f"What ended is kept. When the cause is gone, go on with: tune-brain resume {folder}",
         )

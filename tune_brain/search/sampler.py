@@ -1,11 +1,11 @@
 """The samplers: from a study's rows to the values of its next configuration, through Optuna.
 
-A small in-memory Optuna study is rebuilt from the rows at each call, so the rows stay the only truth:
-nothing is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
+A small in-memory Optuna study is built anew from the rows for each, so the rows stay the only truth: nothing
+is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
+from tune_brain.search.study import Climb, Study
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -28,13 +29,16 @@ STARTUP = 10
 
 
 class _Told(FrozenTrial):
-    """A trial made for one study alone, which may keep it without the copy that Optuna takes.
+    """A trial that one study after another may keep, without the copy and the check that each would make.
 
     To copy all of them took more than half of the time of a suggestion.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self
+
+    def _validate(self) -> None:
+        pass
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -47,75 +51,88 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     }
 
 
-def study(rows: Sequence[TrialRow], space: Space, full_length: int) -> optuna.Study:
-    """An in-memory Optuna study with one trial for each configuration, in order of its number.
+class StudySampler:
+    """Suggests the configurations of one study; equal rows give equal suggestions, whatever came before.
 
-    Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial is
-    RUNNING, one whose last trial failed PRUNED without a score, which TPE ranks below all others, one that is
-    scored at full length COMPLETE, others PRUNED. (No sampler of Optuna's looks at trials that are FAIL.)
+    What it keeps from one suggestion to the next spares time alone: Optuna's trial of each configuration,
+    until one of its rows changes.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    built = optuna.create_study(direction="maximize", study_name=space.arch)
-    trials = _trials(rows, space, full_length)
-    for trial in trials:
+
+    def __init__(self, space: Space, ladder: Sequence[int], *, seed: int, sampler: Sampler = "tpe") -> None:
+        """Begin.
+
+        Args:
+            space: what is tuned.
+            ladder: the rungs, in epochs, rising.
+            seed: the search's.
+            sampler: `random`: evenly at random. `halton`: points of a scrambled Halton sequence, which cover
+                the space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar after a
+                start with either. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
+                length that all configurations have.
+        """
+        self._space, self._seed, self._sampler = space, seed, sampler
+        self._length = ladder[0 if sampler == "gp" else -1]
+        self._distributions = distributions(space)
+        self._told: dict[int, tuple[Climb, FrozenTrial | None]] = {}
+
+    def suggest(self, study: Study, number: int) -> dict[str, float]:
+        """Values for configuration `number`, counted from 1, from the study's rows so far."""
+        space, sampler = self._space, self._sampler
+        if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
+            return _halton(space, derive(self._seed, space.arch, "halton"), number)
+        own = derive(self._seed, space.arch, "sampler", number) % 2**32
+        if sampler == "random":
+            built = self.told(())
+            built.sampler = optuna.samplers.RandomSampler(seed=own)
+        elif sampler == "gp":
+            built = self.told(_scored(study.heard(), self._length))
+            built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+            return _asked_on_one_thread(built, self._distributions)
+        else:
+            built = self.told(study.heard())
+            startup = STARTUP if sampler == "tpe" else 1
+            built.sampler = optuna.samplers.TPESampler(
+                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
+            )
+        return dict(built.ask(self._distributions).params)
+
+    def told(self, heard: Iterable[Climb]) -> optuna.Study:
+        """An in-memory Optuna study with one trial for each configuration.
+
+        Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial
+        is RUNNING, one whose last trial failed PRUNED without a score, which TPE ranks below all others, one
+        that is scored at full length COMPLETE, others PRUNED. (No sampler of Optuna's looks at trials that
+        are FAIL.)
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        built = optuna.create_study(direction="maximize", study_name=self._space.arch)
+        built.add_trials([trial for rows in heard if (trial := self._kept(rows))])
+        return built
+
+    def _kept(self, rows: Climb) -> FrozenTrial | None:
+        number = rows[0].configuration
+        if number not in self._told or self._told[number][0] is not rows:
+            self._told[number] = rows, self._made(rows)
+        return self._told[number][1]
+
+    def _made(self, rows: Climb) -> FrozenTrial | None:
+        # A configuration that is at a longer length just now has its score at this one all the same.
+        shown = [row for row in rows if row.epochs <= self._length]
+        if not shown:
+            return None
+        trial = _trial(shown, self._distributions, self._length)
         if trial.state == TrialState.FAIL:
             trial.state, trial.intermediate_values = TrialState.PRUNED, {}
-    built.add_trials(trials)
-    return built
+        return trial
 
 
-def suggest(
-    rows: Sequence[TrialRow],
-    space: Space,
-    ladder: Sequence[int],
-    *,
-    seed: int,
-    number: int,
-    sampler: Sampler = "tpe",
-) -> dict[str, float]:
-    """Values for configuration `number` from the rows so far.
-
-    Args:
-        rows: the latest row of each trial that the sampler hears of (`Study.heard`).
-        space: what is tuned.
-        ladder: the rungs, in epochs, rising.
-        seed: the search's.
-        number: of the configuration, from 1.
-        sampler: `random`: evenly at random. `halton`: points of a scrambled Halton sequence, which cover the
-            space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar after a start with
-            either. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
-            length that all configurations have.
-    """
-    if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
-        return _halton(space, derive(seed, space.arch, "halton"), number)
-    own = derive(seed, space.arch, "sampler", number) % 2**32
-    heard = () if sampler == "random" else rows
-    length = ladder[0 if sampler == "gp" else -1]
-    # A configuration that is at a longer length just now has its score at this one all the same.
-    told = [row for row in heard if row.epochs <= length]
-    if sampler == "gp":
-        told = _scored(told, {row.configuration for row in heard if row.state == "failed" and not row.repeat})
-    built = study(told, space, length)
-    if sampler == "random":
-        built.sampler = optuna.samplers.RandomSampler(seed=own)
-    elif sampler == "gp":
-        built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
-        return _asked_on_one_thread(built, space)
-    else:
-        startup = STARTUP if sampler == "tpe" else 1
-        built.sampler = optuna.samplers.TPESampler(
-            n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
-        )
-    return dict(built.ask(distributions(space)).params)
-
-
-def _asked_on_one_thread(built: optuna.Study, space: Space) -> dict[str, float]:
+def _asked_on_one_thread(built: optuna.Study, distributions: dict[str, BaseDistribution]) -> dict[str, float]:
     # The number of cores would decide in which order sums are added, and a search might go on otherwise on
     # another machine. Beside trials, which take all cores, threads for matrices so small only wait.
     import torch  # noqa: F401  Only threads of what is loaded can be told.
 
     with threadpool_limits(1):
-        return dict(built.ask(distributions(space)).params)
+        return dict(built.ask(distributions).params)
 
 
 def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
@@ -134,12 +151,16 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     return values
 
 
-def _scored(rows: Sequence[TrialRow], failed: Collection[int]) -> list[TrialRow]:
-    """The rows with the lowest score for configurations that failed: GP, too, must know where trials do."""
-    lowest = min((row.score for row in rows if row.score is not None), default=0.0)
+def _scored(heard: Sequence[Climb], length: int) -> list[Climb]:
+    """The trials at a length; where a configuration fails they have the lowest score, so that GP knows it."""
+    shown = [tuple(row for row in rows if row.epochs <= length) for rows in heard]
+    lowest = min((row.score for rows in shown for row in rows if row.score is not None), default=0.0)
+    failed = {rows[0].configuration for rows in heard if any(row.state == "failed" for row in rows)}
+    lost = {"state": "completed", "score": lowest}
     return [
-        row.model_copy(update={"state": "completed", "score": lowest}) if row.configuration in failed else row
-        for row in rows
+        tuple(row.model_copy(update=lost) for row in rows) if rows[0].configuration in failed else rows
+        for rows in shown
+        if rows
     ]
 
 
@@ -156,16 +177,8 @@ def write_journal(
     storage = JournalStorage(JournalFileBackend(str(path)))
     for arch, space in spaces.items():
         built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
-        built.add_trials(_trials(rows.get(arch, ()), space, full_length))
-
-
-def _trials(rows: Sequence[TrialRow], space: Space, full_length: int) -> list[FrozenTrial]:
-    by_configuration: dict[int, list[TrialRow]] = {}
-    # The seeds of the final round would count some configurations more than once.
-    for row in (row for row in rows if not row.repeat):
-        by_configuration.setdefault(row.configuration, []).append(row)
-    known = distributions(space)
-    return [_trial(by_configuration[number], known, full_length) for number in sorted(by_configuration)]
+        trials = Study(rows.get(arch, ())).configurations
+        built.add_trials([_trial(of, distributions(space), full_length) for of in trials])
 
 
 def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:

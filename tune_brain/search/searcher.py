@@ -8,20 +8,17 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
-from tune_brain.config import ARCHITECTURES, Precision, RunConfig
+from tune_brain.config import Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
+from tune_brain.search.crew import Crew
 from tune_brain.search.ladder import Again, Step, Train, next_step, room
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.sampler import suggest
+from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS
+from tune_brain.search.turns import by_need
 from tune_brain.seeds import derive
 from tune_brain.space import Space
-
-LOST_IN_A_ROW = 6
-"""So many workers lost, no epoch heard from any between, end a search: none can live. At least two a slot."""
-PATIENCE = 30.0
-"""Seconds that a search waits with another worker where one did not start."""
 
 
 @dataclass
@@ -62,27 +59,26 @@ class RowSearcher(Searcher):
         self._config, self._spaces, self._ledger = config, spaces, ledger
         self._classes, self._precision, self._slots, self._on_end = classes, precision, slots, on_end
         self._clock = clock
+        self._samplers = {
+            arch: StudySampler(spaces[arch], config.ladder, seed=config.seed, sampler=config.sampler)
+            for arch in config.arch
+        }
         self._live: dict[str, _Live] = {}
-        self.lost_in_a_row: list[int] = []
-        """The trials that lost their workers since an epoch was heard of last."""
-        self._workers = set[str]()
-        """Those that are up."""
-        self._starting = set[str]()
-        """The trials for which a worker is on its way."""
-        self._wary_until = clock()
-        """Till then trials are given to those workers only that are up or on their way."""
+        self.crew = Crew(clock)
+        self.broken: Exception | None = None
+        """What the end of a trial could not be written or told for."""
         self._deadline = clock() + config.time_budget if config.time_budget else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
-        slots = self._slots()
-        late = self._deadline is not None and self._clock() > self._deadline
+        slots, late = self._slots(), self._late
+        self.crew.has_room(slots.count)
         if late and not self._live:
             # Be it that there is no machine: what ended may be chosen from.
             return str(Searcher.FINISHED)
-        if self._taken() >= slots.count or self._wary() or self._waits_for_room(slots):
+        if self._taken() >= slots.count or self.crew.is_wary(len(self._live)) or self._waits_for_room(slots):
             return None
-        studies = [] if late or self.hopeless else self._by_need(slots.count)
+        studies = [] if late or self.crew.hopeless else self._by_need(slots.count)
         # What needs more room than a slot goes first: others would take each that frees.
         for arch in sorted(studies, key=lambda arch: -self._room(arch, slots.largest)):
             step = self._next(arch)
@@ -90,7 +86,7 @@ class RowSearcher(Searcher):
                 return self._begin(trial_id, arch, step, slots)
         if self._live:
             return None
-        if self.hopeless:
+        if self.crew.hopeless:
             self._give_back()
         return str(Searcher.FINISHED)
 
@@ -98,9 +94,8 @@ class RowSearcher(Searcher):
         """Epochs ended, and perhaps the trial with them."""
         live = self._live[trial_id]
         trial = live.trial
-        for row in result["rows"]:
-            live.further |= self._ledger.epoch(trial, row)
-        self.lost_in_a_row = []
+        live.further |= self._ledger.epochs(trial, result["rows"])
+        self.crew.is_alive()
         if not result["done"] and not self._ledger.trials[trial].node:
             self._ledger.amend(trial, **_where(result))
         if result["done"]:
@@ -113,8 +108,13 @@ class RowSearcher(Searcher):
         if error:
             return
         if result is not None:
-            self.on_trial_result(trial_id, result)
-        self._starting.discard(trial_id)
+            try:
+                self.on_trial_result(trial_id, result)
+            except Exception as failure:
+                # Which Tune takes for the loss of the worker.
+                self.broken = failure
+                raise
+        self.crew.is_done(trial_id)
         del self._live[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
@@ -122,33 +122,32 @@ class RowSearcher(Searcher):
 
         One that did not is no attempt of its trial, and while another is up no sign that none can live.
         """
+        if self.broken:
+            raise self.broken
         overdue = trial_id in self.overdue()
         live = self._live.pop(trial_id)
-        self._starting.discard(trial_id)
-        self._workers.discard(live.worker)
+        self.crew.is_done(trial_id, live.worker)
         row = self._ledger.trials[live.trial]
         started = live.up is not None or why != "lost"
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
         elif started or not any(other.up is not None for other in self._live.values()):
-            self.lost_in_a_row.append(live.trial)
-        attempt = 0 if live.further and why == "lost" else row.attempt if started else row.attempt - 1
+            self.crew.lost_in_a_row.append(live.trial)
+        if started:
+            attempt = 0 if live.further and why == "lost" else _attempt(row, why)
+        else:
+            # What its memory asks for is asked for still.
+            why, attempt = row.why or why, row.attempt - 1
         row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
         if started:
             self._on_end(row)
         else:
-            self._wary_until = self._clock() + PATIENCE
+            self.crew.did_not_start()
         return started
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether no worker can live."""
-        return len(self.lost_in_a_row) >= max(LOST_IN_A_ROW, 2 * self._slots().count)
 
     def is_up(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
-        self._starting.discard(trial_id)
-        self._workers.add(worker)
+        self.crew.is_up(trial_id, worker)
         live = self._live[trial_id]
         live.up, live.worker = self._clock(), worker
 
@@ -159,12 +158,24 @@ class RowSearcher(Searcher):
         began = self._clock() - self._config.trial_timeout
         return [trial_id for trial_id, live in self._live.items() if live.up is not None and live.up < began]
 
+    def stranded(self) -> set[str]:
+        """The trials whose workers are not up and will not be, as no machine is large enough.
+
+        Where there is none at all, who adds machines shall see what is waited for, while there is time.
+        """
+        slots = self._slots()
+        return {
+            trial_id
+            for trial_id, live in self._live.items()
+            if live.up is None and live.room > slots.largest and (slots.largest or self._late)
+        }
+
     def _give_back(self) -> None:
         """Give the trials that were lost for good, as no worker could live, one attempt when it goes on.
 
         One and not all: where they are the cause themselves, a search that goes on must come past them.
         """
-        for trial in set(self.lost_in_a_row):
+        for trial in set(self.crew.lost_in_a_row):
             row = self._ledger.trials[trial]
             if row.state == "failed" and row.why == "lost" and row.attempt >= ATTEMPTS["lost"]:
                 self._ledger.amend(trial, attempt=ATTEMPTS["lost"] - 1)
@@ -180,25 +191,10 @@ class RowSearcher(Searcher):
         return {}
 
     def _by_need(self, slots: int) -> list[str]:
-        """The studies, furthest behind in epochs first; of equals the heaviest.
-
-        A study ends with one configuration that climbs the ladder alone. So that lighter ones have work for
-        the other slots meanwhile, a heavier study is kept as many epochs ahead of each of them; not so where
-        the time is bounded, which may be over before theirs comes. All begin with their baselines.
-
-        What an interrupted driver or a dead worker left does not count: it is chosen again as it was then.
-        """
-        live = self._trials()
-        ahead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
-
-        def need(arch: str) -> tuple[bool, int, int]:
-            study = self._ledger.study(arch)
-            left = (row for row in study.unsettled.values() if row.state == "failed" or row.trial not in live)
-            spent = study.spent - sum(row.epochs for row in left)
-            heavier = ARCHITECTURES.index(arch)
-            return spent > 0, spent - ahead * heavier, -heavier
-
-        return sorted(self._config.arch, key=need)
+        # Where the time is bounded it may be over before the lighter ones' turn comes.
+        lead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
+        studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
+        return by_need(studies, self._trials(), lead)
 
     def _next(self, arch: str) -> Step:
         return next_step(
@@ -215,16 +211,15 @@ class RowSearcher(Searcher):
         again = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
         return room(self._next(arch), largest) if again else 1
 
+    @property
+    def _late(self) -> bool:
+        return self._deadline is not None and self._clock() > self._deadline
+
     def _trials(self) -> set[int]:
         return {live.trial for live in self._live.values()}
 
     def _taken(self) -> int:
         return sum(live.room for live in self._live.values())
-
-    def _wary(self) -> bool:
-        """Whether a trial would go to a machine on which no worker may start, as one just did not."""
-        there = max(1, len(self._workers) + len(self._starting))
-        return self._clock() < self._wary_until and len(self._live) >= there
 
     def _waits_for_room(self, slots: Slots) -> bool:
         """Whether a trial that needs more than a slot is not up yet: its machine must empty for it."""
@@ -252,8 +247,7 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._live[trial_id] = _Live(row.trial, needed)
-        if len(self._workers) + len(self._starting) < slots.count:
-            self._starting.add(trial_id)
+        self.crew.calls(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
@@ -265,15 +259,14 @@ class RowSearcher(Searcher):
         return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
-        study, space, config = self._ledger.study(arch), self._spaces[arch], self._config
+        study, space = self._ledger.study(arch), self._spaces[arch]
         if configuration == BASELINE:
             return space.baseline
         if known := study.of(configuration):
             return known[0].values
         if configuration <= len(space.first):
             return space.first[configuration - 1]
-        rows, ladder, seed = study.heard(), config.ladder, config.seed
-        return suggest(rows, space, ladder, seed=seed, number=configuration, sampler=config.sampler)
+        return self._samplers[arch].suggest(study, configuration)
 
     def _seed(self, arch: str, step: Train) -> int:
         names = (arch, step.configuration, step.epochs)
@@ -286,9 +279,16 @@ class RowSearcher(Searcher):
             state="completed" if finished else "failed",
             why=result["why"],
             detail=result["detail"],
+            attempt=_attempt(self._ledger.trials[trial], result["why"]),
             score=result["rows"][-1]["val_macro_f1"] if finished else None,
             **_where(result),
         )
+
+
+def _attempt(row: TrialRow, why: str) -> int:
+    """Which attempt has ended: the first, where memory ends for the first time and more room may help."""
+    anew = why == "memory" and row.why != "memory" and row.attempt < ATTEMPTS["lost"]
+    return 1 if anew else row.attempt
 
 
 def _where(result: Mapping[str, Any]) -> dict[str, Any]:

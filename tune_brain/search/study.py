@@ -8,6 +8,8 @@ from tune_brain.records import BASELINE, TrialRow, Why
 
 ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
 """How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
+Climb = tuple[TrialRow, ...]
+"""Of one configuration, its first seeds' trials by number."""
 HEARD = 200
 """How many ended configurations a sampler hears of; its time grows with them."""
 BEST_HEARD = 50
@@ -23,7 +25,7 @@ class Study:
 
     def __init__(self, rows: Iterable[TrialRow] = ()) -> None:
         self._rows: dict[int, TrialRow] = {}
-        self._of = defaultdict[int, dict[int, TrialRow]](dict)
+        self._of: dict[int, Climb] = {}
         self._rungs = defaultdict[int, list[TrialRow]](list)
         self._ended: list[TrialRow] = []
         self._seconds, self._epochs = 0.0, 0
@@ -56,9 +58,14 @@ class Study:
         """Seconds an epoch of the trials that ended well, None while none has."""
         return self._seconds / self._epochs if self._epochs else None
 
-    def of(self, configuration: int) -> list[TrialRow]:
-        """The first seeds' trials of a configuration, by number."""
-        return list(self._of[configuration].values()) if configuration in self._of else []
+    def of(self, configuration: int) -> Climb:
+        """The first seeds' trials of a configuration: the same object until one of them changes."""
+        return self._of.get(configuration, ())
+
+    @property
+    def configurations(self) -> list[Climb]:
+        """Those of all, by number."""
+        return [self._of[number] for number in sorted(self._of)]
 
     def ranking(self, rung: int) -> list[TrialRow]:
         """The ended trials of the sampled configurations at a rung, best first; failed ones are the worst.
@@ -67,20 +74,20 @@ class Study:
         """
         return self._rungs.get(rung, [])
 
-    def heard(self) -> list[TrialRow]:
-        """What a sampler hears of: first seeds' trials, of many configurations not of all.
+    def heard(self) -> list[Climb]:
+        """The configurations that a sampler hears of, by number: of many not all.
 
         Of more than `HEARD` that have ended it hears of the best, and of an even pick of the others by rank,
         which leaves the shape of their density as it is. Of those that run it hears too.
         """
-        kept = set(self._of)
-        if len(kept) > HEARD:
-            best, others = self._ended[:BEST_HEARD], self._ended[BEST_HEARD:]
-            room = HEARD - BEST_HEARD
-            if len(others) > room:
-                others = [others[place * len(others) // room] for place in range(room)]
-            kept = {row.configuration for row in (*best, *others, *self.running)}
-        return [row for number in sorted(kept) for row in self.of(number)]
+        if len(self._of) <= HEARD:
+            return self.configurations
+        best, others = self._ended[:BEST_HEARD], self._ended[BEST_HEARD:]
+        room = HEARD - BEST_HEARD
+        if len(others) > room:
+            others = [others[place * len(others) // room] for place in range(room)]
+        kept = {row.configuration for row in (*best, *others, *self.running)}
+        return [self._of[number] for number in sorted(kept & self._of.keys())]
 
     def take(self, row: TrialRow) -> None:
         """Hear of a trial: that it starts, where it runs, or how it ended. One that ended well stays so."""
@@ -101,19 +108,20 @@ class Study:
 
     def _rank(self, row: TrialRow) -> None:
         self.started[row.epochs].add(row.configuration)
-        own, rung = self._of[row.configuration], self._rungs[row.epochs]
-        last = max(own, default=row.trial)
-        if last in own and own[last].state != "running":
-            del self._ended[bisect_left(self._ended, _place(own[last]), key=_place)]
+        before = {old.trial: old for old in self._of.get(row.configuration, ())}
+        after = {**before, row.trial: row}
+        self._of[row.configuration] = tuple(after[trial] for trial in sorted(after))
         if row.configuration != BASELINE:
-            if row.trial in own and own[row.trial].state != "running":
-                del rung[bisect_left(rung, _place(own[row.trial]), key=_place)]
-            if row.state != "running":
-                insort(rung, row, key=_place)
-        own[row.trial] = row
-        last = max(own)
-        if own[last].state != "running":
-            insort(self._ended, own[last], key=_place)
+            _replace(self._rungs[row.epochs], before.get(row.trial), row)
+        _replace(self._ended, before[max(before)] if before else None, after[max(after)])
+
+
+def _replace(ranked: list[TrialRow], before: TrialRow | None, after: TrialRow) -> None:
+    """Keep ended trials sorted where one is another now, or has ended, or begins again."""
+    if before and before.state != "running":
+        del ranked[bisect_left(ranked, _place(before), key=_place)]
+    if after.state != "running":
+        insort(ranked, after, key=_place)
 
 
 def is_tried_again(row: TrialRow) -> bool:

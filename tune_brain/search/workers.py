@@ -56,10 +56,25 @@ class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
     Tune's own order names, whenever a worker is free, the first trial whose worker still starts: that one is
     stopped, and another asked for in its place. Where trials are shorter than the start of all workers, most
     would never come up. It also looks through all trials that ever were, at every result.
+
+    Args:
+        searcher: of whose trials those are withdrawn whose workers no machine can hold any more.
     """
+
+    def __init__(self, searcher: RowSearcher) -> None:
+        super().__init__()
+        self._searcher = searcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """None: Tune starts what comes by itself, first on a worker that is free."""
+        if not (stranded := self._searcher.stranded()):
+            return
+        for trial in tune_controller.get_trials():
+            if trial.trial_id in stranded and trial.status == "PENDING":
+                # Else Tune, which has asked for its worker, would keep a place for it and no other worker.
+                if trial in getattr(tune_controller, "_staged_trials", ()):
+                    tune_controller._unstage_trial_with_resources(trial)
+                tune_controller.stop_trial(trial)
 
 
 class Workers(tune.Callback):  # type: ignore[misc]

@@ -30,6 +30,10 @@ SHOWN = 448
 """Side of the picture that a person sees, in pixels."""
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """DICOM's syntax in which the whole file is packed; nothing tells how large it will be."""
+MOST_PAGES = 2000
+"""Of a TIFF file; 64 MB hold more than a million, and the more there are, the longer one takes to find."""
+INVERTED = 262
+"""The tag of a TIFF that is 0 where white is: PhotometricInterpretation."""
 TAILS = (0.5, 99.5)
 """Percentiles that become black and white where a file gives no window."""
 
@@ -103,16 +107,32 @@ def _photograph(content: bytes, image_size: int) -> Frame:
 
 def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
     with Image.open(BytesIO(content), formats=("TIFF",)) as image:
-        count = getattr(image, "n_frames", 1)
+        count = _pages(image)
         _check(image.size, count)
         for number in _chosen(count, most):
             image.seek(number)
             _check(image.size, count)
             page = image.copy()
             values = np.asarray(page)
+            # Pillow turns those of fewer bits only.
+            if page.mode.startswith("I;16") and image.getexif().get(INVERTED) == 0:
+                page = Image.fromarray(65535 - values.astype(np.uint16))
             # Of 32 bits, whole numbers or not, nothing says what is white.
             grey = _grey8(_stretched(values, values)) if page.mode in ("F", "I") else as_grey(page)
             yield _frame(grey, grey, image_size, number + 1, count)
+
+
+def _pages(image: Image.Image) -> int:
+    # Not `n_frames`, which reads all of them.
+    count = 1
+    try:
+        while count <= MOST_PAGES:
+            image.seek(count)
+            count += 1
+    except EOFError:
+        image.seek(0)
+        return count
+    raise ImageError(f"A TIFF file has at most {MOST_PAGES} pages", found="more")
 
 
 def _slices(volume: "_Volume", image_size: int, most: int | None) -> Iterator[Frame]:

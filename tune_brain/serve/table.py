@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tune_brain.bundle.read import Bundle, open_bundle
+from tune_brain.data.cache import content_of
 from tune_brain.errors import ImageError, TuneBrainError
 from tune_brain.serve.answers import Speaker
 from tune_brain.serve.images import Frame, frames
@@ -38,7 +39,7 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
         table = _writer(out, bundle)
         for file in files:
             try:
-                pictures = frames(file.read_bytes(), bundle.about.image_size)
+                pictures = frames(content_of(file), bundle.about.image_size)
             except (TuneBrainError, OSError) as error:
                 failures += 1
                 print(f"tune-brain: {file}: {error}", file=sys.stderr)
@@ -76,7 +77,12 @@ def _writer(out: TextIO, bundle: Bundle) -> "csv.DictWriter[str]":
 def _files(named: Iterable[Path]) -> Iterator[Path]:
     for path in named:
         if path.is_dir():
-            inside = (file for file in sorted(path.rglob("*")) if file.is_file())
-            yield from (file for file in inside if file.name.lower().endswith(SUFFIXES))
+            shown = (file for file in sorted(path.rglob("*")) if not _hidden(file.relative_to(path)))
+            yield from (file for file in shown if file.is_file() and file.name.lower().endswith(SUFFIXES))
         else:
             yield path
+
+
+def _hidden(below: Path) -> bool:
+    """Whether it is what systems and notebooks leave beside images."""
+    return any(part.startswith((".", "__")) for part in below.parts)

@@ -78,11 +78,18 @@ def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") ->
     """Refuse images or weights other than those that a run was made with.
 
     Raises:
-        DataError: the images or their cut differ.
+        DataError: the images, their cut or their order differ.
         WeightsError: the pretrained architecture would start from others.
     """
     record = read_json(run.folder / "record.json")
     check_digest(prepared, record["data"]["cut_digest"], str(run.folder))
+    known = record["data"].get("order_digest")
+    if known and known != prepared.summary["order_digest"]:
+        raise DataError(
+            "Image files keep their names during a run, since trials see them in their order",
+            found="the same images in another order, or the test in other groups",
+            remedy="Bring the names back to what they were, or start a new run.",
+        )
     if PRETRAINED in record["precision"] and origin_of(start) != record["weights"]:
         raise WeightsError(
             f"{PRETRAINED} must start from the weights that {run.folder} was made with",

@@ -9,11 +9,11 @@ from tune_brain.errors import RunFolderError, SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import check_seal, check_spoken, open_test
+from tune_brain.evaluate.sealed import SEAL, check_seal, check_spoken, open_test
 from tune_brain.evaluate.validated import validate
 from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read, write_json
+from tune_brain.records import TrialRow, latest, read, read_json, write_json
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
     AS_BEFORE,
@@ -77,6 +77,11 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
         write_json(run.folder / "calibration.json", fitted)
         progress.say("opening the sealed test")
         opened = open_test(run.folder, prepared, planned, seed_runs, slots)
+        if before := read_json(run.folder / SEAL).get("looks_before"):
+            progress.say(
+                f"other runs on this machine had opened the test of these images {before} times before: "
+                "what was learnt from it then flatters what is scored by it now"
+            )
     chosen = {arch: chosen[arch] for arch in scored}
     scores = winner_scores(opened, scored, prepared.classes)
     scores = add_scores(scores, opened, fitted, scored, prepared.classes)

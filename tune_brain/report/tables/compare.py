@@ -8,6 +8,7 @@ import pandas as pd
 from tune_brain.config import RunConfig
 from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.scores import PARTS
+from tune_brain.space import Space
 
 
 def results(
@@ -43,18 +44,44 @@ def results(
     return pd.DataFrame(lines)
 
 
-def settings(configs: Mapping[str, RunConfig], records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """What was asked of each run and differs between them: a line for each setting, a column for each run."""
+def settings(
+    configs: Mapping[str, RunConfig],
+    records: Mapping[str, Mapping[str, Any]],
+    spaces: Mapping[str, Mapping[str, Space]],
+) -> pd.DataFrame:
+    """What was asked of each run and differs between them: a line for each setting, a column for each run.
+
+    Args:
+        configs: of the runs, by name.
+        records: where they came from.
+        spaces: what each searched, by architecture.
+    """
     asked = {
         name: {
             **config.model_dump(mode="json", exclude={"out", "spaces", "arch"}),
             "images": records[name].get("data", {}).get("digest", "not known")[:12],
             "commit": (records[name].get("commit") or "not known")[:12],
+            "weights": records[name].get("weights"),
+            **{f"precision of {arch}": kind for arch, kind in records[name].get("precision", {}).items()},
+            **_searched(spaces[name]),
         }
         for name, config in configs.items()
     }
     table = pd.DataFrame(asked).map(_plain)
     return table[table.nunique(axis=1) > 1]
+
+
+def _searched(spaces: Mapping[str, Space]) -> dict[str, str]:
+    told = {}
+    for arch, space in spaces.items():
+        for name, limits in space.tuned.items():
+            scale = ", log" if limits.log else ""
+            told[f"{name} of {arch}"] = f"{limits.low:g} to {limits.high:g}{scale}"
+            told[f"untuned {name} of {arch}"] = f"{space.baseline[name]:g}"
+        told |= {f"{name} of {arch}": f"{value:g}" for name, value in space.fixed.items()}
+        if space.first:
+            told[f"{arch} configurations that were given"] = str(len(space.first))
+    return told
 
 
 def _plain(value: Any) -> str:

@@ -9,9 +9,6 @@ from numpy.typing import NDArray
 from tune_brain.records import BASELINE
 from tune_brain.search.ladder import PROMOTED_SHARE
 
-FATES = ("full", "promoted", "left", "failed", "running")
-"""What can become of a trial: full-length, promoted, left, failed, or running still."""
-
 
 def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     """What became of each trial, in the order of `studies.trials`, and the contest that decided it.
@@ -22,8 +19,9 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     round's trials are nobody's peers.
 
     Returns:
-        Columns fate (of `FATES`), rank (from 1; NaN while running), peers (how many ranked, itself included),
-        cutoff (the lowest score in the best third at that moment; NaN where a third is less than one).
+        Columns fate (full, promoted, left, failed or running), rank (from 1; NaN while running), peers (how
+        many ranked, itself included), cutoff (the lowest score in the best third at that moment; NaN where a
+        third is less than one).
     """
     fate = trials["state"].where(trials["state"] != "completed", "left").to_numpy(dtype=object)
     contests = np.full((len(trials), 3), np.nan)

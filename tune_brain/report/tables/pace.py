@@ -1,5 +1,6 @@
 """The search over time as tables: the best so far, and what each slot did."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,17 +10,19 @@ from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.tables.listed import listed
 
 
-def ends(trials: pd.DataFrame) -> pd.DataFrame:
+def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
     """One line for each trial that ended well, by architecture and time of its end.
 
     The columns of the trials and: hours (from the run's first start to the trial's end), spent (epochs that
-    its architecture's ended trials had trained by then, its own included) and best (full-length score so
-    far, that of the ladder; NaN before the first).
+    its architecture's ended trials had trained by then, its own included, of failed ones those heard of) and
+    best (full-length score so far, that of the ladder; NaN before the first).
     """
+    heard = Counter(row.trial for row in epochs)
     ended = trials[trials["state"] != "running"]
     end = ended["started"] + ended["seconds"]
     ended = ended.assign(hours=(end - trials["started"].min()) / 3600).sort_values("hours", kind="stable")
-    ended["spent"] = ended.groupby("arch", sort=False)["epochs"].cumsum()
+    trained = ended["epochs"].where(ended["state"] == "completed", ended["trial"].map(heard))
+    ended["spent"] = trained.groupby(ended["arch"], sort=False).cumsum()
     full = ended["score"].where(ended["full"] & (ended["repeat"] == 0))
     ended["best"] = full.groupby(ended["arch"], sort=False).cummax()
     ended["best"] = ended.groupby("arch", sort=False)["best"].ffill()

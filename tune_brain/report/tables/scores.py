@@ -21,6 +21,8 @@ SIGNIFICANT = 0.05
 def scores(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> pd.DataFrame:
     """One line for each classifier, part and metric: winners and baselines by architecture, then the floors.
 
+    Log loss and calibration error of winners are those of their calibrated probabilities, where known.
+
     Columns: classifier (architecture or reference), role (winner, baseline, reference), part, n (images),
     groups, seeds, metric, mean, std, low, high (NaN where undefined), best (no winner has a better mean).
     """
@@ -60,9 +62,11 @@ def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> I
         for part in PARTS:
             about = {"classifier": name, "role": role, "part": part}
             about |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
+            # Beside the ensemble, which is calibrated, winners stand as calibrated as their bundles are.
+            found = parts[part] | parts[part].get("calibrated", {})
             for metric in METRICS:
-                if metric in parts[part]:
-                    yield {**about, "metric": metric, **parts[part][metric]}
+                if metric in found:
+                    yield {**about, "metric": metric, **found[metric]}
 
 
 def row_shares(confusion: Sequence[Sequence[float]]) -> NDArray[np.float64]:
