@@ -168,6 +168,12 @@ def test_what_tuning_changed_is_told_from_its_least_to_its_most():
     assert "by -6.0 (a) points" in findings.winners(SimpleNamespace(worth=worth.head(1)))
 
 
+def test_runs_on_other_images_are_no_contest():
+    table = pd.DataFrame({"run": ["a", "b"], "arch": "cnn", "unseen": np.nan, "best": [0.8, 0.9]})
+    assert findings.compare(table, same_images=True) == "b has the highest score on validation: cnn, 0.900"
+    assert "b" not in findings.compare(table, same_images=False).split()
+
+
 def test_row_shares_are_of_the_true_class():
     shares = scores.row_shares([[3, 1], [0, 0]])
     assert shares[0].tolist() == [0.75, 0.25]

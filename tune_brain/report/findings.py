@@ -171,8 +171,10 @@ def winners(shown: Shown) -> str:
     return f"Tuning changed the {part} score by {told} points of macro-F1"
 
 
-def compare(results: pd.DataFrame) -> str:
-    """Which run has the best winner, on what all of them have."""
+def compare(results: pd.DataFrame, *, same_images: bool) -> str:
+    """Which run has the best winner, on what all of them have; runs on different images are no contest."""
+    if not same_images:
+        return "Runs on different images, side by side"
     tested = results["unseen"].notna().groupby(results["run"]).any()
     column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
     scored = results[results[column].notna()]

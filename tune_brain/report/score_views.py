@@ -109,13 +109,14 @@ def compare(shown: Shown, others: Sequence[Shown]) -> Values:
     configs = {name: run.config for name, run in zip(names, runs, strict=True)}
     records = {name: run.contents.record for name, run in zip(names, runs, strict=True)}
     spaces = {name: run.contents.spaces for name, run in zip(names, runs, strict=True)}
+    same_images = len({run.contents.record.get("data", {}).get("digest") for run in runs}) == 1
     return {
         "names": names,
-        "title": findings.compare(table),
+        "title": findings.compare(table, same_images=same_images),
         "results": listed(table),
         "figures": drawn,
         "settings": comparison.settings(configs, records, spaces),
-        "other_data": len({run.contents.record.get("data", {}).get("digest") for run in runs}) > 1,
+        "same_images": same_images,
     }
 
 
