@@ -9,7 +9,7 @@ from noise import DEVELOPMENT
 
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.models import build
-from tune_brain.search.checkpoints import Keeper, forget
+from tune_brain.search.checkpoints import Keeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import Training, begin
 
@@ -113,11 +113,3 @@ def test_checkpoints_are_as_far_apart_as_asked(folder: Path) -> None:
         keeper.finish()
         written.append((folder / "0.safetensors").exists())
     assert written == [False, False, True, True]
-
-
-def test_what_failed_for_good_leaves_room_for_others(tmp_path: Path) -> None:
-    for name in ("7.safetensors", "7.part", "17.safetensors", "70.part"):
-        (tmp_path / name).touch()
-    forget(tmp_path, 7)
-    assert {file.name for file in tmp_path.iterdir()} == {"17.safetensors", "70.part"}
-    forget(tmp_path / "not there", 7)

@@ -103,3 +103,11 @@ def test_what_ray_prints_of_its_workers_is_not_shown(
     run._fit(None, make(), Progress(), Path())
     print("the run's folder")
     assert capsys.readouterr().out == "the run's folder\n"
+
+
+def test_what_failed_for_good_leaves_room_for_others(tmp_path: Path) -> None:
+    for name in ("7.safetensors", "7.part", "17.safetensors", "70.part"):
+        (tmp_path / name).touch()
+    run.forget(tmp_path, 7)
+    assert {file.name for file in tmp_path.iterdir()} == {"17.safetensors", "70.part"}
+    run.forget(tmp_path / "not there", 7)

@@ -92,12 +92,6 @@ class Keeper:
             _remove(aside)
 
 
-def forget(folder: Path, trial: int) -> None:
-    """Remove what a trial that failed for good has left, as where its worker was killed and could not."""
-    for file in folder.glob(f"{trial}.*"):
-        _remove(file)
-
-
 def _load(file: Path, training: Training, identity: Mapping[str, str]) -> Rows:
     try:
         with safe_open(file, framework="pt") as opened:

@@ -19,7 +19,6 @@ from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json
-from tune_brain.search.checkpoints import forget
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
@@ -105,6 +104,13 @@ def search(
             remedy="Lower the learning rates of the space files for a new run, or give it more time:\n"
             f"tune-brain extend {config.out} --time-budget 4h",
         )
+
+
+def forget(checkpoints: Path, trial: int) -> None:
+    """Remove what a trial that failed for good has left, as where its worker was killed and could not."""
+    for file in checkpoints.glob(f"{trial}.*"):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def _made_with(run: Path) -> str:
