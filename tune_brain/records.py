@@ -79,7 +79,7 @@ class TrialRow(Frozen):
     detail: str = ""
     """The divergence, the exception or the loss in words."""
     attempt: int = 1
-    """How often it was started since it last came further than before."""
+    """How often it was started since it last came further, or first ran out of memory."""
     score: float | None = None
     """Macro-F1 on validation after the last epoch; None unless completed."""
     started: float

@@ -34,7 +34,7 @@ def suggest(
 
 
 def told(rows: Sequence[TrialRow], space: Space) -> optuna.Study:
-    return StudySampler(space, (3, 6, 12), seed=0).told(Study(rows).configurations)
+    return StudySampler(space, (3, 6, 12), seed=0).optuna_study(Study(rows).configurations)
 
 
 @pytest.fixture
@@ -192,13 +192,13 @@ def test_gp_hears_of_a_configuration_that_is_at_a_longer_length_just_now(
     space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []
-    made = StudySampler.told
+    made = StudySampler.optuna_study
 
     def hear(self: StudySampler, trials: Iterable[Climb]) -> optuna.Study:
         heard.extend(trials)
         return made(self, ())
 
-    monkeypatch.setattr(StudySampler, "told", hear)
+    monkeypatch.setattr(StudySampler, "optuna_study", hear)
     running = row(1, 12, None, values=VALUES, state="running", why=None)
     suggest([row(1, 3, 0.9, values=VALUES), running], space, (3, 12), seed=0, number=2, sampler="gp")
     assert [(one.configuration, one.epochs) for trials in heard for one in trials] == [(1, 3)]

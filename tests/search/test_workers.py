@@ -11,7 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.progress import Progress
 from tune_brain.records import write_json
 from tune_brain.search import run, workers
-from tune_brain.search.workers import Machines, Workers
+from tune_brain.search.workers import AsTheyCome, Machines, Workers
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
 The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=7, ip=192.0.2.7)
@@ -105,9 +105,37 @@ def test_what_ray_prints_of_its_workers_is_not_shown(
     assert capsys.readouterr().out == "the run's folder\n"
 
 
-def test_what_failed_for_good_leaves_room_for_others(tmp_path: Path) -> None:
+def test_what_failed_for_good_leaves_room_for_others(row, tmp_path: Path) -> None:
     for name in ("7.safetensors", "7.part", "17.safetensors", "70.part"):
         (tmp_path / name).touch()
-    run.forget(tmp_path, 7)
+    for goes_on in (
+        row(1, 3, trial=7),
+        row(1, 3, None, trial=7, why="lost", attempt=3),
+        row(1, 3, None, trial=7, why="memory", attempt=1),
+    ):
+        run.forget(tmp_path, goes_on)
+        assert len(list(tmp_path.iterdir())) == 4
+    run.forget(tmp_path, row(1, 3, None, trial=7, why="timeout"))
     assert {file.name for file in tmp_path.iterdir()} == {"17.safetensors", "70.part"}
-    run.forget(tmp_path / "not there", 7)
+    run.forget(tmp_path / "not there", row(1, 3, None, trial=7, why="timeout"))
+
+
+def test_a_trial_that_no_machine_can_hold_is_unstaged_and_stopped_in_tune() -> None:
+    told: list[tuple[str, str]] = []
+    waits, starts, other = (
+        SimpleNamespace(trial_id=name, status=status)
+        for name, status in (("waits", "PENDING"), ("starts", "RUNNING"), ("other", "PENDING"))
+    )
+    controller = SimpleNamespace(
+        _staged_trials={"waits": waits}.values(),
+        get_trials=lambda: [waits, starts, other],
+        _unstage_trial_with_resources=lambda trial: told.append(("unstaged", trial.trial_id)),
+        stop_trial=lambda trial: told.append(("stopped", trial.trial_id)),
+    )
+    stranded = {"waits", "starts"}
+    scheduler = AsTheyCome(SimpleNamespace(stranded=lambda: stranded))
+    assert scheduler.choose_trial_to_run(controller) is None
+    assert told == [("unstaged", "waits"), ("stopped", "waits")]
+    del controller._staged_trials
+    scheduler.choose_trial_to_run(controller)
+    assert told[2:] == [("stopped", "waits")]

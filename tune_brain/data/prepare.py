@@ -127,6 +127,7 @@ def _contents(
     summary = {
         "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
         "cut_digest": _digest(catalogue, decoded, parts.tolist()),
+        "test_digest": _test_digest(decoded, test),
         "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"]),
         "classes": list(classes),
         "counts": {
@@ -187,6 +188,12 @@ def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str
         for digest, image, part in zip(decoded.digests, catalogue.images, parts, strict=True)
     )
     return hashlib.sha256(os.fsencode("\n".join(entries))).hexdigest()
+
+
+def _test_digest(decoded: Decoded, test: NDArray[np.bool_]) -> str:
+    """Identity of the test: the contents of its images, wherever they lie and whatever else is there."""
+    contents = sorted(digest for digest, inside in zip(decoded.digests, test, strict=True) if inside)
+    return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
 
 def _order_digest(decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64]) -> str:

@@ -147,7 +147,7 @@ def train_all(
             **measured,
         )
         before = done.get(one.name)
-        if before is None or before.val_macro_f1 != row.val_macro_f1:
+        if before is None or before.model_dump(exclude={"seconds"}) != row.model_dump(exclude={"seconds"}):
             append(rows, row)
         if before and before.val_macro_f1 != row.val_macro_f1:
             progress.say(f"{one.name}: trained again, not as it was ({before.val_macro_f1:.4f})")

@@ -106,10 +106,9 @@ def open_test(
         seal = read_json(run / SEAL)
         write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
     else:
-        digest = prepared.summary["digest"]
-        before = _looks_before(digest, run, opening["opened"])
-        seal = {**opening, "digest": digest, "looks_before": before, "for": _spoken_for(planned)}
-        write_json(run / SEAL, seal)
+        before = _looks_before(prepared.summary["test_digest"], run, opening["opened"])
+        seal = {**opening, "digest": prepared.summary["digest"], "looks_before": before}
+        write_json(run / SEAL, {**seal, "for": _spoken_for(planned)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -132,15 +131,19 @@ def open_test(
     return opened
 
 
-def _looks_before(digest: str, run: Path, opened: str) -> int:
-    """How often other runs on this machine have opened the same test; this one counts for those to come."""
+def _looks_before(digest: str, run: Path, opened: str) -> int | None:
+    """How many other runs on this machine have opened the same test; this one counts for those to come.
+
+    None where the cache, in which they are noted, cannot be read.
+    """
     path = cache_root() / "openings.jsonl"
-    # Where the cache is another's, or damaged, nothing is known of others.
-    with contextlib.suppress(RunFolderError):
+    try:
         before = sum(row.digest == digest for row in read(path, Opening))
+    except (RunFolderError, OSError):
+        return None
+    with contextlib.suppress(RunFolderError):
         append(path, Opening(digest=digest, run=run.resolve().name, opened=opened))
-        return before
-    return 0
+    return before
 
 
 def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
@@ -185,7 +188,7 @@ class Opening(Frozen):
     """That a run has opened the test of a data set, in the cache of a machine."""
 
     digest: str
-    """The data set's."""
+    """The test images'."""
     run: str
     """The name of its folder."""
     opened: str

@@ -25,7 +25,7 @@ class Crew:
         """Whether no worker can live."""
         return len(self.lost_in_a_row) >= max(LOST_IN_A_ROW, 2 * self._slots)
 
-    def has_room(self, slots: int) -> None:
+    def hear_slots(self, slots: int) -> None:
         """Hear of how many slots there are.
 
         The most since an epoch was heard of count: where all machines go at once, so do all workers, and
@@ -37,21 +37,21 @@ class Crew:
         """Whether one more than `live` trials would go where no worker may start, as one just did not."""
         return self._clock() < self.wary_until and live >= max(1, len(self._up) + len(self._coming))
 
-    def calls(self, trial_id: str, slots: int) -> None:
+    def called(self, trial_id: str, slots: int) -> None:
         """A trial begins: on a worker of its own if one of so many slots is without."""
         if len(self._up) + len(self._coming) < slots:
             self._coming.add(trial_id)
 
-    def is_up(self, trial_id: str, worker: str) -> None:
+    def started(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
         self._coming.discard(trial_id)
         self._up.add(worker)
 
-    def is_alive(self) -> None:
+    def heard_epoch(self) -> None:
         """An epoch was heard of."""
         self.lost_in_a_row, self._slots = [], 0
 
-    def is_done(self, trial_id: str, worker: str = "") -> None:
+    def ended(self, trial_id: str, worker: str = "") -> None:
         """A trial has ended, or lost its worker."""
         self._coming.discard(trial_id)
         self._up.discard(worker)

@@ -66,8 +66,7 @@ def search(
 
     def on_end(row: TrialRow) -> None:
         progress.say(trial_line(row, config, ledger, machines.slots().count))
-        if row.state == "failed" and not is_tried_again(row):
-            forget(checkpoints, row.trial)
+        forget(checkpoints, row)
         if config.until_converged and (end := end_line(row, ledger.study(row.arch).rows, config.ladder[0])):
             progress.say(end)
 
@@ -106,9 +105,14 @@ def search(
         )
 
 
-def forget(checkpoints: Path, trial: int) -> None:
-    """Remove what a trial that failed for good has left, as where its worker was killed and could not."""
-    for file in checkpoints.glob(f"{trial}.*"):
+def forget(checkpoints: Path, row: TrialRow) -> None:
+    """Remove what a trial that failed for good has left, as where its worker was killed and could not.
+
+    Not what was lost: where no worker could live it is tried again when the search goes on.
+    """
+    if row.state != "failed" or row.why == "lost" or is_tried_again(row):
+        return
+    for file in checkpoints.glob(f"{row.trial}.*"):
         with contextlib.suppress(OSError):
             file.unlink()
 

@@ -55,7 +55,7 @@ class StudySampler:
     """Suggests the configurations of one study; equal rows give equal suggestions, whatever came before.
 
     What it keeps from one suggestion to the next spares time alone: Optuna's trial of each configuration,
-    until one of its rows changes.
+    until one of its rows changes (for `gp` they are made anew).
     """
 
     def __init__(self, space: Space, ladder: Sequence[int], *, seed: int, sampler: Sampler = "tpe") -> None:
@@ -73,7 +73,7 @@ class StudySampler:
         self._space, self._seed, self._sampler = space, seed, sampler
         self._length = ladder[0 if sampler == "gp" else -1]
         self._distributions = distributions(space)
-        self._told: dict[int, tuple[Climb, FrozenTrial | None]] = {}
+        self._trials: dict[int, tuple[Climb, FrozenTrial | None]] = {}
 
     def suggest(self, study: Study, number: int) -> dict[str, float]:
         """Values for configuration `number`, counted from 1, from the study's rows so far."""
@@ -82,21 +82,21 @@ class StudySampler:
             return _halton(space, derive(self._seed, space.arch, "halton"), number)
         own = derive(self._seed, space.arch, "sampler", number) % 2**32
         if sampler == "random":
-            built = self.told(())
+            built = self.optuna_study(())
             built.sampler = optuna.samplers.RandomSampler(seed=own)
         elif sampler == "gp":
-            built = self.told(_scored(study.heard(), self._length))
+            built = self.optuna_study(_scored(study.heard(), self._length))
             built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
             return _asked_on_one_thread(built, self._distributions)
         else:
-            built = self.told(study.heard())
+            built = self.optuna_study(study.heard())
             startup = STARTUP if sampler == "tpe" else 1
             built.sampler = optuna.samplers.TPESampler(
                 n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
             )
         return dict(built.ask(self._distributions).params)
 
-    def told(self, heard: Iterable[Climb]) -> optuna.Study:
+    def optuna_study(self, heard: Iterable[Climb]) -> optuna.Study:
         """An in-memory Optuna study with one trial for each configuration.
 
         Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial
@@ -111,9 +111,9 @@ class StudySampler:
 
     def _kept(self, rows: Climb) -> FrozenTrial | None:
         number = rows[0].configuration
-        if number not in self._told or self._told[number][0] is not rows:
-            self._told[number] = rows, self._made(rows)
-        return self._told[number][1]
+        if number not in self._trials or self._trials[number][0] is not rows:
+            self._trials[number] = rows, self._made(rows)
+        return self._trials[number][1]
 
     def _made(self, rows: Climb) -> FrozenTrial | None:
         # A configuration that is at a longer length just now has its score at this one all the same.

@@ -72,7 +72,7 @@ class RowSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
         slots, late = self._slots(), self._late
-        self.crew.has_room(slots.count)
+        self.crew.hear_slots(slots.count)
         if late and not self._live:
             # Be it that there is no machine: what ended may be chosen from.
             return str(Searcher.FINISHED)
@@ -95,7 +95,7 @@ class RowSearcher(Searcher):
         live = self._live[trial_id]
         trial = live.trial
         live.further |= self._ledger.epochs(trial, result["rows"])
-        self.crew.is_alive()
+        self.crew.heard_epoch()
         if not result["done"] and not self._ledger.trials[trial].node:
             self._ledger.amend(trial, **_where(result))
         if result["done"]:
@@ -114,7 +114,7 @@ class RowSearcher(Searcher):
                 # Which Tune takes for the loss of the worker.
                 self.broken = failure
                 raise
-        self.crew.is_done(trial_id)
+        self.crew.ended(trial_id)
         del self._live[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
@@ -126,7 +126,7 @@ class RowSearcher(Searcher):
             raise self.broken
         overdue = trial_id in self.overdue()
         live = self._live.pop(trial_id)
-        self.crew.is_done(trial_id, live.worker)
+        self.crew.ended(trial_id, live.worker)
         row = self._ledger.trials[live.trial]
         started = live.up is not None or why != "lost"
         if overdue:
@@ -147,7 +147,7 @@ class RowSearcher(Searcher):
 
     def is_up(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
-        self.crew.is_up(trial_id, worker)
+        self.crew.started(trial_id, worker)
         live = self._live[trial_id]
         live.up, live.worker = self._clock(), worker
 
@@ -247,7 +247,7 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._live[trial_id] = _Live(row.trial, needed)
-        self.crew.calls(trial_id, slots.count)
+        self.crew.called(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from tune_brain.records import BASELINE, TrialRow, Why
 
 ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
-"""How often a trial that ended so is started; others end for good. Who comes further begins to count anew."""
+"""How often a trial that ended so is started; others end for good. Who comes further begins to count
+anew, and so does who runs out of memory for the first time."""
 Climb = tuple[TrialRow, ...]
 """Of one configuration, its first seeds' trials by number."""
 HEARD = 200

@@ -66,7 +66,7 @@ class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
         self._searcher = searcher
 
     def choose_trial_to_run(self, tune_controller: Any) -> None:
-        """None: Tune starts what comes by itself, first on a worker that is free."""
+        """Withdraw what is stranded, and choose none: Tune starts what comes, on a worker that is free."""
         if not (stranded := self._searcher.stranded()):
             return
         for trial in tune_controller.get_trials():

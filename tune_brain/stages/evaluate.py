@@ -79,7 +79,7 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
         opened = open_test(run.folder, prepared, planned, seed_runs, slots)
         if before := read_json(run.folder / SEAL).get("looks_before"):
             progress.say(
-                f"other runs on this machine had opened the test of these images {before} times before: "
+                f"other runs on this machine had opened the same test before ({before}): "
                 "what was learnt from it then flatters what is scored by it now"
             )
     chosen = {arch: chosen[arch] for arch in scored}
