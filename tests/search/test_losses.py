@@ -8,7 +8,6 @@ from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
 from tune_brain.errors import RunFolderError
-from tune_brain.records import TrialRow
 from tune_brain.search import ledger
 from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
@@ -191,8 +190,9 @@ def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(mak
     assert searcher.suggest("c") not in (None, Searcher.FINISHED)
 
 
-def test_what_cannot_be_written_is_no_lost_worker(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("broken", "state"), [("rows", "running"), ("log", "completed")])
+def test_what_cannot_be_written_or_said_is_no_lost_worker_and_undoes_no_trial(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, state: str
 ) -> None:
     searcher = make(arch=("linear",))
     searcher.suggest("a")
@@ -201,30 +201,14 @@ def test_what_cannot_be_written_is_no_lost_worker(
     def full(*_: object) -> None:
         raise RunFolderError("A run's folder must be writable")
 
-    monkeypatch.setattr(ledger, "append", full)
-    with pytest.raises(RunFolderError):
-        searcher.on_trial_complete("a", result(1, done=True))
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(*((ledger, "append", full) if broken == "rows" else (searcher, "_on_end", full)))
+        with pytest.raises(RunFolderError):
+            searcher.on_trial_complete("a", result(1, done=True))
     # Tune, which heard an exception, says that the worker is gone.
     with pytest.raises(RunFolderError):
         lose(searcher, "a")
-    assert rows_of(tmp_path)[0].state == "running"
-
-
-def test_what_cannot_be_said_of_a_trial_does_not_undo_it(make, tmp_path: Path) -> None:
-    searcher = make(arch=("linear",))
-    searcher.suggest("a")
-    searcher.is_up("a", "worker of a")
-
-    def closed(_: TrialRow) -> None:
-        raise BrokenPipeError
-
-    searcher._on_end = closed
-    with pytest.raises(BrokenPipeError):
-        searcher.on_trial_complete("a", result(1, done=True))
-    with pytest.raises(BrokenPipeError):
-        lose(searcher, "a")
-    assert rows_of(tmp_path)[0].state == "completed"
+    assert rows_of(tmp_path)[0].state == state
 
 
 def test_what_runs_out_of_memory_after_a_loss_has_the_room_of_two_all_the_same(make, tmp_path: Path) -> None:

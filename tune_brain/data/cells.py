@@ -22,7 +22,8 @@ ROWS, COLUMNS = 2048, 2048
 HELD = 2**18
 """Pairs that are handed over at a time."""
 ROUNDING = 1e-4
-"""Rounding must not lose a pair that is just above."""
+"""Rounding must lose no pair that is just above, nor one of cells whose centres are nearly the same: in
+float32 the square of their distance is lost."""
 
 
 class Cells:
@@ -35,7 +36,7 @@ class Cells:
         self._places = np.argsort(cell, kind="stable")
         self._vectors = vectors[self._places]
         self._ends = np.searchsorted(cell[self._places], np.arange(len(self._centres) + 1))
-        self._apart = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None))
+        self._apart = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
 
     def near(self, asked: Floats, least: Floats, part: float = 1.0) -> Iterator[Found]:
         """Pairs of an asked vector and one of the N whose product reaches what the asked one wants.
@@ -77,7 +78,7 @@ class Cells:
         squares = _squares(asked, self._centres)
         own = squares.argmin(1)
         behind = squares - squares[np.arange(len(asked)), own, None]
-        flags: Flags = behind <= 2 * reach[:, None] * self._apart[own]
+        flags: Flags = behind <= 2 * reach[:, None] * self._apart[own] + ROUNDING
         return flags
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tune_brain.data.destination import beside, move
 from tune_brain.errors import DataError
 from tune_brain.seeds import derive
 
@@ -39,10 +40,8 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
             "Demo images are written to a new or empty folder", found=folder, remedy="Name another one."
         )
     try:
-        # An empty folder may be a mount or the working directory, over which nothing can be renamed.
-        there = folder.exists()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder if there else folder.parent, prefix=".making-") as aside:
+        with tempfile.TemporaryDirectory(dir=beside(folder), prefix=".making-") as aside:
             made = Path(aside) / "demo"
             training, testing = made / "Training", made / "Testing"
             for name in CLASSES:
@@ -52,12 +51,8 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
                 )
                 _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
                 _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
-            if there:
-                training.rename(folder / "Training")
-                testing.rename(folder / "Testing")
-                return
             try:
-                made.rename(folder)
+                move(made, folder)
             except OSError:
                 if not is_whole(folder):
                     raise
@@ -66,8 +61,8 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether demo images stand in a folder: what comes last is there."""
-    return (folder / "Testing").is_dir()
+    """Whether demo images stand in a folder: both parts, each of which comes whole."""
+    return all((folder / part).is_dir() for part in ("Training", "Testing"))
 
 
 def _with_twins(

@@ -48,8 +48,8 @@ def beside(to: Path) -> Path:
 def move(made: Path, to: Path) -> None:
     """Bring a folder that was made aside to its place.
 
-    What is there may be a mount, or a link, over which nothing can be renamed: what was made comes into it,
-    one after another, files last.
+    What is there may be a mount, a link or the working directory, over which nothing can be renamed: what was
+    made comes into it, one after another, files last.
 
     Raises:
         OSError: it cannot be moved.

@@ -169,9 +169,10 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
             tuner.fit()
     except Exception as error:
         # Tune says its own instead of what the searcher raised.
-        cause = searcher.broken or error.__context__
-        if isinstance(cause, TuneBrainError):
-            raise cause from None
+        if searcher.broken:
+            raise searcher.broken from None
+        if isinstance(error.__context__, TuneBrainError):
+            raise error.__context__ from None
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
