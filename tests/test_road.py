@@ -208,22 +208,23 @@ def test_changed_images_are_refused(finished: Path, command, phantoms: Path, tmp
 def test_bundles_that_score_as_they_claim_and_studies_are_exported(
     finished: Path, command, tmp_path: Path, phantoms: Path
 ) -> None:
-    command("export", finished, "--to", tmp_path / "models", "--optuna", tmp_path / "studies.log")
-    best = json.loads((tmp_path / "models" / "configurations.json").read_text())
+    # As a mount, over which nothing can be renamed.
+    models = tmp_path / "models"
+    models.mkdir()
+    mounted = models.stat().st_ino
+    command("export", finished, "--to", models, "--optuna", tmp_path / "studies.log")
+    best = json.loads((models / "configurations.json").read_text())
     assert best["cnn"]["values"].keys() == {"max_lr", "weight_decay", "grad_clip"}
-    assert sorted(path.name for path in (tmp_path / "models").iterdir() if path.is_dir()) == [
-        "cnn",
-        "ensemble",
-        "linear",
-    ]
+    assert {path.name for path in models.iterdir()} == {"configurations.json", "cnn", "ensemble", "linear"}
+    assert models.stat().st_ino == mounted
     for name in ("cnn", "ensemble"):
-        told = command("verify", tmp_path / "models" / name, "--data", phantoms).stdout
+        told = command("verify", models / name, "--data", phantoms).stdout
         assert "the images are those of its run" in told
-        about = json.loads((tmp_path / "models" / name / "bundle.json").read_text())
+        about = json.loads((models / name / "bundle.json").read_text())
         assert about["scores"]["unseen"]["n"] > 0
-        assert "Not a medical device" in (tmp_path / "models" / name / "MODEL_CARD.md").read_text()
+        assert "Not a medical device" in (models / name / "MODEL_CARD.md").read_text()
     assert (tmp_path / "studies.log").stat().st_size > 0
-    assert "empty folder" in command("export", finished, "--to", tmp_path / "models", code=5).stderr
+    assert "empty folder" in command("export", finished, "--to", models, code=5).stderr
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(

@@ -1,7 +1,6 @@
 """A run's files in another place, a bucket or a folder, kept up while the run is written; and back."""
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Container, Iterator
@@ -14,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tune_brain import lock
 from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
+from tune_brain.records import replacing
 
 EVERY = 30.0
 """Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
@@ -79,16 +79,12 @@ class Place:
     def write(self, name: str, content: bytes) -> None:
         """Make or replace a file. It appears whole: an object does, a file is written aside and renamed."""
         path = f"{self.root}/{name}"
-        self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
-        if not isinstance(self.system, LocalFileSystem):
+        if isinstance(self.system, LocalFileSystem):
+            with replacing(Path(path)) as aside:
+                aside.write_bytes(content)
+        else:
+            self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.system.pipe_file(path, content)
-            return
-        aside = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-        try:
-            aside.write_bytes(content)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
 
 
 def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str], None] = print) -> None:

@@ -201,18 +201,27 @@ def latest(rows: Iterable[TrialRow]) -> list[TrialRow]:
     return [last[number] for number in sorted(last)]
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and rename it into place."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The file to write in place of `path`: whole and on disk it takes that name at the block's end.
+
+    After an error nothing has changed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield aside
+        with aside.open("rb") as file:
             os.fsync(file.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file aside and rename it into place."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -37,7 +37,8 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
-from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.groups import join
+from tune_brain.data.split import blocks, cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import Diverged
 from tune_brain.evaluate.winners import choose
@@ -82,7 +83,8 @@ def neutral(data: Path) -> tuple[list[str], NDArray[Any], NDArray[Any], NDArray[
     decoded, failures = decode([data / name for name in names], SIZE)
     assert not failures, failures
     labels = np.array([image.label for image in images])
-    groups = join(twin_groups(decoded.digests, decoded.thumbnails), blocks(names, decoded.thumbnails))
+    twins, _ = twin_groups(decoded.digests, decoded.thumbnails)
+    groups = join(twins, blocks(names, decoded.thumbnails))
     return names, labels, decoded.pixels, decoded.thumbnails, cut(labels, groups, SHARE, seed=1)
 
 

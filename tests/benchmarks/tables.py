@@ -19,7 +19,8 @@ import numpy as np
 
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
-from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.groups import join
+from tune_brain.data.split import blocks, cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.records import EpochRow, TrialRow, read, write_text
 from tune_brain.runs import open_run
@@ -43,7 +44,8 @@ def forty_percent(root: Path, to: Path) -> Path:
     decoded, failures = decode([root / image.name for image in catalogue.images], 32)
     assert not failures, failures
     names = [image.name for image in catalogue.images]
-    groups = join(twin_groups(decoded.digests, decoded.thumbnails), blocks(names, decoded.thumbnails))
+    twins, _ = twin_groups(decoded.digests, decoded.thumbnails)
+    groups = join(twins, blocks(names, decoded.thumbnails))
     training = np.array([image.part == "train" for image in catalogue.images])
     labels = np.array([image.label for image in catalogue.images])
     kept = ~training

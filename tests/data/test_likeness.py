@@ -13,8 +13,7 @@ from tune_brain.data import cropped as crops
 from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.files import FINE
-from tune_brain.data.likeness import Likeness, Pairs
-from tune_brain.data.twins import unit_vectors
+from tune_brain.data.likeness import Likeness, Pairs, unit_vectors
 from tune_brain.portable.pictures import Grey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.split import blocks, cut
 from tune_brain.errors import DataError
 
 Slices = Callable[..., NDArray[np.uint8]]
@@ -68,24 +68,6 @@ def test_series_end_at_folders_names_and_patients(slices: Slices) -> None:
     patients = [f"a/p{i // 10}_slice{i % 10}_t1.jpg" for i in range(60)]
     group = blocks(patients, thumbnails)
     assert (np.equal.outer(group, group) == np.equal.outer(np.arange(60) // 10, np.arange(60) // 10)).all()
-
-
-groupings = st.integers(1, 30).flatmap(
-    lambda n: st.lists(
-        st.lists(st.integers(0, 9), min_size=n, max_size=n).map(np.array), min_size=1, max_size=3
-    )
-)
-
-
-@settings(deadline=None)
-@given(groupings)
-def test_join_is_the_finest_grouping_that_holds_all(given_groups: list[NDArray[np.int64]]) -> None:
-    joined = join(*given_groups)
-    linked = np.any([np.equal.outer(group, group) for group in given_groups], axis=0)
-    for _ in range(len(joined)):
-        linked = linked @ linked
-    assert joined.dtype == np.int64
-    assert (np.equal.outer(joined, joined) == linked).all()
 
 
 @st.composite

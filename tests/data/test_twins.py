@@ -6,11 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tune_brain.data import twins
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
-from tune_brain.data.split import join
-from tune_brain.data.twins import twin_groups, unit_vectors
+from tune_brain.data.likeness import unit_vectors
+from tune_brain.data.twins import twin_groups
 
 
 def pictures(*seeds: int) -> NDArray[np.uint8]:
@@ -26,14 +25,14 @@ def test_equal_digests_and_like_thumbnails_are_twins() -> None:
     thumbnails[3] = thumbnails[3] // 2 + 20  # darker and flatter, still the same picture
     thumbnails[4] = thumbnails[2]
     thumbnails[4, :8] = 0
-    assert sharing(twin_groups(["a", "b", "c", "d", "e"], thumbnails)) == {
+    assert sharing(twin_groups(["a", "b", "c", "d", "e"], thumbnails)[0]) == {
         frozenset({0, 3}),
         frozenset({1}),
         frozenset({2}),
         frozenset({4}),
     }
     flat = np.zeros_like(thumbnails)
-    assert sharing(twin_groups(["a", "b", "a", "d", "b"], flat)) == {
+    assert sharing(twin_groups(["a", "b", "a", "d", "b"], flat)[0]) == {
         frozenset({0, 2}),
         frozenset({1, 4}),
         frozenset({3}),
@@ -44,8 +43,9 @@ def test_mirrored_copies_are_twins_and_copies_upside_down_are_not() -> None:
     thumbnails = pictures(1, 1, 1, 2)
     thumbnails[1] = thumbnails[1, :, ::-1] // 2
     thumbnails[2] = thumbnails[2, ::-1]
-    assert len(set(twin_groups(list("abcd"), thumbnails))) == 4
-    assert sharing(twin_groups(list("abcd"), thumbnails, mirrored=True)) == {
+    group, with_mirrored = twin_groups(list("abcd"), thumbnails)
+    assert len(set(group)) == 4
+    assert sharing(with_mirrored) == {
         frozenset({0, 1}),
         frozenset({2}),
         frozenset({3}),
@@ -57,28 +57,30 @@ def test_twins_of_twins_share_a_group() -> None:
     between = np.stack([first + (last - first) * share for share in (0, 0.05, 0.1, 0.15)]).astype(np.uint8)
     vectors = unit_vectors(between)
     assert vectors[0] @ vectors[1] > 0.995 > vectors[0] @ vectors[3]
-    assert len(set(twin_groups(list("abcd"), between))) == 1
+    assert len(set(twin_groups(list("abcd"), between)[0])) == 1
 
 
 def test_flat_thumbnails_correlate_with_nothing() -> None:
     thumbnails = np.stack([np.full((32, 32), grey, np.uint8) for grey in (0, 7, 255)])
     assert (unit_vectors(thumbnails) == 0).all()
-    assert len(set(twin_groups(list("abc"), thumbnails))) == 3
+    assert len(set(twin_groups(list("abc"), thumbnails)[1])) == 3
 
 
 def test_no_images() -> None:
-    assert twin_groups([], np.zeros((0, 32, 32), np.uint8)).shape == (0,)
+    assert [group.shape for group in twin_groups([], np.zeros((0, 32, 32), np.uint8))] == [(0,), (0,)]
 
 
 @settings(deadline=None)
-@given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20))
-def test_chunks_do_not_matter(seeds: list[int]) -> None:
+@given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20), turned=st.sets(st.integers(0, 19)))
+def test_groups_are_those_of_all_pairs(seeds: list[int], turned: set[int]) -> None:
     thumbnails = pictures(*seeds)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(twins, "CHUNK", 3)
-        group = twin_groups([str(i) for i in range(len(seeds))], thumbnails)
-    assert group.dtype == np.int64
-    assert (np.equal.outer(group, group) == np.equal.outer(seeds, seeds)).all()
+    mirrored = np.array([place in turned for place in range(len(seeds))])
+    thumbnails[mirrored] = thumbnails[mirrored, :, ::-1]
+    group, with_mirrored = twin_groups([str(place) for place in range(len(seeds))], thumbnails)
+    same = np.equal.outer(seeds, seeds)
+    assert group.dtype == with_mirrored.dtype == np.int64
+    assert (np.equal.outer(group, group) == (same & np.equal.outer(mirrored, mirrored))).all()
+    assert (np.equal.outer(with_mirrored, with_mirrored) == same).all()
 
 
 @pytest.mark.slow
@@ -87,7 +89,6 @@ def test_published_test_parts_leak(real: Path, name: str, across: int) -> None:
     catalogue = scan(real / name)
     decoded, failures = decode([catalogue.root / image.name for image in catalogue.images], 16)
     assert failures == {}
-    ways = (twin_groups(decoded.digests, decoded.thumbnails, mirrored=way) for way in (False, True))
-    group = join(*ways)
+    _, group = twin_groups(decoded.digests, decoded.thumbnails)
     test = np.array([image.part == "test" for image in catalogue.images])
     assert np.isin(group[test], group[~test]).sum() == pytest.approx(across, abs=3)

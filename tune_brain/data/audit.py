@@ -17,9 +17,9 @@ from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
 from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
-from tune_brain.data.paired import Twins, paired
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
+from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
 FORMAT = 2
@@ -76,7 +76,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
     # each sets it and puts back what it found.
     with one_thread(), ThreadPoolExecutor(1) as aside:
         near = aside.submit(nearness, looked.thumbnails, labels, test, classes)
-        twins = paired(looked)
+        twins = all_twins(looked)
         nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
     shown = _shown(twins, parts)

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tune_brain.data.catalogue import Catalogue, scan
 from tune_brain.data.destination import beside, move
 from tune_brain.data.files import look
-from tune_brain.data.paired import paired
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
+from tune_brain.data.twins import all_twins
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.interrupts import interruptible
 from tune_brain.text import counted, legible
@@ -131,7 +131,7 @@ def _decided(
     files = [catalogues[source].root / image.name for source, image in every]
     looked, failures = look(files, progress, strict=True)
     groups = np.full(len(every), -1)
-    groups[looked.files] = paired(looked).groups["any"]
+    groups[looked.files] = all_twins(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
     parts = np.array([image.part for _, image in every])
     conflict = _with_two_labels(groups, np.unique(labels, return_inverse=True)[1])

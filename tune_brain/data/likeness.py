@@ -4,6 +4,7 @@ Two bounds stand before the correlation of two thumbnails, a coarse one on which
 one. Neither is ever below it, so no pair is missed, and there is no loop over pairs.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from tune_brain.data.cells import ROUNDING, Cells
-from tune_brain.data.twins import unit_vectors
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -163,6 +163,18 @@ class Likeness:
     def _along_axes(self, waves: Floats) -> Floats:
         """[N, 65], coarser by the same rule."""
         return _with_rest(waves[:, :-1] @ self._axes, (waves**2).sum(1))
+
+
+def unit_vectors(thumbnails: Bytes | Floats) -> Floats:
+    """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1, so that products are correlations.
+
+    A flat thumbnail has no correlation with anything, not even itself: its row is zero.
+    """
+    rows = thumbnails.reshape(len(thumbnails), math.prod(thumbnails.shape[1:])).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    # One pixel that differs by one grey gives 0.7 or more; what is shorter is rounding.
+    return (rows / np.where(lengths > 0.5, lengths, np.inf)).astype(np.float32)
 
 
 def slowest(waves: int) -> tuple[Ints, Ints]:

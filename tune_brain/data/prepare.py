@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, by_reason, scan, without
+from tune_brain.data.groups import join
 from tune_brain.data.sources import manifest, provenance
-from tune_brain.data.split import blocks, cut, join
+from tune_brain.data.split import blocks, cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 8
+FORMAT = 9
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 
@@ -106,9 +107,8 @@ def _contents(
     """The arrays and the JSON values to keep, by path below the folder, without suffix."""
     names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
-    twins = twin_groups(decoded.digests, decoded.thumbnails)
+    twins, copies = twin_groups(decoded.digests, decoded.thumbnails)
     neighbours = blocks(names, decoded.thumbnails)
-    copies = join(twins, twin_groups(decoded.digests, decoded.thumbnails, mirrored=True))
     parts = _parts(catalogue, twins, copies, neighbours, seed)
     test = parts == "test"
     # What was left out of training is no leak.

@@ -7,10 +7,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from tune_brain.data.twins import unit_vectors
+from tune_brain.data.likeness import unit_vectors
 from tune_brain.errors import DataError
 
 
@@ -90,20 +88,6 @@ def _ordered(vectors: NDArray[np.float32], runs: Runs) -> bool:
     n, total = len(every), vectors[every].sum(axis=0)
     chance = (total @ total - (vectors[every] ** 2).sum()) / (n * (n - 1))
     return bool(chance < 1 and neighbours.mean() - chance >= 0.2 * (1 - chance))
-
-
-def join(*groupings: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The finest grouping in which images that share a group in any of the given groupings [N] share one."""
-    n, edges, offset = len(groupings[0]), [], len(groupings[0])
-    for grouping in groupings:
-        _, group = np.unique(grouping, return_inverse=True)
-        edges.append(np.stack([np.arange(n), group + offset]))
-        offset += n
-    rows, columns = np.concatenate(edges, axis=1)
-    _, joined = connected_components(
-        coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(offset, offset))
-    )
-    return np.unique(joined[:n], return_inverse=True)[1].astype(np.int64)
 
 
 LARGEST = 0.25

@@ -1,60 +1,75 @@
-"""Images that show the same picture."""
+"""Twins, images that show the same picture, of every kind, and the groups that follow."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-CHUNK = 1024
+from tune_brain.data.cropped import cropped
+from tune_brain.data.files import Looked
+from tune_brain.data.groups import tied
+from tune_brain.data.likeness import Likeness, Pairs, joined
+
+Ints = NDArray[np.int64]
 
 
-def twin_groups(
-    digests: Sequence[str],
-    thumbnails: NDArray[np.uint8],
-    threshold: float = 0.995,
-    *,
-    mirrored: bool = False,
-) -> NDArray[np.int64]:
-    """Group images that are twins of each other, directly or through others.
+@dataclass(frozen=True, kw_only=True)
+class Twins:
+    """Twins among N images."""
 
-    Two images are twins when their digests are equal or when the normalised correlation of their thumbnails
-    reaches the threshold. A thumbnail of one flat grey correlates with nothing.
+    pairs: dict[str, Pairs]
+    """By kind; of images that are identical, one stands for all in the kinds that follow."""
+    groups: dict[str, Ints]
+    """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
+
+
+def all_twins(looked: Looked) -> Twins:
+    """Find the twins among images that were looked at, cropped ones included."""
+    pairs = _pairs(looked.pictures, looked.thumbnails)
+    groups = _groups(len(looked.files), pairs)
+    # One image of each group is enough to find the rest of its twins by. Not of the mirrored ones: a crop is
+    # looked for as it stands.
+    _, ones = np.unique(groups["alike"], return_index=True)
+    pairs["cropped"] = _placed(cropped(looked.fine[ones]), ones)
+    groups["any"] = _groups(len(looked.files), pairs)["cropped"]
+    return Twins(pairs=pairs, groups=groups)
+
+
+def twin_groups(digests: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple[Ints, Ints]:
+    """The twins that a cut goes by: equal files and those that look alike; and these with mirrored ones.
 
     Args:
         digests: one for each of N images.
-        thumbnails: [N, h, w].
-        mirrored: correlate each with the others mirrored left to right, instead of as they are.
-        threshold: smallest correlation of twins; on real sets nearly all pairs above 0.995 are above 0.9999.
+        thumbnails: [N, 32, 32]. One of one flat grey is like no other.
 
     Returns:
-        [N] group numbers; twins share theirs.
+        [N] group numbers, and [N] of groups in which mirrored copies are, too.
     """
-    if not len(digests):
-        return np.zeros(0, np.int64)
-    _, first, content = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
-    vectors = unit_vectors(thumbnails[first])
-    others = unit_vectors(thumbnails[first, :, ::-1]) if mirrored else vectors
-    n = len(vectors)
-    pairs = [np.zeros((2, 0), np.int64)]
-    for start in range(0, n, CHUNK):
-        # Each pair once: rows from `start` on against columns up to the end of the chunk.
-        correlation = others[start:] @ vectors[start : start + CHUNK].T
-        pairs.append(np.stack(np.nonzero(correlation >= threshold)) + start)
-    rows, columns = np.concatenate(pairs, axis=1)
-    _, group = connected_components(coo_array((np.ones(len(rows), bool), (rows, columns)), shape=(n, n)))
-    return group[content].astype(np.int64)
+    groups = _groups(len(digests), _pairs(digests, thumbnails))
+    return groups["alike"], groups["mirrored"]
 
 
-def unit_vectors(thumbnails: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1, so that products are correlations.
+def _pairs(contents: Sequence[str], thumbnails: NDArray[np.uint8]) -> dict[str, Pairs]:
+    _, first, content = np.unique(np.asarray(contents, str), return_index=True, return_inverse=True)
+    copies = np.flatnonzero(first[content] != np.arange(len(contents)))
+    similarity = np.ones(len(copies), np.float32)
+    distinct = Likeness(thumbnails[first])
+    return {
+        "identical": Pairs(first=first[content[copies]], second=copies, similarity=similarity),
+        "alike": _placed(distinct.same(), first),
+        "mirrored": _placed(distinct.mirrored(), first),
+    }
 
-    A flat thumbnail has no correlation with anything, not even itself: its row is zero.
-    """
-    rows = thumbnails.reshape(len(thumbnails), math.prod(thumbnails.shape[1:])).astype(np.float32)
-    rows -= rows.mean(axis=1, keepdims=True)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # One pixel that differs by one grey gives 0.7 or more; what is shorter is rounding.
-    return (rows / np.where(lengths > 0.5, lengths, np.inf)).astype(np.float32)
+
+def _placed(pairs: Pairs, places: Ints) -> Pairs:
+    return Pairs(first=places[pairs.first], second=places[pairs.second], similarity=pairs.similarity)
+
+
+def _groups(n: int, pairs: dict[str, Pairs]) -> dict[str, Ints]:
+    """By kind the groups that it makes with all kinds before it."""
+    kinds, found = list(pairs.values()), {}
+    for place, kind in enumerate(pairs, 1):
+        every = joined(kinds[:place])
+        found[kind] = tied(n, every.first, every.second)
+    return found

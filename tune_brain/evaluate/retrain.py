@@ -17,7 +17,7 @@ from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, predict
 from tune_brain.progress import Progress, clock
-from tune_brain.records import BASELINE, Role, SeedRow, append, read
+from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
@@ -126,7 +126,6 @@ def train_all(
         (run.folder / VALIDATED).unlink(missing_ok=True)
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
-    (run.folder / "weights").mkdir(exist_ok=True)
     diverged = []
     for ended, (index, result) in enumerate(compute.each(_train, jobs, slots), 1):
         one = left[index]
@@ -135,9 +134,8 @@ def train_all(
             progress.say(f"{one.name}: diverged and is left out of the scores: {result}")
             continue
         measured, state = result
-        aside = one.weights(run.folder).with_suffix(".part")
-        aside.write_bytes(state)
-        aside.replace(one.weights(run.folder))
+        with replacing(one.weights(run.folder)) as aside:
+            aside.write_bytes(state)
         row = SeedRow(
             arch=one.training.arch,
             role=one.role,

@@ -20,7 +20,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, logits
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, Role, SeedRow, append, read, read_json, write_json
+from tune_brain.records import DAMAGED, Role, SeedRow, append, read, read_json, replacing, write_json
 
 Ints = NDArray[np.int64]
 
@@ -221,11 +221,9 @@ def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
 def _write(path: Path, opened: Opened, names: Sequence[str], digests: Mapping[str, str]) -> None:
     spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
     spoken |= {f"weights/{name}": np.array(digest) for name, digest in digests.items()}
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
+    beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
+    with replacing(path) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **beside, **spoken)
-    aside.replace(path)
 
 
 def _read(path: Path) -> Opened:

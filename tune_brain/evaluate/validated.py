@@ -18,7 +18,7 @@ from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED
+from tune_brain.records import DAMAGED, replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +99,7 @@ def read(run: Path) -> Validated:
 def _write(path: Path, found: Validated) -> None:
     arrays: dict[str, Any] = {f"logits/{name}": array for name, array in found.logits.items()}
     arrays |= {f"embeddings/{name}": array for name, array in found.embeddings.items()}
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
+    with replacing(path) as aside, aside.open("wb") as file:
         np.savez_compressed(
             file,
             labels=found.labels,
@@ -109,7 +108,6 @@ def _write(path: Path, found: Validated) -> None:
             known_looks=found.known_looks,
             **arrays,
         )
-    aside.replace(path)
 
 
 def _speak(

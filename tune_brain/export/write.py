@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.numpy import save
 from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.bundle.read import seal
 from tune_brain.config import check
+from tune_brain.data.destination import beside, move
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validated import Validated, read
@@ -62,12 +64,11 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
         raise RunFolderError(
             "Models are exported to a new or empty folder", found=str(to), remedy="Name another with --to."
         )
-    aside = to.with_name(f".{to.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=beside(to)) as aside:
+        made = Path(aside) / to.name
         best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
-        write_json(aside / "configurations.json", best)
+        write_json(made / "configurations.json", best)
         if (folder / "scores.json").exists():
             found = _Found(
                 run=run,
@@ -78,12 +79,8 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
                 validated=read(folder),
             )
             for name in found.scores:
-                _write(found, name, aside / name, onnx=onnx)
-        if to.exists():
-            to.rmdir()
-        aside.replace(to)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+                _write(found, name, made / name, onnx=onnx)
+        move(made, to)
     return to
 
 

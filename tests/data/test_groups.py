@@ -1,0 +1,30 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tune_brain.data.groups import join, tied
+
+
+def test_ties_reach_through_others_and_groups_count_in_the_order_of_their_first() -> None:
+    group = tied(6, np.array([5, 3, 2]), np.array([1, 5, 4]))
+    assert group.tolist() == [0, 1, 2, 1, 2, 1]
+    assert tied(2, np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == [0, 1]
+
+
+groupings = st.integers(1, 30).flatmap(
+    lambda n: st.lists(
+        st.lists(st.integers(0, 9), min_size=n, max_size=n).map(np.array), min_size=1, max_size=3
+    )
+)
+
+
+@settings(deadline=None)
+@given(groupings)
+def test_join_is_the_finest_grouping_that_holds_all(given_groups: list[NDArray[np.int64]]) -> None:
+    joined = join(*given_groups)
+    linked = np.any([np.equal.outer(group, group) for group in given_groups], axis=0)
+    for _ in range(len(joined)):
+        linked = linked @ linked
+    assert joined.dtype == np.int64
+    assert (np.equal.outer(joined, joined) == linked).all()
