@@ -99,6 +99,7 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
         (RunConfig, {"out": "a", "ladder": [6, 3]}, ["ladder must rise", "(6, 3)"]),
         (RunConfig, {"out": "a", "ladder": [0, 3]}, ["ladder must rise from at least 1 epoch", "(0, 3)"]),
         (RunConfig, {"out": "a", "ladder": []}, ["ladder", "at least 1 item", "not []"]),
+        (RunConfig, {"out": "a", "final_round": [1, 2]}, ["at least two trials", "(1, 2)"]),
         (RunConfig, {"out": "a", "arch": ["vgg"]}, ["arch must be among", *ARCHITECTURES, "not vgg"]),
         (RunConfig, {"out": "a", "arch": ["cnn", "cnn"]}, ["arch", "once", "cnn, cnn"]),
         (RunConfig, {"out": "a", "epochs": 12}, ["epochs", "not permitted", "not 12"]),

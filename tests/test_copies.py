@@ -160,6 +160,49 @@ def test_rows_that_the_source_does_not_have_are_not_replaced(run: Path, tmp_path
     assert '{"trial": 1}' in (run / "trials.jsonl").read_text()
 
 
+def test_a_test_that_was_opened_again_is_the_same_and_more(run: Path, tmp_path: Path) -> None:
+    target, seal = tmp_path / "copy", {"opened": "1", "for": {"a": {"max_lr": 0.1}}}
+    (run / "sealed.json").write_text(json.dumps(seal, indent=2) + "\n")
+    copy(str(run), str(target))
+    again = {**seal, "again": [{"opened": "2"}]}
+    (run / "sealed.json").write_text(json.dumps(again, indent=2) + "\n")
+    copy(str(run), str(target))
+    assert json.loads((target / "sealed.json").read_text()) == again
+    for other in (seal, {**again, "opened": "3"}):
+        (run / "sealed.json").write_text(json.dumps(other))
+        with pytest.raises(RunFolderError, match=r"sealed\.json"):
+            copy(str(run), str(target))
+
+
+def test_that_the_test_was_opened_is_copied_before_what_tells_of_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("sealed.json", "predictions.npz", "calibration.json"):
+        (run / name).write_text("{}\n")
+    written, write = list[str](), copies.Place.write
+    monkeypatch.setattr(
+        copies.Place,
+        "write",
+        lambda place, name, content: (written.append(name), write(place, name, content)),
+    )
+    copy(str(run), str(tmp_path / "copy"))
+    assert written[:3] == ["run.toml", "record.json", "sealed.json"]
+
+
+def test_both_files_of_rows_are_read_where_one_has_changed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = (copies.Place.of(str(folder)) for folder in (run, tmp_path / "copy"))
+    known = copies._copy(here, there, {}, print)
+    (run / "trials.jsonl").write_text('{"trial": 0}\n{"trial": 1}\n')
+    listed = here.files()
+    # Epochs that come after the files were listed.
+    (run / "epochs.jsonl").write_text('{"trial": 0, "epoch": 1}\n{"trial": 1, "epoch": 1}\n')
+    monkeypatch.setattr(copies.Place, "files", lambda _: listed)
+    copies._copy(here, there, known, print)
+    assert '"trial": 1' in (tmp_path / "copy" / "epochs.jsonl").read_text()
+
+
 def test_no_copy_is_made_into_a_run_that_is_being_written(run: Path, tmp_path: Path) -> None:
     copy(str(run), str(tmp_path / "copy"))
     with lock.hold(run), pytest.raises(RunFolderError, match="a command writes to"):

@@ -70,6 +70,15 @@ def test_a_disk_that_knows_no_locks_is_said(
     assert lock.holder(tmp_path) is None
 
 
+def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lock.json, "dump", full)
+    with pytest.raises(RunFolderError, match="No space left"), lock.hold(tmp_path):
+        pass
+
+
 def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="writable"), lock.hold(tmp_path / "none"):
         pass

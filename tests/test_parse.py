@@ -32,7 +32,7 @@ def test_what_a_search_was_bounded_by_can_be_taken_away() -> None:
     assert changes({"address": "auto"}) == {"address": "auto"}
 
 
-def test_a_final_round_compares() -> None:
+def test_a_final_round_is_trials_times_seeds() -> None:
     assert [final_round(given) for given in ("3x1", "2x4", "0x0", "1x0")] == [(3, 1), (2, 4), (0, 0), (1, 0)]
-    with pytest.raises(ConfigError, match="at least two trials; found: 1x2"):
-        final_round("1x2")
+    with pytest.raises(ConfigError, match="trials x seeds, as in 3x2; found: 3"):
+        final_round("3")

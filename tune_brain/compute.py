@@ -131,8 +131,8 @@ def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
     Within another session it is that one, which lasts to the end of the outer block. SIGTERM, and SIGHUP of a
-    terminal that is closed, are turned into Ctrl-C, so that all end alike. None disturbs the end, and
-    after an interrupted session none is heard.
+    terminal that is closed, are turned into Ctrl-C, so that all end alike. While Ray shuts down they are
+    ignored, and after an interrupted session they stay so.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.

@@ -131,6 +131,9 @@ class RunConfig(Frozen):
             raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
         if min(self.final_round) < 0:
             raise ValueError(f"final_round counts trials and seeds, not {self.final_round}")
+        if self.final_round[0] == 1 and self.final_round[1]:
+            # A mean of several seeds would stand beside the lucky single scores of the others.
+            raise ValueError(f"final_round compares at least two trials, not {self.final_round}")
         if self.until_converged and len(self.ladder) < 2:
             raise ValueError("until_converged needs a ladder of two lengths, of which the shortest tells")
         if unknown := [arch for arch in self.arch if arch not in ARCHITECTURES]:

@@ -57,7 +57,8 @@ class Place:
     def files(self) -> dict[str, tuple[int, Any]]:
         """Sizes and times of a run's files, by names relative to the place.
 
-        What says which run it is comes first, so that a copy which broke off can be gone on with.
+        What says which run it is comes first, so that a copy which broke off can be gone on with; then that
+        the test was opened, of which the rest may tell.
         """
         if not self.system.isdir(self.root):
             return {}
@@ -67,9 +68,9 @@ class Place:
             for name, one in found.items()
         }
         kept = [name for name in named if _is_kept(PurePosixPath(name))]
-        return {
-            name: named[name] for name in sorted(kept, key=lambda name: (name != RUN, name != RECORD, name))
-        }
+        first = (RUN, RECORD, SEAL)
+        order = sorted(kept, key=lambda name: (first.index(name) if name in first else len(first), name))
+        return {name: named[name] for name in order}
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -153,7 +154,9 @@ def _copy(
     for name in changed:
         if name not in ROWS:
             there.write(name, here.read(name))
-    rows = {name: here.read(name) for name in ROWS if name in changed}
+    # Both, be it that one has changed since the files were listed.
+    of_both = [name for name in ROWS if name in files] if set(ROWS) & set(changed) else []
+    rows = {name: here.read(name) for name in of_both}
     for name in reversed(rows):
         there.write(name, rows[name])
     if changed:
@@ -171,14 +174,22 @@ def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None
             remedy="Name another place.",
         )
     for name in (*ROWS, SEED_RUNS, SEAL):
-        # What follows the last line's end was torn as it was written.
-        whole = there.read(name).rpartition(b"\n")[0] if name in others else b""
-        if whole and not (name in files and here.read(name).startswith(whole)):
+        if name in others and not _goes_on(name, there.read(name), here.read(name) if name in files else b""):
             raise RunFolderError(
                 "A copy replaces rows by the same and more",
                 found=f"{name} in {there.told} holds what that in {here.told} does not",
                 remedy="Name another place, or the two the other way round.",
             )
+
+
+def _goes_on(name: str, before: bytes, now: bytes) -> bool:
+    """Whether a file holds what it held before, and perhaps more."""
+    if name == SEAL and now:
+        old, new = json.loads(before), json.loads(now)
+        said, more = old.pop("again", []), new.pop("again", [])
+        return bool(old == new and more[: len(said)] == said)
+    # What follows the last line's end was torn as it was written.
+    return now.startswith(before.rpartition(b"\n")[0])
 
 
 def _are_of_one_run(here: Place, files: Container[str], there: Place, others: Container[str]) -> bool:

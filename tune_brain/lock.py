@@ -36,7 +36,7 @@ def hold(folder: Path) -> Iterator[None]:
     try:
         file = (folder / FILE).open("a+")
     except OSError as error:
-        raise RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}") from None
+        raise _unwritable(folder, error) from None
     with file:
         # Whoever asks for the holder has the lock for a moment, and a dashboard asks every other second.
         try:
@@ -55,9 +55,12 @@ def hold(folder: Path) -> Iterator[None]:
                 found=f"{folder} is in the hands of process {other.pid} on {other.host}",
                 remedy=f"Wait for it, or end it with: tune-brain cancel {folder}",
             )
-        file.truncate(0)
-        json.dump(Holder(os.getpid(), socket.gethostname(), time.time())._asdict(), file)
-        file.flush()
+        try:
+            file.truncate(0)
+            json.dump(Holder(os.getpid(), socket.gethostname(), time.time())._asdict(), file)
+            file.flush()
+        except OSError as error:
+            raise _unwritable(folder, error) from None
         yield
 
 
@@ -72,6 +75,10 @@ def holder(folder: Path) -> Holder | None:
             return None if _locked(file, fcntl.LOCK_SH) else _read(file)
         except OSError:
             return None
+
+
+def _unwritable(folder: Path, error: OSError) -> RunFolderError:
+    return RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}")
 
 
 def _locked(file: IO[str], kind: int) -> bool:

@@ -19,13 +19,11 @@ REFRESH = 2
 class Progress:
     """Lines go to the screen as they are and, dated, to a log; a terminal shows a table or bar below."""
 
-    def __init__(self, log: Path | None = None) -> None:
-        """Without a log, lines are remembered until `log_to` names one."""
+    def __init__(self) -> None:
+        """Lines are remembered until `log_to` names a log."""
         self._console = Console(stderr=True, highlight=False)
         self._remembered: list[str] = []
         self._log: Path | None = None
-        if log is not None:
-            self.log_to(log)
 
     def log_to(self, log: Path) -> None:
         """Write the remembered lines and all that follow to the end of a file."""

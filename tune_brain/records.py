@@ -143,7 +143,8 @@ def writing(folder: Path) -> Iterator[None]:
         raise RunFolderError(
             "A run's folder must be writable",
             found=f"{folder}: {error.strerror}",
-            remedy=f"What is finished is kept. When it is, go on with: tune-brain resume {folder}",
+            remedy="What is finished is kept. When it is, call the command again; a search goes on with\n"
+            "`tune-brain resume`.",
         ) from None
 
 

@@ -1,5 +1,6 @@
 """A space: what is fixed and what is tuned for one architecture, read from one TOML file."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,20 @@ class Range(Frozen):
         if self.log and self.low <= 0:
             raise ValueError(f"low must be above 0 where log = true, not {self.low}")
         return self
+
+    def share(self, value: float) -> float:
+        """Where a value stands in the range: 0 at its low end, 1 at its high one."""
+        low, high, at = self.low, self.high, value
+        if self.log:
+            low, high, at = math.log(low), math.log(high), math.log(at)
+        return (at - low) / (high - low)
+
+    def value(self, share: float) -> float:
+        """The value that stands at a share of the range."""
+        if not self.log:
+            return self.low + share * (self.high - self.low)
+        low, high = math.log(self.low), math.log(self.high)
+        return math.exp(low + share * (high - low))
 
 
 class Space(Frozen):

@@ -103,7 +103,8 @@ def ours(
         thumbnails=np.zeros((2, 32, 32), np.uint8),
     )
     development = Development(classes=("a", "b"), train=one, validation=one)
-    progress = Progress(out / "run.log")
+    progress = Progress()
+    progress.log_to(out / "run.log")
     progress._console.quiet = True
     started = time.perf_counter()
     run.search(config, spaces, development, None, dict.fromkeys(ARCHITECTURES, "fp32"), slots, progress)

@@ -113,6 +113,8 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
     for rungs in ((1, 12), (12,), (6, 12), (3, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
+    for table in (BY_LOSS, FIRST_EPOCH, GOES_ON, FIRST_BY_LOSS):
+        yield "rungs", f"1,12, {table}", {}, {"instead": table}
     for share in (2, 4, 6):
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
     for name in ("random", "halton", "halton-tpe", "gp"):
@@ -120,8 +122,8 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     for start in (5, 20):
         yield "random start", f"{start} configurations", {}, {"random start": start}
     yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
-    for instead in INSTEAD:
-        yield "parameters", instead, {}, {"instead": instead}
+    for table in (PRODUCT, CLIPPED):
+        yield "parameters", table, {}, {"instead": table}
     for rungs in ((1, 12), (3, 12), (3, 6, 12)):
         name = f"{','.join(map(str, rungs))} until converged"
         for final, told in (((0, 0), ""), ((3, 1), ", final round 3x1")):
@@ -133,16 +135,28 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
         yield "final round", f"{final[0]}x{final[1]}", {"final_round": final}, {}
 
 
-PRODUCT, CLIPPED = INSTEAD = "learning rate x decay for decay", "clip as a share of the gradient's norm"
+PRODUCT, CLIPPED = "learning rate x decay for decay", "clip as a share of the gradient's norm"
+BY_LOSS = "promoted by loss"
+FIRST_BY_LOSS = "promoted by the loss after the first epoch of 12, trained anew"
+FIRST_EPOCH = "of which 1 is the first epoch of 12, trained anew where promoted"
+GOES_ON = "of which 1 is the first epoch of 12, which goes on where promoted"
+"""Each epoch that goes on is counted twice, as if it were trained anew."""
 _own_table: Surrogate
 _cut_table: Surrogate
 _instead: dict[str, Surrogate]
 
 
-def _take(own: Surrogate, cut: Surrogate, norms: Sequence[float]) -> None:
+def _take(own: Surrogate, lost: Outcomes, first: Outcomes, norms: Sequence[float]) -> None:
     global _own_table, _cut_table, _instead
-    _own_table, _cut_table = own, cut
-    _instead = {PRODUCT: by_product(own), CLIPPED: by_share(own, norms)}
+    _own_table, _cut_table = own, peers.OneCycle(cuts(own.outcomes))
+    _instead = {
+        PRODUCT: by_product(own),
+        CLIPPED: by_share(own, norms),
+        BY_LOSS: Surrogate(lost),
+        FIRST_EPOCH: Surrogate(cuts(own.outcomes)),
+        GOES_ON: _cut_table,
+        FIRST_BY_LOSS: Surrogate(first),
+    }
 
 
 def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
@@ -166,23 +180,51 @@ def cuts(outcomes: Outcomes) -> Outcomes:
 
 def of_epochs(
     folders: Sequence[Path], space: Space, told: Callable[[list[EpochRow]], float]
-) -> dict[int, dict[tuple[float, ...], float]]:
-    """What the epochs of each configuration's first trial tell, by length and place."""
-    found: dict[int, dict[tuple[float, ...], float]] = {}
+) -> dict[int, dict[tuple[float, ...], list[float]]]:
+    """What the epochs of each configuration's trials tell, its first one's first, by length and place."""
+    found: dict[int, dict[tuple[float, ...], list[float]]] = {}
     for folder in folders:
         epochs: dict[int, list[EpochRow]] = {}
         for epoch in read(folder / "epochs.jsonl", EpochRow):
             epochs.setdefault(epoch.trial, []).append(epoch)
         for row in latest(read(folder / "trials.jsonl", TrialRow)):
-            if row.score is not None and not row.repeat:
-                found.setdefault(row.epochs, {})[tuple(place(space, row.values))] = told(epochs[row.trial])
+            if row.score is not None:
+                of = found.setdefault(row.epochs, {}).setdefault(tuple(place(space, row.values)), [])
+                of.append(told(epochs[row.trial]))
     return found
+
+
+def by_loss(outcomes: Outcomes, folders: Sequence[Path]) -> Outcomes:
+    """Those of a search that promotes by validation loss: 1 / (1 + loss) is the score of shorter trials."""
+    lost = of_epochs(folders, outcomes.space, lambda rows: 1 / (1 + rows[-1].val_loss))
+    full = outcomes.full_length
+    shorter = {length: filled(outcomes, length, lost[length]) for length in outcomes.scores if length != full}
+    return dataclasses.replace(outcomes, scores={**shorter, full: outcomes.scores[full]})
+
+
+def first_by_loss(outcomes: Outcomes, folders: Sequence[Path]) -> Outcomes:
+    """Those of a search that promotes by validation loss after the first epoch of the full cycle."""
+    lost = of_epochs(folders, outcomes.space, lambda rows: 1 / (1 + rows[0].val_loss))
+    full = outcomes.full_length
+    scores = {1: filled(outcomes, full, lost[full]), full: outcomes.scores[full]}
+    return dataclasses.replace(outcomes, scores=scores)
+
+
+def filled(
+    outcomes: Outcomes, length: int, told: Mapping[tuple[float, ...], Sequence[float]]
+) -> NDArray[np.float64]:
+    """A table [n, seeds] of what was told of each configuration; 0 for trials that diverged."""
+    table = np.where(np.isfinite(outcomes.scores[length]), 0.0, np.nan)
+    for line, at in zip(table, outcomes.places, strict=True):
+        known = told.get(tuple(at), [])[: len(line)]
+        line[: len(known)] = known
+    return table
 
 
 def norms(folders: Sequence[Path], outcomes: Outcomes) -> list[float]:
     """The median norm of the gradient before it was clipped, of each configuration at full length."""
     known = of_epochs(folders, outcomes.space, lambda rows: median(row.grad_norm for row in rows))
-    of = known[outcomes.full_length]
+    of = {at: told[0] for at, told in known[outcomes.full_length].items()}
     usual = median(of.values())
     return [of.get(tuple(at), usual) for at in outcomes.places]
 
@@ -197,7 +239,7 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
     first, second = full[:, :2].T
     columns = {f"complete {length}": scores[:, 0] for length, scores in outcomes.scores.items()}
     for length, of in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
-        lost = [of.get(tuple(at), math.nan) for at in outcomes.places]
+        lost = [of.get(tuple(at), [math.nan])[0] for at in outcomes.places]
         columns[f"complete {length}, by loss"] = -np.array(lost)
     columns |= {f"cut at {epoch}": outcomes.curves[:, 0, epoch - 1] for epoch in (1, 3, 6, 9)}
     both = np.isfinite(first + second)
@@ -240,8 +282,9 @@ def main() -> None:
         runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
     for name in asked.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
-        own, cut = Surrogate(outcomes), peers.OneCycle(cuts(outcomes))
-        given = (own, cut, norms(runs[name], outcomes))
+        own = Surrogate(outcomes)
+        lost = (by_loss(outcomes, runs[name]), first_by_loss(outcomes, runs[name]))
+        given = (own, *lost, norms(runs[name], outcomes))
         pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
         with pool:

@@ -89,7 +89,8 @@ def trial(
                 "baseline": {"max_lr": 1e-3},
             }
         )
-        progress = Progress(config.out / "run.log")
+        progress = Progress()
+        progress.log_to(config.out / "run.log")
         progress._console.quiet = True
         search(config, {arch: space}, development, None, {arch: precision}, slots, progress)
         row = latest(read(config.out / "trials.jsonl", TrialRow))[-1]

@@ -90,7 +90,8 @@ def search(config: RunConfig, slots: compute.Slots, seconds: float, images: int 
     development = Development(classes=("a", "b"), train=black, validation=black)
     pace = {arch: seconds * (number + 1) for number, arch in enumerate(ARCHITECTURES)}
     run.TrialWorker = Sleeper  # type: ignore[misc]
-    progress = Progress(config.out / "run.log")
+    progress = Progress()
+    progress.log_to(config.out / "run.log")
     progress._console.quiet = True
     precision = dict.fromkeys(config.arch, "fp32")
     run.search(config, spaces, development, pace, precision, slots, progress)

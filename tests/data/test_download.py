@@ -12,7 +12,6 @@ import pytest
 from kaggle_site import DOWNLOAD, INTROSPECT, KEY, SIGNATURE, STORAGE, TOKEN, Site, serving, zipped
 
 from tune_brain.data.download import dataset_of, differences
-from tune_brain.data.download import download as fetch
 from tune_brain.errors import ConfigError
 
 Download = Callable[..., subprocess.CompletedProcess[str]]
@@ -206,13 +205,6 @@ def test_names_and_addresses(asked: str, dataset: str) -> None:
 def test_other_addresses_are_refused(asked: str) -> None:
     with pytest.raises(ConfigError, match="nickparvar, sartaj or an address"):
         dataset_of(asked)
-
-
-def test_the_working_directory_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for to in (Path(), tmp_path):
-        with pytest.raises(ConfigError, match="working directory"):
-            fetch("sartaj", to)
 
 
 def test_known_data_sets_are_held_against_what_was_published() -> None:

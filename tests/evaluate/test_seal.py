@@ -134,6 +134,13 @@ def test_networks_are_not_scored_by_what_others_said(
     asked[1].weights(tmp_path).write_bytes(b"other")
     with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again"):
         check_spoken(tmp_path, asked)
+    # One that has diverged this time, and one that had when the test was opened.
+    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again"):
+        check_spoken(tmp_path, asked[:1])
+    _, more = planned(REFERENCE / "sartaj")
+    more[2].weights(tmp_path).write_bytes(b"third")
+    with pytest.raises(SealedTestError, match=more[2].name):
+        check_spoken(tmp_path, more[:3])
     kept = tmp_path / "predictions.npz"
     kept.write_bytes(kept.read_bytes()[:-200])
     for read in (

@@ -14,8 +14,8 @@ from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import RunFolderError
-from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits, rows_of, train_all
-from tune_brain.evaluate.validated import read, validate
+from tune_brain.evaluate.retrain import SeedRun, logits, rows_of, train_all
+from tune_brain.evaluate.validated import VALIDATED, read, validate
 from tune_brain.export.write import export
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
@@ -23,6 +23,13 @@ from tune_brain.runs import Run
 from tune_brain.space import default_folder, load
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+IMAGES = Images(
+    pixels=np.zeros((2, 1, 32, 32), np.uint8),
+    labels=np.array([0, 1]),
+    thumbnails=np.zeros((2, 32, 32), np.uint8),
+)
+DEVELOPMENT = Development(classes=("a", "b"), train=IMAGES, validation=IMAGES)
+SLOTS = Slots(count=1, cpus=1, gpus=0)
 MEASURED = {"val_loss": 0.5, "val_accuracy": 0.8, "val_macro_f1": 0.8, "seconds": 1.0}
 
 
@@ -47,23 +54,28 @@ def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
     planned = [
         SeedRun(role="winner", index=index, training=training, values=values) for index in range(seeds)
     ]
-    return train_all(run, planned, None, None, Slots(count=1, cpus=1, gpus=0), Progress())  # type: ignore[arg-type]
+    return train_all(run, planned, None, None, SLOTS, Progress())  # type: ignore[arg-type]
 
 
-def test_what_was_said_stands_until_a_network_is_trained_anew(run: Run) -> None:
-    trained(run, 0.01, 2)
-    said = run.folder / VALIDATED
-    said.write_bytes(b"said")
-    trained(run, 0.01, 2)
-    assert said.exists()
-    # As extend's remedy has it: rows aside, and another winner by the same name.
-    (run.folder / "seed_runs.jsonl").unlink()
-    trained(run, 0.02, 2)
-    assert not said.exists()
-    said.write_bytes(b"said")
-    (run.folder / "weights" / "winner-linear-1.safetensors").unlink()
-    trained(run, 0.02, 2)
-    assert not said.exists()
+def test_what_was_said_stands_until_a_network_is_trained_anew(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_runs, spoke = trained(run, 0.01, 2), list[int]()
+
+    def speak(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
+        spoke.append(len(jobs))
+        for index in range(len(jobs)):
+            yield index, (np.zeros((2, 2), np.float32), np.zeros((2, 3), np.float16))
+
+    monkeypatch.setattr(compute, "each", speak)
+    for _ in range(2):
+        validate(run.folder, seed_runs, DEVELOPMENT, SLOTS)
+    assert spoke == [2]
+    # Another winner by the same name, or a network that came back from elsewhere, whoever trained it.
+    seed_runs[1].weights(run.folder).write_bytes(b"other weights")
+    for _ in range(2):
+        validate(run.folder, seed_runs, DEVELOPMENT, SLOTS)
+    assert spoke == [2, 2]
 
 
 def test_rows_of_more_seeds_than_are_scored_do_not_count(run: Run) -> None:
@@ -83,13 +95,7 @@ def test_what_was_said_is_said_anew_where_its_file_is_damaged(run: Run) -> None:
     (run.folder / VALIDATED).write_bytes(b"said")
     with pytest.raises(RunFolderError, match="Train them again"):
         read(run.folder)
-    images = Images(
-        pixels=np.zeros((2, 1, 32, 32), np.uint8),
-        labels=np.array([0, 1]),
-        thumbnails=np.zeros((2, 32, 32), np.uint8),
-    )
-    development = Development(classes=("a", "b"), train=images, validation=images)
-    found = validate(run.folder, [], development, Slots(count=1, cpus=1, gpus=0))
+    found = validate(run.folder, [], DEVELOPMENT, SLOTS)
     assert read(run.folder).labels.tolist() == found.labels.tolist() == [0, 1]
 
 

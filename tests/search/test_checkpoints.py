@@ -9,6 +9,7 @@ from noise import DEVELOPMENT
 
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.models import build
+from tune_brain.search import checkpoints
 from tune_brain.search.checkpoints import Keeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import Training, begin
@@ -65,6 +66,26 @@ def test_a_trial_that_ends_leaves_no_checkpoint(folder: Path) -> None:
     train(keeper, epochs=2)
     assert [file.name for file in folder.iterdir()] == ["3.safetensors"]
     keeper.drop()
+    assert list(folder.iterdir()) == []
+
+
+def test_what_a_killed_worker_was_writing_goes_with_its_trial(folder: Path) -> None:
+    keeper = keeper_in(folder)
+    train(keeper, epochs=2)
+    for name in ("3.other-host-7.part", "30.other-host-7.part"):
+        (folder / name).write_bytes(b"half")
+    keeper.drop()
+    assert [file.name for file in folder.iterdir()] == ["30.other-host-7.part"]
+
+
+def test_memory_that_ends_costs_the_checkpoint_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(_: object, file: Path, __: object) -> None:
+        file.write_bytes(b"half")
+        raise MemoryError
+
+    monkeypatch.setattr(checkpoints, "save_file", save)
+    keeper = keeper_in(folder)
+    assert len(train(keeper)) == 4
     assert list(folder.iterdir()) == []
 
 

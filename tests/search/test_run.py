@@ -44,6 +44,8 @@ def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRo
                 "baseline": {"max_lr": 1e-3},
             }
         )
+        progress = Progress()
+        progress.log_to(tmp_path / "run.log")
         search(
             config,
             {"linear": space},
@@ -51,7 +53,7 @@ def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRo
             None,
             {"linear": "fp32"},
             slots,
-            Progress(tmp_path / "run.log"),
+            progress,
         )
         return latest(read(tmp_path / "trials.jsonl", TrialRow))
 

@@ -1,5 +1,6 @@
 """The application that commands add themselves to, and how it is started."""
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -18,6 +19,9 @@ app = typer.Typer(
     help="Search learning rate, weight decay and gradient clipping of four architectures on MRI classes, "
     "then score the winners on a test set that was sealed until they stood. Not a medical device.",
 )
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""What a disk says of a file that is open, without its name."""
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 OtherRuns = Annotated[list[Path] | None, typer.Argument(help="Folders of more runs.", show_default=False)]
@@ -45,13 +49,13 @@ def main() -> None:
     except TuneBrainError as error:
         _end(error)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
         _end(
             FileError(
                 "Files that a command needs must be readable, and where it writes, writable",
-                found=f"{error.filename}: {error.strerror}",
-                remedy="Look at the path and at who may read and write there.",
+                found=f"{error.filename or 'a file that was being written'}: {error.strerror}",
+                remedy="Look at the path, at who may read and write there, and at the room on its disk.",
             )
         )
 

@@ -88,12 +88,6 @@ def download(asked: str, to: Path) -> None:
     dataset = dataset_of(asked)
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError("A download needs a new folder", found=to, remedy="Name another --to.")
-    if to.resolve() == Path.cwd():
-        raise ConfigError(
-            "A download makes its folder, which the working directory is not",
-            found=to,
-            remedy="Name another --to.",
-        )
     known = credentials()
     try:
         to.parent.mkdir(parents=True, exist_ok=True)

@@ -176,7 +176,9 @@ def _parts(
         raise DataError(
             "Every class needs training images that are not in the validation part as well",
             found=f"none in {', '.join(sorted(lost))}",
-            remedy="Remove the validation folder, and tune_brain cuts validation from training by itself.",
+            remedy="Remove the validation folder, and tune_brain cuts validation from training by itself."
+            if "validation" in catalogue.parts
+            else "Add images to these classes that are no copies, mirrored or not, of others in them.",
         )
     return parts
 

@@ -1,5 +1,6 @@
 """Seed runs: winners and baselines trained again at full length with other seeds, through Ray in parallel."""
 
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, predict
 from tune_brain.progress import Progress, clock
-from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing
+from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, writing
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
@@ -25,9 +26,6 @@ from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 State = Mapping[str, torch.Tensor]
-
-VALIDATED = "validation.npz"
-"""What the winners' seed runs said of validation, in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +119,6 @@ def train_all(
     done = {row.name: row for row in read(rows, SeedRow)}
     left = [one for one in runs if one.name not in done or not one.weights(run.folder).exists()]
     progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
-    if left:
-        # What was said by networks that are trained anew, which may be another winner's by the same name.
-        (run.folder / VALIDATED).unlink(missing_ok=True)
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(one.training, shared, start) for one in left]
     diverged = []
@@ -134,7 +129,7 @@ def train_all(
             progress.say(f"{one.name}: diverged and is left out of the scores: {result}")
             continue
         measured, state = result
-        with replacing(one.weights(run.folder)) as aside:
+        with writing(run.folder), replacing(one.weights(run.folder)) as aside:
             aside.write_bytes(state)
         row = SeedRow(
             arch=one.training.arch,
@@ -152,6 +147,11 @@ def train_all(
         took = f"{clock(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]
+
+
+def digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
+    """SHA-256 of the weights of trained seed runs, by name."""
+    return {one.name: hashlib.sha256(one.weights(run).read_bytes()).hexdigest() for one in runs}
 
 
 def _train(

@@ -1,7 +1,6 @@
 """The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -18,9 +17,19 @@ from tune_brain.config import Frozen
 from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
-from tune_brain.evaluate.retrain import SeedRun, logits
+from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, Role, SeedRow, append, read, read_json, replacing, write_json
+from tune_brain.records import (
+    DAMAGED,
+    Role,
+    SeedRow,
+    append,
+    read,
+    read_json,
+    replacing,
+    write_json,
+    writing,
+)
 
 Ints = NDArray[np.int64]
 
@@ -127,7 +136,7 @@ def open_test(
     opened = Opened(
         labels=labels, unseen=unseen, groups=groups, looks=measures(pixels), probabilities=probabilities
     )
-    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")), _digests(run, runs))
+    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")), digests(run, runs))
     return opened
 
 
@@ -154,7 +163,7 @@ def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
         runs: the seed runs that are to be scored, trained.
 
     Raises:
-        SealedTestError: one has other weights than when the test was opened.
+        SealedTestError: one has other weights than when the test was opened, or had ended otherwise.
     """
     kept = run / SPOKEN
     if not kept.exists():
@@ -164,8 +173,10 @@ def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
             before = {name: str(file[f"weights/{name}"]) for name in _named(file, "weights")}
     except DAMAGED as error:
         raise _unreadable(kept, error) from None
-    now = _digests(run, runs)
-    other = [name for name in now if name in before and now[name] != before[name]]
+    now = digests(run, runs)
+    # Older files name no weights.
+    names = sorted(before.keys() | now.keys()) if before else []
+    other = [name for name in names if now.get(name) != before.get(name)]
     if other:
         raise SealedTestError(
             "The networks that are scored are those that spoke on the sealed test",
@@ -173,10 +184,6 @@ def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
             remedy=f"Bring their weights back from a copy of the run. Without {kept}\n"
             "these networks speak in their place, and all scores are theirs.",
         )
-
-
-def _digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
-    return {one.name: hashlib.sha256(one.weights(run).read_bytes()).hexdigest() for one in runs}
 
 
 def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
@@ -222,7 +229,7 @@ def _write(path: Path, opened: Opened, names: Sequence[str], digests: Mapping[st
     spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
     spoken |= {f"weights/{name}": np.array(digest) for name, digest in digests.items()}
     beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
-    with replacing(path) as aside, aside.open("wb") as file:
+    with writing(path.parent), replacing(path) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **beside, **spoken)
 
 

@@ -14,11 +14,16 @@ from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import RunFolderError
-from tune_brain.evaluate.retrain import VALIDATED, SeedRun, logits
+from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, replacing
+from tune_brain.records import DAMAGED, replacing, writing
+
+VALIDATED = "validation.npz"
+"""What the winners' seed runs said of validation, in a run's folder."""
+PLAIN, BY_NAME = ("labels", "known", "looks", "known_looks"), ("logits", "embeddings", "weights")
+"""Its arrays, and those that each seed run has one of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,8 @@ class Validated:
     """[V, F], measures of the validation images."""
     known_looks: NDArray[np.float64]
     """[N, F], measures of the training images."""
+    weights: dict[str, NDArray[np.str_]]
+    """SHA-256 of each seed run's weights: names outlive their winners."""
 
     def of(self, arch: str) -> list[str]:
         """The seed runs of an architecture's winner, the exported one first."""
@@ -49,9 +56,10 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
     Kept in validation.npz, in the run's folder. Inside `compute.session`.
     """
     winners = [one for one in runs if one.role == "winner"]
+    weights = digests(run, winners)
     with contextlib.suppress(RunFolderError):
         kept = read(run)
-        if kept.logits.keys() == {one.name for one in winners}:
+        if {name: str(digest) for name, digest in kept.weights.items()} == weights:
             return kept
     shared = compute.put(development)
     first = {one.training.arch: one.name for one in reversed(winners)}
@@ -69,6 +77,7 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
         embeddings={name: results[name][1] for name in first.values()},
         looks=measures(development.validation.pixels),
         known_looks=measures(development.train.pixels),
+        weights={name: np.array(digest) for name, digest in weights.items()},
     )
     _write(run / VALIDATED, found)
     return found
@@ -82,10 +91,10 @@ def read(run: Path) -> Validated:
     """
     try:
         with np.load(run / VALIDATED, allow_pickle=False) as file:
-            plain: dict[str, Any] = {key: file[key] for key in ("labels", "known", "looks", "known_looks")}
+            plain: dict[str, Any] = {key: file[key] for key in PLAIN}
             by_name: dict[str, Any] = {
                 kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
-                for kind in ("logits", "embeddings")
+                for kind in BY_NAME
             }
     except DAMAGED as error:
         raise RunFolderError(
@@ -97,17 +106,10 @@ def read(run: Path) -> Validated:
 
 
 def _write(path: Path, found: Validated) -> None:
-    arrays: dict[str, Any] = {f"logits/{name}": array for name, array in found.logits.items()}
-    arrays |= {f"embeddings/{name}": array for name, array in found.embeddings.items()}
-    with replacing(path) as aside, aside.open("wb") as file:
-        np.savez_compressed(
-            file,
-            labels=found.labels,
-            known=found.known,
-            looks=found.looks,
-            known_looks=found.known_looks,
-            **arrays,
-        )
+    arrays = {key: getattr(found, key) for key in PLAIN}
+    arrays |= {f"{kind}/{name}": array for kind in BY_NAME for name, array in getattr(found, kind).items()}
+    with writing(path.parent), replacing(path) as aside, aside.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def _speak(

@@ -5,6 +5,8 @@ A trial that ends has none: winners are trained again from their configurations,
 
 import contextlib
 import json
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -71,7 +73,8 @@ class Keeper:
         """The trial has ended: its checkpoint is of no more use."""
         self.finish()
         if self._file:
-            _remove(self._file)
+            for file in self._file.parent.glob(f"{self._file.stem}.*"):
+                _remove(file)
         self._file = self._writing = None
 
     def _identity(self, training: Training) -> dict[str, str]:
@@ -79,7 +82,8 @@ class Keeper:
 
     def _write(self, file: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
         """Aside and renamed, so that a checkpoint is whole; the one before stays where this one cannot be."""
-        aside = file.with_suffix(".part")
+        # Where the disk is shared, a worker that was given up for lost may write still.
+        aside = file.with_suffix(f".{socket.gethostname()}-{os.getpid()}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             others = sum(other.stat().st_size for other in file.parent.iterdir())
@@ -88,7 +92,7 @@ class Keeper:
                 return
             save_file(state, aside, metadata)
             aside.replace(file)
-        except (OSError, SafetensorError):
+        except Exception:  # memory that ends, too, must not cost the trial
             _remove(aside)
 
 

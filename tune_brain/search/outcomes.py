@@ -41,13 +41,7 @@ class Outcomes:
 
 def place(space: Space, values: Mapping[str, float]) -> Floats:
     """Where values lie in the space, from 0 (low) to 1 (high), on a logarithmic scale where it has one."""
-    found = []
-    for name, limits in space.tuned.items():
-        low, high, value = limits.low, limits.high, values[name]
-        if limits.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
-        found.append((value - low) / (high - low))
-    return np.array(found)
+    return np.array([limits.share(values[name]) for name, limits in space.tuned.items()])
 
 
 def searched(folders: Sequence[Path]) -> set[str]:

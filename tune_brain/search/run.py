@@ -95,7 +95,8 @@ def search(
         )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
         _fit(worker, searcher, progress, config.out)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if not any(ledger.study(arch).unsettled for arch in config.arch):
+        shutil.rmtree(checkpoints, ignore_errors=True)
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",

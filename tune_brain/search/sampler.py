@@ -4,7 +4,6 @@ A small in-memory Optuna study is built anew from the rows for each, so the rows
 is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -143,9 +142,7 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     point = sequence.fast_forward(number - 1).random()[0]
     values = {}
     for share, (name, limits) in zip(point, space.tuned.items(), strict=True):
-        low, high = (math.log(limits.low), math.log(limits.high)) if limits.log else (limits.low, limits.high)
-        value = low + float(share) * (high - low)
-        value = math.exp(value) if limits.log else value
+        value = limits.value(float(share))
         value = round(value) if name in space.whole else value
         values[name] = min(max(value, limits.low), limits.high)
     return values

@@ -118,7 +118,7 @@ class RowSearcher(Searcher):
         del self._live[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
-        """The trial's worker is gone; whether it had started.
+        """Hear that a trial has lost its worker; returns whether that had started.
 
         One that did not is no attempt of its trial, and while another is up no sign that none can live.
         """

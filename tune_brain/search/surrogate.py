@@ -68,7 +68,7 @@ class Surrogate:
         return float(np.sqrt(np.nanmean(residuals**2))) if np.isfinite(residuals).any() else math.nan
 
     def _reliability(self, length: int) -> float:
-        """The share of the deviations' variance that is the configurations' own and not their seeds'."""
+        """The factor that leaves of the deviations' variance what is the configurations' own."""
         deviations, noise = self._deviations[length], self._deviation_of_seeds(length)
         if math.isnan(noise) or not deviations.any():
             return 1.0
@@ -178,7 +178,9 @@ def _complete(outcomes: Outcomes) -> dict[int, Floats]:
         for other in sorted(means, key=lambda other: abs(math.log(other / length))):
             both = np.isfinite(mean) & np.isfinite(means[other])
             change = np.median(mean[both] - means[other][both]) if both.any() else 0.0
-            filled = np.where(np.isfinite(filled), filled, np.clip(means[other] + change, 0, 1))
+            # What diverged does at any length.
+            led = np.where(means[other] == 0, 0, np.clip(means[other] + change, 0, 1))
+            filled = np.where(np.isfinite(filled), filled, led)
         complete[length] = filled
     return complete
 

@@ -125,7 +125,7 @@ def _record(
 
 
 def _reachable_weights(config: RunConfig) -> RunConfig:
-    """A demo goes on without pretrained weights where they cannot be had; `_search` says so aloud."""
+    """A demo goes on without pretrained weights where there are none; `starting_weights` says so aloud."""
     from tune_brain import weights
 
     try:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from tune_brain import runs
-from tune_brain.config import RunConfig
+from tune_brain.config import RunConfig, check
 from tune_brain.errors import Diverged, RunFolderError, SearchError
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
-from tune_brain.records import EpochRow, append
+from tune_brain.records import EpochRow, append, replacing, writing
 from tune_brain.stages.common import check_digest, images, starting_weights
 from tune_brain.train.fit import fit
 from tune_brain.train.process import make_ready
@@ -33,14 +33,8 @@ def train(file: Path, to: Path) -> Path:
     winner = runs.read_winner(file)
     config = winner.training
     progress = Progress()
-    asked = RunConfig(
-        data=winner.data,
-        out=to,
-        arch=(config.arch,),
-        image_size=config.image_size,
-        seed=winner.split_seed,
-        weights=winner.weights,
-    )
+    fields = {"data": winner.data, "out": to, "seed": winner.split_seed, "weights": winner.weights}
+    asked = check(RunConfig, {**fields, "arch": (config.arch,), "image_size": config.image_size}, str(file))
     prepared = images(asked, progress)
     check_digest(prepared, winner.data_digest, str(file))
     start = starting_weights(asked, progress)
@@ -62,7 +56,8 @@ def train(file: Path, to: Path) -> Path:
             found=f"{file}: {end}",
             remedy="Lower its max_lr, or train it where it was trained before.",
         ) from None
-    save_file(state_of(model), to / "weights.safetensors")
+    with writing(to), replacing(to / "weights.safetensors") as aside:
+        aside.write_bytes(save(state_of(model)))
     same = "as in the search" if score == winner.score else f"in the search it was {winner.score:.4f}"
     progress.say(f"validation macro-F1 {score:.4f}, {same}")
     return to

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tune_brain.space import Range, Space
+from tune_brain.space import Space
 
 EDGE = 0.05
 """A best value within this share of its range from an end lies at the edge."""
@@ -15,19 +15,11 @@ WIDTH = 0.15
 """Standard deviation of the surface's kernel, as a share of the range."""
 
 
-def place(limits: Range, values: pd.Series) -> pd.Series:
-    """Where values stand in their range, 0 at its low end and 1 at its high one."""
-    low, high = limits.low, limits.high
-    if limits.log:
-        values, low, high = values.map(np.log), np.log(low), np.log(high)
-    return (values - low) / (high - low)
-
-
 def placed(trials: pd.DataFrame, space: Space) -> pd.DataFrame:
     """By trial of one architecture: where each tuned value stands in its range, 0 to 1."""
     values = pd.DataFrame(trials["values"].tolist(), index=trials.index, columns=list(space.tuned))
     return pd.DataFrame(
-        {name: place(limits, values[name].astype(float)) for name, limits in space.tuned.items()}
+        {name: values[name].astype(float).map(limits.share) for name, limits in space.tuned.items()}
     )
 
 
