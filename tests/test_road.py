@@ -224,7 +224,7 @@ def test_bundles_that_score_as_they_claim_and_studies_are_exported(
         assert about["scores"]["unseen"]["n"] > 0
         assert "Not a medical device" in (models / name / "MODEL_CARD.md").read_text()
     assert (tmp_path / "studies.log").stat().st_size > 0
-    assert "empty folder" in command("export", finished, "--to", models, code=5).stderr
+    assert "empty folder" in command("export", finished, "--to", models, code=2).stderr
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(

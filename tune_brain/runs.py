@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Mapping
@@ -172,23 +173,29 @@ def origin() -> dict[str, Any]:
         "tune_brain": __version__,
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
         "commit": _commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 
 
+def processor() -> str:
+    """The name of this machine's processor, and its instructions for bf16.
+
+    Behind a hypervisor one name can stand for processors with and without them.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    bf16 = [flag for flag in ("avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text)]
+    return " ".join([name[1] if name else platform.processor() or platform.machine(), *bf16])
+
+
 def _versions(record: Mapping[str, Any]) -> dict[str, Any]:
     named = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
     return {**named, "commit": record.get("commit")}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _commit() -> str | None:

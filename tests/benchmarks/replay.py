@@ -11,29 +11,27 @@ is the score of what a way would have chosen after as many epochs as the first o
 standard error of that mean over replays, in which what the table leaves open of its own truth is not.
 """
 
-import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import measure
 import numpy as np
 import peers
 from certainty import certainty
+from elsewise import by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from tune_brain.records import BASELINE, EpochRow, TrialRow, latest, read
+from tune_brain.records import BASELINE
 from tune_brain.report.replays import summary
 from tune_brain.search import ladder, sampler
-from tune_brain.search.outcomes import Outcomes, place, read_outcomes
+from tune_brain.search.outcomes import Outcomes, read_outcomes
 from tune_brain.search.study import Climb, Study
 from tune_brain.search.surrogate import Surrogate, rank_errors
-from tune_brain.space import Space
 from tune_brain.stages.replay import Variant, replay_once
 
 TRIALS, SLOTS = 64, 2
@@ -54,67 +52,13 @@ PATCHES = {
 _UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
 
 
-class Elsewise(Surrogate):
-    """The same outcomes for a search that tunes something else under the name of a hyperparameter.
-
-    Args:
-        own: of the table.
-        name: the hyperparameter's.
-        factor: by which the hyperparameter is multiplied to get what is tuned, from the others' values.
-        middle: a usual factor, for the range.
-    """
-
-    def __init__(
-        self, own: Surrogate, name: str, factor: Callable[[Mapping[str, float]], float], middle: float
-    ) -> None:
-        vars(self).update(vars(own))
-        self._own, self._name, self._factor = own, name, factor
-        space = own.outcomes.space
-        self._range = space.tuned[name]
-        limits = {"low": self._range.low * middle, "high": self._range.high * middle, "log": True}
-        known = space.model_dump()
-        known["tuned"][name] = limits
-        tuned = factor(space.baseline) * space.baseline[name]
-        known["baseline"][name] = min(max(tuned, limits["low"]), limits["high"])
-        self.outcomes = dataclasses.replace(own.outcomes, space=Space.model_validate(known))
-
-    def _spot(self, values: Mapping[str, float]) -> Any:
-        meant = values[self._name] / self._factor(values)
-        kept = min(max(meant, self._range.low), self._range.high)
-        return self._own._spot({**values, self._name: kept})
-
-
-def by_product(own: Surrogate) -> Surrogate:
-    """For a search that tunes max_lr x weight_decay in place of weight_decay."""
-    rate = own.outcomes.space.tuned["max_lr"]
-    return Elsewise(own, "weight_decay", lambda values: values["max_lr"], math.sqrt(rate.low * rate.high))
-
-
-def by_share(own: Surrogate, norms: Sequence[float]) -> Surrogate:
-    """For a search that tunes grad_clip as a share of the gradient's usual norm.
-
-    Args:
-        own: of the table.
-        norms: of the table's configurations; of others, that of the one with the nearest max_lr and
-            weight_decay.
-    """
-    places, space = own.outcomes.places, own.outcomes.space
-    kept = [number for number, name in enumerate(space.tuned) if name != "grad_clip"]
-
-    def factor(values: Mapping[str, float]) -> float:
-        at = place(space, {"grad_clip": space.baseline["grad_clip"], **values})
-        return 1 / norms[int(np.argmin(np.linalg.norm((places - at)[:, kept], axis=1)))]
-
-    return Elsewise(own, "grad_clip", factor, 1 / float(np.median(norms)))
-
-
 def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     """Of each its question, its name, how its variant differs, and what it sets in the product."""
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
     for rungs in ((1, 12), (12,), (6, 12), (3, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
-    for table in (BY_LOSS, FIRST_EPOCH, GOES_ON, FIRST_BY_LOSS):
-        yield "rungs", f"1,12, {table}", {}, {"instead": table}
+    for table in (BY_LOSS, FIRST_EPOCH, FIRST_BY_LOSS, GOES_ON):
+        yield "shortest", table, {"final_round": (3, 1)}, {"instead": table}
     for share in (2, 4, 6):
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
     for name in ("random", "halton", "halton-tpe", "gp"):
@@ -136,11 +80,11 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
 
 
 PRODUCT, CLIPPED = "learning rate x decay for decay", "clip as a share of the gradient's norm"
-BY_LOSS = "promoted by loss"
-FIRST_BY_LOSS = "promoted by the loss after the first epoch of 12, trained anew"
-FIRST_EPOCH = "of which 1 is the first epoch of 12, trained anew where promoted"
-GOES_ON = "of which 1 is the first epoch of 12, which goes on where promoted"
-"""Each epoch that goes on is counted twice, as if it were trained anew."""
+BY_LOSS = "a complete cycle of one epoch, ranked by loss"
+FIRST_EPOCH = "the first epoch of 12, trained anew where promoted"
+FIRST_BY_LOSS = "the same, ranked by loss"
+GOES_ON = "the first epoch of 12, which goes on where promoted"
+"""That epoch is counted twice, as if it were trained anew."""
 _own_table: Surrogate
 _cut_table: Surrogate
 _instead: dict[str, Surrogate]
@@ -169,64 +113,6 @@ def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
 
 def _peer(job: tuple[str, int]) -> dict[str, Any]:
     return peers.repeat(_own_table, _cut_table, job[0], TRIALS, SLOTS, job[1])
-
-
-def cuts(outcomes: Outcomes) -> Outcomes:
-    """The scores after each epoch of the full cycle, as if each were a length."""
-    epochs = outcomes.curves.shape[2]
-    scores = {epoch: outcomes.curves[:, :, epoch - 1] for epoch in range(1, epochs)}
-    return dataclasses.replace(outcomes, scores={**scores, epochs: outcomes.scores[epochs]})
-
-
-def of_epochs(
-    folders: Sequence[Path], space: Space, told: Callable[[list[EpochRow]], float]
-) -> dict[int, dict[tuple[float, ...], list[float]]]:
-    """What the epochs of each configuration's trials tell, its first one's first, by length and place."""
-    found: dict[int, dict[tuple[float, ...], list[float]]] = {}
-    for folder in folders:
-        epochs: dict[int, list[EpochRow]] = {}
-        for epoch in read(folder / "epochs.jsonl", EpochRow):
-            epochs.setdefault(epoch.trial, []).append(epoch)
-        for row in latest(read(folder / "trials.jsonl", TrialRow)):
-            if row.score is not None:
-                of = found.setdefault(row.epochs, {}).setdefault(tuple(place(space, row.values)), [])
-                of.append(told(epochs[row.trial]))
-    return found
-
-
-def by_loss(outcomes: Outcomes, folders: Sequence[Path]) -> Outcomes:
-    """Those of a search that promotes by validation loss: 1 / (1 + loss) is the score of shorter trials."""
-    lost = of_epochs(folders, outcomes.space, lambda rows: 1 / (1 + rows[-1].val_loss))
-    full = outcomes.full_length
-    shorter = {length: filled(outcomes, length, lost[length]) for length in outcomes.scores if length != full}
-    return dataclasses.replace(outcomes, scores={**shorter, full: outcomes.scores[full]})
-
-
-def first_by_loss(outcomes: Outcomes, folders: Sequence[Path]) -> Outcomes:
-    """Those of a search that promotes by validation loss after the first epoch of the full cycle."""
-    lost = of_epochs(folders, outcomes.space, lambda rows: 1 / (1 + rows[0].val_loss))
-    full = outcomes.full_length
-    scores = {1: filled(outcomes, full, lost[full]), full: outcomes.scores[full]}
-    return dataclasses.replace(outcomes, scores=scores)
-
-
-def filled(
-    outcomes: Outcomes, length: int, told: Mapping[tuple[float, ...], Sequence[float]]
-) -> NDArray[np.float64]:
-    """A table [n, seeds] of what was told of each configuration; 0 for trials that diverged."""
-    table = np.where(np.isfinite(outcomes.scores[length]), 0.0, np.nan)
-    for line, at in zip(table, outcomes.places, strict=True):
-        known = told.get(tuple(at), [])[: len(line)]
-        line[: len(known)] = known
-    return table
-
-
-def norms(folders: Sequence[Path], outcomes: Outcomes) -> list[float]:
-    """The median norm of the gradient before it was clipped, of each configuration at full length."""
-    known = of_epochs(folders, outcomes.space, lambda rows: median(row.grad_norm for row in rows))
-    of = {at: told[0] for at, told in known[outcomes.full_length].items()}
-    usual = median(of.values())
-    return [of.get(tuple(at), usual) for at in outcomes.places]
 
 
 def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -275,6 +161,7 @@ def main() -> None:
     options.set_defaults(repeats=100)
     options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
     options.add_argument("--table", action="append")
+    options.add_argument("--only", help="of whose name this is a part, beside the default; is not kept")
     asked = options.parse_args()
     repeats = 10 if asked.quick else asked.repeats
     runs: dict[str, list[Path]] = {}
@@ -287,6 +174,12 @@ def main() -> None:
         given = (own, *lost, norms(runs[name], outcomes))
         pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
+        others = (*peers.PEERS, peers.ONE_EPOCH)
+        if asked.only:
+            meant = [f"{way[0]}: {way[1]}" for way in known]
+            kept = [place for place, name in enumerate(meant) if asked.only in name or name == DEFAULT_WAY]
+            known = [known[place] for place in sorted({0, 1, *kept})]
+            others = tuple(peer for peer in others if asked.only in f"peer: {peer}")
         with pool:
             variants = [
                 {
@@ -300,7 +193,7 @@ def main() -> None:
                     "name": f"peer: {peer}",
                     "repeats": list(pool.map(_peer, [(peer, seed) for seed in range(repeats)])),
                 }
-                for peer in (*peers.PEERS, peers.ONE_EPOCH)
+                for peer in others
             ]
         lines = summary({"best": own.best, "noise": own.noise, "variants": variants})
         lines["at_default"] = [held(variant, lines["epochs"][1]) for variant in variants]
@@ -322,7 +215,8 @@ def main() -> None:
             "rankings": rankings(outcomes, runs[name]),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
-        measure.tell(f"replay-{name}", result, quick=asked.quick)
+        if not asked.only:
+            measure.tell(f"replay-{name}", result, quick=asked.quick)
 
 
 if __name__ == "__main__":

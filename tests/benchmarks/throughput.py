@@ -104,7 +104,7 @@ def main() -> None:
     options.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
     asked = options.parse_args()
     development = prepare(asked.data, image_size=SIZE, seed=0).development()
-    result = {"image size": SIZE, "precision": asked.precision}
+    common = {"image size": SIZE, "precision": asked.precision}
     with compute.session(RunConfig(out=Path("unused"), concurrency=1)) as session:
         slots = session.slots()
         for arch in asked.arch or ARCHITECTURES:
@@ -116,13 +116,15 @@ def main() -> None:
             values = measure.alternate(
                 {"bare": lambda run=run: bare(*run), "trial": lambda run=run: trial(*run, slots)}, repeats
             )
-            result[arch] = {
+            result = {
+                **common,
+                "arch": arch,
                 "epochs": epochs,
                 "bare: images/s": measure.spread(values["bare"]),
                 "trial: images/s": measure.spread(values["trial"]),
                 "trial / bare": measure.ratio(values["trial"], values["bare"]),
             }
-    measure.tell("throughput", result, quick=asked.quick)
+            measure.tell(f"throughput-{arch}", result, quick=asked.quick)
 
 
 if __name__ == "__main__":

@@ -211,7 +211,7 @@ def test_an_interrupted_command_leaves_nothing(
 @pytest.mark.parametrize("name", ["first", "first/inside", "taken"])
 def test_the_new_folder_is_new_and_outside(folders: Folders, tmp_path: Path, name: str) -> None:
     save(tmp_path / "taken/1.png", phantom(0))
-    with pytest.raises(ConfigError, match=r"combine (needs a new folder|writes nothing)"):
+    with pytest.raises(ConfigError, match=r"needs a new or empty folder|combine writes nothing"):
         combine(folders, tmp_path / name, rules={})
     with pytest.raises(ConfigError, match="two or more different"):
         combine([folders[0], folders[0]], tmp_path / "both", rules={})

@@ -13,7 +13,7 @@ from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES, draw, write_demo
 from tune_brain.data.split import blocks
 from tune_brain.data.twins import twin_groups
-from tune_brain.errors import DataError
+from tune_brain.errors import ConfigError
 from tune_brain.portable.pictures import open_grey
 
 
@@ -71,7 +71,7 @@ def test_only_new_or_empty_folders_are_written(tmp_path: Path) -> None:
     write_demo(tmp_path / "empty", per_class=(1, 1))
     before = files(tmp_path / "empty")
     assert len(before) == 8
-    with pytest.raises(DataError, match="new or empty folder"):
+    with pytest.raises(ConfigError, match="new or empty folder"):
         write_demo(tmp_path / "empty", per_class=(2, 2))
     assert files(tmp_path / "empty") == before
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]

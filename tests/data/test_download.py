@@ -77,7 +77,7 @@ def test_a_data_set_comes_whole_and_its_counts_are_checked(
     assert "not as published, test glioma_tumor: 0 images instead of 100" in done.stderr
     assert done.stdout == f"{tmp_path / 'to' / 'images'}\n"
     again = download(code=2, **PAIR)
-    assert "needs a new folder" in again.stderr
+    assert "needs a new or empty folder" in again.stderr
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """The worker as Ray drives it, one result after another, without Ray around it."""
 
 import gc
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,12 @@ from tune_brain.search import trainable
 from tune_brain.search.trainable import TrialWorker
 
 
-def asked(number: int = 0, arch: str = "cnn", *, seed: int = 0, max_lr: float = 1e-3) -> dict[str, Any]:
+def asked(
+    number: int = 0, arch: str = "cnn", *, seed: int = 0, max_lr: float = 1e-3, precision: str = "fp32"
+) -> dict[str, Any]:
     hyperparameters = {"max_lr": max_lr, "weight_decay": 0.0, "grad_clip": 1.0, "batch_size": 8}
     trial = {"arch": arch, "epochs": 3, "image_size": 16, "classes": 2, "seed": seed}
-    return {"number": number, "trial": {**trial, "precision": "fp32", "hyperparameters": hyperparameters}}
+    return {"number": number, "trial": {**trial, "precision": precision, "hyperparameters": hyperparameters}}
 
 
 Start = Callable[[dict[str, Any]], TrialWorker]
@@ -56,13 +61,19 @@ def test_a_worker_trains_on_one_thread_whatever_there_was_before(start: Start) -
         torch.set_num_threads(1)
 
 
-def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(start: Start) -> None:
-    fresh = rows(start(asked()))
+@pytest.mark.parametrize(
+    ("arch", "precision"), [("cnn", "fp32"), ("cnn", "bf16"), ("linear", "bf16"), ("resnet18", "fp32")]
+)
+def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(
+    start: Start, arch: str, precision: str
+) -> None:
+    fresh = rows(start(asked(0, arch, precision=precision)))
     worker = start(asked(1, "linear", seed=5))
     rows(worker)
-    worker.reset(asked(2, seed=6, max_lr=1e9))
-    rows(worker)
-    worker.reset(asked())
+    for other, max_lr in (("fp32", 1e9), ("bf16", 1e-3)):
+        worker.reset(asked(2, "cnn", seed=6, max_lr=max_lr, precision=other))
+        rows(worker)
+    worker.reset(asked(0, arch, precision=precision))
     assert rows(worker) == fresh
 
 
@@ -88,6 +99,49 @@ def test_ten_trials_in_one_worker_leave_no_more_than_the_first(start: Start) -> 
         worker.reset(asked(number, seed=number))
         rows(worker)
     assert tensors() <= after_one
+
+
+TRIALS = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, HERE)
+import torch
+from test_trainable import asked, memory, rows
+from noise import DEVELOPMENT
+from tune_brain.search.trainable import TrialWorker
+
+class Worker(TrialWorker):
+    def setup(self, config):
+        super().setup(config, development=DEVELOPMENT, checkpoints=Path(sys.argv[1]), disk_budget=10**9)
+
+kinds = [("cnn", "bf16"), ("linear", "fp32"), ("resnet18", "fp32")]
+worker, held = Worker(asked(0, *kinds[0][:1], precision=kinds[0][1])), []
+rows(worker)
+for number in range(1, 13):
+    arch, precision = kinds[number % 3]
+    worker.reset(asked(number, arch, seed=number, precision=precision))
+    rows(worker)
+    held.append(memory())
+print(json.dumps(held))
+"""
+
+
+def memory() -> int:
+    """Private bytes of this process."""
+    gc.collect()
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private"))
+
+
+@pytest.mark.slow
+def test_ten_more_trials_of_several_kinds_take_no_more_memory(tmp_path: Path) -> None:
+    """Also what lies in holes of the heap, where no tensor tells of it."""
+    program = TRIALS.replace("HERE", repr(str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    held = json.loads(done.stdout)
+    assert held[-1] <= held[2] + 16 * 2**20, held
 
 
 @pytest.mark.parametrize(("step", "lengths"), [(0.0, [1, 1, 1]), (1e6, [3])])

@@ -1,3 +1,4 @@
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.arrays import Development, Images
+from tune_brain.data.augment import augment
 from tune_brain.errors import Diverged
 from tune_brain.models import build
 from tune_brain.portable.networks import predict
@@ -247,6 +249,26 @@ def test_a_trial_restored_after_any_epoch_goes_on_bit_for_bit(arch: str, precisi
         assert again.epochs == done
         assert untimed(list(fit(again))) == untimed(expected[done:])
         assert all(map(torch.equal, whole.model.state_dict().values(), again.model.state_dict().values()))
+
+
+@pytest.mark.parametrize("arch", ["linear", "cnn", "resnet18"])
+def test_no_step_waits_for_its_device(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever reads a number of a tensor on the device `meta`, which has none, raises."""
+    # It knows no autocast.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    meta = torch.device("meta")
+    fields = {"arch": arch, "epochs": 1, "image_size": 16, "classes": 2, "seed": 0}
+    hp = Hyperparameters(max_lr=1e-2, weight_decay=1e-2, grad_clip=1.0)
+    model = build(TrialConfig(**fields, hyperparameters=hp)).to(meta)
+    update = torch.optim.SGD(model.parameters(), lr=hp.max_lr)
+    pixels = torch.empty((8, 1, 16, 16), dtype=torch.uint8, device=meta)
+    labels = torch.empty(8, dtype=torch.int64, device=meta)
+    steps = fit_module._Steps(2, 16, 2, meta)
+    for _ in range(2):
+        batch = augment(pixels, rotation=10.0, flip=0.5, generator=torch.Generator())
+        steps.add(fit_module.step(model, update, batch, labels, hp.grad_clip, "fp32"))
+    with pytest.raises(RuntimeError, match="Meta tensors"):
+        steps.scores(hp.grad_clip, 2)
 
 
 def test_what_is_captured_does_not_change_as_training_goes_on() -> None:

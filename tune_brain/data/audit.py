@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.catalogue import Catalogue, LeftOut, by_reason, scan, without
+from tune_brain.data.catalogue import Catalogue, LeftOut, by_class, by_reason, scan, without
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
+from tune_brain.data.groups import of_two_kinds
 from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
 from tune_brain.data.samples import Pictures, pictures
@@ -85,7 +86,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         "name": legible(root.resolve().name),
         "classes": classes,
         "parts": list(catalogue.parts),
-        "counts": {part: _by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
+        "counts": {part: by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
         "files": _files(catalogue, looked, left_out, test),
         "dimensions": dimensions(looked.sizes, parts),
         "resizing": resizing(looked.sizes),
@@ -126,16 +127,10 @@ def _counted(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str
     return {
         "groups": int((sizes > 1).sum()),
         "images": int(sizes[sizes > 1].sum()),
-        "across": len(_of_two(group, np.unique(parts, return_inverse=True)[1])),
+        "across": len(of_two_kinds(group, np.unique(parts, return_inverse=True)[1])),
         "leaked": int(leaked.sum()),
-        "conflicts": len(_of_two(group, labels)),
+        "conflicts": len(of_two_kinds(group, labels)),
     }
-
-
-def _of_two(group: Ints, kind: Ints) -> Ints:
-    """Numbers of the groups whose images are of two kinds or more: classes, parts."""
-    kinds = np.unique(np.stack([group, kind]), axis=1)[0]
-    return np.flatnonzero(np.bincount(kinds) > 1)
 
 
 def _conflicts(
@@ -143,7 +138,7 @@ def _conflicts(
 ) -> list[dict[str, Any]]:
     """The first groups of twins with two labels: up to four names of each, and the classes."""
     found = []
-    for number in _of_two(group, labels)[:LISTED]:
+    for number in of_two_kinds(group, labels)[:LISTED]:
         members = np.flatnonzero(group == number)
         # One of each class first, so that the names show the conflict.
         _, one_each = np.unique(labels[members], return_index=True)
@@ -204,7 +199,3 @@ def _looks(looked: Looked, labels: Ints, parts: Names, classes: Sequence[str]) -
                 for look, values in measured.items()
             } | {"greys": shares[own].mean(0).round(5).tolist()}
     return found
-
-
-def _by_class(labels: Ints, classes: Sequence[str]) -> dict[str, int]:
-    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))

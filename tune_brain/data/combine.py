@@ -7,17 +7,16 @@ What was made of each image stands in `sources.csv`, which a search reads again.
 import errno
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tune_brain.data.catalogue import Catalogue, scan
-from tune_brain.data.destination import beside, move
+from tune_brain.data.destination import making, require_new
 from tune_brain.data.files import look
+from tune_brain.data.groups import of_two_kinds
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
@@ -101,8 +100,7 @@ def _check_places(roots: Sequence[Path], to: Path) -> None:
     places = [root.resolve() for root in roots]
     if len(set(places)) < max(2, len(roots)):
         raise ConfigError("combine takes two or more different folders", found=", ".join(map(str, roots)))
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigError("combine needs a new folder", found=to, remedy="Name another --to.")
+    require_new(to, "A combination")
     if any(to.is_relative_to(place) for place in places):
         raise ConfigError("combine writes nothing into the folders it reads", found=to)
 
@@ -134,8 +132,10 @@ def _decided(
     groups[looked.files] = all_twins(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]
     parts = np.array([image.part for _, image in every])
-    conflict = _with_two_labels(groups, np.unique(labels, return_inverse=True)[1])
-    leaks = (parts != "test") & np.isin(groups, groups[(parts == "test") & (groups >= 0)])
+    readable = groups >= 0
+    numbers = np.unique(labels, return_inverse=True)[1]
+    conflict = np.isin(groups, of_two_kinds(groups[readable], numbers[readable]))
+    leaks = (parts != "test") & np.isin(groups, groups[(parts == "test") & readable])
     # Where nobody has a test part, a search cuts one from a folder of class folders.
     folders = FOLDERS if (parts == "test").any() else {"train": "."}
     taken: set[str] = set()
@@ -183,22 +183,12 @@ def _require_enough(rows: Sequence[Row]) -> None:
 
 
 def _make(catalogues: Mapping[str, Catalogue], rows: Sequence[Row], to: Path) -> None:
-    """Write the folder aside and move it into place."""
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".combining-", dir=beside(to)) as aside:
-        made = Path(aside) / to.name
+    with making(to) as made:
         for row in rows:
             if row.file:
                 _place(catalogues[row.source].root / row.original, made / row.file)
         write(made, rows)
         scan(made)
-        move(made, to)
-
-
-def _with_two_labels(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
-    kinds = np.unique(np.stack([groups, labels])[:, groups >= 0], axis=1)[0]
-    several, n = np.unique(kinds, return_counts=True)
-    return np.isin(groups, several[n > 1])
 
 
 def _free(folder: PurePosixPath, source: str, original: str, taken: set[str]) -> str:

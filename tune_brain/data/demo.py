@@ -5,14 +5,13 @@ A slice is a head of scalp, skull and textured brain, off-centre, turned, lit un
 """
 
 import io
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_brain.data.destination import beside, move
+from tune_brain.data.destination import making, require_new
 from tune_brain.errors import DataError
 from tune_brain.seeds import derive
 
@@ -33,16 +32,12 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
         per_class: images of each class in Training and in Testing.
 
     Raises:
-        DataError: the folder holds something, or cannot be written.
+        ConfigError: the folder holds something.
+        DataError: it cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            "Demo images are written to a new or empty folder", found=folder, remedy="Name another one."
-        )
+    require_new(folder, "A folder of demo images")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=beside(folder), prefix=".making-") as aside:
-            made = Path(aside) / "demo"
+        with making(folder) as made:
             training, testing = made / "Training", made / "Testing"
             for name in CLASSES:
                 images, others = (
@@ -51,13 +46,9 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
                 )
                 _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
                 _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
-            try:
-                move(made, folder)
-            except OSError:
-                if not is_whole(folder):
-                    raise
     except OSError as error:
-        raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
+        if not is_whole(folder):
+            raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
 
 
 def is_whole(folder: Path) -> bool:

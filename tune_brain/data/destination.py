@@ -40,22 +40,30 @@ def require_writable(to: Path, files: Sequence[str]) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
-def beside(to: Path) -> Path:
-    """Where to make what `move` brings to a folder that is absent or empty."""
-    return to if to.exists() else to.parent
-
-
-def move(made: Path, to: Path) -> None:
-    """Bring a folder that was made aside to its place.
-
-    What is there may be a mount, a link or the working directory, over which nothing can be renamed: what was
-    made comes into it, one after another, files last.
+def require_new(to: Path, what: str) -> None:
+    """Check that a folder is absent or empty.
 
     Raises:
-        OSError: it cannot be moved.
+        ConfigError: it is not.
     """
-    if not to.exists():
-        made.rename(to)
-        return
-    for entry in sorted(made.iterdir(), key=Path.is_file):
-        entry.rename(to / entry.name)
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ConfigError(f"{what} needs a new or empty folder", found=to, remedy="Name another one.")
+
+
+@contextlib.contextmanager
+def making(to: Path) -> Iterator[Path]:
+    """The folder to make for one that is absent or empty: all of it is there at the block's end, or none.
+
+    Raises:
+        OSError: it cannot be made, or brought to its place.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".making-", dir=to if to.exists() else to.parent) as aside:
+        made = Path(aside) / "made"
+        yield made
+        if to.exists():
+            # A mount, a link or the working directory, over which nothing can be renamed; files come last.
+            for entry in sorted(made.iterdir(), key=Path.is_file):
+                entry.rename(to / entry.name)
+        else:
+            made.rename(to)

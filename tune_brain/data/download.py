@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tune_brain.data.credentials import WAYS, credentials
-from tune_brain.data.destination import beside, move
+from tune_brain.data.destination import making, require_new
 from tune_brain.errors import ConfigError, DownloadError
 from tune_brain.interrupts import interruptible
 
@@ -86,24 +86,24 @@ def download(asked: str, to: Path) -> None:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     dataset = dataset_of(asked)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise ConfigError("A download needs a new folder", found=to, remedy="Name another --to.")
+    require_new(to, "A download")
     known = credentials()
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
         with (
             interruptible("Interrupted; nothing of the download is kept"),
-            tempfile.TemporaryDirectory(prefix=".downloading-", dir=beside(to)) as aside,
+            making(to) as made,
             tempfile.TemporaryDirectory() as private,
         ):
-            made = Path(aside).resolve() / dataset.split("/")[1]
+            aside = made.parent.resolve()
+            # opendatasets names the folder by the data set.
+            named = aside / dataset.split("/")[1]
             _write_credentials(Path(private), known)
-            failure = _in_a_process(dataset, Path(aside).resolve(), private, known.get("token"))
-            if failure is None and not (made.is_dir() and any(made.iterdir())):
+            failure = _in_a_process(dataset, aside, private, known.get("token"))
+            if failure is None and not (named.is_dir() and any(named.iterdir())):
                 failure = "empty"
             if failure is not None:
                 raise _explained(failure, dataset, to)
-            move(made, to)
+            named.rename(made)
     except OSError as error:
         raise DownloadError(
             "The folder of a download must be writable", found=f"{to.parent}: {error.strerror}"

@@ -34,3 +34,10 @@ def join(*groupings: Ints) -> Ints:
         nodes += n
     first, second = (np.concatenate(ends) for ends in zip(*ties, strict=True))
     return tied(nodes, first, second)[:n]
+
+
+def of_two_kinds(groups: Ints, kinds: Ints) -> Ints:
+    """The numbers of the groups [N] whose images are of two kinds [N] or more: classes, parts."""
+    pairs = np.unique(np.stack([groups, kinds]), axis=1)[0]
+    numbers, n = np.unique(pairs, return_counts=True)
+    return numbers[n > 1]

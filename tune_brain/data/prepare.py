@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
-from tune_brain.data.catalogue import Catalogue, by_reason, scan, without
+from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, without
 from tune_brain.data.groups import join
 from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import blocks, cut
@@ -131,10 +131,10 @@ def _contents(
         "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"]),
         "classes": list(classes),
         "counts": {
-            part: _by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
+            part: by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
         },
-        "official": _by_class(labels[test], classes),
-        "unseen": _by_class(labels[test][unseen], classes),
+        "official": by_class(labels[test], classes),
+        "unseen": by_class(labels[test][unseen], classes),
         "left_out": by_reason(catalogue.left_out),
         "twins": {
             "groups": int((of_group > 1).sum()),
@@ -202,10 +202,6 @@ def _order_digest(decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.
     """What follows from names alone and decides trials and intervals: the order, the groups of the test."""
     order = "\n".join(f"{digest} {part}" for digest, part in zip(decoded.digests, parts, strict=True))
     return hashlib.sha256(order.encode() + groups.tobytes()).hexdigest()
-
-
-def _by_class(labels: NDArray[np.int64], classes: Sequence[str]) -> dict[str, int]:
-    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
 
 
 def load(folder: Path) -> Images:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from safetensors.numpy import save
 from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.bundle.read import seal
 from tune_brain.config import check
-from tune_brain.data.destination import beside, move
+from tune_brain.data.destination import making, require_new
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validated import Validated, read
@@ -56,17 +55,13 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
         The folder written.
 
     Raises:
-        RunFolderError: the run has no winners yet, or the target is a file or not empty.
+        RunFolderError: the run has no winners yet.
+        ConfigError: the target is a file or not empty.
     """
     run, to = open_run(folder), to.resolve()
     winners = read_winners(run)
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise RunFolderError(
-            "Models are exported to a new or empty folder", found=str(to), remedy="Name another with --to."
-        )
-    to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".exporting-", dir=beside(to)) as aside:
-        made = Path(aside) / to.name
+    require_new(to, "An export")
+    with making(to) as made:
         best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
         write_json(made / "configurations.json", best)
         if (folder / "scores.json").exists():
@@ -80,7 +75,6 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
             )
             for name in found.scores:
                 _write(found, name, made / name, onnx=onnx)
-        move(made, to)
     return to
 
 

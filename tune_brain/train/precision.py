@@ -2,14 +2,12 @@
 
 import contextlib
 import importlib.metadata
-import platform
-import re
-from pathlib import Path
 
 from tune_brain.config import Precision, allows_bf16
 from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
 from tune_brain.records import read_json, write_json
+from tune_brain.runs import processor
 
 GAIN = 1.25
 """How many times as fast bf16 must be; less is near the noise, and the choice must not change with it."""
@@ -29,13 +27,15 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
     """
     if not allows_bf16(arch, image_size):
         return "fp32"
+    name = processor()
     if kind == "cuda":
         import torch
 
         kind = "cuda" if torch.cuda.is_available() else "cpu"
+        name = torch.cuda.get_device_name() if kind == "cuda" else name
     cache = cache_root() / "precision.json"
     version = importlib.metadata.version("torch")
-    key = f"{_processor(kind)} | torch {version} | {arch} | {image_size} px"
+    key = f"{name} | torch {version} | {arch} | {image_size} px"
     try:
         known = read_json(cache)
     except RunFolderError:
@@ -53,16 +53,3 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
             write_json(cache, known)
     chosen: Precision = known[key]
     return chosen
-
-
-def _processor(kind: str) -> str:
-    if kind == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.exists() else ""
-    name = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    # Behind a hypervisor one name can stand for processors with and without instructions for bf16.
-    bf16 = " ".join(flag for flag in ("avx512_bf16", "amx_bf16") if re.search(rf"\b{flag}\b", text))
-    return f"{name[1] if name else platform.processor() or platform.machine()} {bf16}".strip()
