@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tune_brain.records import TrialRow, latest, read, read_json
+from tune_brain.runs import open_run
+from tune_brain.search.outcomes import read_outcomes
+from tune_brain.search.replay import replay
+from tune_brain.search.surrogate import Surrogate
 from tune_brain.space import default_folder
 
 pytestmark = pytest.mark.slow
@@ -28,6 +33,7 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
         "halton 2 of 6, final 2x1, 1 slots",
         "halton 2 of 6, final 2x1, 2 slots",
     ]
+    _retraced(folder)
     # Two slots end sooner than one and train as much.
     one, two = study["variants"][3:]
     for first, second in zip(one["repeats"], two["repeats"], strict=True):
@@ -43,3 +49,19 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
     page = (folder / "replay.html").read_text()
     assert "halton 2 of 6" in page
     assert "<script src" not in page
+
+
+def _retraced(folder: Path) -> None:
+    """With the search's own seed and slots its replay trains what it trained, to scores within the noise."""
+    surrogate, config = Surrogate(read_outcomes([folder], "linear")), open_run(folder).config
+    trained = latest(read(folder / "trials.jsonl", TrialRow))
+    slots = read_json(folder / "record.json")["slots"]
+    ways = [
+        {(row.configuration, row.epochs): row for row in rows if not row.repeat}
+        for rows in (trained, [ended.row for ended in replay(surrogate, config, slots)])
+    ]
+    real, replayed = ways
+    assert real.keys() == replayed.keys()
+    for trial, row in real.items():
+        assert row.values == replayed[trial].values
+        assert row.score == pytest.approx(replayed[trial].score, abs=4 * surrogate.noise)

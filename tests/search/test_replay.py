@@ -133,6 +133,22 @@ def test_the_clock_is_that_of_the_slots(outcomes: Outcomes, slots: int, ends: li
     assert [one.seconds for one in ended] == pytest.approx([START + end * (18 + HANDOVER) for end in ends])
 
 
+def test_the_clock_of_two_slots_and_two_lengths_by_hand(outcomes: Outcomes) -> None:
+    asked = config(ladder=(3, 9), configs=3, sampler="halton")
+    ended = list(replay(Surrogate(outcomes), asked, 2))
+    short, long = 3 * 2.0 + HANDOVER, 9 * 2.0 + HANDOVER
+    # One slot takes the baseline to the top, the other the three at the bottom, the best of which goes on.
+    by_hand = [
+        ((1, 3), short),
+        ((2, 3), 2 * short),
+        ((0, 9), long),
+        ((3, 3), 3 * short),
+        ((2, 9), 3 * short + long),
+    ]
+    assert [(one.row.configuration, one.row.epochs) for one in ended] == [trial for trial, _ in by_hand]
+    assert [one.seconds for one in ended] == pytest.approx([START + seconds for _, seconds in by_hand])
+
+
 def test_a_ladder_promotes_as_the_search_does_and_repeats_exactly(outcomes: Outcomes) -> None:
     surrogate = Surrogate(outcomes)
     ended = list(replay(surrogate, config(final_round=(2, 2)), 1))
