@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from tune_brain import records
 from tune_brain.config import Frozen
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read_json, write_json, write_text
+from tune_brain.records import (
+    EpochRow,
+    SeedRow,
+    TrialRow,
+    arch_of,
+    latest,
+    read_json,
+    seed_name,
+    seeds_of,
+    write_json,
+    write_text,
+)
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(codec="utf-8"))
@@ -158,3 +169,11 @@ def test_a_missing_or_broken_json_file_is_named(content: str | None, tmp_path: P
     with pytest.raises(RunFolderError) as told:
         read_json(path)
     assert str(path) in str(told.value)
+
+
+def test_seed_runs_of_a_configuration_stand_in_the_order_of_their_seeds() -> None:
+    names = [seed_name("winner", "cnn", index) for index in (10, 2, 0)]
+    others = [seed_name("baseline", "cnn", 1), seed_name("winner", "resnet18", 1)]
+    wanted = ["winner-cnn-0", "winner-cnn-2", "winner-cnn-10"]
+    assert seeds_of([*others, *names], "winner", "cnn") == wanted
+    assert {arch_of(name) for name in wanted} == {"cnn"}

@@ -110,7 +110,24 @@ class SeedRow(Frozen):
     @property
     def name(self) -> str:
         """How its weights and predictions are called."""
-        return f"{self.role}-{self.arch}-{self.index}"
+        return seed_name(self.role, self.arch, self.index)
+
+
+def seed_name(role: Role, arch: str, index: int) -> str:
+    """How the weights and the predictions of a seed run are called."""
+    return f"{role}-{arch}-{index}"
+
+
+def arch_of(name: str) -> str:
+    """The architecture of a seed run, from its name."""
+    _, arch, _ = name.split("-")
+    return arch
+
+
+def seeds_of(names: Iterable[str], role: Role, arch: str) -> list[str]:
+    """Of the names of seed runs those of one configuration, in the order of their seeds."""
+    own = (name for name in names if name.startswith(f"{role}-{arch}-"))
+    return sorted(own, key=lambda name: int(name.rpartition("-")[2]))
 
 
 Row = TypeVar("Row", bound=Frozen)

@@ -14,6 +14,7 @@ from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_
 from tune_brain.evaluate.validated import Validated
 from tune_brain.portable.looks import Looks, distance, fit
 from tune_brain.portable.probabilities import Floats, calibrated, mean
+from tune_brain.records import seeds_of
 
 ENSEMBLE = "ensemble"
 CLAIMS = ("accuracy", "f1", "log_loss")
@@ -140,10 +141,7 @@ def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[s
     honest = {}
     for name, temperature in fitted["temperatures"].items():
         honest[name] = calibrated(_logits(opened.probabilities[name]), temperature)
-    by_arch = {
-        arch: np.stack([honest[name] for name in sorted(honest) if name.startswith(f"winner-{arch}-")])
-        for arch in archs
-    }
+    by_arch = {arch: np.stack([honest[name] for name in seeds_of(honest, "winner", arch)]) for arch in archs}
     mixed = _logits(_mix(honest, fitted["weights"]))
     return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
 

@@ -18,7 +18,7 @@ from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, predict
 from tune_brain.progress import Progress, clock
-from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, writing
+from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
@@ -40,7 +40,7 @@ class SeedRun:
     @property
     def name(self) -> str:
         """How its row, weights and predictions are found."""
-        return f"{self.role}-{self.training.arch}-{self.index}"
+        return seed_name(self.role, self.training.arch, self.index)
 
     def weights(self, run: Path) -> Path:
         """Where its weights stand."""

@@ -27,6 +27,7 @@ from tune_brain.records import (
     read,
     read_json,
     replacing,
+    seeds_of,
     write_json,
     writing,
 )
@@ -58,8 +59,7 @@ class Opened:
 
     def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
         """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
-        names = sorted(name for name in self.probabilities if name.startswith(f"{role}-{arch}-"))
-        return np.array([self.probabilities[name] for name in names])
+        return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])
 
 
 def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:

@@ -18,7 +18,7 @@ from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, replacing, writing
+from tune_brain.records import DAMAGED, replacing, seeds_of, writing
 
 VALIDATED = "validation.npz"
 """What the winners' seed runs said of validation, in a run's folder."""
@@ -47,7 +47,7 @@ class Validated:
 
     def of(self, arch: str) -> list[str]:
         """The seed runs of an architecture's winner, the exported one first."""
-        return sorted(name for name in self.logits if name.startswith(f"winner-{arch}-"))
+        return seeds_of(self.logits, "winner", arch)
 
 
 def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots: compute.Slots) -> Validated:

@@ -18,7 +18,7 @@ from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validated import Validated, read
 from tune_brain.export.card import card
-from tune_brain.records import read_json, write_json, write_text
+from tune_brain.records import arch_of, read_json, write_json, write_text
 from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
 
 HERE = Path(__file__).parent
@@ -95,7 +95,7 @@ def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
     else:
         leading = found.validated.of(name)[0]
         weights = {leading: 1.0}
-    embedding = found.validated.of(leading.split("-")[1])[0]
+    embedding = found.validated.of(arch_of(leading))[0]
     about = _about(found, name, weights, embedding)
     (into / "weights").mkdir(parents=True)
     for member in weights:
@@ -110,7 +110,7 @@ def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
             ) from None
     similar = {"embeddings": found.validated.embeddings[embedding], "labels": found.validated.known}
     (into / SIMILAR).write_bytes(save({key: np.ascontiguousarray(array) for key, array in similar.items()}))
-    for arch in {member.split("-")[1] for member in weights}:
+    for arch in {arch_of(member) for member in weights}:
         (into / "configurations").mkdir(exist_ok=True)
         shutil.copyfile(winner_file(found.run.folder, arch), into / "configurations" / f"{arch}.toml")
     shutil.copytree(PORTABLE, into / "portable", ignore=shutil.ignore_patterns("__pycache__"))
@@ -149,7 +149,7 @@ def _about(found: _Found, name: str, weights: Mapping[str, float], embedding: st
 
 
 def _member(found: _Found, name: str, weight: float) -> dict[str, Any]:
-    arch = name.split("-")[1]
+    arch = arch_of(name)
     return {
         "name": name,
         "arch": arch,

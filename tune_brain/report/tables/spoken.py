@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import DAMAGED
+from tune_brain.records import DAMAGED, seeds_of
 
 BINS = 10
 """Bins of confidence in a reliability curve."""
@@ -43,9 +43,9 @@ def read_spoken(path: Path, archs: Sequence[str]) -> Spoken:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = sorted(name for name in file.files if name.startswith("probabilities/winner-"))
+            names = [name.partition("/")[2] for name in file.files if name.startswith("probabilities/")]
             found = {
-                arch: [file[name] for name in names if name.startswith(f"probabilities/winner-{arch}-")]
+                arch: [file[f"probabilities/{name}"] for name in seeds_of(names, "winner", arch)]
                 for arch in archs
             }
             return Spoken(
