@@ -1,14 +1,14 @@
 """Which search finds more for its epochs: this one's choices and its peers, replayed on committed tables.
 
-    python tests/benchmarks/replay.py [--quick] [--table sartaj-cnn] [--tables results/tables]
+    python tests/benchmarks/replay.py [--quick] [--table sartaj-cnn] [--tables results/tables] [--configs 64]
 
 A table is a set of runs of `tests/benchmarks/tables.py`: full-length trials with two seeds, and complete
-shorter cycles, of the same configurations. Every way is replayed --repeats times (100); the yardstick is 64
-random configurations, all at full length. How the rungs rank configurations is told beside it. `at_default`
-is the score of what a way would have chosen after as many epochs as the first of the rungs' ways trains,
-`over_baseline` how far its winners are above the untuned baseline, on the mean and in all but one in 20, and
-`over_default` how far they are above those of the default way in the replays of the same seeds, with the
-standard error of that mean over replays, in which what the table leaves open of its own truth is not.
+shorter cycles, of the same configurations. Every way is replayed --repeats times (100); the yardstick is as
+many random configurations, all at full length. How the rungs rank configurations is told beside it.
+`at_default` is the score of what a way would have chosen after as many epochs as the first of the rungs' ways
+trains, `over_baseline` how far its winners are above the untuned baseline, on the mean and in all but one in
+20, and `over_default` how far they are above those of the default way in the replays of the same seeds, with
+the standard error of that mean over replays, in which what the table leaves open of its own truth is not.
 """
 
 import math
@@ -22,7 +22,7 @@ import measure
 import numpy as np
 import peers
 from certainty import certainty
-from elsewise import by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
+from elsewise import as_searched, by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
@@ -57,7 +57,7 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
     for rungs in ((1, 12), (12,), (6, 12), (3, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
-    for table in (BY_LOSS, FIRST_EPOCH, FIRST_BY_LOSS, GOES_ON):
+    for table in (WHOLE, WHOLE_BY_LOSS, FIRST_BY_LOSS, GOES_ON):
         yield "shortest", table, {"final_round": (3, 1)}, {"instead": table}
     for share in (2, 4, 6):
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
@@ -80,9 +80,8 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
 
 
 PRODUCT, CLIPPED = "learning rate x decay for decay", "clip as a share of the gradient's norm"
-BY_LOSS = "a complete cycle of one epoch, ranked by loss"
-FIRST_EPOCH = "the first epoch of 12, trained anew where promoted"
-FIRST_BY_LOSS = "the same, ranked by loss"
+WHOLE, WHOLE_BY_LOSS = "a complete cycle of one epoch", "a complete cycle of one epoch, ranked by loss"
+FIRST_BY_LOSS = "the first epoch of 12, ranked by loss"
 GOES_ON = "the first epoch of 12, which goes on where promoted"
 """That epoch is counted twice, as if it were trained anew."""
 _own_table: Surrogate
@@ -90,16 +89,17 @@ _cut_table: Surrogate
 _instead: dict[str, Surrogate]
 
 
-def _take(own: Surrogate, lost: Outcomes, first: Outcomes, norms: Sequence[float]) -> None:
+def _take(outcomes: Outcomes, folders: Sequence[Path]) -> None:
     global _own_table, _cut_table, _instead
-    _own_table, _cut_table = own, peers.OneCycle(cuts(own.outcomes))
+    own = Surrogate(as_searched(outcomes))
+    _own_table, _cut_table = own, peers.OneCycle(cuts(outcomes))
     _instead = {
         PRODUCT: by_product(own),
-        CLIPPED: by_share(own, norms),
-        BY_LOSS: Surrogate(lost),
-        FIRST_EPOCH: Surrogate(cuts(own.outcomes)),
+        CLIPPED: by_share(own, norms(folders, outcomes)),
+        WHOLE: Surrogate(outcomes),
+        WHOLE_BY_LOSS: Surrogate(by_loss(outcomes, folders)),
+        FIRST_BY_LOSS: Surrogate(first_by_loss(outcomes, folders)),
         GOES_ON: _cut_table,
-        FIRST_BY_LOSS: Surrogate(first),
     }
 
 
@@ -111,8 +111,8 @@ def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
     return replay_once(table, Variant.model_validate({**DEFAULT, **changed}), seed)
 
 
-def _peer(job: tuple[str, int]) -> dict[str, Any]:
-    return peers.repeat(_own_table, _cut_table, job[0], TRIALS, SLOTS, job[1])
+def _peer(job: tuple[str, int, int]) -> dict[str, Any]:
+    return peers.repeat(_instead[WHOLE], _cut_table, *job[:2], SLOTS, job[2])
 
 
 def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -161,17 +161,16 @@ def main() -> None:
     options.set_defaults(repeats=100)
     options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
     options.add_argument("--table", action="append")
+    options.add_argument("--configs", type=int, default=TRIALS, help="configurations of a search")
     options.add_argument("--only", help="of whose name this is a part, beside the default; is not kept")
     asked = options.parse_args()
-    repeats = 10 if asked.quick else asked.repeats
+    repeats, trials = 10 if asked.quick else asked.repeats, asked.configs
     runs: dict[str, list[Path]] = {}
     for file in sorted(asked.tables.glob("*/run.toml")):
         runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
     for name in asked.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
-        own = Surrogate(outcomes)
-        lost = (by_loss(outcomes, runs[name]), first_by_loss(outcomes, runs[name]))
-        given = (own, *lost, norms(runs[name], outcomes))
+        own, given = Surrogate(as_searched(outcomes)), (outcomes, runs[name])
         pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
         others = (*peers.PEERS, peers.ONE_EPOCH)
@@ -184,14 +183,19 @@ def main() -> None:
             variants = [
                 {
                     "name": f"{question}: {name}",
-                    "repeats": list(pool.map(_own, [(changed, patches, seed) for seed in range(repeats)])),
+                    "repeats": list(
+                        pool.map(
+                            _own,
+                            [({"configs": trials, **changed}, patches, seed) for seed in range(repeats)],
+                        )
+                    ),
                 }
                 for question, name, changed, patches in known
             ]
             variants += [
                 {
                     "name": f"peer: {peer}",
-                    "repeats": list(pool.map(_peer, [(peer, seed) for seed in range(repeats)])),
+                    "repeats": list(pool.map(_peer, [(peer, trials, seed) for seed in range(repeats)])),
                 }
                 for peer in others
             ]
@@ -208,6 +212,7 @@ def main() -> None:
         print(name, lines.to_string(index=False), sep="\n", flush=True)
         result = {
             "table": name,
+            "configurations": trials,
             "repeats": repeats,
             "surrogate: rank correlation, left out": rank_errors(outcomes),
             "noise between seeds": own.noise,
@@ -216,7 +221,8 @@ def main() -> None:
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
         if not asked.only:
-            measure.tell(f"replay-{name}", result, quick=asked.quick)
+            of = "" if trials == TRIALS else f"-{trials}"
+            measure.tell(f"replay{of}-{name}", result, quick=asked.quick)
 
 
 if __name__ == "__main__":
