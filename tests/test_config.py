@@ -106,6 +106,7 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
         (RunConfig, {"out": "a", "gpus_per_trial": 1.5}, ["a share of one GPU or a whole number", "not 1.5"]),
         (RunConfig, {"configs": 3}, ["out", "required"]),
         (TrialConfig, TRIAL, ["hyperparameters", "required"]),
+        (TrialConfig, {**TRIAL, "hyperparameters": HYPERPARAMETERS, "cycle": 2}, ["as long as its trial"]),
         (
             TrialConfig,
             {**TRIAL, "classes": 1, "hyperparameters": {**HYPERPARAMETERS, "max_lr": -1}},

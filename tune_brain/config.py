@@ -58,7 +58,9 @@ class TrialConfig(Frozen):
     arch: str
     """Name of the architecture, a key of `tune_brain.models.BUILDERS`."""
     epochs: int = Field(ge=1)
-    """Length of the trial: one complete one-cycle over so many epochs."""
+    """Length of the trial."""
+    cycle: int | None = Field(default=None, ge=1)
+    """Epochs of the one-cycle that the trial is the beginning of; left out: it is all of one."""
     image_size: int = Field(ge=16)
     """Side of the square images, in pixels."""
     classes: int = Field(ge=2)
@@ -68,6 +70,12 @@ class TrialConfig(Frozen):
     precision: Precision = "fp32"
     """Arithmetic of the forward and backward pass; weights and optimizer stay in fp32."""
     hyperparameters: Hyperparameters
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cycle is not None and self.cycle < self.epochs:
+            raise ValueError(f"a cycle is as long as its trial at least, not {self.cycle} epochs")
+        return self
 
 
 class RunConfig(Frozen):

@@ -75,8 +75,8 @@ OPTIONS: dict[str, Any] = {
         str | None,
         option(
             "--ladder",
-            help="Lengths of trials in epochs, rising; each is a complete one-cycle. One number trains every "
-            "configuration at full length.",
+            help="Lengths of trials in epochs, rising. Each is a complete one-cycle; one of a twelfth of the "
+            "longest or less is its beginning. One number trains every configuration at full length.",
             default=_shown("ladder") + "; with --epochs N alone 1,N",
         ),
     ],

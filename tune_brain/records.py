@@ -67,6 +67,8 @@ class TrialRow(Frozen):
     """The configuration's number in its study; 0 is the untuned baseline."""
     epochs: int
     """The rung: how many epochs the trial trains."""
+    cycle: int | None = None
+    """Epochs of the one-cycle that it is the beginning of; None: it is all of one."""
     values: dict[str, float]
     """The tuned hyperparameters, by name."""
     repeat: int = 0

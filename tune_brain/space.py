@@ -100,11 +100,13 @@ class Space(Frozen):
         classes: int,
         seed: int,
         precision: Precision,
+        cycle: int | None = None,
     ) -> TrialConfig:
         """The configuration of one trial with these values for what is tuned."""
         return TrialConfig(
             arch=self.arch,
             epochs=epochs,
+            cycle=cycle,
             image_size=image_size,
             classes=classes,
             seed=seed,

@@ -86,7 +86,7 @@ class Chaos:
 
     def _rows(self, space: Any, row: TrialRow) -> faults.Told:
         size = {"image_size": faults.SIZE, "classes": 4, "precision": "fp32"}
-        config = space.trial(row.values, epochs=row.epochs, seed=row.seed, **size)
+        config = space.trial(row.values, epochs=row.epochs, cycle=row.cycle, seed=row.seed, **size)
         key = config.model_dump_json()
         if key not in self._trained:
             data = prepare(self.images, image_size=faults.SIZE, seed=0).development()

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tune_brain.records import TrialRow, append, latest, read
 from tune_brain.report.page import write_page
@@ -114,6 +115,28 @@ def test_the_one_cycle_of_a_chosen_trial_passes_through_what_was_measured(page, 
     assert [schedule[epoch] for epoch in range(1, 13)] == pytest.approx(rates, rel=0.05, abs=1e-5)
     page.get_by_role("button", name="the next trial").click()
     assert page.locator("#chosen").input_value() != str(other)
+
+
+def test_the_beginning_of_a_cycle_ends_where_the_cycle_then_stands(page, trials, tmp_path):
+    run = copied("sartaj", tmp_path)
+    short = next(row for row in trials if row.epochs == 1)
+    append(run / "trials.jsonl", short.model_copy(update={"cycle": 12}))
+    opened(page, run)
+    plot = page.locator("#steps .plot")
+    plot.scroll_into_view_if_needed()
+    page.locator("#chosen").select_option(str(short.trial))
+    line = "plot.data?.find((one) => one.name === 'schedule')"
+    found = f"(plot) => ((line) => line?.x.at(-1) === 1 && line.y)({line})"
+    rates = page.wait_for_function(found, arg=plot.element_handle()).json_value()
+    weight = torch.nn.Parameter(torch.zeros(1))
+    update = torch.optim.SGD([weight], lr=1.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(update, short.values["max_lr"], total_steps=12_000)
+    for _ in range(1000):
+        update.step()
+        cycle.step()
+    assert (rates[0], rates[-1]) == pytest.approx(
+        (short.values["max_lr"] / 25, cycle.get_last_lr()[0]), rel=1e-2
+    )
 
 
 def test_trials_are_filtered_sorted_and_taken_along(page, sartaj, trials):

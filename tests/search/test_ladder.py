@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.records import TrialRow
-from tune_brain.search.ladder import Again, Finished, Train, Wait, expected_epochs, next_step
+from tune_brain.search.ladder import Again, Finished, Train, Wait, cycle, expected_epochs, next_step
 from tune_brain.search.study import Study
 
 MakeRow = Callable[..., TrialRow]
@@ -30,6 +30,12 @@ def test_the_best_third_of_a_rung_is_promoted_before_a_new_configuration_starts(
     rows = [row(0, 12), row(1, 3, 0.1), row(2, 3, 0.9), row(3, 3, 0.5)]
     assert step(rows) == Train(2, 6)
     assert step([*rows, row(2, 6, 0.9)]) == Train(4, 3)
+
+
+def test_a_trial_far_below_full_length_is_the_beginning_of_a_full_one() -> None:
+    assert [cycle(epochs, 12) for epochs in (1, 2, 3, 12)] == [12, None, None, None]
+    assert [cycle(epochs, 36) for epochs in (1, 3, 4)] == [36, 36, None]
+    assert cycle(1, 3) is None
 
 
 def test_the_highest_rung_is_promoted_first(row: MakeRow) -> None:

@@ -33,6 +33,14 @@ def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Pa
     assert len({row.seed for row in rows}) == len(rows)
 
 
+def test_the_shortest_trials_begin_a_full_cycle_and_their_rows_say_so(make, tmp_path: Path) -> None:
+    searcher = make(ladder=(1, 3, 12))
+    handed = {one["number"]: one["trial"] for one in work(searcher)}
+    wanted = {1: 12, 3: None, 12: None}
+    for row in rows_of(tmp_path):
+        assert row.cycle == handed[row.trial]["cycle"] == wanted[row.epochs]
+
+
 def test_no_more_is_handed_out_than_there_are_slots(make) -> None:
     searcher = make()
     assert isinstance(searcher.suggest("a"), dict)

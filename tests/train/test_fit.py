@@ -50,12 +50,19 @@ DEVELOPMENT = Development(classes=("above", "below"), train=squares(42, 0), vali
 
 
 def trial(
-    arch: str = "linear", *, epochs: int = 2, seed: int = 0, precision: str = "fp32", **values: float
+    arch: str = "linear",
+    *,
+    epochs: int = 2,
+    cycle: int | None = None,
+    seed: int = 0,
+    precision: str = "fp32",
+    **values: float,
 ) -> TrialConfig:
     hyperparameters = {"max_lr": 1e-3, "weight_decay": 1e-2, "grad_clip": 1.0, "batch_size": 8, **values}
     return TrialConfig(
         arch=arch,
         epochs=epochs,
+        cycle=cycle,
         image_size=16,
         classes=2,
         seed=seed,
@@ -249,6 +256,12 @@ def test_a_trial_restored_after_any_epoch_goes_on_bit_for_bit(arch: str, precisi
         assert again.epochs == done
         assert untimed(list(fit(again))) == untimed(expected[done:])
         assert all(map(torch.equal, whole.model.state_dict().values(), again.model.state_dict().values()))
+
+
+def test_the_beginning_of_a_cycle_is_that_of_the_whole_one() -> None:
+    whole, begun = trial(epochs=6), trial(epochs=2, cycle=6)
+    assert untimed(rows(begun)) == untimed(rows(whole))[:2]
+    assert rows(trial(epochs=2))[0]["lr"] > rows(begun)[0]["lr"]
 
 
 @pytest.mark.parametrize("arch", ["linear", "cnn", "resnet18"])

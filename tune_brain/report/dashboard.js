@@ -62,7 +62,7 @@ function offer() {
   );
   chooser().value = before;
 }
-// The rate at a share of the trial's steps: torch's OneCycleLR as train/optim.py asks for it.
+// The rate at a share of the cycle's steps: torch's OneCycleLR as train/optim.py asks for it.
 function rate(at, peak, warmup) {
   const [from, to, part] =
     at < warmup ? [peak / 25, peak, at / warmup] : [peak, peak / 250000, (at - warmup) / (1 - warmup)];
@@ -77,7 +77,8 @@ page.fill = (figure, data) => {
   if (i !== undefined && trials.peak[i] !== null) {
     const steps = Array.from({ length: 121 }, (_, step) => step / 120);
     schedule.x = steps.map((at) => at * trials.epochs[i]);
-    schedule.y = steps.map((at) => rate(at, trials.peak[i], trials.warmup_share[i]));
+    const part = trials.epochs[i] / trials.cycle[i];
+    schedule.y = steps.map((at) => rate(at * part, trials.peak[i], trials.warmup_share[i]));
   }
   const lines = { measured: "lr", gradient: "grad_norm", clipped: "clipped_share", training: "train_loss", validation: "val_loss" };
   for (const trace of data) {

@@ -39,6 +39,7 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
         "attempt": trials["attempt"].tolist(),
         "winner": trials["winner"].tolist(),
         # What the one-cycle of a trial is computed from, where it is not tuned.
+        "cycle": trials["cycle"].tolist(),
         "warmup_share": [
             values.get("warmup_share", _fixed(spaces[arch]))
             for arch, values in zip(trials["arch"], trials["values"], strict=True)

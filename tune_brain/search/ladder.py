@@ -1,8 +1,8 @@
 """The ladder: from a study's rows to what it trains next.
 
-A trial is a complete one-cycle of 1 or 12 epochs; the best third of a rung is trained anew at the next,
-as soon as a slot is free (ASHA's asynchronous promotion, Li et al., MLSys 2020, without its cuts through a
-running trial). Pure: equal rows give equal steps.
+A trial is a complete one-cycle, or the very beginning of a full-length one; the best third of a rung is
+trained anew at the next, with another seed, as soon as a slot is free (ASHA's asynchronous promotion, Li et
+al., MLSys 2020, without its cuts through a running trial). Pure: equal rows give equal steps.
 """
 
 import itertools
@@ -14,6 +14,12 @@ from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import FEWEST, SEEDS, configurations
 from tune_brain.search.study import ATTEMPTS, Study, is_tried_again
 
+BEGINNING = 12
+"""A trial of at most one in so many epochs of the full length is the beginning of the full cycle.
+
+There the learning rate is still small, and the score ranks configurations better than that of a complete
+cycle as short; nearer to its peak it hardly ranks them, and complete cycles do (results/LOG.md).
+"""
 PROMOTED_SHARE = 3
 """One in so many of a rung is promoted."""
 PROMOTED_IN_THE_END = 0.45
@@ -94,6 +100,11 @@ def next_step(
     if step == Finished() or (step == Wait() and not until_converged):
         step = _final_step(study.rows, ladder[-1], final_round)
     return step
+
+
+def cycle(epochs: int, full_length: int) -> int | None:
+    """Epochs of the one-cycle that a trial of so many is the beginning of; None: it is all of one."""
+    return full_length if epochs * BEGINNING <= full_length else None
 
 
 def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:

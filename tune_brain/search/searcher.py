@@ -12,7 +12,7 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.crew import Crew
-from tune_brain.search.ladder import Again, Step, Train, next_step, room
+from tune_brain.search.ladder import Again, Step, Train, cycle, next_step, room
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS
@@ -239,6 +239,7 @@ class RowSearcher(Searcher):
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
+                cycle=cycle(step.epochs, self._config.epochs),
                 repeat=step.repeat,
                 values=self._values(arch, step.configuration),
                 seed=self._seed(arch, step),
@@ -251,6 +252,7 @@ class RowSearcher(Searcher):
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
+            cycle=row.cycle,
             image_size=self._config.image_size,
             classes=self._classes,
             seed=row.seed,

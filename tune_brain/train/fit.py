@@ -33,7 +33,7 @@ class Step(NamedTuple):
 
 
 def fit(training: Training) -> Iterator[dict[str, float]]:
-    """Train a trial to the end of its one-cycle, from wherever it is.
+    """Train a trial to its end, from wherever it is.
 
     The order of the images and their augmentation come from the seed alone: on one kind of CPU and one
     number of threads, equal configurations, weights and arrays give equal rows except for `seconds`, whether

@@ -58,7 +58,7 @@ def begin(model: nn.Module, config: TrialConfig, development: Development, devic
     arrange(model, device, config.precision)
     hp = config.hyperparameters
     update = optimizer(model, hp)
-    steps = config.epochs * steps_per_epoch(len(development.train.labels), hp.batch_size)
+    steps = (config.cycle or config.epochs) * steps_per_epoch(len(development.train.labels), hp.batch_size)
     return Training(
         config=config,
         development=development,

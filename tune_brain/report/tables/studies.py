@@ -28,6 +28,7 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     lines = [
         {
             **row.model_dump(),
+            "cycle": row.cycle or row.epochs,
             "why": row.why or "",
             "full": row.epochs == config.epochs,
             "baseline": row.configuration == BASELINE,
@@ -40,7 +41,7 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     flags = ["full", "baseline", "winner"]
     # Spelled out, since a table without lines would have no types.
     numbers = dict.fromkeys(("score", "started", "seconds", "mean"), float)
-    whole = dict.fromkeys(("trial", "configuration", "epochs", "repeat", "attempt"), int)
+    whole = dict.fromkeys(("trial", "configuration", "epochs", "cycle", "repeat", "attempt"), int)
     return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags, "mean"]).astype(
         {**numbers, **whole, **dict.fromkeys(flags, bool)}
     )
