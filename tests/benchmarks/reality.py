@@ -19,6 +19,7 @@ from statistics import fmean
 
 import measure
 import numpy as np
+from elsewise import as_searched
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
@@ -38,7 +39,7 @@ _surrogate: Surrogate
 
 def _take(folders: list[Path], arch: str) -> None:
     global _surrogate
-    _surrogate = Surrogate(read_outcomes(folders, arch))
+    _surrogate = Surrogate(as_searched(read_outcomes(folders, arch)))
 
 
 def curve(rows: Iterable[TrialRow], full_length: int) -> Curve:
