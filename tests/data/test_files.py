@@ -9,7 +9,7 @@ import pytest
 from made import as_bytes, phantom, save
 from PIL import Image
 
-from tune_brain.data import files
+from tune_brain.data import reading
 from tune_brain.data.audit import audit
 from tune_brain.data.files import look
 from tune_brain.data.findings import terminal
@@ -157,7 +157,7 @@ def test_several_oddities_of_one_file_all_count(folder: Path) -> None:
 
 
 def test_progress_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "AT_ONCE", 4)
+    monkeypatch.setattr(reading, "AT_ONCE", 4)
     told: list[tuple[int, int]] = []
     look(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
     assert told == [(4, 10), (8, 10), (10, 10)]

@@ -38,7 +38,7 @@ def test_names_of_every_kind_are_left_out_as_text(folder: Path) -> None:
         (folder / name).touch()
     summary = prepare(folder, image_size=16, seed=0).summary
     assert {reason: found["names"] for reason, found in summary["left_out"].items()} == {
-        "not an image inside": [r"Training/a/\xff.png"],
+        "empty file": [r"Training/a/\xff.png"],
         "not a JPEG or PNG file": [r"Training/a/\x1b[2J\nforged.txt"],
     }
     "\n".join(describe(summary)).encode()

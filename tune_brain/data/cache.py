@@ -5,24 +5,21 @@ data set is kept in `$TUNE_BRAIN_CACHE` (or `~/.cache/tune_brain`), in a folder 
 """
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
+from tune_brain.data.reading import each_file
 from tune_brain.errors import DataError
-from tune_brain.portable.pictures import MOST_BYTES, THUMBNAIL, needed, open_grey, square, squashed
+from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
 from tune_brain.records import write_text
 
 MANIFEST = "manifest.json"
@@ -60,75 +57,18 @@ def decode(
     """
     pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), np.uint8)
-    digests, sizes, failures = [], [], {}
 
-    def one(index: int) -> tuple[str, tuple[int, int]] | str:
-        try:
-            content = content_of(files[index])
-            picture = open_grey(content, needed(image_size))
-            pixels[index, 0] = square(picture, image_size)
-            thumbnails[index] = squashed(picture, THUMBNAIL)
-        except Exception as error:  # decoders raise whatever a damaged file makes them meet
-            raise_if_mendable(error, files[index])
-            return reason(error)
+    def one(index: int, content: bytes) -> tuple[str, tuple[int, int]]:
+        picture = open_grey(content, needed(image_size))
+        pixels[index, 0] = square(picture, image_size)
+        thumbnails[index] = squashed(picture, THUMBNAIL)
         return hashlib.sha256(content).hexdigest(), picture.size
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Pillow warns of damaged metadata as well, which leaves the picture whole.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for index, result in enumerate(pool.map(one, range(len(files)))):
-            if isinstance(result, str):
-                failures[index] = result
-            else:
-                digests.append(result[0])
-                sizes.append(result[1])
-            if progress:
-                progress(index + 1, len(files))
+    seen, failures = each_file(files, one, progress, strict=True)
     if failures:
-        kept = [index for index in range(len(files)) if index not in failures]
-        pixels, thumbnails = pixels[kept], thumbnails[kept]
-    decoded = Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(digests), sizes=tuple(sizes))
-    return decoded, failures
-
-
-def content_of(file: Path) -> bytes:
-    """What a file holds, unless that is too much for an image.
-
-    Raises:
-        OSError: it cannot be read, or is too large.
-    """
-    if file.stat().st_size > MOST_BYTES:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-    return file.read_bytes()
-
-
-def raise_if_mendable(error: Exception, file: Path) -> None:
-    """Images are left out for what is in their files, which is the same everywhere, not for a bad moment.
-
-    Raises:
-        DataError: the file could not be read, or memory ended.
-    """
-    why = "no memory" if isinstance(error, MemoryError) else None
-    if isinstance(error, OSError) and error.errno not in (None, errno.EFBIG):
-        why = error.strerror
-    if why:
-        raise DataError(
-            "Every image file must be readable",
-            found=f"{file}: {why}",
-            remedy="Make it readable, or take it away; then call the command again.",
-        ) from None
-
-
-def reason(error: Exception) -> str:
-    """Why a file cannot be decoded, in words."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image inside"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "too many pixels"
-    if isinstance(error, OSError) and error.errno:
-        return f"unreadable ({os.strerror(error.errno)})"
-    return "truncated or damaged"
+        pixels, thumbnails = pixels[list(seen)], thumbnails[list(seen)]
+    digests, sizes = zip(*seen.values(), strict=True) if seen else ((), ())
+    return Decoded(pixels=pixels, thumbnails=thumbnails, digests=digests, sizes=sizes), failures
 
 
 def cache_root() -> Path:

@@ -1,27 +1,22 @@
 """Look into image files one by one: what each shows, what is odd about it, or why it cannot be read."""
 
 import hashlib
-import os
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from tune_brain.data.cache import content_of, raise_if_mendable, reason
+from tune_brain.data.reading import each_file
 from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, check_size, is_turned, squashed
 
 FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""
 SMALL = THUMBNAIL
 """An image with a side shorter than this is odd."""
-AT_ONCE = 16
-"""Files that a thread takes up at a time: to take up small ones singly costs some of what threads gain."""
 PNG_DEPTH = 24
 """Place of the bit depth in a PNG file."""
 
@@ -75,42 +70,18 @@ def look(
     """
     n = len(files)
     small, fine = (np.empty((n, side, side), np.uint8) for side in (THUMBNAIL, FINE))
-    seen: dict[int, _Seen] = {}
-    failures: dict[int, str] = {}
 
-    def one(index: int) -> _Seen | str:
-        try:
-            content = content_of(files[index])
-            if not content:
-                return "empty file"
-            with Image.open(BytesIO(content), formats=FORMATS) as image:
-                check_size(image)
-                odd = _odd_header(image, content, files[index].suffix.lower())
-                grey = as_grey(image)
-            small[index], fine[index] = shrunk(grey)
-        except UnidentifiedImageError:
-            return _foreign(content)
-        except Exception as error:  # decoders raise whatever a damaged file makes them meet
-            if strict:
-                raise_if_mendable(error, files[index])
-            return reason(error)
+    def one(index: int, content: bytes) -> _Seen:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            check_size(image)
+            odd = _odd_header(image, content, files[index].suffix.lower())
+            grey = as_grey(image)
+        small[index], fine[index] = shrunk(grey)
         return _seen(grey, content, odd)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        # Pillow warns of damaged metadata as well, which leaves the picture whole.
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        batches = [range(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)]
-        for batch, results in zip(batches, pool.map(lambda batch: [*map(one, batch)], batches), strict=True):
-            for index, result in zip(batch, results, strict=True):
-                if isinstance(result, str):
-                    failures[index] = result
-                else:
-                    seen[index] = result
-            if progress:
-                progress(batch.stop, n)
-    kept = np.array(sorted(seen), np.int64)
-    every = [seen[index] for index in kept]
+    seen, failures = each_file(files, one, progress, strict=strict)
+    kept = np.array(list(seen), np.int64)
+    every = list(seen.values())
     looked = Looked(
         files=kept,
         thumbnails=small[kept],
@@ -165,12 +136,3 @@ def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, .
         f"under {SMALL} pixels a side": min(image.size) < SMALL,
     }
     return tuple(kind for kind, found in kinds.items() if found)
-
-
-def _foreign(content: bytes) -> str:
-    """What a file holds that is neither a JPEG nor a PNG; its header is read and no pixel."""
-    try:
-        with Image.open(BytesIO(content)) as image:
-            return f"{image.format} under another name"
-    except Exception:  # whatever a decoder raises, it is no image
-        return "not an image inside"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tune_brain.bundle.read import Bundle, open_bundle
-from tune_brain.data.cache import content_of
+from tune_brain.data.reading import content_of
 from tune_brain.errors import ImageError, TuneBrainError
 from tune_brain.serve.answers import Speaker
 from tune_brain.serve.images import Frame, frames
