@@ -23,7 +23,9 @@ from tune_brain.seeds import derive
 from tune_brain.space import Space
 
 EPOCHS = 12
-ONE_EPOCH, BEST = "one epoch, then the best 8 at full length", 8
+ONE_EPOCH = "one epoch, then the best 8 at full length"
+FIRST_EPOCH = "the first epoch of 12, then the best 8 at full length"
+BEST = 8
 
 
 class OneCycle(Surrogate):
@@ -173,9 +175,9 @@ def simulate(surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: in
 
 
 def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Iterator[Ended]:
-    """Random configurations, each a complete cycle of one epoch; then the best anew at full length.
+    """Random configurations, each for one epoch; then the best anew at full length.
 
-    Args: those of `simulate`, the surrogate's lengths being complete cycles.
+    Args: those of `simulate`; what the epoch is, a complete cycle or the first of a long one, the surrogate says.
     """
     space, table = distributions(surrogate.outcomes.space), surrogate.outcomes
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -197,12 +199,13 @@ def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Itera
 def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
     """One replay of a peer in the form of those of `tune-brain replay`.
 
-    Args: those of `simulate` and `one_epoch`; `own` knows complete cycles, `cut` the epochs of a long one.
+    Args: those of `simulate` and `one_epoch`; `own` knows complete cycles or, for `FIRST_EPOCH`, first epochs,
+    `cut` the epochs of a long one.
     """
     space = own.outcomes.space
     searched = (
         one_epoch(own, trials, slots, seed)
-        if name == ONE_EPOCH
+        if name in (ONE_EPOCH, FIRST_EPOCH)
         else simulate(cut, PEERS[name](space, seed), trials + name.endswith(AND_BASELINE), slots, seed)
     )
     last: dict[tuple[float, ...], tuple[bool, float]] = {}

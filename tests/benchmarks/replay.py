@@ -112,7 +112,8 @@ def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
 
 
 def _peer(job: tuple[str, int, int]) -> dict[str, Any]:
-    return peers.repeat(_instead[WHOLE], _cut_table, *job[:2], SLOTS, job[2])
+    own = _instead[WHOLE] if job[0] == peers.ONE_EPOCH else _own_table
+    return peers.repeat(own, _cut_table, *job[:2], SLOTS, job[2])
 
 
 def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -127,6 +128,8 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
     for length, of in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
         lost = [of.get(tuple(at), [math.nan])[0] for at in outcomes.places]
         columns[f"complete {length}, by loss"] = -np.array(lost)
+    first_lost = first_by_loss(outcomes, folders).scores[1]
+    columns |= {"cut at 1, by loss": first_lost[:, 0]}
     columns |= {f"cut at {epoch}": outcomes.curves[:, 0, epoch - 1] for epoch in (1, 3, 6, 9)}
     both = np.isfinite(first + second)
     parts = {"all": both}
@@ -140,6 +143,14 @@ def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str,
             known = np.isfinite(column) & inside
             found[part][name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
     return found
+
+
+def luck(outcomes: Outcomes) -> float:
+    """How far a seed's luck in the first epoch is that of its end: both are of the same trainings here."""
+    one, other = outcomes.curves[:, 0], outcomes.curves[:, 1]
+    known = np.isfinite((one + other)[:, 0])
+    apart = (one - other)[known]
+    return round(float(spearmanr(apart[:, 0], apart[:, -1]).statistic), 3)
 
 
 def held(variant: Mapping[str, Any], epochs: float) -> float:
@@ -173,7 +184,7 @@ def main() -> None:
         own, given = Surrogate(as_searched(outcomes)), (outcomes, runs[name])
         pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
         known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
-        others = (*peers.PEERS, peers.ONE_EPOCH)
+        others = (*peers.PEERS, peers.ONE_EPOCH, peers.FIRST_EPOCH)
         if asked.only:
             meant = [f"{way[0]}: {way[1]}" for way in known]
             kept = [place for place, name in enumerate(meant) if asked.only in name or name == DEFAULT_WAY]
@@ -218,6 +229,7 @@ def main() -> None:
             "noise between seeds": own.noise,
             **certainty(own),
             "rankings": rankings(outcomes, runs[name]),
+            "two seeds' differences after epoch 1 and after all: rank correlation": luck(outcomes),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
         if not asked.only:
