@@ -74,7 +74,7 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(lock.json, "dump", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(RunFolderError, match="No space left"), lock.hold(tmp_path):
         pass
 

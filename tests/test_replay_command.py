@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     asked = ("--arch", "linear", "--configs", "6", "--ladder", "1,2", "--final-round", "2x1")
+    # One after another, since which trial ends first can decide which is promoted.
+    asked = (*asked, "--concurrency", "1")
     command("search", "--data", phantoms, "--out", folder, "--image-size", 32, "--sampler", "halton", *asked)
     assert "again = [" in (folder / "winners" / "linear.toml").read_text()
     assert "trained were [1, 2]" in command("replay", folder, "--ladder", "1,3", code=2).stderr
@@ -64,4 +66,6 @@ def _retraced(folder: Path) -> None:
     assert real.keys() == replayed.keys()
     for trial, row in real.items():
         assert row.values == replayed[trial].values
-        assert row.score == pytest.approx(replayed[trial].score, abs=4 * surrogate.noise)
+        # Short trials have one seed, which a surrogate knows exactly.
+        noise = 4 * surrogate.noise if row.epochs == config.epochs else 1e-6
+        assert row.score == pytest.approx(replayed[trial].score, abs=noise)

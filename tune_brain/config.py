@@ -45,7 +45,7 @@ class Hyperparameters(Frozen):
     batch_size: int = Field(default=32, ge=1)
     """Images in one optimizer step."""
     warmup_share: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the trial's steps in which the learning rate rises."""
+    """Share of the cycle's steps in which the learning rate rises."""
     rotation: float = Field(default=10.0, ge=0, le=180)
     """Largest random rotation of a training image, in degrees to either side."""
     flip: float = Field(default=0.5, ge=0, le=1)

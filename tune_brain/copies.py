@@ -13,11 +13,10 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tune_brain import lock
 from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
-from tune_brain.records import replacing
+from tune_brain.records import CHECKPOINTS, replacing
 
 EVERY = 30.0
 """Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
-NOT_COPIED = "checkpoints"
 RUN, RECORD = "run.toml", "record.json"
 SEED_RUNS, SEAL = "seed_runs.jsonl", "sealed.json"
 ROWS = ("trials.jsonl", "epochs.jsonl")
@@ -216,7 +215,7 @@ def _made(place: Place) -> object:
 
 def _is_kept(name: PurePosixPath) -> bool:
     """Whether a file belongs to a copy: no hidden one such as the lock, no key of a bucket with `..`."""
-    return name.parts[0] != NOT_COPIED and not any(part.startswith(".") for part in name.parts)
+    return name.parts[0] != CHECKPOINTS and not any(part.startswith(".") for part in name.parts)
 
 
 def _without_passwords(text: str) -> str:

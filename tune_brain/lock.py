@@ -55,10 +55,11 @@ def hold(folder: Path) -> Iterator[None]:
                 found=f"{folder} is in the hands of process {other.pid} on {other.host}",
                 remedy=f"Wait for it, or end it with: tune-brain cancel {folder}",
             )
+        own = Holder(os.getpid(), socket.gethostname(), time.time())
         try:
             file.truncate(0)
-            json.dump(Holder(os.getpid(), socket.gethostname(), time.time())._asdict(), file)
-            file.flush()
+            # Not kept back by the file, whose closing would raise once more.
+            os.write(file.fileno(), json.dumps(own._asdict()).encode())
         except OSError as error:
             raise _unwritable(folder, error) from None
         yield
@@ -78,7 +79,11 @@ def holder(folder: Path) -> Holder | None:
 
 
 def _unwritable(folder: Path, error: OSError) -> RunFolderError:
-    return RunFolderError("A run's folder must be writable", found=f"{folder}: {error.strerror}")
+    return RunFolderError(
+        "A run's folder must be writable",
+        found=f"{folder}: {error.strerror}",
+        remedy="Make room on its disk, or see who may write there.",
+    )
 
 
 def _locked(file: IO[str], kind: int) -> bool:

@@ -26,6 +26,8 @@ Role = Literal["winner", "baseline"]
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
 """What NumPy raises of an .npz file that is missing, torn or not what it should be."""
 
+CHECKPOINTS = "checkpoints"
+"""In a run's folder, where trials are that go on after a loss."""
 BASELINE = 0
 """The configuration number of the untuned baseline."""
 
@@ -244,10 +246,15 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def as_json(value: Mapping[str, Any]) -> str:
+    """Plain values as indented JSON; NaN and infinity are refused."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values as indented JSON, aside and renamed; NaN and infinity are refused."""
+    """Write plain values to a file of a run, see `as_json`, aside and renamed."""
     with writing(path.parent):
-        write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+        write_text(path, as_json(value))
 
 
 def read_json(path: Path) -> dict[str, Any]:

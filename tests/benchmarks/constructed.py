@@ -55,7 +55,12 @@ def outcomes(seed: int) -> Outcomes:
         for length, noise in NOISE.items()
     }
     return Outcomes(
-        space=space, places=places, scores=scores, curves=np.full((KNOWN, 1, 12), np.nan), seconds=4.0
+        space=space,
+        places=places,
+        scores=scores,
+        cycles=dict.fromkeys(scores),
+        curves=np.full((KNOWN, 1, 12), np.nan),
+        seconds=4.0,
     )
 
 

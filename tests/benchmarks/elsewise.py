@@ -70,11 +70,6 @@ def by_share(own: Surrogate, norms: Sequence[float]) -> Surrogate:
     return Elsewise(own, "grad_clip", factor, 1 / float(np.median(norms)))
 
 
-def as_searched(outcomes: Outcomes) -> Outcomes:
-    """The outcomes of this product's trials: that of one epoch is the first of the full cycle."""
-    return dataclasses.replace(outcomes, scores={**outcomes.scores, 1: outcomes.curves[:, :, 0]})
-
-
 def cuts(outcomes: Outcomes) -> Outcomes:
     """The scores after each epoch of the full cycle, as if each were a length."""
     epochs = outcomes.curves.shape[2]

@@ -177,7 +177,7 @@ def simulate(surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: in
 def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Iterator[Ended]:
     """Random configurations, each for one epoch; then the best anew at full length.
 
-    Args: those of `simulate`; what the epoch is, a complete cycle or the first of a long one, the surrogate says.
+    Args: those of `simulate`; whether it is a complete cycle or the first of a long one, the surrogate says.
     """
     space, table = distributions(surrogate.outcomes.space), surrogate.outcomes
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -199,8 +199,8 @@ def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Itera
 def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
     """One replay of a peer in the form of those of `tune-brain replay`.
 
-    Args: those of `simulate` and `one_epoch`; `own` knows complete cycles or, for `FIRST_EPOCH`, first epochs,
-    `cut` the epochs of a long one.
+    Args: those of `simulate` and `one_epoch`, of which `own` knows complete cycles or first epochs, `cut` the
+    epochs of a long one.
     """
     space = own.outcomes.space
     searched = (

@@ -19,14 +19,13 @@ from statistics import fmean
 
 import measure
 import numpy as np
-from elsewise import as_searched
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.winners import choose
 from tune_brain.records import TrialRow, latest, read
 from tune_brain.report.replays import BAND
-from tune_brain.search.outcomes import read_outcomes
+from tune_brain.search.outcomes import as_searched, read_outcomes
 from tune_brain.search.replay import replay
 from tune_brain.search.surrogate import Surrogate
 

@@ -22,14 +22,14 @@ import measure
 import numpy as np
 import peers
 from certainty import certainty
-from elsewise import as_searched, by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
+from elsewise import by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from tune_brain.records import BASELINE
 from tune_brain.report.replays import summary
 from tune_brain.search import ladder, sampler
-from tune_brain.search.outcomes import Outcomes, read_outcomes
+from tune_brain.search.outcomes import Outcomes, as_searched, read_outcomes
 from tune_brain.search.study import Climb, Study
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.replay import Variant, replay_once

@@ -83,10 +83,14 @@ def test_memory_that_ends_costs_the_checkpoint_only(folder: Path, monkeypatch: p
         file.write_bytes(b"half")
         raise MemoryError
 
-    monkeypatch.setattr(checkpoints, "save_file", save)
-    keeper = keeper_in(folder)
-    assert len(train(keeper)) == 4
-    assert list(folder.iterdir()) == []
+    def copy(_: object) -> None:
+        raise RuntimeError("can't allocate memory")
+
+    for name, fails in (("save_file", save), ("capture", copy)):
+        with monkeypatch.context() as patch:
+            patch.setattr(checkpoints, name, fails)
+            assert len(train(keeper_in(folder))) == 4
+        assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_another_configuration_of_the_same_number_begins_anew(folder: Path) -> None:

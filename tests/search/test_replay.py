@@ -37,6 +37,7 @@ def outcomes(space: Space) -> Outcomes:
         space=space,
         places=places,
         scores={1: scores[:, None] - 0.2, 3: scores[:, None] - 0.1, 9: scores[:, None] + [[0.01, -0.01]]},
+        cycles=dict.fromkeys(LADDER),
         curves=np.full((40, 2, 9), np.nan),
         seconds=2.0,
     )

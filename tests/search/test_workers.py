@@ -11,6 +11,7 @@ from tune_brain.compute import Slots
 from tune_brain.progress import Progress
 from tune_brain.records import write_json
 from tune_brain.search import run, workers
+from tune_brain.search.study import Study
 from tune_brain.search.workers import AsTheyCome, Machines, Workers
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
@@ -118,6 +119,16 @@ def test_what_failed_for_good_leaves_room_for_others(row, tmp_path: Path) -> Non
     run.forget(tmp_path, row(1, 3, None, trial=7, why="timeout"))
     assert {file.name for file in tmp_path.iterdir()} == {"17.safetensors", "70.part"}
     run.forget(tmp_path / "not there", row(1, 3, None, trial=7, why="timeout"))
+
+
+def test_checkpoints_stay_where_a_trial_is_left_to_go_on_with(row, tmp_path: Path) -> None:
+    checkpoints = tmp_path / "checkpoints"
+    checkpoints.mkdir()
+    ended, lost = row(1, 3), row(2, 3, None, why="lost", attempt=1)
+    run.clear(checkpoints, [Study([ended]), Study([lost])])
+    assert checkpoints.exists()
+    run.clear(checkpoints, [Study([ended]), Study([row(2, 3)])])
+    assert not checkpoints.exists()
 
 
 def test_a_trial_that_no_machine_can_hold_is_unstaged_and_stopped_in_tune() -> None:

@@ -17,7 +17,7 @@ from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights
 from tune_brain.errors import BundleError
 from tune_brain.portable.looks import MEASURES
 from tune_brain.portable.model import Model, assemble
-from tune_brain.records import write_json
+from tune_brain.records import as_json, write_text
 
 MANIFEST = "manifest.json"
 LARGEST = 4_000_000_000
@@ -50,7 +50,7 @@ def seal(folder: Path) -> None:
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
-    write_json(folder / MANIFEST, {"format": FORMAT, "files": held})
+    write_text(folder / MANIFEST, as_json({"format": FORMAT, "files": held}))
 
 
 def open_bundle(folder: Path) -> Bundle:

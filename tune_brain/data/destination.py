@@ -9,6 +9,9 @@ from pathlib import Path
 
 from tune_brain.errors import ConfigError
 
+MAKING = ".making-"
+"""How folders begin that are made aside."""
+
 
 @contextlib.contextmanager
 def writing(to: Path) -> Iterator[None]:
@@ -41,12 +44,12 @@ def require_writable(to: Path, files: Sequence[str]) -> None:
 
 
 def require_new(to: Path, what: str) -> None:
-    """Check that a folder is absent or empty.
+    """Check that a folder is absent or empty, but for what a command that was killed had begun in it.
 
     Raises:
         ConfigError: it is not.
     """
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+    if to.exists() and (not to.is_dir() or any(not one.name.startswith(MAKING) for one in to.iterdir())):
         raise ConfigError(f"{what} needs a new or empty folder", found=to, remedy="Name another one.")
 
 
@@ -58,7 +61,7 @@ def making(to: Path) -> Iterator[Path]:
         OSError: it cannot be made, or brought to its place.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".making-", dir=to if to.exists() else to.parent) as aside:
+    with tempfile.TemporaryDirectory(prefix=MAKING, dir=to if to.exists() else to.parent) as aside:
         made = Path(aside) / "made"
         yield made
         if to.exists():

@@ -155,28 +155,31 @@ def _looks_before(digest: str, run: Path, opened: str) -> int | None:
     return before
 
 
-def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
-    """Refuse to score networks by what others of their names said of the test.
+def those_that_spoke(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:
+    """The seed runs to score: all, and of a test that has been opened those that spoke on it then.
+
+    One that had diverged and now, on another processor, has not is left out as it was.
 
     Args:
         run: the run's folder.
-        runs: the seed runs that are to be scored, trained.
+        runs: the seed runs that ended well.
 
     Raises:
-        SealedTestError: one has other weights than when the test was opened, or had ended otherwise.
+        SealedTestError: one that spoke has diverged, or has come out otherwise: others said what is scored.
     """
     kept = run / SPOKEN
     if not kept.exists():
-        return
+        return runs
     try:
         with np.load(kept, allow_pickle=False) as file:
             before = {name: str(file[f"weights/{name}"]) for name in _named(file, "weights")}
     except DAMAGED as error:
         raise _unreadable(kept, error) from None
-    now = digests(run, runs)
     # Older files name no weights.
-    names = sorted(before.keys() | now.keys()) if before else []
-    other = [name for name in names if now.get(name) != before.get(name)]
+    if not before:
+        return runs
+    now = digests(run, runs)
+    other = sorted(name for name in before if now.get(name) != before[name])
     if other:
         raise SealedTestError(
             "The networks that are scored are those that spoke on the sealed test",
@@ -184,6 +187,7 @@ def check_spoken(run: Path, runs: Sequence[SeedRun]) -> None:
             remedy=f"Bring their weights back from a copy of the run. Without {kept}\n"
             "these networks speak in their place, and all scores are theirs.",
         )
+    return [one for one in runs if one.name in before]
 
 
 def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:

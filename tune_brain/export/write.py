@@ -13,12 +13,13 @@ from safetensors.numpy import save
 from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.bundle.read import seal
 from tune_brain.config import check
-from tune_brain.data.destination import making, require_new
+from tune_brain.data.destination import making, require_new, writing
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validated import Validated, read
 from tune_brain.export.card import card
-from tune_brain.records import arch_of, read_json, write_json, write_text
+from tune_brain.interrupts import interruptible
+from tune_brain.records import arch_of, as_json, read_json, write_text
 from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
 
 HERE = Path(__file__).parent
@@ -56,14 +57,15 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
 
     Raises:
         RunFolderError: the run has no winners yet.
-        ConfigError: the target is a file or not empty.
+        ConfigError: the target is a file, not empty, or cannot be written.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     run, to = open_run(folder), to.resolve()
     winners = read_winners(run)
     require_new(to, "An export")
-    with making(to) as made:
+    with interruptible("Interrupted; nothing of the export is kept"), writing(to), making(to) as made:
         best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
-        write_json(made / "configurations.json", best)
+        write_text(made / "configurations.json", as_json(best))
         if (folder / "scores.json").exists():
             found = _Found(
                 run=run,
@@ -119,7 +121,7 @@ def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
         from tune_brain.export.onnx import write_onnx
 
         write_onnx(about, into)
-    write_json(into / ABOUT, about.model_dump(mode="json"))
+    write_text(into / ABOUT, as_json(about.model_dump(mode="json")))
     write_text(into / CARD, card(about))
     seal(into)
 

@@ -62,7 +62,12 @@ class Keeper:
         assert self._file is not None
         self._last = self._clock()
         metadata = {**self._identity(training), "rows": json.dumps(rows)}
-        self._writing = self._pool.submit(self._write, self._file, capture(training), metadata)
+        try:
+            state = capture(training)
+        except (MemoryError, RuntimeError):
+            # Torch's own word for memory that ends. There is room for the trial, if not for a copy of it.
+            return
+        self._writing = self._pool.submit(self._write, self._file, state, metadata)
 
     def finish(self) -> None:
         """Wait for what is being written."""

@@ -1,5 +1,6 @@
 """A table of outcomes: what the trials of ended searches scored, by configuration, length and seed."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from tune_brain import runs
 from tune_brain.errors import RunFolderError
 from tune_brain.records import EpochRow, TrialRow, latest, read, read_json
 from tune_brain.runs import Run
+from tune_brain.search.ladder import cycle
+from tune_brain.search.study import Study
 from tune_brain.space import Space
 
 Floats = NDArray[np.float64]
@@ -28,6 +31,8 @@ class Outcomes:
     """[n, d] in 0..1, where the space has them."""
     scores: dict[int, Floats]
     """By length in epochs: macro-F1 on validation, [n, seeds]; NaN where there was no such trial."""
+    cycles: dict[int, int | None]
+    """By length, of how many epochs the one-cycle is that its trials begin; None: they are all of one."""
     curves: Floats
     """[n, seeds, epochs]: macro-F1 after each epoch of the full-length trials; NaN where there was none."""
     seconds: float
@@ -37,6 +42,25 @@ class Outcomes:
     def full_length(self) -> int:
         """The longest length, in epochs."""
         return max(self.scores)
+
+
+def as_searched(outcomes: Outcomes) -> Outcomes:
+    """The outcomes of trials as a search starts them today: lengths at which others were trained look anew.
+
+    Where a trial would be the beginning of the full cycle and whole ones were trained, as older versions did,
+    the full-length trials tell what their beginnings scored.
+    """
+    wanted = {length: cycle(Study(), length, outcomes.full_length) for length in outcomes.scores}
+    begun = {
+        length: outcomes.curves[:, :, length - 1]
+        for length, of in wanted.items()
+        if of and outcomes.cycles[length] != of
+    }
+    scores, cycles = (
+        {**outcomes.scores, **begun},
+        outcomes.cycles | {length: wanted[length] for length in begun},
+    )
+    return dataclasses.replace(outcomes, scores=scores, cycles=cycles)
 
 
 def place(space: Space, values: Mapping[str, float]) -> Floats:
@@ -127,9 +151,21 @@ def _outcomes(
         space=space,
         places=np.array([place(space, dict(key)) for key in found]),
         scores=scores,
+        cycles={length: _cycle(length, trials) for length in lengths},
         curves=np.array([of + [unknown] * (most - len(of)) for of in through]),
         seconds=seconds,
     )
+
+
+def _cycle(length: int, trials: Sequence[TrialRow]) -> int | None:
+    kinds = {row.cycle for row in trials if row.epochs == length}
+    if len(kinds) > 1:
+        raise RunFolderError(
+            "A replay takes trials that are alike at each length",
+            found=f"trials of {length} epochs that are whole one-cycles, and others that begin one",
+            remedy="Name runs of one version of tune_brain.",
+        )
+    return kinds.pop()
 
 
 def _table(lists: Sequence[Sequence[float]]) -> Floats:

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,11 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, read_json
+from tune_brain.records import CHECKPOINTS, TrialRow, read_json
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
-from tune_brain.search.study import is_tried_again
+from tune_brain.search.study import Study, is_tried_again
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
 from tune_brain.space import Space
@@ -61,7 +61,7 @@ def search(
         ClusterError: one worker after another was lost, or there is no room for the images.
     """
     ledger = Ledger(config.out)
-    checkpoints = config.out.absolute() / "checkpoints"
+    checkpoints = config.out.absolute() / CHECKPOINTS
     machines = Machines(slots, progress.say)
 
     def on_end(row: TrialRow) -> None:
@@ -95,8 +95,7 @@ def search(
         )
     with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
         _fit(worker, searcher, progress, config.out)
-    if not any(ledger.study(arch).unsettled for arch in config.arch):
-        shutil.rmtree(checkpoints, ignore_errors=True)
+    clear(checkpoints, [ledger.study(arch) for arch in config.arch])
     if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",
@@ -116,6 +115,15 @@ def forget(checkpoints: Path, row: TrialRow) -> None:
     for file in checkpoints.glob(f"{row.trial}.*"):
         with contextlib.suppress(OSError):
             file.unlink()
+
+
+def clear(checkpoints: Path, studies: Sequence[Study]) -> None:
+    """Remove all checkpoints of a search that has ended, unless a trial is left to go on with.
+
+    As where its time was over before what was lost could be started again.
+    """
+    if not any(study.unsettled for study in studies):
+        shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _made_with(run: Path) -> str:

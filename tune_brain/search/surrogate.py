@@ -178,8 +178,9 @@ def _complete(outcomes: Outcomes) -> dict[int, Floats]:
         for other in sorted(means, key=lambda other: abs(math.log(other / length))):
             both = np.isfinite(mean) & np.isfinite(means[other])
             change = np.median(mean[both] - means[other][both]) if both.any() else 0.0
-            # What diverged does at any length.
-            led = np.where(means[other] == 0, 0, np.clip(means[other] + change, 0, 1))
+            # What diverged does so in longer trials, too.
+            lost = (means[other] == 0) & (other < length)
+            led = np.where(lost, 0, np.clip(means[other] + change, 0, 1))
             filled = np.where(np.isfinite(filled), filled, led)
         complete[length] = filled
     return complete

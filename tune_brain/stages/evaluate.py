@@ -1,5 +1,6 @@
 """The evaluation stage: winners trained again, the sealed test opened once, scores."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from tune_brain.errors import RunFolderError, SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import SEAL, check_seal, check_spoken, open_test
+from tune_brain.evaluate.sealed import SEAL, check_seal, open_test, those_that_spoke
 from tune_brain.evaluate.validated import validate
 from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read, read_json, write_json
+from tune_brain.records import CHECKPOINTS, TrialRow, latest, read, read_json, write_json
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
     AS_BEFORE,
@@ -63,8 +64,8 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             # So that it goes on as it was asked, and is exported with as many seeds.
             runs.create(run.config, run.spaces)
         state = start.state if start else None
-        seed_runs = train_all(run, planned, prepared.development(), state, slots, progress)
-        check_spoken(run.folder, seed_runs)
+        trained = train_all(run, planned, prepared.development(), state, slots, progress)
+        seed_runs = those_that_spoke(run.folder, trained)
         spoken = validate(run.folder, seed_runs, prepared.development(), slots)
         scored = [arch for arch in chosen if spoken.of(arch)]
         if not scored:
@@ -77,6 +78,8 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
         write_json(run.folder / "calibration.json", fitted)
         progress.say("opening the sealed test")
         opened = open_test(run.folder, prepared, planned, seed_runs, slots)
+        # The search cannot go on any more.
+        shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
         if before := read_json(run.folder / SEAL).get("looks_before"):
             progress.say(
                 f"other runs on this machine had opened the same test before ({before}): "

@@ -19,7 +19,7 @@ from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
-from tune_brain.search.outcomes import read_outcomes, searched
+from tune_brain.search.outcomes import as_searched, read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.warm import warmed
@@ -74,7 +74,7 @@ def replay(
         if known and arch not in known:
             progress.say(f"{arch} is left out: no trial of it has ended well")
             continue
-        outcomes = dataclasses.replace(read_outcomes(folders, arch), space=spaces[arch])
+        outcomes = dataclasses.replace(as_searched(read_outcomes(folders, arch)), space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
     path = run.folder / "replay.json"
@@ -100,7 +100,7 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
     yardstick = {
         "sampler": "random",
         "ladder": config.ladder[-1:],
-        "configs": config.configs,
+        "configs": ways["configs"][0],
         "slots": ways["slots"][0],
         "final_round": (0, 0),
     }

@@ -47,7 +47,7 @@ def _in_order(tensor: Tensor, weight: Tensor) -> Tensor:
 
 
 def one_cycle(optimizer: AdamW, hp: Hyperparameters, steps: int) -> OneCycleLR:
-    """The one-cycle policy (Smith & Topin, 2018) as torch has it, over all steps of a trial.
+    """The one-cycle policy (Smith & Topin, 2018) as torch has it, over all steps of a cycle.
 
     The learning rate rises along a cosine from max_lr / 25 to max_lr during `warmup_share` of the steps, then
     falls along a cosine to max_lr / 250,000; Adam's first beta moves the other way, .95 to .85 and back.
