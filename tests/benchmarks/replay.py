@@ -225,7 +225,7 @@ def main() -> None:
             "table": name,
             "configurations": trials,
             "repeats": repeats,
-            "surrogate: rank correlation, left out": rank_errors(outcomes),
+            "surrogate: rank correlation, left out": rank_errors(own.outcomes),
             "noise between seeds": own.noise,
             **certainty(own),
             "rankings": rankings(outcomes, runs[name]),
