@@ -1,5 +1,7 @@
 """What a user reads when something is wrong, and the exit code that a script reads."""
 
+import errno
+import os
 import pickle
 import re
 from pathlib import Path
@@ -67,3 +69,19 @@ def test_a_file_that_is_not_there_ends_a_command_with_a_message_and_no_traceback
         program.main()
     assert ended.value.code == 12
     assert f"writable; found: {missing}: No such file or directory.\n" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_ends_a_command_alike_and_a_mistake_of_ours_with_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def writes(code: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(program, "app", lambda: writes(errno.ENOSPC))
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 12
+    assert "a file that was being written: No space left on device.\n" in capsys.readouterr().err
+    monkeypatch.setattr(program, "app", lambda: writes(errno.EBADF))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        program.main()

@@ -68,6 +68,8 @@ def test_seed_decides_every_byte(tmp_path: Path) -> None:
 
 def test_only_new_or_empty_folders_are_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    # What a command that was killed had begun.
+    (tmp_path / "empty" / ".making-of-another").mkdir()
     write_demo(tmp_path / "empty", per_class=(1, 1))
     before = files(tmp_path / "empty")
     assert len(before) == 8

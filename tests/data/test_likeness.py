@@ -124,11 +124,12 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     full = vectors @ vectors.T
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
+    monkeypatch.setattr(likeness, "TWINS", 0.9)
     for part, pairs, held in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
         monkeypatch.setattr(likeness, "AT_ONCE", part)
         monkeypatch.setattr(likeness, "PAIRS", pairs)
         monkeypatch.setattr(cells, "HELD", held)
-        found = Likeness(thumbnails.astype(np.uint8)).same(0.9)
+        found = Likeness(thumbnails.astype(np.uint8)).same()
         assert ends(found) == wanted
         assert len(found.first) == len(wanted)
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)

@@ -239,6 +239,16 @@ def test_a_class_whose_training_is_all_in_validation(write: Writer) -> None:
         prepare(root, image_size=16, seed=0)
 
 
+def test_a_class_of_an_image_and_its_mirror_has_none_left_to_train_on(write: Writer) -> None:
+    root = write(*some("train/", 6), *some("test/", 1))
+    for i in range(1, 6):
+        (root / f"train/a/{i}.png").unlink()
+    with Image.open(root / "train/a/0.png") as image:
+        image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / "train/a/1.png")
+    with pytest.raises(DataError, match=r"(?s)found: none in a\.\nAdd images"):
+        prepare(root, image_size=16, seed=0)
+
+
 def test_unreadable_images_are_counted_and_the_work_goes_on(write: Writer) -> None:
     root = write(*some("Training/", 8), *some("Testing/", 3), "Testing/a/.ipynb_checkpoints/0.png")
     for i in range(6):

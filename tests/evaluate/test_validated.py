@@ -1,5 +1,8 @@
 """Rows of seed runs, and what these said of validation: theirs, and not that of others by the same name."""
 
+import errno
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ from tune_brain import compute, runs
 from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.data.arrays import Development, Images
-from tune_brain.errors import RunFolderError
+from tune_brain.errors import ConfigError, Interrupted, RunFolderError
+from tune_brain.evaluate import retrain, validated
 from tune_brain.evaluate.retrain import SeedRun, logits, rows_of, train_all
 from tune_brain.evaluate.validated import VALIDATED, read, validate
+from tune_brain.export import write
 from tune_brain.export.write import export
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
@@ -89,6 +94,33 @@ def test_a_run_that_came_without_what_its_winners_said_is_not_exported(tmp_path:
     with pytest.raises(RunFolderError, match=r"sartaj/validation\.npz.*\nTrain them again"):
         export(REFERENCE / "sartaj", to)
     assert not list(tmp_path.iterdir())
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("room", [retrain, validated])
+def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, room: Any) -> None:
+    monkeypatch.setattr(room, "replacing", full)
+    with pytest.raises(RunFolderError, match="No space left"):
+        validate(run.folder, [], DEVELOPMENT, SLOTS) if room is validated else trained(run, 0.01, 1)
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "says"),
+    [
+        (lambda *_: os.kill(os.getpid(), signal.SIGTERM), Interrupted, "nothing of the export"),
+        (full, ConfigError, "named by --to.*No space left"),
+    ],
+)
+def test_an_export_that_ends_early_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: Any, error: type[Exception], says: str
+) -> None:
+    monkeypatch.setattr(write, "write_text", fails)
+    with pytest.raises(error, match=says):
+        export(REFERENCE / "sartaj", tmp_path / "models")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_said_is_said_anew_where_its_file_is_damaged(run: Run) -> None:

@@ -78,6 +78,22 @@ def test_what_a_killed_worker_was_writing_goes_with_its_trial(folder: Path) -> N
     assert [file.name for file in folder.iterdir()] == ["30.other-host-7.part"]
 
 
+def test_two_workers_at_one_trial_do_not_write_one_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asides, save = set[Path](), checkpoints.save_file
+
+    def note(state: Any, aside: Path, metadata: Any) -> None:
+        asides.add(aside)
+        save(state, aside, metadata)
+
+    monkeypatch.setattr(checkpoints, "save_file", note)
+    for machine in ("one", "other"):
+        monkeypatch.setattr(checkpoints.socket, "gethostname", lambda machine=machine: machine)
+        train(keeper_in(folder), epochs=2)
+    assert len(asides) == 2
+
+
 def test_memory_that_ends_costs_the_checkpoint_only(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def save(_: object, file: Path, __: object) -> None:
         file.write_bytes(b"half")

@@ -120,6 +120,20 @@ def test_a_length_that_was_not_trained_is_expected_from_those_that_were(outcomes
     assert surrogate.true(values, 0) == pytest.approx(truth(place(outcomes.space, values)), abs=0.03)
 
 
+def test_what_diverged_in_a_short_trial_is_expected_to_in_a_long_one_and_not_the_other_way(
+    outcomes: Outcomes,
+) -> None:
+    known = {length: scores.copy() for length, scores in outcomes.scores.items()}
+    # The first diverged in the shortest trials and came no further, the second in the longest alone.
+    known[1][0], known[3][0], known[9][0] = 0, np.nan, np.nan
+    known[1][1], known[3][1], known[9][1] = np.nan, np.nan, 0
+    surrogate = Surrogate(dataclasses.replace(outcomes, scores=known))
+    assert [surrogate._means[length][0] for length in LADDER] == [0, 0, 0]
+    assert surrogate._means[9][1] == 0
+    falls_back = dataclasses.replace(outcomes, scores={**known, 1: known[1] + 0.3, 3: known[3] + 0.3})
+    assert Surrogate(falls_back)._means[1][1] > 0
+
+
 @pytest.mark.parametrize(
     ("slots", "ends"),
     [

@@ -105,21 +105,29 @@ TRIALS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, HERE)
-import torch
 from test_trainable import asked, memory, rows
-from noise import DEVELOPMENT
+from noise import images
+from tune_brain.data.arrays import Development
 from tune_brain.search.trainable import TrialWorker
+
+SIZE = 64
+DEVELOPMENT = Development(classes=("a", "b"), train=images(256, SIZE), validation=images(32, SIZE))
 
 class Worker(TrialWorker):
     def setup(self, config):
         super().setup(config, development=DEVELOPMENT, checkpoints=Path(sys.argv[1]), disk_budget=10**9)
 
-kinds = [("cnn", "bf16"), ("linear", "fp32"), ("resnet18", "fp32")]
-worker, held = Worker(asked(0, *kinds[0][:1], precision=kinds[0][1])), []
+def large(number):
+    arch, precision = [("cnn", "bf16"), ("linear", "fp32"), ("cnn", "fp32")][number % 3]
+    told = asked(number, arch, seed=number, precision=precision)
+    told["trial"] |= {"image_size": SIZE, "epochs": 2}
+    told["trial"]["hyperparameters"]["batch_size"] = 32
+    return told
+
+worker, held = Worker(large(0)), []
 rows(worker)
 for number in range(1, 13):
-    arch, precision = kinds[number % 3]
-    worker.reset(asked(number, arch, seed=number, precision=precision))
+    worker.reset(large(number))
     rows(worker)
     held.append(memory())
 print(json.dumps(held))
@@ -135,7 +143,7 @@ def memory() -> int:
 
 @pytest.mark.slow
 def test_ten_more_trials_of_several_kinds_take_no_more_memory(tmp_path: Path) -> None:
-    """Also what lies in holes of the heap, where no tensor tells of it."""
+    """What the process holds, whoever in it does."""
     program = TRIALS.replace("HERE", repr(str(Path(__file__).parent)))
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True

@@ -28,6 +28,31 @@ def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
 
 
 @pytest.mark.usefixtures("no_ray")
+def test_checkpoints_go_when_the_test_is_open(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made()
+    resume(run.folder)
+    (run.folder / "checkpoints").mkdir()
+
+    def opens(*_: object) -> None:
+        assert (run.folder / "checkpoints").exists()
+        (run.folder / "sealed.json").write_text("{}")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "train_all", lambda *_: [])
+    monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: ["a seed run"]))
+    monkeypatch.setattr(stage, "fit_all", lambda *_: {})
+    monkeypatch.setattr(stage, "open_test", opens)
+    monkeypatch.setattr(stage, "winner_scores", interrupted)
+    with pytest.raises(Interrupted):
+        stage.evaluate(run.folder)
+    assert not (run.folder / "checkpoints").exists()
+
+
+@pytest.mark.usefixtures("no_ray")
 def test_how_many_seeds_were_asked_for_is_kept_for_those_who_go_on(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,11 @@ def test_a_single_length_is_replayed_to_its_end_beside_a_ladder_until_converged(
     assert [way.name for way in ways] == ["random 12 of 8, 2 slots", "tpe 12 of 8, 2 slots"]
 
 
+def test_the_yardstick_is_a_search_of_the_same_size(config: RunConfig) -> None:
+    ways = variants(config, {"slots": (2,), "warm_start": (False,), "budget": (2.0, 0.5)})
+    assert [way.configs for way in ways] == [16, 16, 4]
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -69,13 +69,13 @@ class Likeness:
             self._axes = _main_axes(self._waves[:, :-1])
             self._cells = Cells(self._along_axes(self._waves))
 
-    def same(self, threshold: float = TWINS) -> Pairs:
+    def same(self) -> Pairs:
         """Pairs whose thumbnails correlate, whatever the light, size and quality."""
-        return self._pairs(self.thumbnails, threshold)
+        return self._pairs(self.thumbnails)
 
-    def mirrored(self, threshold: float = TWINS) -> Pairs:
+    def mirrored(self) -> Pairs:
         """Pairs of which one is the other mirrored left to right; no image with itself."""
-        return self._pairs(self.thumbnails[:, :, ::-1], threshold)
+        return self._pairs(self.thumbnails[:, :, ::-1])
 
     def nearest(self, thumbnails: Bytes, own: Ints | None = None) -> tuple[Ints, Floats]:
         """For each of A thumbnails the likest of the N, or one less like it by `TIE` at most, and how alike.
@@ -126,26 +126,26 @@ class Likeness:
         found = together(compared, len(thumbnails), ROWS)
         return found.second, found.similarity
 
-    def _pairs(self, asked: Bytes, threshold: float) -> Pairs:
-        found = self._near(asked, threshold)
+    def _pairs(self, asked: Bytes) -> Pairs:
+        found = self._near(asked)
         once = found.second < found.first
         return Pairs(first=found.second[once], second=found.first[once], similarity=found.similarity[once])
 
-    def _near(self, asked: Bytes, threshold: float) -> Pairs:
-        """Pairs of asked thumbnails [A, h, w] with the N that reach the threshold."""
+    def _near(self, asked: Bytes) -> Pairs:
+        """Pairs of asked thumbnails [A, h, w] with those of the N that are their twins."""
 
         def compared(block: slice) -> Pairs:
             vectors = unit_vectors(asked[block])
             waves = self._shortened(vectors)
-            least = np.full(len(vectors), threshold, np.float32)
+            least = np.full(len(vectors), TWINS, np.float32)
             found = [Pairs.none()]
             for rows, places, _ in self._cells.near(self._along_axes(waves), least):
                 for start in range(0, len(rows), PAIRS):
                     of, to = rows[start : start + PAIRS], places[start : start + PAIRS]
-                    near = np.einsum("ij,ij->i", waves[of], self._waves[to]) >= threshold - ROUNDING
+                    near = np.einsum("ij,ij->i", waves[of], self._waves[to]) >= TWINS - ROUNDING
                     of, to = of[near], to[near]
                     similarity = np.einsum("ij,ij->i", vectors[of], unit_vectors(self.thumbnails[to]))
-                    kept = similarity >= threshold
+                    kept = similarity >= TWINS
                     of, to = of[kept] + block.start, to[kept]
                     found.append(Pairs(first=of, second=to, similarity=similarity[kept]))
             return joined(found)

@@ -32,7 +32,8 @@ def all_twins(looked: Looked) -> Twins:
     # looked for as it stands.
     _, ones = np.unique(groups["alike"], return_index=True)
     pairs["cropped"] = _placed(cropped(looked.fine[ones]), ones)
-    groups["any"] = _groups(len(looked.files), pairs)["cropped"]
+    every = joined([*pairs.values()])
+    groups["any"] = tied(len(looked.files), every.first, every.second)
     return Twins(pairs=pairs, groups=groups)
 
 

@@ -1,9 +1,8 @@
 """A table of outcomes: what the trials of ended searches scored, by configuration, length and seed."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -56,11 +55,8 @@ def as_searched(outcomes: Outcomes) -> Outcomes:
         for length, of in wanted.items()
         if of and outcomes.cycles[length] != of
     }
-    scores, cycles = (
-        {**outcomes.scores, **begun},
-        outcomes.cycles | {length: wanted[length] for length in begun},
-    )
-    return dataclasses.replace(outcomes, scores=scores, cycles=cycles)
+    cycles = {length: wanted[length] for length in begun}
+    return replace(outcomes, scores=outcomes.scores | begun, cycles=outcomes.cycles | cycles)
 
 
 def place(space: Space, values: Mapping[str, float]) -> Floats:
