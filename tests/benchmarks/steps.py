@@ -4,8 +4,8 @@
 
 Batches of 32 in bf16 at 64 px on one thread, each arm in a process of its own, whose fastest of some steps
 counts, since other users of the processor only make a step slower. Then one convolution of 512 channels
-forwards and backwards on images of 2x2, 3x3 and 4x4, by oneDNN and as a product. `--isa` makes oneDNN take
-this machine for a lesser one (ONEDNN_MAX_CPU_ISA).
+forwards and backwards on images of 2x2, 3x3 and 4x4, by oneDNN, as a product of patches, and of all pixels
+with all. `--isa` makes oneDNN take this machine for a lesser one (ONEDNN_MAX_CPU_ISA).
 """
 
 import json
@@ -24,7 +24,7 @@ from torch.nn.functional import conv2d
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.models import build
 from tune_brain.portable.networks import place
-from tune_brain.train.convolution import product, speed_up
+from tune_brain.train.convolution import dense, product, speed_up
 from tune_brain.train.fit import step
 from tune_brain.train.optim import optimizer
 from tune_brain.train.process import make_ready
@@ -82,6 +82,8 @@ def convolutions(times: int) -> dict[str, dict[str, float]]:
             "oneDNN": lambda images=images, weight=weight: conv2d(images, weight, None, 1, 1),
             "product": lambda images=images, weight=weight: product(images, weight, 1),
         }
+        if side <= 2:
+            ways["all with all"] = lambda images=images, weight=weight: dense(images, weight)
         found[f"{side}x{side}"] = {
             name: fastest(lambda way=way: way().float().sum().backward(), times) for name, way in ways.items()
         }

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -6,7 +8,7 @@ from torch import Tensor, nn
 
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.models import build, state_of
-from tune_brain.train.convolution import LIMIT, SmallConv2d, product, speed_up
+from tune_brain.train.convolution import LIMIT, SmallConv2d, dense, product, speed_up
 
 
 def network() -> nn.Module:
@@ -19,21 +21,32 @@ def gradients(output: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad((output * weights).sum(), inputs)
 
 
-sides = st.integers(1, 5)
+sides, few = st.integers(1, 5), st.integers(1, 2)
+strides = st.sampled_from([1, 2])
 
 
-@given(sides, sides, st.integers(1, 4), st.integers(1, 3), st.sampled_from([1, 2]), st.booleans())
+@given(
+    st.tuples(sides, sides, strides).map(lambda it: (product, *it))
+    | st.tuples(few, few).map(lambda it: (lambda images, weight, _: dense(images, weight), *it, 1)),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.booleans(),
+)
 @settings(deadline=None)
-def test_the_product_is_the_convolution(
-    height: int, width: int, channels: int, kernels: int, stride: int, last: bool
+def test_either_product_is_the_convolution(
+    way: tuple[Callable[[Tensor, Tensor, int], Tensor], int, int, int],
+    channels: int,
+    kernels: int,
+    last: bool,
 ) -> None:
+    multiply, height, width, stride = way
     layout = torch.channels_last if last else torch.contiguous_format
     chance = torch.Generator().manual_seed(height)
     images = torch.randn((2, channels, height, width), generator=chance).contiguous(memory_format=layout)
     weight = torch.randn((kernels, channels, 3, 3), generator=chance).contiguous(memory_format=layout)
     images.requires_grad_()
     weight.requires_grad_()
-    ours, torchs = product(images, weight, stride), nn.functional.conv2d(images, weight, None, stride, 1)
+    ours, torchs = multiply(images, weight, stride), nn.functional.conv2d(images, weight, None, stride, 1)
     torch.testing.assert_close(ours, torchs)
     for mine, theirs in zip(gradients(ours, images, weight), gradients(torchs, images, weight), strict=True):
         torch.testing.assert_close(mine, theirs)
@@ -82,9 +95,11 @@ def test_convolutions_of_another_kind_stay() -> None:
     assert list(model) == others
 
 
-def test_gradients_lie_in_memory_as_the_weights_do() -> None:
+@pytest.mark.parametrize("side", [2, 3])
+def test_gradients_lie_in_memory_as_the_weights_do(side: int) -> None:
     # One in another order is copied at each step (`optim.optimizer`).
     layer = SmallConv2d(4, 5, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
-    layer(torch.rand(2, 4, 2, 2)).sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        layer(torch.rand(2, 4, side, side).bfloat16()).sum().backward()
     assert layer.weight.grad is not None
     assert layer.weight.grad.stride() == layer.weight.stride() == (36, 1, 12, 4)
