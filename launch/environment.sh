@@ -72,7 +72,7 @@ install() {
     echo unfinished >"$venv/stamp"
     # pip ends with an ordinary failure on Ctrl-C, which must not pass for one that left the environment whole.
     trap 'exit 130' INT TERM HUP
-    say "Installing tune_brain${extra:+ with its $extra tools} (the first time takes minutes and about 6 GB)"
+    say "Installing tune_brain${extra:+ with its $extra tools} (the first time takes minutes and about 7 GB)"
     if [[ -t 2 ]]; then quiet=; fi
     "$venv/bin/python" -I -m pip install --disable-pip-version-check $quiet \
         --constraint "$root/constraints.txt" --editable "$root${extra:+[$extra]}" >&2 || {

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import torch
 from browser import chromium, page  # noqa: F401 - fixtures of all tests
 from leftovers import left_behind
+from program import PROGRAM
 
 from tune_brain.data.demo import write_demo
 
@@ -52,7 +52,7 @@ def environment(cache: Path) -> Iterator[dict[str, str]]:
 def command(environment: dict[str, str]):
     def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-c", "from tune_brain.cli import main; main()", *map(str, arguments)],
+            [*PROGRAM, *map(str, arguments)],
             env=environment,
             capture_output=True,
             text=True,

@@ -203,10 +203,15 @@ def test_both_files_of_rows_are_read_where_one_has_changed(
     assert '"trial": 1' in (tmp_path / "copy" / "epochs.jsonl").read_text()
 
 
-def test_no_copy_is_made_into_a_run_that_is_being_written(run: Path, tmp_path: Path) -> None:
-    copy(str(run), str(tmp_path / "copy"))
+def test_no_copy_is_made_into_its_run_or_one_that_is_being_written(run: Path, tmp_path: Path) -> None:
+    before = contents(run)
+    for place in (run, run / "a/backup"):
+        with pytest.raises(ConfigError, match="beside its run"):
+            copy(str(run), str(place))
+    assert contents(run) == before
+    copy(str(run), str(tmp_path / "run-copy"))
     with lock.hold(run), pytest.raises(RunFolderError, match="a command writes to"):
-        copy(str(tmp_path / "copy"), str(run))
+        copy(str(tmp_path / "run-copy"), str(run))
 
 
 def test_a_copy_follows_a_run_until_its_command_has_ended(
@@ -284,16 +289,8 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
 def test_a_copy_does_not_take_the_moment_between_two_stages_for_the_end(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    holders = ["search", None, "evaluate", None, None]
-    looks = []
-
-    def holder(folder: Path) -> str | None:
-        if folder != run:
-            return None
-        looks.append(folder)
-        return holders[len(looks) - 1]
-
+    holders = iter(["search", None, "evaluate", None, None])
     monkeypatch.setattr(copies, "EVERY", 0.0)
-    monkeypatch.setattr(lock, "holder", holder)
+    monkeypatch.setattr(lock, "holder", lambda folder: next(holders) if folder == run else None)
     copy(str(run), str(tmp_path / "copy"), follow=True)
-    assert len(looks) == len(holders)
+    assert list(holders) == []

@@ -83,15 +83,19 @@ def test_slurm_ends_where_the_head_does_not_start(slurm: Any, tmp_path: Path) ->
     assert "tune-brain" not in log.read_text()
 
 
-def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(slurm: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("told", "again"), [(signal.SIGUSR1, True), (signal.SIGTERM, False)])
+def test_slurm_ends_the_search_and_queues_again_when_its_time_is_up(
+    slurm: Any, tmp_path: Path, told: signal.Signals, again: bool
+) -> None:
     (tmp_path / "calls.hang").touch()
     running, log = slurm("out")
     while not log.exists() or "training" not in log.read_text():
         time.sleep(0.02)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(told)
     running.wait()
-    calls = log.read_text()
-    assert calls.index("told to end") < calls.index("scontrol requeue 123456")
+    before, _, after = log.read_text().partition("told to end")
+    assert "requeue" not in before
+    assert ("scontrol requeue 123456" in after) is again
 
 
 @pytest.mark.parametrize("script", ["slurm.sbatch", "workstation.sh", "environment.sh"])

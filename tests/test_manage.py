@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from leftovers import left_behind
+from program import PROGRAM
 
 from tune_brain import lock
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, read, trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,17 +39,10 @@ def long_search(
     begins: Callable[[], None] | None = as_from_a_shell,
 ) -> Iterator[subprocess.Popen[str]]:
     """A search whose first trial would take minutes, after its first epoch."""
-    program = [
-        "from tune_brain.cli import main; main()",
-        "search",
-        "--data",
-        str(images),
-        "--out",
-        str(folder),
-    ]
+    program = [*PROGRAM, "search", "--data", str(images), "--out", str(folder)]
     asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
     running = subprocess.Popen(
-        [sys.executable, "-c", *program, *asked],
+        [*program, *asked],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -113,10 +106,10 @@ def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     asked = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
     command("search", "--data", phantoms, "--out", folder, *asked)
-    before = latest(read(folder / "trials.jsonl", TrialRow))
+    before = trials_of(folder)
     command("extend", folder, "--configs", 1, code=2)
     command("extend", folder, "--configs", 4, "--arch", "cnn")
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    rows = trials_of(folder)
     assert rows[: len(before)] == before
     assert {(row.arch, row.configuration) for row in rows} == {
         (arch, number) for arch in ("linear", "cnn") for number in range(5)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_brain.records import TrialRow, latest, read, read_json
+from tune_brain.records import read_json, trials_of
 from tune_brain.runs import open_run
 from tune_brain.search.outcomes import read_outcomes
 from tune_brain.search.replay import replay
@@ -56,7 +56,7 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
 def _retraced(folder: Path) -> None:
     """With the search's own seed and slots its replay trains what it trained, to scores within the noise."""
     surrogate, config = Surrogate(read_outcomes([folder], "linear")), open_run(folder).config
-    trained = latest(read(folder / "trials.jsonl", TrialRow))
+    trained = trials_of(folder)
     slots = read_json(folder / "record.json")["slots"]
     ways = [
         {(row.configuration, row.epochs): row for row in rows if not row.repeat}

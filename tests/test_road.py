@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from program import PROGRAM
 from safetensors.numpy import load_file
 
 from tune_brain.config import RunConfig, read_toml
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.evaluate import validated
 from tune_brain.progress import Progress
-from tune_brain.records import EpochRow, SeedRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, SeedRow, TrialRow, read, trials_of
 from tune_brain.runs import read_winner
 from tune_brain.stages import evaluate as stage
 from tune_brain.stages.common import images
@@ -48,7 +48,7 @@ def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) 
 def trials(folder: Path) -> list[dict[str, Any]]:
     """What the rows say of each trial, but for when and how fast it ran."""
     timing = {"started", "seconds", "worker"}
-    return [row.model_dump(exclude=timing) for row in latest(read(folder / "trials.jsonl", TrialRow))]
+    return [row.model_dump(exclude=timing) for row in trials_of(folder)]
 
 
 def epochs(folder: Path) -> list[dict[str, Any]]:
@@ -56,7 +56,7 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_trial_and_epoch_has_its_row(finished: Path) -> None:
-    rows = latest(read(finished / "trials.jsonl", TrialRow))
+    rows = trials_of(finished)
     assert {row.state for row in rows} == {"completed"}
     for arch in ("linear", "cnn"):
         tried = {row.configuration for row in rows if row.arch == arch}
@@ -97,7 +97,7 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
 def test_the_winner_is_best_on_average_of_those_trained_again(finished: Path) -> None:
     for arch in ("linear", "cnn"):
         winner = read_winner(finished / "winners" / f"{arch}.toml")
-        rows = [row for row in latest(read(finished / "trials.jsonl", TrialRow)) if row.arch == arch]
+        rows = [row for row in trials_of(finished) if row.arch == arch]
         full = [row for row in rows if row.epochs == 2]
         first, again = ({row.configuration: row.score for row in full if row.repeat == n} for n in (0, 1))
         assert set(again) == set(sorted(first, key=lambda one: (-first[one], one))[:3])
@@ -220,20 +220,21 @@ def test_bundles_that_score_as_they_claim_and_studies_are_exported(
     for name in ("cnn", "ensemble"):
         told = command("verify", models / name, "--data", phantoms).stdout
         assert "the images are those of its run" in told
-        about = json.loads((models / name / "bundle.json").read_text())
-        assert about["scores"]["unseen"]["n"] > 0
+        assert json.loads((models / name / "bundle.json").read_text())["scores"]["unseen"]["n"] > 0
         assert "Not a medical device" in (models / name / "MODEL_CARD.md").read_text()
     assert (tmp_path / "studies.log").stat().st_size > 0
     assert "empty folder" in command("export", finished, "--to", models, code=2).stderr
+    weights = shutil.copytree(finished, tmp_path / "copy") / "weights"
+    shutil.copyfile(weights / "winner-cnn-1.safetensors", weights / "winner-cnn-0.safetensors")
+    assert "trained since" in command("export", weights.parent, "--to", tmp_path / "new", code=2).stderr
 
 
 def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
     finished: Path, command, environment: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
-    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     with subprocess.Popen(
-        [*program, "search", "--data", str(phantoms), "--out", str(folder), *SMALL],
+        [*PROGRAM, "search", "--data", str(phantoms), "--out", str(folder), *SMALL],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,

@@ -53,6 +53,10 @@ class Place:
             raise _failed(told, error) from None
         return cls(system, root.rstrip("/"), told)
 
+    def is_within(self, other: "Place") -> bool:
+        """Whether this is the other place, or one in it."""
+        return type(self.system) is type(other.system) and f"{self.root}/".startswith(f"{other.root}/")
+
     def files(self) -> dict[str, tuple[int, Any]]:
         """Sizes and times of a run's files, by names relative to the place.
 
@@ -98,11 +102,17 @@ def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str]
         said: told how many files were copied.
 
     Raises:
-        ConfigError: a URL cannot be used.
+        ConfigError: a URL cannot be used, or the target lies in the source.
         RunFolderError: there is no run at the source, another or a newer one at the target, or one of them
             fails.
     """
     here, there = Place.of(source), Place.of(target)
+    if there.is_within(here):
+        raise ConfigError(
+            "A copy stands beside its run, not in it",
+            found=f"{there.told} in {here.told}",
+            remedy="Name another place.",
+        )
     known: dict[str, tuple[int, Any]] = {}
     for last in _rounds(here, follow):
         try:

@@ -1,4 +1,4 @@
-"""The options that `run` and `search` share: one table, and what they ask for as a configuration."""
+"""The options of the commands that search and train: one table, and what they ask for as a configuration."""
 
 import copy
 import inspect

@@ -117,6 +117,10 @@ class SeedRow(Frozen):
         return seed_name(self.role, self.arch, self.index)
 
 
+TEST_PARTS = ("official", "unseen")
+"""The whole test, and those of its images that have no copy outside it."""
+
+
 def seed_name(role: Role, arch: str, index: int) -> str:
     """How the weights and the predictions of a seed run are called."""
     return f"{role}-{arch}-{index}"
@@ -132,6 +136,11 @@ def seeds_of(names: Iterable[str], role: Role, arch: str) -> list[str]:
     """Of the names of seed runs those of one configuration, in the order of their seeds."""
     own = (name for name in names if name.startswith(f"{role}-{arch}-"))
     return sorted(own, key=lambda name: int(name.rpartition("-")[2]))
+
+
+def named(members: Iterable[str], kind: str) -> list[str]:
+    """Of the members `kind/name` of an .npz file, the names."""
+    return [name.removeprefix(f"{kind}/") for name in members if name.startswith(f"{kind}/")]
 
 
 Row = TypeVar("Row", bound=Frozen)
@@ -221,6 +230,15 @@ def latest(rows: Iterable[TrialRow]) -> list[TrialRow]:
     """The last row of each trial, by number."""
     last = {row.trial: row for row in rows}
     return [last[number] for number in sorted(last)]
+
+
+def trials_of(folder: Path) -> list[TrialRow]:
+    """The last row of each trial of a run, by number.
+
+    Raises:
+        RunFolderError: a row is damaged.
+    """
+    return latest(read(folder / "trials.jsonl", TrialRow))
 
 
 @contextlib.contextmanager

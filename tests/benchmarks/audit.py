@@ -20,8 +20,6 @@ import numpy as np
 
 from tune_brain.data.demo import CLASSES, draw
 
-PROGRAM = "from tune_brain.cli import main; main()"
-
 
 def write_image(root: Path, number: int) -> None:
     """One generated image, every fifth for the test."""
@@ -43,7 +41,7 @@ def audit(folder: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as to:
         started = time.perf_counter()
         running = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "audit", str(folder), "--to", f"{to}/audit"],
+            [*measure.PROGRAM, "audit", str(folder), "--to", f"{to}/audit"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

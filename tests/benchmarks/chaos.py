@@ -36,7 +36,7 @@ from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import TuneBrainError
 from tune_brain.models import build
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.runs import open_run
 from tune_brain.search import run
 from tune_brain.stages.resume import resume
@@ -79,10 +79,7 @@ class Chaos:
         for row in faults.epochs(folder):
             heard.setdefault(row.pop("trial"), []).append(row)
         spaces = open_run(folder).spaces
-        return all(
-            heard[row.trial] == self._rows(spaces[row.arch], row)
-            for row in latest(read(folder / "trials.jsonl", TrialRow))
-        )
+        return all(heard[row.trial] == self._rows(spaces[row.arch], row) for row in trials_of(folder))
 
     def _rows(self, space: Any, row: TrialRow) -> faults.Told:
         size = {"image_size": faults.SIZE, "classes": 4, "precision": "fp32"}
@@ -183,7 +180,7 @@ def misbehaving(chaos: Chaos, name: str, does: Callable[[dict[str, Any]], None],
         search(faults.asked(chaos.images, folder, 1, 1, ladder=(1,), trial_timeout=30.0))
     finally:
         run.TrialWorker = faults.Watched  # type: ignore[misc]
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    rows = trials_of(folder)
     ends = [row.why for row in rows] == ["finished", why, "finished", "finished"]
     return {"lost": 0 if ends else 1, "repeated": faults.repeated(folder), "disturbed": 1}
 

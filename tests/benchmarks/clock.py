@@ -43,7 +43,7 @@ from tune_brain.data.twins import twin_groups
 from tune_brain.errors import Diverged
 from tune_brain.evaluate.winners import choose
 from tune_brain.models import build
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
@@ -114,7 +114,7 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
         out = Path(folder) / "run"
         options = f"--arch {ARCH} --configs {trials} --image-size {SIZE} --seed {seed}".split()
         options += ["--ladder", ",".join(map(str, ladder))]
-        command = [str(Path(sys.executable).with_name("tune-brain")), "search", "--data", str(data)]
+        command = [*measure.PROGRAM, "search", "--data", str(data)]
         started = time.time()
         subprocess.run(
             [*command, "--out", str(out), *options],
@@ -123,7 +123,7 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
             env={**os.environ, "TUNE_BRAIN_CACHE": f"{folder}/cache"},
         )
         run = runs.open_run(out)
-        rows = latest(read(out / "trials.jsonl", TrialRow))
+        rows = trials_of(out)
         precision = runs.read_winners(run)[ARCH].training.precision
     ended, found = list[TrialRow](), list[Held]()
     for row in sorted(rows, key=lambda row: row.started + row.seconds):

@@ -16,17 +16,15 @@ import measure
 import numpy as np
 
 from tune_brain.config import RunConfig
-from tune_brain.evaluate.winners import full_scores
-from tune_brain.records import BASELINE
 from tune_brain.report.replays import summary
 from tune_brain.search.outcomes import Outcomes, place
 from tune_brain.search.replay import replay
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate
-from tune_brain.space import default_folder, load
+from tune_brain.space import Space, default_folder, load
 from tune_brain.stages.replay import Variant, replay_each
-from tune_brain.stages.warm import FIRST
+from tune_brain.stages.warm import beginning, best_first
 
 LADDER, KNOWN = (3, 6, 12), 60
 NOISE = {3: 0.012, 6: 0.011, 12: 0.010}
@@ -64,13 +62,11 @@ def outcomes(seed: int) -> Outcomes:
     )
 
 
-def found_before() -> tuple[dict[str, float], ...]:
-    """The best full-length configurations of an earlier search."""
+def begins_with_the_best(space: Space) -> Space:
+    """The space, beginning with what an earlier search found best."""
     asked = RunConfig(out=Path(), arch=("cnn",), configs=24, ladder=LADDER, seed=1000)
     rows = [ended.row for ended in replay(Surrogate(outcomes(0)), asked, 2)]
-    scores, values = full_scores(rows, 12), {row.configuration: row.values for row in rows}
-    best = sorted((number for number in scores if number != BASELINE), key=lambda number: -scores[number][0])
-    return tuple(values[number] for number in best[:FIRST])
+    return beginning(space, best_first(rows, asked.epochs))
 
 
 def main() -> None:
@@ -79,7 +75,7 @@ def main() -> None:
     asked = options.parse_args()
     repeats = 5 if asked.quick else asked.repeats
     made = outcomes(1)
-    made = dataclasses.replace(made, space=made.space.model_copy(update={"first": found_before()}))
+    made = dataclasses.replace(made, space=begins_with_the_best(made.space))
     surrogate = Surrogate(made)
     default = {"sampler": "tpe", "ladder": LADDER, "configs": 64, "slots": 2, "final_round": (0, 0)}
     variants = [Variant.model_validate({**default, **way}) for way in WAYS]

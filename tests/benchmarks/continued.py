@@ -26,7 +26,7 @@ from tune_brain.data.arrays import Development
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import Diverged
 from tune_brain.models import build
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 from tune_brain.seeds import derive
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
@@ -61,7 +61,7 @@ def complete(folders: Mapping[int, Path]) -> dict[int, dict[int, list[float]]]:
     """The table's scores by configuration and length, seeds in their order."""
     found: dict[int, dict[int, list[float]]] = {}
     for length, folder in folders.items():
-        rows = latest(read(folder / "trials.jsonl", TrialRow))
+        rows = trials_of(folder)
         for row in sorted(rows, key=lambda row: row.repeat):
             if row.score is not None or row.why == "diverged":
                 of = found.setdefault(row.configuration, {}).setdefault(length, [])
@@ -89,7 +89,7 @@ def main() -> None:
     lengths = (int(folder.name.rpartition("-")[2]) for folder in asked.tables.glob(f"{asked.table}-*"))
     folders = {length: asked.tables / f"{asked.table}-{length}" for length in sorted(lengths)}
     run, arch = runs.open_run(folders[RUNGS[-1]]), asked.table.rpartition("-")[2]
-    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    rows = trials_of(run.folder)
     known = complete(folders)
     two_seeds = [number for number, of in known.items() if len(of.get(RUNGS[-1], [])) > 1]
     chosen = sorted(two_seeds)[: 4 if asked.quick else asked.configurations]

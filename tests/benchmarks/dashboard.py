@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -90,8 +89,7 @@ def large_run(folder: Path) -> Path:
 @contextmanager
 def served(*folders: Path) -> Iterator[tuple[str, int]]:
     """The address and the process of a server."""
-    code = "from tune_brain.cli import main; main()"
-    command = [sys.executable, "-c", code, "dashboard", *map(str, folders), "--port", "0"]
+    command = [*measure.PROGRAM, "dashboard", *map(str, folders), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         yield server.stdout.readline().strip(), server.pid

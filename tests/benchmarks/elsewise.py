@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, read, trials_of
 from tune_brain.search.outcomes import Outcomes, place
 from tune_brain.search.surrogate import Surrogate
 from tune_brain.space import Space
@@ -86,7 +86,7 @@ def of_epochs(
         epochs: dict[int, list[EpochRow]] = {}
         for epoch in read(folder / "epochs.jsonl", EpochRow):
             epochs.setdefault(epoch.trial, []).append(epoch)
-        for row in latest(read(folder / "trials.jsonl", TrialRow)):
+        for row in trials_of(folder):
             if row.score is not None:
                 of = found.setdefault(row.epochs, {}).setdefault(tuple(place(space, row.values)), [])
                 of.append(told(epochs[row.trial]))

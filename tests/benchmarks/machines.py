@@ -11,7 +11,7 @@ import faults
 import nodes
 import sleepers
 
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 
 
 def driver_on(cluster: nodes.Cluster, folder: Path, *options: object) -> Any:
@@ -53,13 +53,13 @@ def come_and_go(chaos: Any) -> Iterator[dict[str, Any]]:
                 time.sleep(0.1)
             used = time.time() - began
             running.wait()
-        rows = latest(read(folder / "trials.jsonl", TrialRow))
+        rows = trials_of(folder)
         lost = sum(row.state != "completed" for row in rows)
         told = {"lost": lost, "repeated": faults.repeated(folder), "disturbed": 2}
         yield {**told, "seconds until used": used}
 
 
 def _on(folder: Path, number: int) -> list[int]:
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    rows = trials_of(folder)
     address = f"{nodes.NET}.{number}"
     return [row.trial for row in rows if row.node == address and row.state == "running"]

@@ -17,6 +17,8 @@ from tune_brain.runs import processor
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "benchmarks"
+PROGRAM = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
+"""The command tune-brain of this checkout."""
 LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 

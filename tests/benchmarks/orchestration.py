@@ -25,7 +25,7 @@ from tune_brain import compute
 from tune_brain.config import ARCHITECTURES, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.search import run
 from tune_brain.space import Space
 
@@ -109,7 +109,7 @@ def ours(
     started = time.perf_counter()
     run.search(config, spaces, development, None, dict.fromkeys(ARCHITECTURES, "fp32"), slots, progress)
     seconds = time.perf_counter() - started
-    rows = latest(read(out / "trials.jsonl", TrialRow))
+    rows = trials_of(out)
     shutil.rmtree(out)
     return seconds, rows
 

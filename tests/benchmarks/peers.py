@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
-from optuna.distributions import FloatDistribution
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from tune_brain.search.replay import HANDOVER, START
+from tune_brain.search.sampler import distributions
 from tune_brain.search.surrogate import Surrogate
 from tune_brain.seeds import derive
 from tune_brain.space import Space
@@ -109,14 +109,6 @@ class Pruned:
             self._study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             return False
         return epoch < EPOCHS
-
-
-def distributions(space: Space) -> dict[str, Any]:
-    """A space as Optuna's distributions."""
-    return {
-        name: FloatDistribution(limits.low, limits.high, log=limits.log)
-        for name, limits in space.tuned.items()
-    }
 
 
 def _median(space: Space, seed: int, first: int, *, baseline: bool = False) -> Pruned:

@@ -9,7 +9,6 @@ the real search's trials after which that lies within 90 % of the replays, at as
 """
 
 import subprocess
-import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -23,7 +22,7 @@ import numpy as np
 from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.winners import choose
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.report.replays import BAND
 from tune_brain.search.outcomes import as_searched, read_outcomes
 from tune_brain.search.replay import replay
@@ -67,14 +66,13 @@ def at(found: Curve, epochs: int) -> float:
 
 def searched(out: Path, run: runs.Run, data: Path, sampler: str, configs: int) -> runs.Run:
     """A real search on a table's cut; one that was interrupted goes on."""
-    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     if (out / "run.toml").exists():
-        subprocess.run([*program, "resume", str(out)], check=True)
+        subprocess.run([*measure.PROGRAM, "resume", str(out)], check=True)
     else:
         options = f"--image-size {run.config.image_size} --seed {run.config.seed}"
         options += f" --precision {run.config.precision} --arch {run.config.arch[0]}"
         options += f" --configs {configs} --sampler {sampler}"
-        command = [*program, "search", "--data", str(data), "--out", str(out), *options.split()]
+        command = [*measure.PROGRAM, "search", "--data", str(data), "--out", str(out), *options.split()]
         subprocess.run(command, check=True)
     return runs.open_run(out)
 
@@ -93,7 +91,7 @@ def main() -> None:
     result = {}
     for sampler in SAMPLERS:
         run = searched(asked.to / f"{asked.table}-{sampler}", table, asked.data, sampler, configs)
-        rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+        rows = trials_of(run.folder)
         ended = sorted(
             (row for row in rows if row.state != "running"), key=lambda row: row.started + row.seconds
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bundles import write_bundle
+from program import PROGRAM
 
 from tune_brain.data.demo import write_demo
 
@@ -44,15 +45,7 @@ def running(arch: str, size: int) -> Iterator[Service]:
         images = Path(folder) / "images"
         write_demo(images, per_class=(14, 5))
         bundle = write_bundle(Path(folder) / "bundle", images, (arch,), "fp32", size)
-        program = [
-            sys.executable,
-            "-c",
-            "from tune_brain.cli import main; main()",
-            "serve",
-            bundle,
-            "--port",
-            "0",
-        ]
+        program = [*PROGRAM, "serve", bundle, "--port", "0"]
         environment = {**os.environ, "COLUMNS": "200"}
         with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stderr is not None

@@ -12,9 +12,9 @@ import argparse
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import measure
 import numpy as np
 
 from tune_brain.data.cache import decode
@@ -59,23 +59,31 @@ def forty_percent(root: Path, to: Path) -> Path:
 
 def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
     """Search `arch` at one length, or go on with a search that was interrupted or had fewer seeds."""
-    program = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
     configurations = CONFIGURATIONS[arch]
     # Every trial with further seeds, the baseline's too.
     final = f"--final-round {configurations + 1 if again else 0}x{again}"
     if (folder / "run.toml").exists():
         run = open_run(folder)
         if min(run.config.final_round) < again:
-            subprocess.run([*program, "extend", str(folder), *final.split()], check=True)
+            subprocess.run([*measure.PROGRAM, "extend", str(folder), *final.split()], check=True)
         elif unfinished(run):
-            subprocess.run([*program, "resume", str(folder)], check=True)
+            subprocess.run([*measure.PROGRAM, "resume", str(folder)], check=True)
         return
     options = (
         f"--arch {arch} --configs {configurations} --ladder {length} --sampler halton --image-size {SIZE} "
         f"--precision {PRECISIONS[arch]}"
     )
     subprocess.run(
-        [*program, "search", "--data", str(data), "--out", str(folder), *options.split(), *final.split()],
+        [
+            *measure.PROGRAM,
+            "search",
+            "--data",
+            str(data),
+            "--out",
+            str(folder),
+            *options.split(),
+            *final.split(),
+        ],
         check=True,
     )
 

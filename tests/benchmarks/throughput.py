@@ -24,7 +24,7 @@ from tune_brain.data.augment import augment
 from tune_brain.data.prepare import prepare
 from tune_brain.models import build
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 from tune_brain.search.run import search
 from tune_brain.space import Space
 
@@ -93,7 +93,7 @@ def trial(
         progress.log_to(config.out / "run.log")
         progress._console.quiet = True
         search(config, {arch: space}, development, None, {arch: precision}, slots, progress)
-        row = latest(read(config.out / "trials.jsonl", TrialRow))[-1]
+        row = trials_of(config.out)[-1]
         return epochs * len(development.train.labels) / row.seconds
 
 

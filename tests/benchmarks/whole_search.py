@@ -45,7 +45,7 @@ def ours(data: Path, archs: tuple[str, ...], trials: int, ladder: str, spaces: P
         options = f"--configs {trials} --ladder {ladder} --image-size {SIZE} --weights none".split()
         chosen = [part for arch in archs for part in ("--arch", arch)]
         environment = {**os.environ, "TUNE_BRAIN_CACHE": f"{folder}/cache"}
-        command = [str(Path(sys.executable).with_name("tune-brain")), "search", "--data", str(data)]
+        command = [*measure.PROGRAM, "search", "--data", str(data)]
         started = time.perf_counter()
         subprocess.run(
             [*command, "--out", str(out), "--spaces", str(spaces), *chosen, *options],

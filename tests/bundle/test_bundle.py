@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import pickle
 import py_compile
 import shutil
@@ -9,11 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from bundles import change, write_bundle
+from bundles import SIZE, change, write_bundle
+from numpy.typing import NDArray
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 
+from tune_brain.bundle.about import SIMILAR
 from tune_brain.bundle.read import MANIFEST, open_bundle, seal
 from tune_brain.errors import BundleError
 from tune_brain.models import state_of
@@ -101,6 +107,9 @@ def test_a_file_more_is_refused(bundle: Path) -> None:
         '{"format": 2, "files": {}}',
         '{"format": 1, "files": {}}',
         "[" * 100_000,
+        '{"format": 1, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
+        '{"format": 1, "files": {"a\\u0000b": {"bytes": 1, "sha256": "0"}}}',
+        '{"format": 1, "files": {"\\ud800": {"bytes": 1, "sha256": "0"}}}',
     ],
 )
 def test_a_foreign_manifest_is_refused(bundle: Path, manifest: str) -> None:
@@ -122,14 +131,39 @@ class Gotcha:
         b"\xff" * 100,
         save(state_of(network("linear", 4, 32))),
         save(state_of(network("cnn", 4, 48))),
+        save({name: value * math.nan for name, value in state_of(network("linear", 4, SIZE)).items()}),
     ],
-    ids=["pickle", "empty", "noise", "another size", "another architecture"],
+    ids=["pickle", "empty", "noise", "another size", "another architecture", "no numbers"],
 )
 def test_weights_that_do_not_fit_are_refused_under_a_fitting_manifest(bundle: Path, content: bytes) -> None:
     (bundle / WEIGHTS).write_bytes(content)
     seal(bundle)
     with pytest.raises(BundleError):
         open_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels"),
+    [
+        (np.ones((2, 128)), np.array([0, 4])),
+        (np.ones((2, 128)), np.array([0, -1])),
+        (np.ones((2, 128)), np.array([0.0, 1.0])),
+        (np.ones((2, 127)), np.array([0, 1])),
+        (np.ones((0, 128)), np.array([], int)),
+        (np.full((2, 128), np.nan), np.array([0, 1])),
+    ],
+)
+def test_similar_cases_that_do_not_fit_the_network_are_refused(
+    bundle: Path, embeddings: NDArray[np.float64], labels: NDArray[Any]
+) -> None:
+    (bundle / SIMILAR).write_bytes(save_arrays({"embeddings": embeddings, "labels": labels}))
+    seal(bundle)
+    with pytest.raises(BundleError, match="do not fit each other"):
+        open_bundle(bundle)
+    fitting = {"embeddings": np.ones((2, 128)), "labels": np.array([0, 3])}
+    (bundle / SIMILAR).write_bytes(save_arrays(fitting))
+    seal(bundle)
+    assert open_bundle(bundle).labels.tolist() == [0, 3]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +177,7 @@ def test_weights_that_do_not_fit_are_refused_under_a_fitting_manifest(bundle: Pa
         {"looks": {"mean": [0.0], "precision": [[1.0]]}},
         {"abstention": {"surest": "high"}},
         {"surprise": 1},
+        {"temperature": 1e-308},
     ],
 )
 def test_a_description_that_breaks_a_rule_is_refused(bundle: Path, fields: dict[str, object]) -> None:
@@ -158,6 +193,14 @@ def change_or_add(bundle: Path, fields: dict[str, object]) -> None:
     if known != fields:
         (bundle / "bundle.json").write_text(json.dumps({**about, **fields}))
         seal(bundle)
+
+
+def test_links_in_a_circle_are_refused(bundle: Path) -> None:
+    (bundle / "circle").symlink_to(bundle / "circle")
+    held = {"format": 1, "files": {"circle": {"bytes": 1, "sha256": "0"}}}
+    (bundle / MANIFEST).write_text(json.dumps(held))
+    with pytest.raises(BundleError):
+        open_bundle(bundle)
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """A bundle scored again: on the images of its run it keeps its word, on others it is not held to it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bundles import SIZE, change, write_bundle
 
-from tune_brain.bundle.read import open_bundle
+from tune_brain.bundle.about import ABOUT
+from tune_brain.bundle.read import open_bundle, seal
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import BundleError
 from tune_brain.evaluate.ensemble import exported
 from tune_brain.evaluate.sealed import scored_before
+from tune_brain.records import write_json
 from tune_brain.stages.verify import verify
 
 
@@ -27,6 +30,19 @@ def bundle(phantoms: Path, tmp_path: Path) -> Path:
     data = {key: prepared.summary[key] for key in ("digest", "cut_digest", "official", "unseen")}
     change(folder, scores=claims, data={**data, "seed": 0})
     return folder
+
+
+@pytest.mark.parametrize("lacking", ["scores", "data"])
+def test_a_bundle_that_promises_nothing_is_not_scored_again(
+    bundle: Path, phantoms: Path, lacking: str
+) -> None:
+    about = json.loads((bundle / ABOUT).read_text())
+    for strange in ({}, {**about[lacking], "seed": -1, "official": {"exported": {"accuracy": "all"}}}):
+        write_json(bundle / ABOUT, {**about, lacking: strange})
+        seal(bundle)
+        assert len(list(verify(bundle, None))) == 1
+        with pytest.raises(BundleError, match="what it says of its run"):
+            list(verify(bundle, phantoms))
 
 
 def boast(folder: Path) -> None:

@@ -24,7 +24,7 @@ import pytest
 import torch
 
 from tune_brain.config import RunConfig
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.search import run, trainable
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.stages.resume import resume
@@ -108,7 +108,7 @@ def asked(data: Path, folder: Path, concurrency: int, configs: int = CONFIGS, **
 
 def trials(folder: Path) -> Told:
     """What the rows say of each trial, but for when, where and at which attempt it ran."""
-    return [row.model_dump(exclude=WHEN) for row in latest(read(folder / "trials.jsonl", TrialRow))]
+    return [row.model_dump(exclude=WHEN) for row in trials_of(folder)]
 
 
 def epochs(folder: Path) -> Told:

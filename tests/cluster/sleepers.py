@@ -19,7 +19,7 @@ from tune_brain import compute
 from tune_brain.config import ARCHITECTURES, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.progress import Progress
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, trials_of
 from tune_brain.search import run
 from tune_brain.space import Space
 
@@ -99,7 +99,7 @@ def search(config: RunConfig, slots: compute.Slots, seconds: float, images: int 
 
 def slept(folder: Path) -> list[Slept]:
     """The trials of a search that ended, in order of their numbers."""
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    rows = trials_of(folder)
     told = [(row, [float(word) for word in row.detail.split()]) for row in rows if row.state == "completed"]
     return [Slept(*numbers, row.node, row.arch) for row, numbers in told]
 

@@ -12,7 +12,7 @@ import faults
 import pytest
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, latest, read
+from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.search import run
 from tune_brain.stages.resume import resume
 from tune_brain.stages.search import search
@@ -46,7 +46,7 @@ def test_what_has_not_enough_memory_is_tried_with_more_and_then_fails(
 ) -> None:
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.allocates))
     search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,)))
-    rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+    rows = trials_of(tmp_path)
     assert failing(rows) == [(1, "memory", 2)]
     assert "allocate" in rows[1].detail
     assert (rows[2].state, rows[2].attempt) == ("completed", 2)
@@ -57,7 +57,7 @@ def test_a_trial_that_hangs_is_ended_and_the_search_goes_on(
 ) -> None:
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.stops))
     search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,), trial_timeout=15.0))
-    rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+    rows = trials_of(tmp_path)
     assert failing(rows) == [(1, "timeout", 1)]
     assert len(rows) == 4
 

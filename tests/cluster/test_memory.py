@@ -11,7 +11,7 @@ import sleepers
 
 from tune_brain import compute
 from tune_brain.errors import ClusterError
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 from tune_brain.search import run
 from tune_brain.stages.search import search
 
@@ -39,7 +39,7 @@ def test_a_trial_that_ray_ends_for_its_memory_is_tried_with_more_and_then_fails(
     ray.cloudpickle.register_pickle_by_value(faults)
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.hoards))
     search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,)))
-    rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+    rows = trials_of(tmp_path)
     # Of the others nothing is claimed: what else runs on the machine takes memory, too.
     assert (rows[1].state, rows[1].why, rows[1].attempt) == ("failed", "memory", 2)
     assert "running low on memory" in rows[1].detail
@@ -58,7 +58,7 @@ def test_images_that_are_too_many_for_the_object_store_lie_on_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     search_with_small_store(monkeypatch, tmp_path)
-    assert {row.state for row in latest(read(tmp_path / "trials.jsonl", TrialRow))} == {"completed"}
+    assert {row.state for row in trials_of(tmp_path)} == {"completed"}
 
 
 def test_where_the_disk_is_full_too_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import nodes
 import pytest
 import sleepers
 
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +48,11 @@ def test_a_machine_is_lost_and_another_joins_in_the_middle_of_a_search(
 
     def on(address: str) -> set[int]:
         assert running.poll() is None
-        rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+        rows = trials_of(tmp_path)
         return {row.trial for row in rows if row.node == address and row.state == "running"}
 
     def still_there(trials: set[int]) -> bool:
-        rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+        rows = trials_of(tmp_path)
         return any(row.trial in trials and row.node in (lost, "") for row in rows)
 
     while len(there := on(lost)) < 2:

@@ -3,20 +3,19 @@
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from kaggle_site import DOWNLOAD, INTROSPECT, KEY, SIGNATURE, STORAGE, TOKEN, Site, serving, zipped
+from program import PROGRAM
 
 from tune_brain.data.download import dataset_of, differences
 from tune_brain.errors import ConfigError
 
 Download = Callable[..., subprocess.CompletedProcess[str]]
 PAIR = {"KAGGLE_USERNAME": "ada", "KAGGLE_KEY": KEY}
-PROGRAM = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
 
 
 @pytest.fixture

@@ -133,6 +133,8 @@ def test_seed_decides_the_cut() -> None:
 def test_a_class_of_one_group_cannot_be_cut() -> None:
     with pytest.raises(DataError, match="found: glioma: all its images belong together"):
         cut(np.array(["glioma"] * 3 + ["notumor"] * 3), np.array([0, 0, 0, 1, 2, 3]), 0.2, 0)
+    with pytest.raises(DataError, match="found: glioma: one image is left"):
+        cut(np.array(["glioma"] + ["notumor"] * 3), np.arange(4), 0.2, 0)
 
 
 @pytest.mark.parametrize("seed", range(8))

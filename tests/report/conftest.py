@@ -13,7 +13,18 @@ from tune_brain.config import RunConfig
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.winners import choose
-from tune_brain.records import BASELINE, EpochRow, Role, SeedRow, TrialRow, append, latest, read, write_json
+from tune_brain.records import (
+    BASELINE,
+    EpochRow,
+    Role,
+    SeedRow,
+    TrialRow,
+    append,
+    latest,
+    read,
+    trials_of,
+    write_json,
+)
 from tune_brain.search.ladder import Train, next_step
 from tune_brain.search.study import Study
 from tune_brain.space import Space, default_folder, load
@@ -44,6 +55,8 @@ class MadeUp:
         }
         data = {
             "digest": "d1" * 32,
+            "cut_digest": "c1" * 32,
+            "test_digest": "e1" * 32,
             "classes": list(self.classes),
             "counts": {
                 "train": {name: 4 * n for name, n in per_class.items()},
@@ -131,7 +144,7 @@ class MadeUp:
 
     def winners(self, spaces: dict[str, Space]) -> dict[str, runs.Winner]:
         """Write the winner of each study."""
-        rows, found = latest(read(self.folder / "trials.jsonl", TrialRow)), {}
+        rows, found = trials_of(self.folder), {}
         for arch, space in spaces.items():
             chosen = choose([row for row in rows if row.arch == arch], self.config.epochs)
             if chosen is None:

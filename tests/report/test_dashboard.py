@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tune_brain.records import TrialRow, append, latest, read
+from tune_brain.records import TrialRow, append, trials_of
 from tune_brain.report.page import write_page
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -44,7 +44,7 @@ def sartaj(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trials(sartaj) -> list[TrialRow]:
     """Its trials, the best first."""
-    rows = latest(read(sartaj / "trials.jsonl", TrialRow))
+    rows = trials_of(sartaj)
     return sorted(rows, key=lambda row: -(row.score or 0))
 
 

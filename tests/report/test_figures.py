@@ -99,10 +99,6 @@ def test_slices_on_a_plain_axis_and_without_scores():
     assert parameters.slices(trial_lines(), "unknown", LIMITS).data == ()
 
 
-def test_zero_cannot_stand_on_a_logarithmic_axis():
-    assert style.decades(pd.Series([0.0, 1.0]))["type"] == "linear"
-
-
 def curve_lines() -> pd.DataFrame:
     trials = trial_lines().drop(columns=["score"])
     lines = [

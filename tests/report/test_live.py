@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from program import PROGRAM
 
 from tune_brain.errors import ConfigError
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.report.contents import Reader, read_contents
 from tune_brain.report.live import image_file, listen
 from tune_brain.report.shown import Shown
@@ -41,7 +41,7 @@ class Growing:
 
     def trials(self) -> list[TrialRow]:
         """What is known of each trial by now."""
-        return latest(read(self.folder / "trials.jsonl", TrialRow))
+        return trials_of(self.folder)
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def growing(tmp_path) -> Growing:
 @pytest.fixture
 def served(growing, scored_run) -> Iterator[str]:
     """The address of a server of a growing run, and another to compare it with."""
-    code = "from tune_brain.cli import main; main()"
-    command = [sys.executable, "-c", code, "dashboard", str(growing.folder), str(scored_run), "--port", "0"]
+    command = [*PROGRAM, "dashboard", str(growing.folder), str(scored_run), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         yield server.stdout.readline().strip()
         server.terminate()

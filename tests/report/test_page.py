@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pages import Page
 
@@ -237,10 +238,44 @@ def test_runs_that_are_compared_have_names_of_their_own(new_run, tmp_path):
     folders = [tmp_path / checkout / "results" / "demo" for checkout in ("one", "two")]
     for folder in folders:
         shutil.copytree(new_run(), folder)
-    record = json.loads((folders[1] / "record.json").read_text())
-    record["data"]["digest"] = "of other images"
-    (folders[1] / "record.json").write_text(json.dumps(record))
     text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
     assert "one/results/demo" in text
     assert "two/results/demo" in text
-    assert "different images" in text
+
+
+@pytest.mark.parametrize(
+    ("other", "warns", "contest"),
+    [
+        ({}, "", True),
+        ({"cut_digest": "another"}, "validated on different images", True),
+        ({"cut_digest": "another", "test_digest": "another"}, "made on different images", False),
+        ({"cut_digest": "another", "unseen": {}}, "made on different images", False),
+        ({"cut_digest": None, "test_digest": None}, "made on different images", False),
+    ],
+)
+def test_only_runs_on_the_same_images_have_a_winner_among_them(new_run, other, warns, contest):
+    folders = [new_run("one"), new_run("two")]
+    for folder in folders if other.get("cut_digest", "") is None else folders[1:]:
+        record = json.loads((folder / "record.json").read_text())
+        record["data"] |= other
+        (folder / "record.json").write_text(json.dumps(record))
+    text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
+    assert ("has the highest score on the unseen test" in text) is contest
+    assert ("different images" in text) is bool(warns)
+    assert warns in text
+
+
+def test_what_was_said_of_the_test_is_shown_without_a_record(new_run):
+    run, names = new_run(), np.array(["a.jpg", "b.jpg"])
+    told = {f"probabilities/winner-{arch}-0": np.full((2, 4), 0.25) for arch in ("linear", "cnn")}
+    np.savez(run / "predictions.npz", labels=np.array([3, 1]), unseen=np.ones(2, bool), names=names, **told)
+    assert "before calibration" in read_page(run).text
+    (run / "record.json").unlink()
+    assert "record.json is missing" in read_page(run).text
+
+
+def test_a_search_whose_winners_are_trained_again_is_not_to_be_extended(new_run):
+    run, extend = new_run(evaluated=False), "tune-brain extend"
+    assert extend in read_page(run).text
+    (run / "seed_runs.jsonl").touch()
+    assert extend not in read_page(run).text

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.config import RunConfig
-from tune_brain.records import EpochRow, TrialRow
+from tune_brain.records import TEST_PARTS, EpochRow, TrialRow
 from tune_brain.report.tables import compare, ladder, pace, parameters, scores, studies
 from tune_brain.space import Range, Space, default_folder, load
 
@@ -236,7 +236,7 @@ def test_the_worth_of_a_search_is_in_points_of_macro_f1():
         [
             {"classifier": name, "role": role, "part": part, "metric": "f1", "mean": mean}
             for (name, role), both in means.items()
-            for part, mean in zip(scores.PARTS, both, strict=True)
+            for part, mean in zip(TEST_PARTS, both, strict=True)
         ]
     )
     again = scores.retrained({"validation": {"cnn": {"search": 0.9, "winner": [0.85], "baseline": [0.83]}}})

@@ -2,10 +2,9 @@
 
 import heapq
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from tune_brain.records import EpochRow, TrialRow, Why, latest, read
+from tune_brain.records import EpochRow, Why
 from tune_brain.search.searcher import RowSearcher
 
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
@@ -54,7 +53,3 @@ def simulated(searcher: RowSearcher, seconds: Callable[[dict[str, Any]], float])
         now, name, trial = heapq.heappop(running)
         score = 1 - abs(trial["hyperparameters"]["max_lr"] - 1e-3)
         searcher.on_trial_complete(name, result=result(trial["epochs"], score=score, done=True))
-
-
-def rows_of(folder: Path) -> list[TrialRow]:
-    return latest(read(folder / "trials.jsonl", TrialRow))

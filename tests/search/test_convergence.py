@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from played import result, rows_of
+from played import result
 from pydantic import ValidationError
 
 from tune_brain.config import RunConfig
-from tune_brain.records import TrialRow, append
+from tune_brain.records import TrialRow, append, trials_of
 from tune_brain.report.page import write_page
 from tune_brain.runs import create
 from tune_brain.search.convergence import FEWEST, SEEDS, convergence, expected_best
@@ -147,7 +147,7 @@ def test_the_slots_go_to_the_other_study_and_an_interrupted_search_ends_alike(
     make, tmp_path: Path, stop: int
 ) -> None:
     def ran() -> list[tuple[object, ...]]:
-        return [(row.arch, row.configuration, row.epochs, row.repeat) for row in rows_of(tmp_path)]
+        return [(row.arch, row.configuration, row.epochs, row.repeat) for row in trials_of(tmp_path)]
 
     def searcher():
         return make(concurrency=1, configs=26, ladder=(1, 2), sampler="random", until_converged=True)

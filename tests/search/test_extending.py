@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from played import rows_of, work
+from played import work
 
 from tune_brain.evaluate.winners import choose, full_scores
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, trials_of
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 2), (3, 6), (4, 9)])
@@ -15,7 +15,7 @@ def test_a_search_extended_repeats_nothing_and_has_what_a_long_one_has(
     make, tmp_path: Path, before: int, after: int
 ) -> None:
     def ran() -> list[tuple[Any, ...]]:
-        rows = rows_of(tmp_path)
+        rows = trials_of(tmp_path)
         return [(row.arch, row.configuration, row.epochs, *row.values.items(), row.score) for row in rows]
 
     work(make(concurrency=1, configs=after))
@@ -41,32 +41,32 @@ def test_where_the_ladder_decided_alike_an_extended_search_is_the_long_one(
 
     def ran(configs: int) -> list[dict[str, Any]]:
         work(make(concurrency=1, configs=configs, ladder=(2,)))
-        return [row.model_dump(exclude={"started", "seconds"}) for row in rows_of(tmp_path)]
+        return [row.model_dump(exclude={"started", "seconds"}) for row in trials_of(tmp_path)]
 
     long = ran(2 * configs)
     for file in tmp_path.glob("*.jsonl"):
         file.unlink()
     short = ran(configs)
     assert ran(2 * configs)[: len(short)] == short
-    extended = rows_of(tmp_path)
+    extended = trials_of(tmp_path)
     assert by_study(extended) == by_study([TrialRow.model_validate(row | {"started": 0.0}) for row in long])
 
 
 def test_the_promotion_of_a_third_is_the_same_in_a_short_and_a_long_search(make, tmp_path: Path) -> None:
     """Nine configurations promote three, all as the best third, before the search comes to its end."""
     work(make(concurrency=1, configs=18))
-    long = by_study(rows_of(tmp_path))
+    long = by_study(trials_of(tmp_path))
     for file in tmp_path.glob("*.jsonl"):
         file.unlink()
     work(make(concurrency=1, configs=9))
     work(make(concurrency=1, configs=18))
-    assert by_study(rows_of(tmp_path)) == long
+    assert by_study(trials_of(tmp_path)) == long
 
 
 def test_former_finalists_keep_their_seeds_and_stand_for_choice_beside_the_new(make, tmp_path: Path) -> None:
     def ran(configs: int) -> list[TrialRow]:
         work(make(concurrency=1, configs=configs, ladder=(2,), arch=("linear",), final_round=(2, 2)))
-        return rows_of(tmp_path)
+        return trials_of(tmp_path)
 
     def finalists(rows: list[TrialRow]) -> set[int]:
         return {row.configuration for row in rows if row.repeat}
@@ -97,13 +97,13 @@ def test_a_damaged_line_that_was_removed_costs_no_other_trial(make, tmp_path: Pa
     path = tmp_path / "trials.jsonl"
     kept = [line for line in path.read_text().splitlines(keepends=True) if '"trial":2,' not in line]
     path.write_text("".join(kept))
-    before = rows_of(tmp_path)
+    before = trials_of(tmp_path)
     work(make(concurrency=1))
-    after = rows_of(tmp_path)
+    after = trials_of(tmp_path)
     assert len(before) == 5
     assert after[:5] == before
     work(make(concurrency=1))
-    assert rows_of(tmp_path) == after
+    assert trials_of(tmp_path) == after
 
 
 def by_study(rows: list[TrialRow]) -> set[tuple[Any, ...]]:

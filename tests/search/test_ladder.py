@@ -42,6 +42,8 @@ def test_a_rung_goes_on_as_an_older_version_began_it(row: MakeRow) -> None:
     assert cycle(Study([row(0, 12), row(1, 1)]), 1, 12) is None
     assert cycle(Study([row(0, 12), row(1, 1, cycle=12)]), 1, 12) == 12
     assert cycle(Study([row(0, 12), row(1, 3)]), 1, 12) == 12
+    # Be it that none of those has ended yet.
+    assert cycle(Study([row(0, 12), row(1, 1, None, state="running", why=None)]), 1, 12) is None
 
 
 def test_the_highest_rung_is_promoted_first(row: MakeRow) -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
-from played import failure, lose, result, rows_of
+from played import failure, lose, result
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
 from tune_brain.errors import RunFolderError
+from tune_brain.records import trials_of
 from tune_brain.search import ledger
 from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
@@ -34,7 +35,7 @@ def test_a_row_says_how_its_trial_was_lost(make, tmp_path: Path) -> None:
     searcher.suggest("a")
     searcher.is_up("a", "worker of a")
     lose(searcher, "a", detail="its node has died")
-    row = rows_of(tmp_path)[0]
+    row = trials_of(tmp_path)[0]
     assert (row.state, row.why, row.detail, row.attempt) == ("failed", "lost", "its node has died", 1)
 
 
@@ -60,13 +61,13 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
         # The machine is tried again after a while.
         assert searcher.suggest("at once") is None
         now[0] += PATIENCE + 1
-    row = rows_of(tmp_path)[1]
+    row = trials_of(tmp_path)[1]
     assert (row.state, row.why, row.attempt) == ("failed", "lost", 0)
     searcher.on_trial_complete("well", result=result(1, 2, done=True))
     # The worker that is up takes it.
     again = searcher.suggest("again")
     assert (again["number"], searcher.crew.hopeless) == (1, False)
-    assert rows_of(tmp_path)[1].attempt == 1
+    assert trials_of(tmp_path)[1].attempt == 1
 
 
 def test_where_no_worker_starts_the_search_ends_and_no_trial_fails_for_good(make, tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_where_no_worker_starts_the_search_ends_and_no_trial_fails_for_good(make
         assert isinstance(searcher.suggest(f"{number}"), dict)
         lose(searcher, f"{number}")
     assert searcher.suggest("last") == Searcher.FINISHED
-    assert all(row.attempt < ATTEMPTS["lost"] for row in rows_of(tmp_path))
+    assert all(row.attempt < ATTEMPTS["lost"] for row in trials_of(tmp_path))
 
 
 def test_where_no_worker_can_live_its_trials_are_tried_again_when_the_search_goes_on(
@@ -87,7 +88,7 @@ def test_where_no_worker_can_live_its_trials_are_tried_again_when_the_search_goe
         searcher.is_up(f"{number}", f"worker of {number}")
         lose(searcher, f"{number}")
     assert searcher.suggest("last") == Searcher.FINISHED
-    assert {(row.why, row.attempt) for row in rows_of(tmp_path)} == {("lost", ATTEMPTS["lost"] - 1)}
+    assert {(row.why, row.attempt) for row in trials_of(tmp_path)} == {("lost", ATTEMPTS["lost"] - 1)}
     later = make(configs=100)
     # Where they are the cause themselves, the search comes past them.
     for number in (0, 1):
@@ -108,7 +109,7 @@ def test_a_trial_that_hangs_is_overdue_and_fails_for_good(make, tmp_path: Path) 
     now[0] += 2
     assert searcher.overdue() == ["hangs"]
     lose(searcher, "hangs", detail="it was killed by ray.kill")
-    row = rows_of(tmp_path)[0]
+    row = trials_of(tmp_path)[0]
     assert (row.state, row.why, row.detail) == ("failed", "timeout", "it trained for more than 60 s")
     assert searcher.suggest("next")["number"] == 2
 
@@ -133,7 +134,7 @@ def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, t
     assert (again["number"], again["room"]) == (0, 2)
     assert searcher.suggest("beside it") is None
     searcher.on_trial_complete("again", result=failure("memory", "OutOfMemoryError: 3 GiB"))
-    row = rows_of(tmp_path)[0]
+    row = trials_of(tmp_path)[0]
     assert (row.state, row.why, row.attempt) == ("failed", "memory", 2)
     assert searcher.suggest("next")["room"] == 1
 
@@ -208,7 +209,7 @@ def test_what_cannot_be_written_or_said_is_no_lost_worker_and_undoes_no_trial(
     # Tune, which heard an exception, says that the worker is gone.
     with pytest.raises(RunFolderError):
         lose(searcher, "a")
-    assert rows_of(tmp_path)[0].state == state
+    assert trials_of(tmp_path)[0].state == state
 
 
 def test_what_runs_out_of_memory_after_a_loss_has_the_room_of_two_all_the_same(make, tmp_path: Path) -> None:
@@ -223,7 +224,7 @@ def test_what_runs_out_of_memory_after_a_loss_has_the_room_of_two_all_the_same(m
     assert (again["number"], again["room"]) == (0, 2)
     searcher.is_up("c", "worker of c")
     searcher.on_trial_complete("c", failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert rows_of(tmp_path)[0].why == "memory"
+    assert trials_of(tmp_path)[0].why == "memory"
     assert searcher.suggest("d")["number"] == 1
 
 

@@ -44,6 +44,23 @@ def test_beginnings_that_were_trained_tell_of_themselves(outcomes: Outcomes) -> 
     assert as_searched(begun).scores[1].tolist() == [[0.5]]
 
 
+def test_what_would_be_known_at_no_length_leaves_all_as_they_were_trained(outcomes: Outcomes) -> None:
+    unknown = np.full_like(outcomes.curves, np.nan)
+    scores = {
+        length: np.concatenate([of, np.full_like(of, np.nan)]) for length, of in outcomes.scores.items()
+    }
+    scores[1][1] = 0.4
+    two = replace(
+        outcomes,
+        places=np.zeros((2, 2)),
+        scores=scores,
+        curves=np.concatenate([outcomes.curves, unknown]),
+    )
+    assert as_searched(two) is two
+    scores[3][1] = 0.4
+    assert as_searched(two).cycles[1] == 12
+
+
 def test_trials_of_two_kinds_are_no_table(space: Space, tmp_path: Path, row: MakeRow) -> None:
     config = RunConfig(out=tmp_path / "run", arch=("linear",), ladder=(1, 12), final_round=(0, 0))
     run = create(config, {"linear": space})

@@ -15,7 +15,7 @@ from tune_brain.config import RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.search import run
 from tune_brain.search.run import search
 from tune_brain.space import Space
@@ -55,7 +55,7 @@ def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRo
             slots,
             progress,
         )
-        return latest(read(tmp_path / "trials.jsonl", TrialRow))
+        return trials_of(tmp_path)
 
     return searched
 
@@ -78,7 +78,7 @@ def test_a_trial_that_raises_is_tried_once_more_and_its_error_is_told(
 ) -> None:
     with pytest.raises(SearchError, match=r"linear: raised: RuntimeError: .*shapes"):
         searched(high=1e-2, size=SIZE * 2)
-    rows = latest(read(tmp_path / "trials.jsonl", TrialRow))
+    rows = trials_of(tmp_path)
     assert len(rows) == 5
     assert {(row.state, row.why, row.attempt) for row in rows} == {("failed", "raised", 2)}
 

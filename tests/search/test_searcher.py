@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from played import failure, lose, result, rows_of, simulated, work
+from played import failure, lose, result, simulated, work
 from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES
-from tune_brain.records import EpochRow, read
+from tune_brain.records import EpochRow, read, trials_of
 from tune_brain.search.crew import LOST_IN_A_ROW
 
 
@@ -16,7 +16,7 @@ def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Pa
     searcher = make()
     handed = work(searcher)
     assert searcher.suggest("last") == Searcher.FINISHED
-    rows = rows_of(tmp_path)
+    rows = trials_of(tmp_path)
     assert len(rows) == len(handed)
     assert {row.state for row in rows} == {"completed"}
     assert {(row.arch, row.configuration) for row in rows if row.epochs == 2} > {("linear", 0), ("cnn", 0)}
@@ -37,7 +37,7 @@ def test_the_shortest_trials_begin_a_full_cycle_and_their_rows_say_so(make, tmp_
     searcher = make(ladder=(1, 3, 12))
     handed = {one["number"]: one["trial"] for one in work(searcher)}
     wanted = {1: 12, 3: None, 12: None}
-    for row in rows_of(tmp_path):
+    for row in trials_of(tmp_path):
         assert row.cycle == handed[row.trial]["cycle"] == wanted[row.epochs]
 
 
@@ -55,7 +55,7 @@ def test_the_study_that_is_furthest_behind_in_epochs_gets_the_slot(make, tmp_pat
     searcher = make(configs=6, ladder=(1, 8), **bounded)
     work(searcher)
     spent = {"linear": 0, "cnn": 0}
-    for row in rows_of(tmp_path):
+    for row in trials_of(tmp_path):
         if all(done < 20 for done in spent.values()):
             assert spent[row.arch] == min(spent.values())
         spent[row.arch] += row.epochs
@@ -76,7 +76,7 @@ def test_no_slot_waits_for_the_heaviest_study_to_climb_its_ladder(make, arch, sl
 
 def test_every_study_has_its_baseline_early(make, tmp_path: Path) -> None:
     work(make(arch=ARCHITECTURES, concurrency=16), limit=5)
-    baselines = [row.arch for row in rows_of(tmp_path) if row.configuration == 0]
+    baselines = [row.arch for row in trials_of(tmp_path) if row.configuration == 0]
     assert baselines == list(reversed(ARCHITECTURES))
 
 
@@ -90,7 +90,7 @@ def test_a_diverged_trial_fails_for_good_and_a_raised_one_is_tried_once_more(mak
     assert again == first
     searcher.on_trial_complete("again", result=failure("raised", "ValueError: no"))
     assert searcher.suggest("end") == Searcher.FINISHED
-    baseline, other = rows_of(tmp_path)
+    baseline, other = trials_of(tmp_path)
     assert (baseline.state, baseline.why, baseline.attempt) == ("failed", "diverged", 1)
     assert (other.state, other.why, other.attempt) == ("failed", "raised", 2)
 
@@ -106,7 +106,7 @@ def test_a_search_that_was_killed_anywhere_goes_on_as_if_it_had_not_been(
     work(killed, limit=stop)
     killed.suggest("under way when the driver dies")
     resumed = work(make(concurrency=1))
-    before = [row for row in rows_of(tmp_path) if row.trial < stop]
+    before = [row for row in trials_of(tmp_path) if row.trial < stop]
     assert [row.seed for row in before] == [config["trial"]["seed"] for config in whole[:stop]]
     assert resumed == whole[stop:]
 
@@ -129,7 +129,7 @@ def test_epochs_handed_over_twice_are_written_once(make, tmp_path: Path) -> None
     searcher.suggest("a")
     searcher.on_trial_result("a", result(1, 2))
     searcher.on_trial_complete("a", result=result(1, 2, 3, score=0.7, done=True))
-    assert [(row.state, row.score) for row in rows_of(tmp_path)] == [("completed", 0.7)]
+    assert [(row.state, row.score) for row in trials_of(tmp_path)] == [("completed", 0.7)]
     assert [row.epoch for row in read(tmp_path / "epochs.jsonl", EpochRow)] == [1, 2, 3]
 
 
@@ -149,11 +149,11 @@ def test_a_search_whose_workers_all_die_ends(make) -> None:
 def test_a_row_says_where_a_long_trial_runs(make, tmp_path: Path) -> None:
     searcher = make(arch=("linear",), configs=1, ladder=(3,))
     searcher.suggest("a")
-    assert rows_of(tmp_path)[0].node == ""
+    assert trials_of(tmp_path)[0].node == ""
     searcher.on_trial_result("a", result(1))
-    row = rows_of(tmp_path)[0]
+    row = trials_of(tmp_path)[0]
     assert (row.state, row.node, row.worker) == ("running", "127.0.0.1", 1)
     lose(searcher, "a")
     searcher.suggest("again")
-    row = rows_of(tmp_path)[0]
+    row = trials_of(tmp_path)[0]
     assert (row.state, row.node, row.attempt, row.detail) == ("running", "", 1, "")

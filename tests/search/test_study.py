@@ -70,7 +70,7 @@ def test_what_is_counted_as_rows_come_is_what_all_of_them_say(heard: list[dict[s
 
 
 def scored(rows: list[TrialRow]) -> list[tuple[int, float | None]]:
-    """Climb of one configuration at one length may stand in any order."""
+    """Configuration and score of each row."""
     return [(row.configuration, row.score) for row in rows]
 
 

@@ -1,10 +1,12 @@
 """What Ray says of workers and machines, as the searcher and the user are told it."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from played import result
+from ray.tune.error import TuneError
 
 from tune_brain import __version__, compute
 from tune_brain.compute import Slots
@@ -104,6 +106,22 @@ def test_what_ray_prints_of_its_workers_is_not_shown(
     run._fit(None, make(), Progress(), Path())
     print("the run's folder")
     assert capsys.readouterr().out == "the run's folder\n"
+
+
+def test_a_full_disk_is_told_as_it_is(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tuner:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def fit(self) -> None:
+            # As Tune does where it cannot write down how a trial failed.
+            try:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError:
+                raise TuneError("Traceback")  # noqa: B904
+
+    monkeypatch.setattr(run.tune, "Tuner", Tuner)
+    with pytest.raises(OSError, match="No space"):
+        run._fit(None, make(), Progress(), Path())
 
 
 def test_what_failed_for_good_leaves_room_for_others(row, tmp_path: Path) -> None:

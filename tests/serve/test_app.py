@@ -1,5 +1,6 @@
 """The service: what it answers, what it refuses, what it leaves behind."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from tune_brain.errors import ConfigError
 from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve import table
+from tune_brain.serve.answers import Speaker
 from tune_brain.serve.app import create_app
 from tune_brain.serve.guard import HEADERS
 from tune_brain.serve.table import predict
@@ -190,6 +192,30 @@ def test_only_keep_stores_and_only_under_hashes(bundle_folder: Path, mri: Path, 
     assert json.loads(said.read_text())["frames"][0]["label"]
 
 
+def test_what_cannot_be_kept_is_answered_and_counted(
+    bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept"
+    with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
+
+        def full(file: Path, content: bytes) -> int:
+            with file.open("wb") as torn:
+                torn.write(content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Path, "write_bytes", full)
+        assert client.post("/predict", content=mri.read_bytes(), headers=JPEG).status_code == 200
+        assert "tune_brain_unkept_total 1.0" in client.get("/metrics").text
+    assert list(kept.iterdir()) == []
+
+
+def test_a_fault_has_its_headers_too(client: TestClient, mri: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Speaker, "answer", lambda *_: 1 / 0)
+    answer = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
+    assert answer.status_code == 500
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+
+
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_image_is_answered_or_refused_and_never_a_fault(
@@ -237,3 +263,12 @@ def test_a_table_leaves_out_what_systems_put_beside_images(
     with (images / "b.png").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
     assert predict(bundle_folder, [images / "b.png"], tmp_path / "table.csv") == 1
+
+
+def test_a_table_says_names_without_what_a_terminal_obeys(
+    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a\x1b[2J.png"
+    file.touch()
+    assert predict(bundle_folder, [file], tmp_path / "table.csv") == 1
+    assert "\x1b" not in capsys.readouterr().err

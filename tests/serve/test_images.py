@@ -105,6 +105,13 @@ def test_a_nifti_slice_shows_the_front_above_and_the_right_on_the_left(kind: Any
     assert found[24:].max() == found[:, 24:].max() == 0
 
 
+def test_of_a_long_series_all_are_not_looked_at_but_some_may_be() -> None:
+    content = nibabel.Nifti1Image(np.zeros((2, 2, MOST_PAGES + 1), np.uint8), np.eye(4)).to_bytes()
+    with pytest.raises(ImageError, match=f"at most {MOST_PAGES} pictures"):
+        frames(content, SIZE)
+    assert [one.number for one in frames(content, SIZE, most=2)] == [1, MOST_PAGES + 1]
+
+
 def test_the_pages_of_a_tiff_are_pictures() -> None:
     pages = [Image.fromarray((RAMP // 16).astype(np.uint8)), Image.new("L", (64, 64))]
     found = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)

@@ -28,6 +28,27 @@ def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
 
 
 @pytest.mark.usefixtures("no_ray")
+@pytest.mark.parametrize("spoken", [False, True])
+def test_no_score_stands_beside_networks_that_are_trained_anew(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, spoken: bool
+) -> None:
+    run = made()
+    resume(run.folder)
+    scores = run.folder / "scores.json"
+    scores.write_text("{}")
+    if spoken:
+        (run.folder / "predictions.npz").touch()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "train_all", interrupted)
+    with pytest.raises(Interrupted):
+        stage.evaluate(run.folder)
+    assert scores.exists() is spoken
+
+
+@pytest.mark.usefixtures("no_ray")
 def test_checkpoints_go_when_the_test_is_open(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

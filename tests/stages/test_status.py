@@ -12,7 +12,7 @@ from trained import train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
-from tune_brain.records import TrialRow, append, latest, read
+from tune_brain.records import append, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger
@@ -34,7 +34,7 @@ def test_each_configuration_has_its_fate_and_an_interrupted_trial_runs_no_more(
 ) -> None:
     run = made(configs=9, ladder=(1, 2, 4))
     train(run)
-    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    rows = trials_of(run.folder)
     # Later ones score more, so seven were promoted as they came, five of them twice.
     told, caption = shown(run, alive=True)
     assert (told["tried"], told["promoted"], told["left"], told["failed"]) == ("9/9", "7", "4", "0")

@@ -42,6 +42,7 @@ def test_the_yardstick_is_a_search_of_the_same_size(config: RunConfig) -> None:
         ({"ladder": ((0, 3),)}, "ladder must rise"),
         ({"budget": (float("nan"),)}, "--budget takes numbers above 0"),
         ({"budget": (float("inf"),)}, "--budget takes numbers above 0"),
+        ({"budget": (1e308,)}, "--budget takes numbers above 0"),
         ({"budget": (0.0,)}, "--budget takes numbers above 0"),
         ({"sampler": ("best",)}, "sampler.*not 'best'"),
     ],

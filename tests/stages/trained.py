@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tune_brain.records import TrialRow, append, latest, read
+from tune_brain.records import TrialRow, append, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import Train, next_step
 from tune_brain.search.study import Study
@@ -19,7 +19,7 @@ ASKED: dict[str, Any] = {
 def train(run: Run, most: int = 1000) -> None:
     """Add the rows of so many trials; configurations with a higher number score more."""
     for arch in run.config.arch:
-        while len(rows := latest(read(run.folder / "trials.jsonl", TrialRow))) < most:
+        while len(rows := trials_of(run.folder)) < most:
             config, own = run.config, Study(row for row in rows if row.arch == arch)
             step = next_step(own, config.ladder, config.configs, (), config.final_round)
             if not isinstance(step, Train):

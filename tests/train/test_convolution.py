@@ -52,6 +52,20 @@ def test_either_product_is_the_convolution(
         torch.testing.assert_close(mine, theirs)
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_under_autocast_it_takes_either_kind_and_what_follows_may_change_in_place(
+    side: int, kind: torch.dtype
+) -> None:
+    layer = SmallConv2d(4, 5, 3, padding=1, bias=False)
+    images = torch.rand((2, 4, side, side), dtype=kind, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        made = nn.ReLU(inplace=True)(layer(images))
+    made.float().sum().backward()
+    assert made.dtype == torch.bfloat16
+    assert [one.grad.dtype for one in (images, layer.weight) if one.grad is not None] == [kind, torch.float32]
+
+
 def test_every_3x3_convolution_of_a_resnet_is_replaced_and_shares_its_weights() -> None:
     model, untouched = network(), network()
     parameters = [id(one) for one in model.parameters()]

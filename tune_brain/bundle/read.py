@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
+from torch import nn
 
 from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
@@ -74,8 +75,12 @@ def open_bundle(folder: Path) -> Bundle:
         raise _broken(f"{error.args[0]} is missing from {folder}") from None
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise _broken(f"{folder}: {type(error).__name__} {str(error)[:300]}") from None
-    if len(about.looks.mean) != MEASURES or labels.shape != embeddings.shape[:1] or embeddings.ndim != 2:
+    classes, width = len(about.classes), _width(model, about.embedding)
+    if len(about.looks.mean) != MEASURES or not _fit(embeddings, labels, width, classes):
         raise _broken(f"{folder}: arrays that do not fit each other")
+    networks = [one.network.state_dict() for one in model.members]
+    if not all(value.isfinite().all() for state in networks for value in state.values()):
+        raise _broken(f"{folder}: weights that are no numbers")
     length = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return Bundle(
         about=about,
@@ -84,6 +89,22 @@ def open_bundle(folder: Path) -> Bundle:
         labels=labels,
         card=card,
         fingerprint=fingerprint,
+    )
+
+
+def _width(model: Model, member: str) -> int:
+    """How many numbers the embedding of an image has: what the last layer decides by."""
+    network = next(one.network for one in model.members if one.name == member)
+    return [layer.in_features for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+
+
+def _fit(embeddings: NDArray[np.float32], labels: NDArray[Any], width: int, classes: int) -> bool:
+    return (
+        labels.ndim == 1
+        and len(labels) > 0
+        and embeddings.shape == (len(labels), width)
+        and np.issubdtype(labels.dtype, np.integer)
+        and bool(((labels >= 0) & (labels < classes)).all() and np.isfinite(embeddings).all())
     )
 
 
@@ -97,7 +118,7 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
         asked = {name: (int(of["bytes"]), str(of["sha256"])) for name, of in promised.items()}
     except OSError as error:
         raise _broken(f"{path}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise _broken(f"{path} does not list files with their hashes") from None
     if manifest.get("format") != FORMAT:
         raise BundleError(
@@ -119,8 +140,13 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
 def _read(folder: Path, name: str, length: int) -> bytes:
     parts = PurePosixPath(name)
     path = folder / parts
-    if parts.is_absolute() or ".." in parts.parts or not path.resolve().is_relative_to(folder.resolve()):
-        raise _broken(f"a file outside the bundle: {name}")
+    try:
+        inside = not parts.is_absolute() and ".." not in parts.parts
+        inside = inside and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # no name of a file, or links in a circle
+        inside = False
+    if not inside:
+        raise _broken(f"a file outside the bundle: {name!r}")
     try:
         if path.is_symlink() or not path.is_file():
             raise _broken(f"{name} is missing")

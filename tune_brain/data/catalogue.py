@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -144,6 +144,11 @@ def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
     reasons = dict.fromkeys(left.reason for left in left_out)
     names = {reason: [legible(left.name) for left in left_out if left.reason == reason] for reason in reasons}
     return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
+
+
+def named_of(found: Mapping[str, Any]) -> str:
+    """The first names of what `by_reason` counts, and dots where there are more."""
+    return ", ".join(found["names"]) + (", ..." if found["n"] > len(found["names"]) else "")
 
 
 def by_class(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:

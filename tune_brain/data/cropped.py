@@ -23,8 +23,8 @@ SLOW, SLOWLY = 12, 0.98
 FINE, FINELY = 20, 0.965
 """Waves by which the likeliest candidates and their window are chosen, and their smallest correlation."""
 PART = 0.5
-"""Part of the way into other cells that is looked at: all of it means five times as many images, and one
-more of 134,609 crops."""
+"""Part of the way into other cells that is looked at: to look all the way compares five times as many images
+and finds one more of 134,609 crops."""
 CANDIDATES, LIKELIEST = 16, 4
 """Candidates of each image in each window, and how many of them are fitted."""
 CROPPED = 0.99

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tune_brain.data.catalogue import named_of
 from tune_brain.text import counted
 
 
@@ -25,5 +26,4 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         told = counted(leaked, "image outside the test has", "images outside the test have")
         yield f"{told} a twin in it, let in by --allow-leak: scores flatter"
     for reason, left in summary["left_out"].items():
-        more = ", ..." if left["n"] > len(left["names"]) else ""
-        yield f"left out, {reason}: {left['n']} ({', '.join(left['names'])}{more})"
+        yield f"left out, {reason}: {left['n']} ({named_of(left)})"

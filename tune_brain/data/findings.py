@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tune_brain.data.catalogue import named_of
 from tune_brain.data.origins import LOOKS
 from tune_brain.text import counted
 
@@ -167,8 +168,7 @@ def _files(facts: Facts) -> Iterator[str]:
     yield f"files      {files['readable']:,} readable, {files['distinct']:,} of them distinct to the byte"
     for name, label in (("unreadable", "unreadable"), ("left_out", "left out"), ("odd", "odd")):
         for kind, found in files[name].items():
-            more = ", ..." if found["n"] > len(found["names"]) else ""
-            yield f"{label:<11}{found['n']:,} {kind}: {', '.join(found['names'])}{more}"
+            yield f"{label:<11}{found['n']:,} {kind}: {named_of(found)}"
 
 
 def _twins(facts: Facts) -> Iterator[str]:

@@ -140,7 +140,10 @@ def cut(
     if (short := (taken == 0) | (taken == sizes)).any():
         raise DataError(
             "Every class needs images on both sides of a cut that keeps twins and neighbours together",
-            found=f"{', '.join(map(str, classes[short]))}: all its images belong together",
+            found="; ".join(
+                f"{name}: all its {size} images belong together" if size > 1 else f"{name}: one image is left"
+                for name, size in zip(classes[short], sizes[short].astype(int), strict=True)
+            ),
             remedy="Add images of other patients to the class, or give a validation and a test folder.",
         )
     return held[group]

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from tune_brain.evaluate import calibration
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
-from tune_brain.evaluate.scores import PARTS, part_of
+from tune_brain.evaluate.scores import part_of
 from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
 from tune_brain.evaluate.validated import Validated
 from tune_brain.portable.looks import Looks, distance, fit
-from tune_brain.portable.probabilities import Floats, calibrated, mean
-from tune_brain.records import seeds_of
+from tune_brain.portable.probabilities import Floats, calibrated, logits_of, mean
+from tune_brain.records import TEST_PARTS, seeds_of
 
 ENSEMBLE = "ensemble"
 CLAIMS = ("accuracy", "f1", "log_loss")
@@ -22,6 +22,8 @@ LEAST = 0.01
 """An architecture with a smaller share costs its time for nothing and is left out."""
 
 Scores = dict[str, Any]
+Spoken = Mapping[str, Floats]
+"""Calibrated, of the test, [S, N, C] of an architecture's seed runs, [1, N, C] of the ensemble."""
 
 
 def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
@@ -48,8 +50,8 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
     after = {arch: honest[names[0]] for arch, names in seeds.items()}
     mixed = _mix(honest, weights)
     # The mean of calibrated members is less sure than it is right, so it gets a temperature of its own.
-    whole = calibration.temperature(_logits(mixed), labels)
-    after[ENSEMBLE] = calibrated(_logits(mixed), whole)
+    whole = calibration.temperature(logits_of(mixed), labels)
+    after[ENSEMBLE] = calibrated(logits_of(mixed), whole)
     looks = fit(found.known_looks)
     far = distance(looks, found.looks)
     return {
@@ -82,7 +84,7 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
 
 
 def add_scores(
-    scores: Scores, opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str], classes: Sequence[str]
+    scores: Scores, opened: Opened, fitted: Mapping[str, Any], spoken: Spoken, classes: Sequence[str]
 ) -> Scores:
     """The scores with those of the ensemble and, for every winner and part, what calibration changes.
 
@@ -91,12 +93,11 @@ def add_scores(
     share of images taken for something else than those of the training; `exported` the scores of the exported
     model alone.
     """
-    spoken = calibrated_test(opened, fitted, archs)
     far = distance(Looks(*(np.array(fitted["looks"][key]) for key in ("mean", "precision"))), opened.looks)
     foreign = far > fitted["looks"]["farthest"]
-    whole: Scores = {**scores, ENSEMBLE: {part: {} for part in PARTS}}
+    whole: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
     for name, probabilities in spoken.items():
-        for part in PARTS:
+        for part in TEST_PARTS:
             inside = part_of(opened, part)
             labels, said = opened.labels[inside], probabilities[:, inside]
             found = score(said, labels, opened.groups[inside], classes)
@@ -111,21 +112,17 @@ def add_scores(
     return whole
 
 
-def against_best(
-    opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str], validation: Mapping[str, Sequence[float]]
-) -> Scores:
+def against_best(opened: Opened, spoken: Spoken, validation: Mapping[str, Sequence[float]]) -> Scores:
     """The ensemble beside the single winner that is best on validation, by its first seed run.
 
     Args:
         opened: the test.
-        fitted: what `fit_all` gave.
-        archs: architectures of the winners.
-        validation: macro-F1 of each winner's seed runs on validation.
+        spoken: what `calibrated_test` gives.
+        validation: macro-F1 of the seed runs on validation, by the winner's architecture.
     """
-    best = max(archs, key=lambda arch: float(np.mean(validation[arch])))
-    spoken = calibrated_test(opened, fitted, archs)
+    best = max(validation, key=lambda arch: float(np.mean(validation[arch])))
     parts = {}
-    for part in PARTS:
+    for part in TEST_PARTS:
         inside = part_of(opened, part)
         labels, groups = opened.labels[inside], opened.groups[inside]
         ours, theirs = spoken[ENSEMBLE][0][inside], spoken[best][0][inside]
@@ -136,13 +133,13 @@ def against_best(
     return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, opened)}
 
 
-def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str]) -> dict[str, Floats]:
-    """[S, N, C] by architecture, its seed runs after calibration, and [1, N, C] of the ensemble."""
+def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str]) -> Spoken:
+    """What the winners and the ensemble say of the test once they are calibrated."""
     honest = {}
     for name, temperature in fitted["temperatures"].items():
-        honest[name] = calibrated(_logits(opened.probabilities[name]), temperature)
+        honest[name] = calibrated(logits_of(opened.probabilities[name]), temperature)
     by_arch = {arch: np.stack([honest[name] for name in seeds_of(honest, "winner", arch)]) for arch in archs}
-    mixed = _logits(_mix(honest, fitted["weights"]))
+    mixed = logits_of(_mix(honest, fitted["weights"]))
     return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
 
 
@@ -152,12 +149,6 @@ def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, floa
         return dict.fromkeys(CLAIMS)
     found = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
     return {name: float(found[name][0]) for name in CLAIMS}
-
-
-def _logits(probabilities: Floats) -> Floats:
-    """Logits but for a constant in each line, which a softmax does not see."""
-    found: Floats = np.log(probabilities.clip(np.finfo(np.float64).tiny))
-    return found
 
 
 def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
-from tune_brain.records import BASELINE, SeedRow
+from tune_brain.records import BASELINE, TEST_PARTS, SeedRow
 from tune_brain.runs import Winner
 
-PARTS = ("official", "unseen")
 REFERENCES = ("majority", "nearest_neighbour")
 
 Scores = dict[str, Any]
@@ -76,7 +75,7 @@ def _both(
     opened: Opened, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
 ) -> dict[str, Scores]:
     scores = {}
-    for part in PARTS:
+    for part in TEST_PARTS:
         inside = part_of(opened, part)
         scores[part] = score(
             spoken[:, inside],
@@ -92,7 +91,7 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     """Each pair of winners by their first seed runs, Holm's correction within each part."""
     table: list[Scores] = []
     right = {arch: opened.seed_runs("winner", arch)[0].argmax(1) == opened.labels for arch in archs}
-    for part in PARTS:
+    for part in TEST_PARTS:
         inside = part_of(opened, part)
         rows = [
             {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}

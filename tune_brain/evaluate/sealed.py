@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from tune_brain import __version__, compute
 from tune_brain.config import Frozen
@@ -19,11 +18,13 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.portable.looks import measures
+from tune_brain.portable.probabilities import calibrated
 from tune_brain.records import (
     DAMAGED,
     Role,
     SeedRow,
     append,
+    named,
     read,
     read_json,
     replacing,
@@ -125,7 +126,7 @@ def open_test(
     shared = compute.put(pixels)
     jobs = ((one.training, one.weights(run).read_bytes(), shared) for one in runs)
     probabilities = {
-        runs[index].name: softmax(scores.astype(np.float64), axis=1)
+        runs[index].name: calibrated(scores, 1.0)
         for index, scores in compute.each(logits, jobs, slots.without_gpus())
     }
     train = prepared.development().train
@@ -172,7 +173,7 @@ def those_that_spoke(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:
         return runs
     try:
         with np.load(kept, allow_pickle=False) as file:
-            before = {name: str(file[f"weights/{name}"]) for name in _named(file, "weights")}
+            before = {name: str(file[f"weights/{name}"]) for name in named(file.files, "weights")}
     except DAMAGED as error:
         raise _unreadable(kept, error) from None
     # Older files name no weights.
@@ -247,12 +248,10 @@ def _read(path: Path) -> Opened:
             )
         return Opened(
             **{name: file[name] for name in BESIDE},
-            probabilities={name: file[f"probabilities/{name}"] for name in _named(file, "probabilities")},
+            probabilities={
+                name: file[f"probabilities/{name}"] for name in named(file.files, "probabilities")
+            },
         )
-
-
-def _named(file: Any, kind: str) -> list[str]:
-    return [name.partition("/")[2] for name in file.files if name.startswith(f"{kind}/")]
 
 
 def _unreadable(kept: Path, error: Exception) -> SealedTestError:

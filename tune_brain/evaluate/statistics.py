@@ -135,9 +135,7 @@ def weighted_measures(
     return measures
 
 
-def difference(
-    a: Floats, b: Floats, labels: Ints, groups: Ints, *, replicates: int = 1000, seed: int = 0
-) -> dict[str, float | None]:
+def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, float | None]:
     """How much more macro-F1 one classifier has than another on the same images, over their seeds.
 
     Paired: both are scored on the same draws of groups, so what makes a draw hard for both cancels out.
@@ -147,8 +145,6 @@ def difference(
         b: [T, N, C], those of the other.
         labels: [N], true classes as indices.
         groups: [N], images of one group share a number.
-        replicates: Bootstrap samples.
-        seed: Decides them.
 
     Returns:
         `mean`, and `low` and `high` of its 95 % percentile interval; None where undefined.
@@ -158,7 +154,7 @@ def difference(
     gaps = np.concatenate(
         [
             _mean_f1(a, labels, weights) - _mean_f1(b, labels, weights)
-            for weights in _weights(group, count, replicates, seed)
+            for weights in _weights(group, count, replicates=1000, seed=0)
         ]
     )
     summary = _summary(gaps[None])

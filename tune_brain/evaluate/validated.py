@@ -18,7 +18,7 @@ from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
-from tune_brain.records import DAMAGED, replacing, seeds_of, writing
+from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing
 
 VALIDATED = "validation.npz"
 """What the winners' seed runs said of validation, in a run's folder."""
@@ -93,8 +93,7 @@ def read(run: Path) -> Validated:
         with np.load(run / VALIDATED, allow_pickle=False) as file:
             plain: dict[str, Any] = {key: file[key] for key in PLAIN}
             by_name: dict[str, Any] = {
-                kind: {key.partition("/")[2]: file[key] for key in file.files if key.startswith(f"{kind}/")}
-                for kind in BY_NAME
+                kind: {name: file[f"{kind}/{name}"] for name in named(file.files, kind)} for kind in BY_NAME
             }
     except DAMAGED as error:
         raise RunFolderError(

@@ -1,6 +1,6 @@
 """Export: the best configurations of a run, and a bundle of each winner and of their ensemble."""
 
-import json
+import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
     winners = read_winners(run)
     require_new(to, "An export")
     with interruptible("Interrupted; nothing of the export is kept"), writing(to), making(to) as made:
-        best = {arch: json.loads(winner.model_dump_json()) for arch, winner in winners.items()}
+        best = {arch: winner.model_dump(mode="json") for arch, winner in winners.items()}
         write_text(made / "configurations.json", as_json(best))
         if (folder / "scores.json").exists():
             found = _Found(
@@ -103,13 +103,22 @@ def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
     for member in weights:
         source = found.run.folder / "weights" / f"{member}.safetensors"
         try:
-            shutil.copyfile(source, into / weights_file(member))
+            content = source.read_bytes()
         except FileNotFoundError:
             raise RunFolderError(
                 "A bundle needs the weights of its seed runs",
                 found=f"no {source}",
                 remedy=f"Train them again, on the images of the run: tune-brain evaluate {found.run.folder}",
             ) from None
+        digest = hashlib.sha256(content).hexdigest()
+        # Older runs do not know.
+        if digest != str(found.validated.weights.get(member, digest)):
+            raise RunFolderError(
+                "A bundle holds the networks that were scored",
+                found=f"{source} is another one, which was trained since",
+                remedy="Bring it back from a copy of the run.",
+            )
+        (into / weights_file(member)).write_bytes(content)
     similar = {"embeddings": found.validated.embeddings[embedding], "labels": found.validated.known}
     (into / SIMILAR).write_bytes(save({key: np.ascontiguousarray(array) for key, array in similar.items()}))
     for arch in {arch_of(member) for member in weights}:

@@ -16,7 +16,7 @@ from torch import nn
 from .looks import Looks, distance, measures
 from .networks import CPU, network, predict
 from .pictures import needed, open_grey, square
-from .probabilities import Floats, calibrated, mean
+from .probabilities import Floats, calibrated, logits_of, mean
 
 
 class Member(NamedTuple):
@@ -84,7 +84,7 @@ class Model(NamedTuple):
             [calibrated(said, one.temperature) for one, said in zip(self.members, logits, strict=True)]
         )
         mixed = mean(members, [one.weight for one in self.members])
-        probabilities = calibrated(np.log(mixed.clip(np.finfo(np.float64).tiny)), self.temperature)
+        probabilities = calibrated(logits_of(mixed), self.temperature)
         far = distance(self.looks, measures(pixels))
         foreign = far > self.farthest
         return Answer(probabilities, members, far, foreign, foreign | (probabilities.max(1) < self.surest))

@@ -20,6 +20,12 @@ def calibrated(logits: NDArray[Any], temperature: float) -> Floats:
     return shares
 
 
+def logits_of(probabilities: Floats) -> Floats:
+    """[..., C], logits of probabilities but for a constant in each line, which a softmax does not see."""
+    logits: Floats = np.log(probabilities.clip(np.finfo(np.float64).tiny))
+    return logits
+
+
 def mean(members: Floats, weights: Sequence[float] | Floats) -> Floats:
     """[N, C], the weighted mean of members' probabilities [M, N, C]."""
     mixed: Floats = np.tensordot(np.asarray(weights), members, axes=1)

@@ -36,15 +36,15 @@ page.label = (trial) => {
 };
 
 // --- one architecture or all
-const parts = { arch: "" };
+let arch = "";
 function choose() {
   for (const part of document.querySelectorAll("main [data-arch]")) {
-    part.hidden = parts.arch !== "" && part.dataset.arch !== parts.arch;
+    part.hidden = arch !== "" && part.dataset.arch !== arch;
   }
   list();
 }
 document.getElementById("archs").addEventListener("change", (event) => {
-  parts.arch = event.target.value;
+  arch = event.target.value;
   choose();
 });
 
@@ -68,7 +68,7 @@ function rate(at, peak, warmup) {
     at < warmup ? [peak / 25, peak, at / warmup] : [peak, peak / 250000, (at - warmup) / (1 - warmup)];
   return to + ((from - to) * (1 + Math.cos(Math.PI * part))) / 2;
 }
-page.fill = (figure, data) => {
+page.fill = (data) => {
   const schedule = data.find((trace) => trace.name === "schedule");
   if (!schedule || !chooser()) return;
   const trial = Number(chooser().value);
@@ -115,7 +115,7 @@ function wanted() {
     return keys.some((name) => String(trials[name][i] ?? "").toLowerCase().includes(word));
   };
   return (trials.trial ?? []).map((_, i) => i).filter(
-    (i) => (!parts.arch || trials.architecture[i] === parts.arch) && asked.every((word) => holds(i, word)),
+    (i) => (!arch || trials.architecture[i] === arch) && asked.every((word) => holds(i, word)),
   );
 }
 // What is empty stays last, whichever way the table is sorted.

@@ -1,7 +1,6 @@
 """The page of an audit: one HTML file that needs nothing else, to look at a data set before it is used."""
 
 import base64
-import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +10,14 @@ import plotly.graph_objects as go
 
 from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
+from tune_brain.data.catalogue import named_of
 from tune_brain.data.destination import writing
 from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.likeness import TWINS
 from tune_brain.data.origins import LOOKS
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
-from tune_brain.records import write_text
+from tune_brain.records import as_json, write_text
 from tune_brain.report import style, words
 from tune_brain.report.page import environment
 from tune_brain.text import counted
@@ -38,7 +38,7 @@ def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
     facts, page = folder / "audit.json", folder / "audit.html"
     html = environment().get_template("explore.html").render(_values(found))
     with writing(folder):
-        write_text(facts, json.dumps(found.facts, indent=2, allow_nan=False) + "\n")
+        write_text(facts, as_json(found.facts))
         write_text(page, html)
     return facts, page
 
@@ -118,8 +118,7 @@ def _files(facts: Facts) -> Iterator[dict[str, Any]]:
     }
     for group, label in labels.items():
         for kind, found in facts["files"][group].items():
-            more = ", ..." if found["n"] > len(found["names"]) else ""
-            yield {"what": label, "kind": kind, "n": found["n"], "names": ", ".join(found["names"]) + more}
+            yield {"what": label, "kind": kind, "n": found["n"], "names": named_of(found)}
 
 
 def _resizing(facts: Facts) -> Iterator[str]:

@@ -50,7 +50,9 @@ def next_step(shown: Shown) -> str:
         return f"Take the winners along: tune-brain export {folder} --to DIR"
     if not contents.winners:
         return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {folder}"
-    if narrow := list(_at_edges(shown)):
+    # Once winners are trained again, the search goes on no more.
+    open_ = not any((folder / name).exists() for name in ("seed_runs.jsonl", "sealed.json"))
+    if open_ and (narrow := list(_at_edges(shown))):
         return f"Widen what ends too early (tune-brain extend {folder} --spaces DIR): {narrow[0]}"
     return f"Score the winners on the sealed test, once: tune-brain evaluate {folder}"
 
@@ -171,12 +173,18 @@ def winners(shown: Shown) -> str:
     return f"Tuning changed the {part} score by {told} points of macro-F1"
 
 
-def compare(results: pd.DataFrame, *, same_images: bool) -> str:
-    """Which run has the best winner, on what all of them have; runs on different images are no contest."""
-    if not same_images:
-        return "Runs on different images, side by side"
+def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
+    """Which run has the best winner, on what all of them have; runs on different images are no contest.
+
+    Args:
+        results: see `tables.compare.results`.
+        same_cut: whether all parts of their images are the same.
+        same_test: whether the test and what is unseen of it are.
+    """
     tested = results["unseen"].notna().groupby(results["run"]).any()
     column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
+    if not (same_test if tested.all() else same_cut):
+        return "Runs on different images, side by side"
     scored = results[results[column].notna()]
     if scored.empty:
         return "No run has a full-length trial yet"

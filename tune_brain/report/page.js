@@ -16,7 +16,7 @@ async function draw(place) {
   await ready;
   const { data, layout } = JSON.parse(coloured(figures.get(place)));
   for (const trace of data) if (trace.meta === "trials") trace.hovertext = trace.customdata.map(page.label);
-  page.fill(place, data, layout);
+  page.fill(data);
   // A finger that moves over a figure scrolls the page.
   if (coarse.matches) layout.dragmode = false;
   layout.uirevision = "kept";

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from tune_brain.records import TEST_PARTS
 from tune_brain.report import findings, words
 from tune_brain.report.figures import compare as compare_figures
 from tune_brain.report.figures import scores as score_figures
@@ -26,12 +27,10 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
     table = shown.scores
     keys = table[["classifier", "role"]].drop_duplicates().itertuples(index=False, name=None)
     names = {key: words.classifier(*key) for key in keys}
-    retrained = scores.retrained(comparisons)
     return {
         "leak": words.leak(shown.contents),
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
-        "retrained": listed(retrained),
         "worth": listed(shown.worth),
         "overtuning": listed(overtuning.overtuning(shown.expectations, shown.worth)),
         "verdicts": comparisons.get("verdicts", {}),
@@ -43,11 +42,13 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
 
 def _spoken(shown: Shown) -> Values | None:
     """ROC and reliability by part of the test, and the images most wrongly classified."""
-    said, classes = shown.spoken, list(shown.images.index)
-    if said is None:
+    said = shown.spoken
+    # Those of the record, or where it is missing of the scores.
+    classes = list(shown.images.index) or shown.contents.comparisons.get("classes")
+    if said is None or not classes:
         return None
     found: dict[str, Any] = {}
-    for part in scores.PARTS:
+    for part in TEST_PARTS:
         inside = said.part(part)
         if not inside.any():
             continue
@@ -77,7 +78,7 @@ def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
                 {
                     **{key: about[key] for key in ("n", "groups", "seeds")},
                     "part": part,
-                    "cells": [by_metric.get(metric) for metric in scores.METRICS],
+                    "cells": [by_metric.get(metric) for metric in words.METRICS],
                 }
             )
         name, role = map(str, key)
@@ -92,7 +93,7 @@ def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
             "figure": score_figures.confusion(parts[part]["confusion"], list(parts[part]["per_class"])),
             "classes": listed(scores.per_class(parts[part])),
         }
-        for part in scores.PARTS
+        for part in TEST_PARTS
     }
 
 
@@ -103,21 +104,29 @@ def compare(shown: Shown, others: Sequence[Shown]) -> Values:
     table = comparison.results(names, [run.studies for run in runs], [run.scores for run in runs])
     drawn: dict[str, go.Figure] = {
         column: compare_figures.results(table, column)
-        for column in ("best", *scores.PARTS)
+        for column in ("best", *TEST_PARTS)
         if table[column].notna().any()
     }
     configs = {name: run.config for name, run in zip(names, runs, strict=True)}
     records = {name: run.contents.record for name, run in zip(names, runs, strict=True)}
     spaces = {name: run.contents.spaces for name, run in zip(names, runs, strict=True)}
-    same_images = len({run.contents.record.get("data", {}).get("digest") for run in runs}) == 1
+    data = [run.contents.record.get("data", {}) for run in runs]
+    same_cut, same_test = _alike(data, "cut_digest"), _alike(data, "test_digest", "unseen")
     return {
         "names": names,
-        "title": findings.compare(table, same_images=same_images),
+        "title": findings.compare(table, same_cut=same_cut, same_test=same_test or same_cut),
         "results": listed(table),
         "figures": drawn,
         "settings": comparison.settings(configs, records, spaces),
-        "same_images": same_images,
+        "same_cut": same_cut,
+        "same_test": same_test or same_cut,
     }
+
+
+def _alike(data: Sequence[Values], *facts: str) -> bool:
+    """Whether runs know these facts of their images, and know the same."""
+    known = [[of.get(fact) for fact in facts] for of in data]
+    return None not in known[0] and all(of == known[0] for of in known)
 
 
 def _names(runs: Sequence[Shown]) -> list[str]:

@@ -112,14 +112,6 @@ def trials(figure: go.Figure, table: pd.DataFrame, x: str, y: str, **trace: Any)
     )
 
 
-def decades(values: pd.Series) -> dict[str, Any]:
-    """A logarithmic axis of whole decades where the values span one, else a plain axis."""
-    if not len(values) or values.min() <= 0 or values.max() < 10 * values.min():
-        return {"type": "linear"}
-    ends = [np.floor(np.log10(values.min())) - 0.1, np.ceil(np.log10(values.max())) + 0.1]
-    return {"type": "log", "range": ends, "dtick": 1, "exponentformat": "power", "tickfont": {"size": 10}}
-
-
 def text(name: str) -> str:
     """A name for plotly, which reads markup: escaped, and cut where it would push the figure aside."""
     return html.escape(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")

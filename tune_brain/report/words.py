@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tune_brain.config import PRETRAINED
+from tune_brain.data.catalogue import named_of
 from tune_brain.progress import clock
 from tune_brain.report.contents import Contents
 
@@ -201,7 +202,7 @@ def leak(contents: Contents) -> str:
     n = max(scored, default=0) or contents.record.get("data", {}).get("allowed_leak", 0)
     return (
         f"The test leaks, as --allow-leak asked for: {n:,} images outside the test have a twin in it. "
-        "The official scores flatter; the unseen ones leave those test images out."
+        "The official scores flatter; the unseen ones leave those test images out, but for mere crops."
         if n
         else ""
     )
@@ -235,8 +236,7 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             "they are twins of images of validation, or of a test that was cut off, or mirrored copies."
         )
     for reason, found in data.get("left_out", {}).items():
-        names = ", ".join(found["names"]) + (" and more" if found["n"] > len(found["names"]) else "")
-        yield f"{found['n']:,} left out ({reason}): {names}."
+        yield f"{found['n']:,} left out ({reason}): {named_of(found)}."
     if record and not record.get("commit"):
         yield "The code's commit is not known."
     if contents.scores and config.seeds == 1:

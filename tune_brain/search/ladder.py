@@ -108,9 +108,8 @@ def cycle(study: Study, epochs: int, full_length: int) -> int | None:
 
     A rung goes on as it began, be it under an older version: its scores are compared.
     """
-    if ended := study.ranking(epochs):
-        return ended[0].cycle
-    return full_length if epochs * BEGINNING <= full_length else None
+    new = full_length if epochs * BEGINNING <= full_length else None
+    return next((row.cycle for row in study.rows if row.epochs == epochs), new)
 
 
 def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tune_brain.records import EpochRow, TrialRow, append, latest, read
+from tune_brain.records import EpochRow, TrialRow, append, read, trials_of
 from tune_brain.search.study import Study
 
 
@@ -22,7 +22,7 @@ class Ledger:
         self._studies = defaultdict[str, Study](Study)
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
-            for row in latest(read(run / "trials.jsonl", TrialRow)):
+            for row in trials_of(run):
                 self._take(row)
             self._epochs_seen |= {(row.trial, row.epoch) for row in read(run / "epochs.jsonl", EpochRow)}
 

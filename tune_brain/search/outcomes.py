@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tune_brain import runs
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, latest, read, read_json
+from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import cycle
 from tune_brain.search.study import Study
@@ -47,7 +47,8 @@ def as_searched(outcomes: Outcomes) -> Outcomes:
     """The outcomes of trials as a search starts them today: lengths at which others were trained look anew.
 
     Where a trial would be the beginning of the full cycle and whole ones were trained, as older versions did,
-    the full-length trials tell what their beginnings scored.
+    the full-length trials tell what their beginnings scored. Where so few came to full length that some
+    configurations would be known at no length, all stay as they were trained.
     """
     wanted = {length: cycle(Study(), length, outcomes.full_length) for length in outcomes.scores}
     begun = {
@@ -56,7 +57,9 @@ def as_searched(outcomes: Outcomes) -> Outcomes:
         if of and outcomes.cycles[length] != of
     }
     cycles = {length: wanted[length] for length in begun}
-    return replace(outcomes, scores=outcomes.scores | begun, cycles=outcomes.cycles | cycles)
+    found = replace(outcomes, scores=outcomes.scores | begun, cycles=outcomes.cycles | cycles)
+    known = np.any([np.isfinite(scores).any(axis=1) for scores in found.scores.values()], axis=0)
+    return found if known.all() else outcomes
 
 
 def place(space: Space, values: Mapping[str, float]) -> Floats:
@@ -66,7 +69,7 @@ def place(space: Space, values: Mapping[str, float]) -> Floats:
 
 def searched(folders: Sequence[Path]) -> set[str]:
     """The architectures of which some trial has a score in one of these runs."""
-    rows = (row for folder in folders for row in latest(read(folder / "trials.jsonl", TrialRow)))
+    rows = (row for folder in folders for row in trials_of(folder))
     return {row.arch for row in rows if row.score is not None}
 
 
@@ -92,7 +95,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
     curves: dict[tuple[Key, int, int], list[float]] = {}
     paces: list[float] = []
     for run in opened:
-        rows = [row for row in latest(read(run.folder / "trials.jsonl", TrialRow)) if row.arch == arch]
+        rows = [row for row in trials_of(run.folder) if row.arch == arch]
         for row in (row for row in rows if row.score is not None or row.why == "diverged"):
             # The same trial in two runs, as their baseline, is not two seeds.
             trials.setdefault((_key(row), row.epochs, row.seed), row)

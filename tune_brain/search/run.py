@@ -177,10 +177,10 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
             tuner.fit()
     except Exception as error:
-        # Tune says its own instead of what the searcher raised.
+        # Tune says its own instead of what the searcher, or a full disk, raised.
         if searcher.broken:
             raise searcher.broken from None
-        if isinstance(error.__context__, TuneBrainError):
+        if isinstance(error.__context__, TuneBrainError | OSError):
             raise error.__context__ from None
         raise
     finally:

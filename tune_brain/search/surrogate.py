@@ -2,7 +2,7 @@
 
 A smooth mean over the space, a Gaussian process for each length, plus the deviation from it that a neighbour
 on the table shows beyond the noise of its seeds, the same neighbour at all lengths: a configuration that is
-better than its place promises is so on every rung, as far as the table's are.
+better than its place promises is better on every rung, by as much as that neighbour is.
 """
 
 import math

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -28,9 +29,10 @@ from tune_brain import __version__
 from tune_brain.bundle.read import Bundle
 from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
+from tune_brain.records import replacing
 from tune_brain.serve import wire
 from tune_brain.serve.answers import Speaker
-from tune_brain.serve.guard import LOCAL, Guard
+from tune_brain.serve.guard import HEADERS, LOCAL, Guard
 from tune_brain.serve.images import frames
 
 PAGE = Path(__file__).parent / "page"
@@ -97,6 +99,7 @@ def create_app(
     registry = CollectorRegistry()
     answers = Counter("tune_brain_answers", "Pictures answered, by kind", ["kind"], registry=registry)
     refused = Counter("tune_brain_refused", "Files that could not be read", registry=registry)
+    unkept = Counter("tune_brain_unkept", "Images that --keep could not store", registry=registry)
     seconds = Histogram("tune_brain_seconds", "From a file to its answer, in seconds", registry=registry)
     inside = Gauge("tune_brain_inside", "Requests being read or answered", registry=registry)
     app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=crowd, waiting=inside)
@@ -112,7 +115,12 @@ def create_app(
             said.append(wire.frame(one.number, one.of, one.shown, found))
         prediction = wire.Prediction(bundle=bundle.about.name, fingerprint=bundle.fingerprint, frames=said)
         if keep is not None:
-            _keep(keep, content, prediction)
+            try:
+                _keep(keep, content, prediction)
+            except OSError as error:
+                # Who waits for an answer shall have it.
+                unkept.inc()
+                print(f"tune-brain: an image was not kept: {error}", file=sys.stderr)
         return prediction
 
     @app.post("/predict", responses=REFUSALS, openapi_extra={"requestBody": BODY})
@@ -159,7 +167,7 @@ def create_app(
 
     @app.exception_handler(Exception)
     async def fault(_request: Request, _error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": "A fault of the service; its log says more."}, 500)
+        return JSONResponse({"detail": "A fault of the service; its log says more."}, 500, HEADERS)
 
     return app
 
@@ -198,5 +206,6 @@ def _keep(folder: Path, content: bytes, prediction: wire.Prediction) -> None:
     said = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})
     for suffix, kept in (("image", content), ("json", f"{json.dumps(said, indent=1)}\n".encode())):
         file = folder / f"{digest}.{suffix}"
-        file.touch(mode=0o600)
-        file.write_bytes(kept)
+        with replacing(file) as aside:
+            aside.touch(mode=0o600)
+            aside.write_bytes(kept)

@@ -118,7 +118,7 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
             if page.mode.startswith("I;16") and image.getexif().get(INVERTED) == 0:
                 page = Image.fromarray(65535 - values.astype(np.uint16))
             # Of 32 bits, whole numbers or not, nothing says what is white.
-            grey = _grey8(_stretched(values, values)) if page.mode in ("F", "I") else as_grey(page)
+            grey = _grey8(_stretched(values)) if page.mode in ("F", "I") else as_grey(page)
             yield _frame(grey, grey, image_size, number + 1, count)
 
 
@@ -135,20 +135,14 @@ def _pages(image: Image.Image) -> int:
     raise ImageError(f"A TIFF file has at most {MOST_PAGES} pages", found="more")
 
 
-def _slices(volume: "_Volume", image_size: int, most: int | None) -> Iterator[Frame]:
-    count = len(volume.slices)
-    for number in _chosen(count, most):
-        grey = _grey8(volume.slices[number])
-        yield _frame(grey, grey, image_size, number + 1, count)
+def _slices(volume: NDArray[np.uint8], image_size: int, most: int | None) -> Iterator[Frame]:
+    for number in _chosen(len(volume), most):
+        grey = _grey8(volume[number])
+        yield _frame(grey, grey, image_size, number + 1, len(volume))
 
 
-@dataclass(frozen=True)
-class _Volume:
-    slices: NDArray[np.uint8]
-    """[N, H, W]"""
-
-
-def _dicom(content: bytes) -> _Volume:
+def _dicom(content: bytes) -> NDArray[np.uint8]:
+    """The slices [N, H, W]."""
     try:
         import pydicom
         from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
@@ -178,7 +172,7 @@ def _dicom(content: bytes) -> _Volume:
     if samples == 3:
         values = values.reshape(count, *values.shape[-3:])
         values = values @ np.array([0.299, 0.587, 0.114])
-        return _Volume(_spread(values, 0, 2**bits - 1))
+        return _spread(values, 0, 2**bits - 1)
     values = values.reshape(count, *values.shape[-2:])
     if data.get("VOILUTSequence"):
         looked_up = apply_voi_lut(apply_modality_lut(values, data), data)
@@ -190,11 +184,12 @@ def _dicom(content: bytes) -> _Volume:
         grey = _spread(apply_modality_lut(values, data).astype(np.float64), low, low + max(width - 1, 1e-6))
     else:
         rescaled = apply_modality_lut(values, data)
-        grey = _stretched(rescaled, rescaled)
-    return _Volume(255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey)
+        grey = _stretched(rescaled)
+    return 255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
-def _nifti(content: bytes) -> _Volume:
+def _nifti(content: bytes) -> NDArray[np.uint8]:
+    """The slices [N, H, W]."""
     try:
         import nibabel
     except ImportError:
@@ -216,7 +211,7 @@ def _nifti(content: bytes) -> _Volume:
         raise ImageError("A NIfTI image must be of plain numbers", found=str(values.dtype))
     # From right, anterior, superior to slices as they are read: the front above, the right side on the left.
     slices = np.moveaxis(values[::-1, ::-1], (0, 1, 2), (2, 1, 0))
-    return _Volume(_stretched(slices, slices))
+    return _stretched(slices)
 
 
 def _is_nifti(content: bytes) -> bool:
@@ -238,6 +233,8 @@ def _check(size: tuple[int, int], count: int = 1) -> None:
 
 
 def _chosen(count: int, most: int | None) -> list[int]:
+    if most is None and count > MOST_PAGES:
+        raise ImageError(f"Of one file at most {MOST_PAGES} pictures are looked at", found=count)
     if most is None or count <= most:
         return list(range(count))
     return [round(place) for place in np.linspace(0, count - 1, most).tolist()]
@@ -248,8 +245,8 @@ def _grey8(values: NDArray[np.uint8]) -> Grey:
     return Grey(image, image.size, 1)
 
 
-def _stretched(values: NDArray[Any], all_values: NDArray[Any]) -> NDArray[np.uint8]:
-    low, high = np.nanpercentile(all_values.astype(np.float32), TAILS)
+def _stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
+    low, high = np.nanpercentile(values.astype(np.float32), TAILS)
     return _spread(values, float(low), float(high))
 
 

@@ -42,7 +42,7 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
                 pictures = frames(content_of(file), bundle.about.image_size)
             except (TuneBrainError, OSError) as error:
                 failures += 1
-                print(f"tune-brain: {file}: {error}", file=sys.stderr)
+                print(f"tune-brain: {legible(str(file))}: {error}", file=sys.stderr)
             else:
                 table.writerows(_line(speaker, file, picture) for picture in pictures)
     return failures

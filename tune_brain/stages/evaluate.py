@@ -7,14 +7,14 @@ from typing import Any
 
 from tune_brain import compute, lock, runs
 from tune_brain.errors import RunFolderError, SearchError
-from tune_brain.evaluate.ensemble import add_scores, against_best, fit_all
+from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_test, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import SEAL, check_seal, open_test, those_that_spoke
+from tune_brain.evaluate.sealed import SEAL, SPOKEN, check_seal, open_test, those_that_spoke
 from tune_brain.evaluate.validated import validate
 from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
-from tune_brain.records import CHECKPOINTS, TrialRow, latest, read, read_json, write_json
+from tune_brain.records import CHECKPOINTS, read_json, trials_of, write_json
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
     AS_BEFORE,
@@ -64,6 +64,10 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             # So that it goes on as it was asked, and is exported with as many seeds.
             runs.create(run.config, run.spaces)
         state = start.state if start else None
+        if not (folder / SPOKEN).exists():
+            # Of a copy that came without what was said: no score may stand beside networks trained anew.
+            for name in ("scores.json", "comparisons.json"):
+                (folder / name).unlink(missing_ok=True)
         trained = train_all(run, planned, prepared.development(), state, slots, progress)
         seed_runs = those_that_spoke(run.folder, trained)
         spoken = validate(run.folder, seed_runs, prepared.development(), slots)
@@ -87,10 +91,11 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             )
     chosen = {arch: chosen[arch] for arch in scored}
     scores = winner_scores(opened, scored, prepared.classes)
-    scores = add_scores(scores, opened, fitted, scored, prepared.classes)
+    said = calibrated_test(opened, fitted, scored)
+    scores = add_scores(scores, opened, fitted, said, prepared.classes)
     against = comparisons(opened, chosen, rows_of(run, seed_runs), prepared.classes)
     validation = {arch: against["validation"][arch]["winner"] for arch in scored}
-    against["ensemble"] = against_best(opened, fitted, scored, validation)
+    against["ensemble"] = against_best(opened, said, validation)
     against["verdicts"]["ensemble"] = against["ensemble"].pop("verdict")
     leak = prepared.summary.get("allowed_leak", 0)
     write_json(run.folder / "comparisons.json", marked(against, leak))
@@ -102,7 +107,7 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
 
 def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
     """Refuse winners that the rows would not choose, as those of an older copy or of a stop between two."""
-    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    rows = trials_of(run.folder)
     for arch in run.config.arch:
         choice = choose([row for row in rows if row.arch == arch], run.config.epochs)
         winner = winners.get(arch)

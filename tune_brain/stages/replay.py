@@ -19,8 +19,10 @@ from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
+from tune_brain.search.ladder import cycle
 from tune_brain.search.outcomes import as_searched, read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
+from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.warm import warmed
 
@@ -74,7 +76,14 @@ def replay(
         if known and arch not in known:
             progress.say(f"{arch} is left out: no trial of it has ended well")
             continue
-        outcomes = dataclasses.replace(as_searched(read_outcomes(folders, arch)), space=spaces[arch])
+        trained = read_outcomes(folders, arch)
+        outcomes = dataclasses.replace(as_searched(trained), space=spaces[arch])
+        for length in outcomes.scores:
+            if outcomes.cycles[length] != cycle(Study(), length, outcomes.full_length):
+                progress.say(
+                    f"{arch}: trials of {length} epochs are replayed as they were trained, "
+                    "not as the beginnings of the full cycle that a search trains today"
+                )
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
     path = run.folder / "replay.json"
@@ -125,7 +134,7 @@ def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
 
 
 def _configurations(share: float, config: RunConfig) -> int:
-    if not 0 < share < math.inf:
+    if not 0 < share * config.configs < math.inf:
         raise ConfigError("--budget takes numbers above 0", found=share)
     return max(1, round(share * config.configs))
 

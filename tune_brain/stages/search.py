@@ -13,7 +13,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import WeightsError
 from tune_brain.evaluate.winners import write_winners
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, latest, read, read_json, write_json, writing
+from tune_brain.records import read_json, trials_of, write_json, writing
 from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
@@ -83,7 +83,7 @@ def search_on(run: Run, ray: compute.Session) -> Path:
 def write_studies(folder: Path, journal: Path) -> Path:
     """Write the studies of a run as an Optuna journal, which optuna-dashboard opens; returns its path."""
     run = runs.open_run(folder)
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
+    rows = trials_of(folder)
     by_arch = {arch: [row for row in rows if row.arch == arch] for arch in run.config.arch}
     write_journal(journal, by_arch, run.spaces, run.config.epochs)
     return journal
@@ -98,7 +98,7 @@ def _search(
     progress.say(f"{slots.count} trials at a time; {told}")
     development, state = prepared.development(), start.state if start else None
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
-    rows = latest(read(run.folder / "trials.jsonl", TrialRow))
+    rows = trials_of(run.folder)
     write_winners(run, rows, prepared, precision, progress)
     return run.folder
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tune_brain.errors import RunFolderError, SealedTestError
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import Finished, next_step
 from tune_brain.search.study import Study
@@ -11,7 +11,7 @@ from tune_brain.search.study import Study
 
 def unfinished(run: Run) -> list[str]:
     """The architectures whose study has something left to train, be it that its time was up."""
-    config, rows = run.config, latest(read(run.folder / "trials.jsonl", TrialRow))
+    config, rows = run.config, trials_of(run.folder)
 
     def finished(arch: str) -> bool:
         own = Study(row for row in rows if row.arch == arch)

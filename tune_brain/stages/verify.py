@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from tune_brain.bundle.about import ABOUT, About
 from tune_brain.bundle.read import open_bundle
 from tune_brain.config import RunConfig
 from tune_brain.errors import BundleError
 from tune_brain.evaluate.ensemble import CLAIMS, exported
 from tune_brain.evaluate.sealed import scored_before
 from tune_brain.progress import Progress
+from tune_brain.records import TEST_PARTS
 from tune_brain.stages.common import images
 from tune_brain.train.process import make_ready
 
+FACTS = ("digest", "cut_digest", "official", "unseen")
+"""What a bundle says of the images of its run."""
 TOLERANCE = {"accuracy": 1e-9, "f1": 1e-9, "log_loss": 1e-6}
 """Another processor may add in another order; the same one gives the same bits."""
 
@@ -30,10 +35,10 @@ def verify(folder: Path, data: Path | None) -> Iterator[str]:
     if data is None:
         return
     about = bundle.about
-    asked = RunConfig(data=data, out=folder, image_size=about.image_size, seed=int(about.data["seed"]))
+    asked, facts, claims = _promised(folder, data, about)
     prepared = images(asked, Progress())
-    same = prepared.summary["digest"] == about.data["digest"]
-    cut = all(prepared.summary[part] == about.data[part] for part in ("cut_digest", "official", "unseen"))
+    same = prepared.summary["digest"] == facts["digest"]
+    cut = all(prepared.summary[name] == facts[name] for name in FACTS[1:])
     if not same:
         yield "these are other images than those of its run"
     elif not cut:
@@ -49,8 +54,8 @@ def verify(folder: Path, data: Path | None) -> Iterator[str]:
     make_ready()
     test = scored_before(prepared)
     said = bundle.model.answer(np.asarray(test.pixels)).probabilities
-    for part, inside in (("official", np.ones(len(test.labels), bool)), ("unseen", test.unseen)):
-        found, claimed = exported(said[inside], test.labels[inside]), about.scores[part]["exported"]
+    for part, inside in zip(TEST_PARTS, (np.ones(len(test.labels), bool), test.unseen), strict=True):
+        found, claimed = exported(said[inside], test.labels[inside]), claims[part]
         for name in CLAIMS:
             values = f"{_shown(found[name])}, claimed {_shown(claimed[name])}"
             yield f"{part:8} {name:9} {values} (n = {inside.sum()})"
@@ -58,6 +63,26 @@ def verify(folder: Path, data: Path | None) -> Iterator[str]:
                 wrong.append(f"{part} {name}")
     if same and cut and wrong:
         raise BundleError("On the images of its run a bundle scores as it claims", found=", ".join(wrong))
+
+
+def _promised(
+    folder: Path, data: Path, about: About
+) -> tuple[RunConfig, dict[str, Any], dict[str, dict[str, float | None]]]:
+    """How the run cut its images, what is known of them, and its scores by part of the test and measure."""
+    try:
+        asked = RunConfig(data=data, out=folder, image_size=about.image_size, seed=int(about.data["seed"]))
+        scores = {part: about.scores[part]["exported"] for part in TEST_PARTS}
+        claims = {
+            part: {name: None if of[name] is None else float(of[name]) for name in CLAIMS}
+            for part, of in scores.items()
+        }
+        return asked, {name: about.data[name] for name in FACTS}, claims
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(
+            "A bundle is scored again by what it says of its run's images and scores",
+            found=f"{folder / ABOUT}: {type(error).__name__} {str(error).splitlines()[0]}",
+            remedy="Verify it without images, or export it anew: tune-brain export RUN --to DIR",
+        ) from None
 
 
 def _equal(found: float | None, claimed: float | None, tolerance: float) -> bool:

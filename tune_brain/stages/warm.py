@@ -1,7 +1,7 @@
 """A warm start: a new search begins with the best configurations of an earlier one."""
 
-from collections.abc import Iterator, Mapping
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from statistics import fmean
 
@@ -9,7 +9,7 @@ from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.winners import full_scores
-from tune_brain.records import TrialRow, latest, read
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.space import Space
 
 FIRST = 5
@@ -38,34 +38,38 @@ def warmed(spaces: Mapping[str, Space], folder: Path) -> dict[str, Space]:
     Raises:
         RunFolderError: there is no such run, or none of its full-length configurations fits.
     """
-    found = _best_first(folder)
-    first = {}
-    for arch, space in spaces.items():
-        known = found.get(arch) or _in_turn(found)
-        fitting = [values for values in known if space.holds(values) and values != space.baseline]
-        first[arch] = [values for place, values in enumerate(fitting) if values not in fitting[:place]][
-            :FIRST
-        ]
-    if not any(first.values()):
+    found = _best_of_each(folder)
+    begun = {arch: beginning(space, found.get(arch) or _in_turn(found)) for arch, space in spaces.items()}
+    if not any(space.first for space in begun.values()):
         raise RunFolderError(
             "A warm start needs full-length trials with values inside the ranges that are searched",
             found=f"none in {folder} for {', '.join(spaces)}",
             remedy="Name a run that has ended, or start without --warm-start.",
         )
-    return {arch: space.model_copy(update={"first": tuple(first[arch])}) for arch, space in spaces.items()}
+    return begun
 
 
-def _best_first(folder: Path) -> dict[str, list[Values]]:
-    """By architecture the configurations with full-length scores, the best first."""
+def beginning(space: Space, known: Iterable[Values]) -> Space:
+    """The space, beginning with those of what is known, the best first, that lie inside it."""
+    inside = (values for values in known if space.holds(values) and values != space.baseline)
+    different = dict.fromkeys(tuple(values[name] for name in space.tuned) for values in inside)
+    first = tuple(dict(zip(space.tuned, values, strict=True)) for values in islice(different, FIRST))
+    return space.model_copy(update={"first": first})
+
+
+def best_first(rows: Sequence[TrialRow], full_length: int) -> list[Values]:
+    """The configurations of a study that have full-length scores, by the mean of these, the best first."""
+    scores, values = full_scores(rows, full_length), {row.configuration: row.values for row in rows}
+    return [values[number] for number in sorted(scores, key=lambda number: -fmean(scores[number]))]
+
+
+def _best_of_each(folder: Path) -> dict[str, list[Values]]:
     run = runs.open_run(folder)
-    rows = latest(read(folder / "trials.jsonl", TrialRow))
-    found = {}
-    for arch in run.config.arch:
-        own = [row for row in rows if row.arch == arch]
-        scores = full_scores(own, run.config.epochs)
-        values = {row.configuration: row.values for row in own}
-        found[arch] = [values[number] for number in sorted(scores, key=lambda number: -fmean(scores[number]))]
-    return found
+    rows = trials_of(folder)
+    return {
+        arch: best_first([row for row in rows if row.arch == arch], run.config.epochs)
+        for arch in run.config.arch
+    }
 
 
 def _in_turn(found: Mapping[str, list[Values]]) -> Iterator[Values]:

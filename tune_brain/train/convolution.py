@@ -54,15 +54,16 @@ class _Dense(torch.autograd.Function):
         flat = pixels.reshape(count, -1)
         ctx.save_for_backward(flat, matrix)
         ctx.shape = count, height, width, -1
-        return (flat @ matrix.T).view(ctx.shape).permute(0, 3, 1, 2)
+        return flat @ matrix.T
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         flat, matrix = ctx.saved_tensors
-        gradient = gradient.permute(0, 2, 3, 1)
-        images = (gradient.reshape(len(flat), -1) @ matrix).view(ctx.shape).permute(0, 3, 1, 2)
-        seen, made = flat.view(ctx.shape).permute(1, 2, 0, 3), gradient.permute(1, 2, 0, 3)
+        # Under autocast the product is in bf16, whatever the images are in.
+        gradient = gradient.to(flat.dtype)
+        images = (gradient @ matrix).view(ctx.shape).permute(0, 3, 1, 2)
+        seen, made = flat.view(ctx.shape).permute(1, 2, 0, 3), gradient.view(ctx.shape).permute(1, 2, 0, 3)
         height, width = seen.shape[:2]
         # For each place of the kernel, the pixels that it takes from and those that it gives to.
         kernel = [
@@ -86,7 +87,9 @@ def dense(images: Tensor, weight: Tensor) -> Tensor:
         [N, K, H, W], channels last.
     """
     result: Tensor = _Dense.apply(images, weight.to(images.dtype))
-    return result
+    count, _, height, width = images.shape
+    # Out here: what a function of its own returns as a view may not be changed in place.
+    return result.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 class SmallConv2d(nn.Conv2d):

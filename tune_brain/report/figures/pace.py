@@ -94,13 +94,11 @@ def machines(timeline: pd.DataFrame) -> go.Figure:
             meta="trials",
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    for states, label, marker in (
-        (("failed", "interrupted"), "failed or interrupted", {"color": style.FAILED, "symbol": "x"}),
-        (("again",), "started again", {"color": style.INK, "symbol": "triangle-right"}),
+    bad, again = table[table["state"].isin(["failed", "interrupted"])], table[table["attempt"] > 1]
+    for own, at, label, marker in (
+        (bad, bad["begin"] + bad["length"], "failed or interrupted", {"color": style.FAILED, "symbol": "x"}),
+        (again, again["begin"], "started again", {"color": style.INK, "symbol": "triangle-right"}),
     ):
-        again = states == ("again",)
-        own = table[table["attempt"] > 1] if again else table[table["state"].isin(states)]
-        at = own["begin"] if again else own["begin"] + own["length"]
         if len(own):
             figure.add_scatter(
                 name=label,

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from tune_brain.records import TEST_PARTS
 from tune_brain.report import style
 from tune_brain.report.tables.listed import listed
-from tune_brain.report.tables.scores import PARTS, row_shares
+from tune_brain.report.tables.scores import row_shares
 from tune_brain.report.words import METRICS as METRIC_NAMES
 
 
@@ -25,7 +26,7 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
     """
     figure = style.figure(height=84 + 40 * len(names))
     heights = {key: len(names) - place for place, key in enumerate(names)}
-    for part, shift in zip(PARTS, (0.16, -0.16), strict=True):
+    for part, shift in zip(TEST_PARTS, (0.16, -0.16), strict=True):
         lines = scores[(scores["metric"] == metric) & (scores["part"] == part)]
         # A trace each, since plotly gives the bars of a trace one colour.
         for line in listed(lines):

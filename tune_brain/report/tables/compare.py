@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from tune_brain.config import RunConfig
+from tune_brain.records import TEST_PARTS
 from tune_brain.report.tables.listed import listed
-from tune_brain.report.tables.scores import PARTS
 from tune_brain.space import Space
 
 
@@ -17,8 +17,7 @@ def results(
     """One line for each architecture of each run, by architecture.
 
     Columns arch, run, configurations, seconds, best and baseline (macro-F1 on validation), and for each
-    part of the test the winner's macro-F1: `<part>`, `<part>_low`, `<part>_high`, `<part>_n`; NaN before
-    it is opened.
+    part of the test the winner's macro-F1: `<part>`, `<part>_low`, `<part>_high`; NaN before it is opened.
 
     Args:
         names: of the runs.
@@ -34,9 +33,9 @@ def results(
                 **{key: study[key] for key in ("configurations", "seconds", "best", "baseline")},
             }
             own = (tested["classifier"] == study["arch"]) & (tested["role"] == "winner")
-            for part in PARTS:
+            for part in TEST_PARTS:
                 found = tested[own & (tested["part"] == part) & (tested["metric"] == "f1")]
-                for key, column in (("", "mean"), ("_low", "low"), ("_high", "high"), ("_n", "n")):
+                for key, column in (("", "mean"), ("_low", "low"), ("_high", "high")):
                     line[part + key] = found[column].iloc[0] if len(found) else float("nan")
             lines.append(line)
     order = {arch: place for place, arch in enumerate(dict.fromkeys(line["arch"] for line in lines))}

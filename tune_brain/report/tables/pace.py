@@ -62,9 +62,8 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
         now: Unix time at which what runs is cut off.
 
     Returns:
-        Columns trial, arch, epochs, node, slot (from 1, of its node), worker, device, attempt, started, ended
-        (Unix time), state (completed, failed, running, or `interrupted`: it was started again
-        and never ended) and why.
+        Columns trial, arch, node, slot (from 1, of its node), attempt, started, ended (Unix time), state
+        (completed, failed, running, or `interrupted`: it was started again and never ended) and why.
     """
     attempts: list[dict[str, object]] = []
     last: dict[int, dict[str, object]] = {}
@@ -78,10 +77,7 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
         found.update(
             trial=row.trial,
             arch=row.arch,
-            epochs=row.epochs,
             node=row.node or found.get("node", ""),
-            worker=row.worker or found.get("worker", 0),
-            device=row.device,
             attempt=row.attempt,
             started=row.started,
             ended=max(now, row.started) if row.state == "running" else row.started + row.seconds,
@@ -91,10 +87,7 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
     return _slots(pd.DataFrame(attempts, columns=_ATTEMPT))
 
 
-_ATTEMPT = [
-    *("trial", "arch", "epochs", "node", "slot", "worker", "device"),
-    *("attempt", "started", "ended", "state", "why"),
-]
+_ATTEMPT = ["trial", "arch", "node", "slot", "attempt", "started", "ended", "state", "why"]
 
 
 def _slots(attempts: pd.DataFrame) -> pd.DataFrame:

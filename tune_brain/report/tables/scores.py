@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tune_brain.records import TEST_PARTS
+from tune_brain.report import words
 from tune_brain.report.tables.listed import listed
 
-PARTS = ("official", "unseen")
-METRICS = ("f1", "accuracy", "balanced_accuracy", "roc_auc", "log_loss", "calibration_error")
 LESS_IS_BETTER = frozenset({"log_loss", "calibration_error"})
-REFERENCES = ("nearest_neighbour", "majority")
 
 SIGNIFICANT = 0.05
 """A corrected p-value below it counts as a difference."""
@@ -57,14 +56,14 @@ def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> I
         for role, found in (("winner", scores), ("baseline", baselines))
         if arch in found
     ]
-    classifiers += [(name, "reference", references[name]) for name in REFERENCES if name in references]
+    classifiers += [(name, "reference", references[name]) for name in words.REFERENCES if name in references]
     for name, role, parts in classifiers:
-        for part in PARTS:
+        for part in TEST_PARTS:
             about = {"classifier": name, "role": role, "part": part}
             about |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
             # Beside the ensemble, which is calibrated, winners stand as calibrated as their bundles are.
             found = parts[part] | parts[part].get("calibrated", {})
-            for metric in METRICS:
+            for metric in words.METRICS:
                 if metric in found:
                     yield {**about, "metric": metric, **found[metric]}
 
@@ -88,15 +87,18 @@ def per_class(score: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """Validation macro-F1 by architecture: the winner's in the search, and of both roles' seed runs."""
+    """Macro-F1 on validation by architecture: in the search, and on the mean of both roles' seed runs.
+
+    Columns arch, search, winner, baseline, and winner_std over its seed runs; NaN where there are too few.
+    """
     lines = []
     for arch, found in comparisons.get("validation", {}).items():
         line = {"arch": arch, "search": found["search"]}
         for role in ("winner", "baseline"):
             seeds = np.asarray(found[role], dtype=np.float64)
             line[role] = seeds.mean() if len(seeds) else np.nan
-            line[f"{role}_std"] = seeds.std(ddof=1) if len(seeds) > 1 else np.nan
-            line[f"{role}_seeds"] = len(seeds)
+        seeds = found["winner"]
+        line["winner_std"] = np.std(seeds, ddof=1) if len(seeds) > 1 else np.nan
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -104,19 +106,22 @@ def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
 def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
     """Was the search worth it: one line for each architecture, all in macro-F1.
 
-    Columns arch, search (the winner's score when it was chosen), winner (trained again, on validation),
-    official and unseen (on the test), optimism (search less official), gain_validation, gain_official and
-    gain_unseen (winner less untuned baseline, both trained again; NaN where the baseline won).
+    Columns arch, search (the winner's score when it was chosen), winner (trained again, on validation) and
+    winner_std, official and unseen (on the test), optimism (search less official), gain_validation,
+    gain_official and gain_unseen (winner less untuned baseline, both trained again; NaN where the baseline
+    won).
     """
     means = scores[scores["metric"] == "f1"].set_index(["classifier", "role", "part"])["mean"]
     lines = []
     for line in listed(retrained):
         arch = line["arch"]
-        found = {part: means.get((arch, "winner", part), np.nan) for part in PARTS}
-        gains = {f"gain_{part}": found[part] - means.get((arch, "baseline", part), np.nan) for part in PARTS}
+        found = {part: means.get((arch, "winner", part), np.nan) for part in TEST_PARTS}
+        gains = {
+            f"gain_{part}": found[part] - means.get((arch, "baseline", part), np.nan) for part in TEST_PARTS
+        }
         lines.append(
             {
-                **{key: line[key] for key in ("arch", "search", "winner")},
+                **{key: line[key] for key in ("arch", "search", "winner", "winner_std")},
                 **found,
                 "optimism": line["search"] - found["official"],
                 "gain_validation": line["winner"] - line["baseline"],
@@ -130,7 +135,7 @@ def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
     """McNemar's tests, the unseen part first; `better` names who is, or is empty."""
     lines = [
         {**row, "better": _better(row)}
-        for part in reversed(PARTS)
+        for part in reversed(TEST_PARTS)
         for row in comparisons.get("mcnemar", [])
         if row["part"] == part
     ]

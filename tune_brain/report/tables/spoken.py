@@ -9,12 +9,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import DAMAGED, seeds_of
+from tune_brain.records import DAMAGED, named, seeds_of
 
 BINS = 10
 """Bins of confidence in a reliability curve."""
 POINTS = 200
 """Points of a ROC curve, at most."""
+WORST = 12
+"""Images that are named as the most wrongly classified."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,7 @@ def read_spoken(path: Path, archs: Sequence[str]) -> Spoken:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = [name.partition("/")[2] for name in file.files if name.startswith("probabilities/")]
+            names = named(file.files, "probabilities")
             found = {
                 arch: [file[f"probabilities/{name}"] for name in seeds_of(names, "winner", arch)]
                 for arch in archs
@@ -95,8 +97,8 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
     )
 
 
-def wrong(spoken: Spoken, classes: Sequence[str], limit: int = 12) -> pd.DataFrame:
-    """The images most wrongly classified, worst first: whose true class all winners thought least likely.
+def wrong(spoken: Spoken, classes: Sequence[str]) -> pd.DataFrame:
+    """The `WORST` images most wrongly classified, worst first: whose true class winners thought least likely.
 
     Columns image (its place in the test), name, true, said (the commonest answer), votes and of (how many
     seed runs of all winners were wrong, of how many), probability (of the true class, mean over them),
@@ -109,7 +111,7 @@ def wrong(spoken: Spoken, classes: Sequence[str], limit: int = 12) -> pd.DataFra
     answers, places = everyone.argmax(2), np.arange(len(spoken.labels))
     votes = (answers != spoken.labels).sum(0)
     likely = everyone[:, places, spoken.labels].mean(0)
-    worst = sorted(np.flatnonzero(votes), key=lambda image: (likely[image], image))[:limit]
+    worst = sorted(np.flatnonzero(votes), key=lambda image: (likely[image], image))[:WORST]
     return pd.DataFrame(
         [
             {

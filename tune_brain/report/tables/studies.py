@@ -64,7 +64,7 @@ def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
         [row.model_dump() for attempt in attempts.values() for row in attempt],
         columns=list(EpochRow.model_fields),
     )
-    about = trials[["trial", "configuration", "epochs", "full", "baseline", "winner"]]
+    about = trials[["trial", "epochs", "baseline", "winner"]]
     return kept.merge(about, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
 
 
