@@ -103,10 +103,18 @@ def embeddings(
     return torch.cat(found).numpy()
 
 
+def width(model: nn.Module) -> int:
+    """D, how many numbers the embedding of an image has."""
+    return _last(model).in_features
+
+
+def _last(model: nn.Module) -> nn.Linear:
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+
+
 @contextmanager
 def _embedding(model: nn.Module, kept: dict[str, Tensor]) -> Iterator[None]:
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    handle = last.register_forward_pre_hook(lambda _module, inputs: kept.update(embedding=inputs[0]))
+    handle = _last(model).register_forward_pre_hook(lambda _module, inputs: kept.update(embedding=inputs[0]))
     try:
         yield
     finally:

@@ -12,7 +12,7 @@ import pytest
 from pages import Page
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import TrialRow, append
+from tune_brain.records import TrialRow, append, read
 from tune_brain.report.page import write_page
 
 LARGEST = 6 * 2**20
@@ -272,6 +272,18 @@ def test_what_was_said_of_the_test_is_shown_without_a_record(new_run):
     assert "before calibration" in read_page(run).text
     (run / "record.json").unlink()
     assert "record.json is missing" in read_page(run).text
+
+
+def test_a_search_that_has_come_to_nothing_is_not_to_be_resumed(new_run):
+    run = new_run(evaluated=False)
+    rows = [row for row in read(run / "trials.jsonl", TrialRow) if row.state != "running"]
+    failed = [row.model_copy(update={"state": "failed", "why": "diverged", "score": None}) for row in rows]
+    shutil.rmtree(run / "winners")
+    (run / "trials.jsonl").unlink()
+    append(run / "trials.jsonl", *failed)
+    text = read_page(run).text
+    assert "lower the learning rates" in text
+    assert "tune-brain resume" not in text
 
 
 def test_a_search_whose_winners_are_trained_again_is_not_to_be_extended(new_run):

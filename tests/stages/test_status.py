@@ -107,3 +107,18 @@ def test_status_of_a_run_that_was_never_begun_says_how_to_begin(
     (run.folder / "winners").mkdir()
     status(run.folder)
     assert f"Go on with: tune-brain resume {run.folder}" in capsys.readouterr().out
+
+
+def test_of_a_search_that_came_to_nothing_it_is_said(
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made()
+    train(run)
+    status(run.folder)
+    assert "tune-brain resume" in capsys.readouterr().out
+    failed = {"state": "failed", "score": None, "why": "diverged"}
+    append(run.folder / "trials.jsonl", *(row.model_copy(update=failed) for row in trials_of(run.folder)))
+    status(run.folder)
+    told = capsys.readouterr().out
+    assert "lower the learning rates" in told
+    assert "tune-brain resume" not in told

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
-from torch import nn
 
 from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
+from tune_brain.explain import width
 from tune_brain.portable.looks import MEASURES
 from tune_brain.portable.model import Model, assemble
 from tune_brain.records import as_json, write_text
@@ -75,8 +75,8 @@ def open_bundle(folder: Path) -> Bundle:
         raise _broken(f"{error.args[0]} is missing from {folder}") from None
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise _broken(f"{folder}: {type(error).__name__} {str(error)[:300]}") from None
-    classes, width = len(about.classes), _width(model, about.embedding)
-    if len(about.looks.mean) != MEASURES or not _fit(embeddings, labels, width, classes):
+    network = next(one.network for one in model.members if one.name == about.embedding)
+    if len(about.looks.mean) != MEASURES or not _fit(embeddings, labels, width(network), len(about.classes)):
         raise _broken(f"{folder}: arrays that do not fit each other")
     networks = [one.network.state_dict() for one in model.members]
     if not all(value.isfinite().all() for state in networks for value in state.values()):
@@ -92,17 +92,11 @@ def open_bundle(folder: Path) -> Bundle:
     )
 
 
-def _width(model: Model, member: str) -> int:
-    """How many numbers the embedding of an image has: what the last layer decides by."""
-    network = next(one.network for one in model.members if one.name == member)
-    return [layer.in_features for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
-
-
-def _fit(embeddings: NDArray[np.float32], labels: NDArray[Any], width: int, classes: int) -> bool:
+def _fit(embeddings: NDArray[np.float32], labels: NDArray[Any], size: int, classes: int) -> bool:
     return (
         labels.ndim == 1
         and len(labels) > 0
-        and embeddings.shape == (len(labels), width)
+        and embeddings.shape == (len(labels), size)
         and np.issubdtype(labels.dtype, np.integer)
         and bool(((labels >= 0) & (labels < classes)).all() and np.isfinite(embeddings).all())
     )

@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from tune_brain.config import RunConfig
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import FEWEST, SEEDS, configurations
 from tune_brain.search.study import ATTEMPTS, Study, is_tried_again
@@ -101,6 +102,18 @@ def next_step(
     if step == Finished() or (step == Wait() and not until_converged):
         step = _final_step(study.rows, ladder[-1], final_round)
     return step
+
+
+def unfinished(rows: Sequence[TrialRow], config: RunConfig) -> list[str]:
+    """The architectures whose study has something left to train.
+
+    Args:
+        rows: the latest row of each trial of a search.
+        config: what was asked of it.
+    """
+    asked = (config.ladder, config.configs, (), config.final_round, config.until_converged)
+    studies = {arch: Study(row for row in rows if row.arch == arch) for arch in config.arch}
+    return [arch for arch, study in studies.items() if next_step(study, *asked) != Finished()]
 
 
 def cycle(study: Study, epochs: int, full_length: int) -> int | None:

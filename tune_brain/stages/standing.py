@@ -5,20 +5,12 @@ from pathlib import Path
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.records import trials_of
 from tune_brain.runs import Run
-from tune_brain.search.ladder import Finished, next_step
-from tune_brain.search.study import Study
+from tune_brain.search import ladder
 
 
 def unfinished(run: Run) -> list[str]:
     """The architectures whose study has something left to train, be it that its time was up."""
-    config, rows = run.config, trials_of(run.folder)
-
-    def finished(arch: str) -> bool:
-        own = Study(row for row in rows if row.arch == arch)
-        asked = (config.ladder, config.configs, (), config.final_round, config.until_converged)
-        return next_step(own, *asked) == Finished()
-
-    return [arch for arch in config.arch if not finished(arch)]
+    return ladder.unfinished(trials_of(run.folder), run.config)
 
 
 def was_cut_short(run: Run) -> bool:

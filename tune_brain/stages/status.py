@@ -11,7 +11,7 @@ from rich.console import Console
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
 from tune_brain.progress import clock
-from tune_brain.records import EpochRow, TrialRow, read, read_json
+from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
@@ -114,6 +114,13 @@ def _next(run: Run, *, running: bool) -> str:
         return f"End it with: tune-brain cancel {folder}"
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
+    rows = trials_of(folder)
+    if (
+        rows
+        and not unfinished(run)
+        and not any(row.score is not None and row.epochs == run.config.epochs for row in rows)
+    ):
+        return "No full-length trial ended well: lower the learning rates of the space files for a new run."
     winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
     if not winners or was_cut_short(run):
         return f"Go on with: tune-brain resume {folder}"
