@@ -179,6 +179,14 @@ def pages_of(count: int) -> bytes:
     return bytes(file)
 
 
+def test_pages_of_32_bits_share_one_window() -> None:
+    faint = np.where(np.arange(64 * 64).reshape(64, 64) % 2, 1.0, 0.0)
+    pages = [Image.fromarray(values.astype(np.float32)) for values in (RAMP * 1.0, faint)]
+    bright, dark = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
+    assert bright.pixels.max() == 255
+    assert dark.pixels.max() == 0
+
+
 def test_the_pages_of_a_tiff_are_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     seek = TiffImagePlugin.TiffImageFile._seek

@@ -109,6 +109,8 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
     with Image.open(BytesIO(content), formats=("TIFF",)) as image:
         count = _pages(image)
         _check(image.size, count)
+        # Of 32 bits, whole numbers or not, nothing says what is white: one window for all pages.
+        tails = _tails(_pages_as_numbers(image, count)) if image.mode in ("F", "I") else None
         for number in _chosen(count, most):
             image.seek(number)
             _check(image.size, count)
@@ -117,9 +119,18 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
             # Pillow turns those of fewer bits only.
             if page.mode.startswith("I;16") and image.getexif().get(INVERTED) == 0:
                 page = Image.fromarray(65535 - values.astype(np.uint16))
-            # Of 32 bits, whole numbers or not, nothing says what is white.
-            grey = _grey8(_stretched(values)) if page.mode in ("F", "I") else as_grey(page)
+            grey = _grey8(_spread(values, *tails)) if tails and page.mode in ("F", "I") else as_grey(page)
             yield _frame(grey, grey, image_size, number + 1, count)
+
+
+def _pages_as_numbers(image: Image.Image, count: int) -> NDArray[np.float32]:
+    """All pixels of all pages, in one line."""
+    found = []
+    for number in range(count):
+        image.seek(number)
+        _check(image.size, count)
+        found.append(np.asarray(image, np.float32).ravel())
+    return np.concatenate(found)
 
 
 def _pages(image: Image.Image) -> int:
@@ -246,8 +257,12 @@ def _grey8(values: NDArray[np.uint8]) -> Grey:
 
 
 def _stretched(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return _spread(values, *_tails(values))
+
+
+def _tails(values: NDArray[Any]) -> tuple[float, float]:
     low, high = np.nanpercentile(values.astype(np.float32), TAILS)
-    return _spread(values, float(low), float(high))
+    return float(low), float(high)
 
 
 def _spread(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
