@@ -276,7 +276,8 @@ def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None
     assert "ret" not in str(failed.value)
     with pytest.raises(RunFolderError, match=r"missing\?folder"):
         copy(str(run.parent / "missing?folder"), BUCKET)
-    file = run / "run.toml"
+    file = run.parent / "file"
+    file.touch()
     with pytest.raises(RunFolderError, match=r"NotADirectoryError|FileExistsError"):
         copy(str(run), str(file / "copy"))
 

@@ -13,6 +13,7 @@ from pages import Page
 
 from tune_brain.errors import RunFolderError
 from tune_brain.records import TrialRow, append, read
+from tune_brain.report import findings
 from tune_brain.report.page import write_page
 
 LARGEST = 6 * 2**20
@@ -278,7 +279,6 @@ def test_a_search_that_has_come_to_nothing_is_not_to_be_resumed(new_run):
     run = new_run(evaluated=False)
     rows = [row for row in read(run / "trials.jsonl", TrialRow) if row.state != "running"]
     failed = [row.model_copy(update={"state": "failed", "why": "diverged", "score": None}) for row in rows]
-    shutil.rmtree(run / "winners")
     (run / "trials.jsonl").unlink()
     append(run / "trials.jsonl", *failed)
     text = read_page(run).text
@@ -286,8 +286,11 @@ def test_a_search_that_has_come_to_nothing_is_not_to_be_resumed(new_run):
     assert "tune-brain resume" not in text
 
 
-def test_a_search_whose_winners_are_trained_again_is_not_to_be_extended(new_run):
-    run, extend = new_run(evaluated=False), "tune-brain extend"
+def test_a_search_whose_winners_are_trained_again_is_not_to_be_extended(new_run, monkeypatch):
+    run, extend = new_run(), "tune-brain extend"
+    monkeypatch.setattr(findings, "_at_edges", lambda _: iter(["max_lr ends too early"]))
+    for name in ("scores.json", "comparisons.json", "seed_runs.jsonl", "sealed.json"):
+        (run / name).unlink(missing_ok=True)
     assert extend in read_page(run).text
     (run / "seed_runs.jsonl").touch()
     assert extend not in read_page(run).text

@@ -170,8 +170,11 @@ def test_what_tuning_changed_is_told_from_its_least_to_its_most():
 
 def test_runs_on_other_images_are_no_contest():
     table = pd.DataFrame({"run": ["a", "b"], "arch": "cnn", "unseen": np.nan, "best": [0.8, 0.9]})
-    assert findings.compare(table, same_images=True) == "b has the highest score on validation: cnn, 0.900"
-    assert "b" not in findings.compare(table, same_images=False).split()
+    assert (
+        findings.compare(table, same_cut=True, same_test=False)
+        == "b has the highest score on validation: cnn, 0.900"
+    )
+    assert "b" not in findings.compare(table, same_cut=False, same_test=True).split()
 
 
 def test_row_shares_are_of_the_true_class():

@@ -141,7 +141,7 @@ def cut(
         raise DataError(
             "Every class needs images on both sides of a cut that keeps twins and neighbours together",
             found="; ".join(
-                f"{name}: all its {size} images belong together" if size > 1 else f"{name}: one image is left"
+                f"{name}: {'all its images belong together' if size > 1 else 'one image is left'}"
                 for name, size in zip(classes[short], sizes[short].astype(int), strict=True)
             ),
             remedy="Add images of other patients to the class, or give a validation and a test folder.",

@@ -43,6 +43,7 @@ class _Dense(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+        """Map [N, C, H, W] and [K, C, 3, 3] to [N, H * W * K]."""
         pixels, kernel = images.permute(0, 2, 3, 1), weight.permute(0, 2, 3, 1)
         count, height, width, _ = pixels.shape
         windows = [
@@ -59,6 +60,7 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients of images and weight, each in the order of the channels-last layout."""
         flat, matrix = ctx.saved_tensors
         # Under autocast the product is in bf16, whatever the images are in.
         gradient = gradient.to(flat.dtype)
