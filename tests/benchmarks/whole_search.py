@@ -4,8 +4,8 @@
 
 Eight configurations, 12 epochs, 64 px, batches of 32; ours on the default ladder with an empty cache, so that
 decoding and the choice of the precision count too. `--arch all` searches the four together; the plain script
-takes them one after another. Each round has a seed of its own, from --seed on: how well the trials of a search
-fill two slots to its end is luck.
+takes them one after another. Each round has a seed of its own, from --seed on: how well the trials of a
+search fill two slots to its end is luck.
 """
 
 import itertools
