@@ -108,8 +108,6 @@ def test_a_file_more_is_refused(bundle: Path) -> None:
         '{"format": 1, "files": {}}',
         "[" * 100_000,
         '{"format": 1, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
-        '{"format": 1, "files": {"a\\u0000b": {"bytes": 1, "sha256": "0"}}}',
-        '{"format": 1, "files": {"\\ud800": {"bytes": 1, "sha256": "0"}}}',
     ],
 )
 def test_a_foreign_manifest_is_refused(bundle: Path, manifest: str) -> None:
@@ -195,11 +193,15 @@ def change_or_add(bundle: Path, fields: dict[str, object]) -> None:
         seal(bundle)
 
 
-def test_links_in_a_circle_are_refused(bundle: Path) -> None:
+@pytest.mark.parametrize("name", ["circle", "a\0b", "\ud800"])
+def test_names_that_lead_nowhere_are_refused(bundle: Path, name: str) -> None:
     (bundle / "circle").symlink_to(bundle / "circle")
-    held = {"format": 1, "files": {"circle": {"bytes": 1, "sha256": "0"}}}
-    (bundle / MANIFEST).write_text(json.dumps(held))
-    with pytest.raises(BundleError):
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    for listed in ("circle", name):
+        manifest["files"][listed] = {"bytes": 1, "sha256": "0"}
+    manifest["files"] = dict(sorted(manifest["files"].items(), key=lambda held: held[0] != name))
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="outside the bundle"):
         open_bundle(bundle)
 
 
