@@ -115,11 +115,8 @@ def _next(run: Run, *, running: bool) -> str:
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
     rows = trials_of(folder)
-    if (
-        rows
-        and not unfinished(run)
-        and not any(row.score is not None and row.epochs == run.config.epochs for row in rows)
-    ):
+    ended_well = any(row.score is not None and row.epochs == run.config.epochs for row in rows)
+    if rows and not ended_well and not unfinished(run):
         return "No full-length trial ended well: lower the learning rates of the space files for a new run."
     winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
     if not winners or was_cut_short(run):
