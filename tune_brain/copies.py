@@ -55,7 +55,7 @@ class Place:
 
     def is_within(self, other: "Place") -> bool:
         """Whether this is the other place, or one in it."""
-        return type(self.system) is type(other.system) and f"{self.root}/".startswith(f"{other.root}/")
+        return bool(self.system == other.system) and f"{self.root}/".startswith(f"{other.root}/")
 
     def files(self) -> dict[str, tuple[int, Any]]:
         """Sizes and times of a run's files, by names relative to the place.

@@ -10,6 +10,7 @@ without, with the standard error of the mean; `early` the same of what would hav
 epochs as the baseline and five configurations more train at full length.
 """
 
+import copy
 import dataclasses
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -51,8 +52,8 @@ def cold_and_warm(job: tuple[str, str, int, int]) -> tuple[dict[str, Any], dict[
     rows = [ended.row for ended in replay(old, config, variant.slots)]
     space = beginning(new.outcomes.space, best_first(rows, config.epochs))
     # What the surrogate has learned is of the outcomes alone; the space only says where a search begins.
-    begun = object.__new__(Surrogate)
-    vars(begun).update(vars(new), outcomes=dataclasses.replace(new.outcomes, space=space))
+    begun = copy.copy(new)
+    begun.outcomes = dataclasses.replace(new.outcomes, space=space)
     warm = variant.model_copy(update={"warm_start": True})
     return replay_once(new, variant, seed), replay_once(begun, warm, seed)
 

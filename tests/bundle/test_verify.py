@@ -43,6 +43,11 @@ def test_a_bundle_that_promises_nothing_is_not_scored_again(
         assert len(list(verify(bundle, None))) == 1
         with pytest.raises(BundleError, match="what it says of its run"):
             list(verify(bundle, phantoms))
+    # JSON knows no infinity, but this.
+    (bundle / ABOUT).write_text(json.dumps({**about, "data": {"seed": 12345}}).replace("12345", "1e999"))
+    seal(bundle)
+    with pytest.raises(BundleError, match="what it says of its run"):
+        list(verify(bundle, phantoms))
 
 
 def boast(folder: Path) -> None:

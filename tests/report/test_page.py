@@ -284,7 +284,7 @@ def test_a_search_that_has_come_to_nothing_is_not_to_be_resumed(new_run):
     (run / "trials.jsonl").unlink()
     append(run / "trials.jsonl", *failed)
     text = read_page(run).text
-    assert "lower the learning rates" in text
+    assert "Lower the learning rates" in text
     assert "tune-brain resume" not in text
 
 

@@ -185,6 +185,12 @@ def test_pages_of_32_bits_share_one_window() -> None:
     bright, dark = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
     assert bright.pixels.max() == 255
     assert dark.pixels.max() == 0
+    pages[1] = Image.new("L", (64, 64), 200)
+    for order in (pages, pages[::-1]):
+        found = frames(saved(order[0], "TIFF", save_all=True, append_images=order[1:]), SIZE)
+        grey, wide = sorted(found, key=lambda frame: np.ptp(frame.pixels))
+        assert np.unique(grey.pixels).tolist() == [200]
+        assert np.ptp(wide.pixels) > 250
 
 
 def test_the_pages_of_a_tiff_are_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:

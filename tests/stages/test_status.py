@@ -116,9 +116,12 @@ def test_of_a_search_that_came_to_nothing_it_is_said(
     train(run)
     status(run.folder)
     assert "tune-brain resume" in capsys.readouterr().out
-    failed = {"state": "failed", "score": None, "why": "diverged"}
-    append(run.folder / "trials.jsonl", *(row.model_copy(update=failed) for row in trials_of(run.folder)))
-    status(run.folder)
-    told = capsys.readouterr().out
-    assert "lower the learning rates" in told
-    assert "tune-brain resume" not in told
+    for why, advice in (("timeout", "row says more"), ("diverged", "Lower the learning rates")):
+        failed = {"state": "failed", "score": None, "why": why}
+        rows = [row.model_copy(update=failed) for row in trials_of(run.folder)]
+        append(run.folder / "trials.jsonl", *rows)
+        status(run.folder)
+        told = capsys.readouterr().out
+        assert f"ended well: {why} {len(rows)} times. " in told
+        assert advice in told
+        assert "tune-brain resume" not in told

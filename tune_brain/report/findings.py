@@ -12,7 +12,7 @@ from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.parameters import edges
 from tune_brain.report.words import classifier, epochs, number, share
 from tune_brain.search.convergence import wanted
-from tune_brain.search.ladder import expected_epochs, unfinished
+from tune_brain.search.ladder import came_to_nothing, expected_epochs
 
 NOTHING_YET = "No full-length trial has ended well yet"
 
@@ -48,8 +48,8 @@ def next_step(shown: Shown) -> str:
         if narrow := list(_at_edges(shown)):
             return f"A new search with wider ranges may find better: {narrow[0]}"
         return f"Take the winners along: tune-brain export {folder} --to DIR"
-    if shown.leader is None and contents.trials and not unfinished(contents.trials, config):
-        return "No full-length trial ended well: lower the learning rates of the space files for a new run."
+    if nothing := came_to_nothing(contents.trials, config):
+        return nothing
     if not contents.winners:
         return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {folder}"
     # Once winners are trained again, the search goes on no more.

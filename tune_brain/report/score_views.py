@@ -111,15 +111,16 @@ def compare(shown: Shown, others: Sequence[Shown]) -> Values:
     records = {name: run.contents.record for name, run in zip(names, runs, strict=True)}
     spaces = {name: run.contents.spaces for name, run in zip(names, runs, strict=True)}
     data = [run.contents.record.get("data", {}) for run in runs]
-    same_cut, same_test = _alike(data, "cut_digest"), _alike(data, "test_digest", "unseen")
+    same_cut = _alike(data, "cut_digest")
+    same_test = same_cut or _alike(data, "test_digest", "unseen")
     return {
         "names": names,
-        "title": findings.compare(table, same_cut=same_cut, same_test=same_test or same_cut),
+        "title": findings.compare(table, same_cut=same_cut, same_test=same_test),
         "results": listed(table),
         "figures": drawn,
         "settings": comparison.settings(configs, records, spaces),
         "same_cut": same_cut,
-        "same_test": same_test or same_cut,
+        "same_test": same_test,
     }
 
 

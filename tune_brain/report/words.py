@@ -236,7 +236,7 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             "they are twins of images of validation, or of a test that was cut off, or mirrored copies."
         )
     for reason, found in data.get("left_out", {}).items():
-        yield f"{found['n']:,} left out ({reason}): {named_of(found)}."
+        yield f"{found['n']:,} left out ({reason}): {named_of(found)}"
     if record and not record.get("commit"):
         yield "The code's commit is not known."
     if contents.scores and config.seeds == 1:

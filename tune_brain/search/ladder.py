@@ -7,6 +7,7 @@ al., MLSys 2020, without its cuts through a running trial). Pure: equal rows giv
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,21 @@ def unfinished(rows: Sequence[TrialRow], config: RunConfig) -> list[str]:
     asked = (config.ladder, config.configs, (), config.final_round, config.until_converged)
     studies = {arch: Study(row for row in rows if row.arch == arch) for arch in config.arch}
     return [arch for arch, study in studies.items() if next_step(study, *asked) != Finished()]
+
+
+def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:
+    """In words, that a search has ended without a full-length trial that did well; None where it has not."""
+    well = any(row.score is not None and row.epochs == config.epochs for row in rows)
+    if not rows or well or unfinished(rows, config):
+        return None
+    ends = Counter(row.why for row in rows if row.state == "failed")
+    told = ", ".join(f"{why} {n} times" for why, n in ends.items())
+    then = (
+        "Lower the learning rates of the space files for a new run."
+        if ends["diverged"]
+        else "Each trial's row says more."
+    )
+    return f"No full-length trial ended well: {told}. {then}"
 
 
 def cycle(study: Study, epochs: int, full_length: int) -> int | None:

@@ -32,6 +32,8 @@ DEFLATED = b"1.2.840.10008.1.2.1.99"
 """DICOM's syntax in which the whole file is packed; nothing tells how large it will be."""
 MOST_PAGES = 2000
 """Of a TIFF file; 64 MB hold more than a million, and the more there are, the longer one takes to find."""
+WIDE = ("F", "I")
+"""Pillow's modes of 32 bits."""
 INVERTED = 262
 """The tag of a TIFF that is 0 where white is: PhotometricInterpretation."""
 TAILS = (0.5, 99.5)
@@ -109,8 +111,9 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
     with Image.open(BytesIO(content), formats=("TIFF",)) as image:
         count = _pages(image)
         _check(image.size, count)
-        # Of 32 bits, whole numbers or not, nothing says what is white: one window for all pages.
-        tails = _tails(_pages_as_numbers(image, count)) if image.mode in ("F", "I") else None
+        wide = _wide(image, count)
+        # Of 32 bits, whole numbers or not, nothing says what is white: one window for all such pages.
+        tails = _tails(wide) if len(wide) else (0.0, 1.0)
         for number in _chosen(count, most):
             image.seek(number)
             _check(image.size, count)
@@ -119,17 +122,18 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
             # Pillow turns those of fewer bits only.
             if page.mode.startswith("I;16") and image.getexif().get(INVERTED) == 0:
                 page = Image.fromarray(65535 - values.astype(np.uint16))
-            grey = _grey8(_spread(values, *tails)) if tails and page.mode in ("F", "I") else as_grey(page)
+            grey = _grey8(_spread(values, *tails)) if page.mode in WIDE else as_grey(page)
             yield _frame(grey, grey, image_size, number + 1, count)
 
 
-def _pages_as_numbers(image: Image.Image, count: int) -> NDArray[np.float32]:
-    """All pixels of all pages, in one line."""
-    found = []
+def _wide(image: Image.Image, count: int) -> NDArray[np.float32]:
+    """The pixels of all pages of 32 bits, in one line."""
+    found = [np.zeros(0, np.float32)]
     for number in range(count):
         image.seek(number)
-        _check(image.size, count)
-        found.append(np.asarray(image, np.float32).ravel())
+        if image.mode in WIDE:
+            _check(image.size, count)
+            found.append(np.asarray(image, np.float32).ravel())
     return np.concatenate(found)
 
 

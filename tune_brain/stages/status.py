@@ -15,6 +15,7 @@ from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
+from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.standing import unfinished, was_cut_short
 
@@ -114,10 +115,8 @@ def _next(run: Run, *, running: bool) -> str:
         return f"End it with: tune-brain cancel {folder}"
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
-    rows = trials_of(folder)
-    ended_well = any(row.score is not None and row.epochs == run.config.epochs for row in rows)
-    if rows and not ended_well and not unfinished(run):
-        return "No full-length trial ended well: lower the learning rates of the space files for a new run."
+    if nothing := came_to_nothing(trials_of(folder), run.config):
+        return nothing
     winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
     if not winners or was_cut_short(run):
         return f"Go on with: tune-brain resume {folder}"

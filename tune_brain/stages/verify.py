@@ -77,10 +77,10 @@ def _promised(
             for part, of in scores.items()
         }
         return asked, {name: about.data[name] for name in FACTS}, claims
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BundleError(
             "A bundle is scored again by what it says of its run's images and scores",
-            found=f"{folder / ABOUT}: {type(error).__name__} {str(error).splitlines()[0]}",
+            found=f"{folder / ABOUT}: {type(error).__name__} {' '.join(str(error).split())[:200]}",
             remedy="Verify it without images, or export it anew: tune-brain export RUN --to DIR",
         ) from None
 
