@@ -153,6 +153,14 @@ def luck(outcomes: Outcomes) -> float:
     return round(float(spearmanr(apart[:, 0], apart[:, -1]).statistic), 3)
 
 
+def tables(folder: Path) -> dict[str, list[Path]]:
+    """The runs of each table, by its name."""
+    runs: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*/run.toml")):
+        runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
+    return runs
+
+
 def held(variant: Mapping[str, Any], epochs: float) -> float:
     """The mean true score of what a way's replays would have chosen after so many epochs."""
     scores = []
@@ -176,9 +184,7 @@ def main() -> None:
     options.add_argument("--only", help="of whose name this is a part, beside the default; is not kept")
     asked = options.parse_args()
     repeats, trials = 10 if asked.quick else asked.repeats, asked.configs
-    runs: dict[str, list[Path]] = {}
-    for file in sorted(asked.tables.glob("*/run.toml")):
-        runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
+    runs = tables(asked.tables)
     for name in asked.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
         own, given = Surrogate(as_searched(outcomes)), (outcomes, runs[name])

@@ -20,7 +20,7 @@ from typing import Any
 import measure
 import numpy as np
 import pandas as pd
-from replay import DEFAULT, held
+from replay import DEFAULT, held, tables
 
 from tune_brain.search.outcomes import as_searched, read_outcomes
 from tune_brain.search.replay import replay
@@ -76,19 +76,19 @@ def main() -> None:
     options.add_argument("--configs", type=int, default=24, help="configurations of a search")
     asked = options.parse_args()
     repeats = 10 if asked.quick else asked.repeats
-    runs: dict[str, list[Path]] = {}
-    for file in sorted(asked.tables.glob("*/run.toml")):
-        runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
-    tables = {
+    runs = tables(asked.tables)
+    surrogates = {
         name: Surrogate(as_searched(read_outcomes(folders, name.rpartition("-")[2])))
         for name, folders in runs.items()
     }
     lines = []
-    with ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=(tables,)) as pool:
-        for before, after in pairs(list(tables)):
+    with ProcessPoolExecutor(
+        mp_context=get_context("spawn"), initializer=_take, initargs=(surrogates,)
+    ) as pool:
+        for before, after in pairs(list(surrogates)):
             jobs = [(before, after, asked.configs, seed) for seed in range(repeats)]
             both = list(pool.map(cold_and_warm, jobs))
-            early = tables[after].outcomes.full_length * (1 + FIRST)
+            early = surrogates[after].outcomes.full_length * (1 + FIRST)
             over = np.array([warm["realised"] - cold["realised"] for cold, warm in both])
             sooner = np.array([held_by(warm, early) - held_by(cold, early) for cold, warm in both])
             lines.append(

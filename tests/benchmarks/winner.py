@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import measure
 import numpy as np
 import pandas as pd
-from replay import DEFAULT, TRIALS
+from replay import DEFAULT, TRIALS, tables
 
 from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import choose, full_scores
@@ -223,9 +223,7 @@ def main() -> None:
     options.add_argument("--configs", type=int, default=TRIALS, help="configurations of a search")
     asked = options.parse_args()
     repeats = 10 if asked.quick else asked.repeats
-    runs: dict[str, list[Path]] = {}
-    for file in sorted(asked.tables.glob("*/run.toml")):
-        runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
+    runs = tables(asked.tables)
     result: dict[str, Any] = {"configurations": asked.configs, "repeats": repeats, "tables": {}}
     ways = [(final, False) for final in FINAL_ROUNDS] + [(final, True) for final in FINAL_ROUNDS[1:]]
     for name in asked.table or runs:
