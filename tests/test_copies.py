@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from typer.testing import CliRunner
 
@@ -209,6 +210,9 @@ def test_no_copy_is_made_into_its_run_or_one_that_is_being_written(run: Path, tm
         with pytest.raises(ConfigError, match="beside its run"):
             copy(str(run), str(place))
     assert contents(run) == before
+    # The options of file systems tell hosts apart.
+    elsewhere = copies.Place(LocalFileSystem(auto_mkdir=True), str(run / "a"), "")
+    assert not elsewhere.is_within(copies.Place.of(str(run)))
     copy(str(run), str(tmp_path / "run-copy"))
     with lock.hold(run), pytest.raises(RunFolderError, match="a command writes to"):
         copy(str(tmp_path / "run-copy"), str(run))
@@ -276,10 +280,9 @@ def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None
     assert "ret" not in str(failed.value)
     with pytest.raises(RunFolderError, match=r"missing\?folder"):
         copy(str(run.parent / "missing?folder"), BUCKET)
-    file = run.parent / "file"
-    file.touch()
+    (run.parent / "file").touch()
     with pytest.raises(RunFolderError, match=r"NotADirectoryError|FileExistsError"):
-        copy(str(run), str(file / "copy"))
+        copy(str(run), str(run.parent / "file/copy"))
 
 
 def test_the_command(run: Path, tmp_path: Path) -> None:

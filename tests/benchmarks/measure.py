@@ -13,12 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from program import PROGRAM as PROGRAM
+
 from tune_brain.runs import processor
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results" / "benchmarks"
-PROGRAM = [sys.executable, "-c", "from tune_brain.cli import main; main()"]
-"""The command tune-brain of this checkout."""
 LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 

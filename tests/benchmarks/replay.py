@@ -11,6 +11,7 @@ trains, `over_baseline` how far its winners are above the untuned baseline, on t
 the standard error of that mean over replays, in which what the table leaves open of its own truth is not.
 """
 
+import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -153,6 +154,15 @@ def luck(outcomes: Outcomes) -> float:
     return round(float(spearmanr(apart[:, 0], apart[:, -1]).statistic), 3)
 
 
+def parser(doc: str | None, configs: int = TRIALS) -> argparse.ArgumentParser:
+    """Options of a benchmark that replays searches of so many configurations on the tables."""
+    options = measure.parser(doc)
+    options.set_defaults(repeats=100)
+    options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
+    options.add_argument("--configs", type=int, default=configs, help="configurations of a search")
+    return options
+
+
 def tables(folder: Path) -> dict[str, list[Path]]:
     """The runs of each table, by its name."""
     runs: dict[str, list[Path]] = {}
@@ -176,11 +186,8 @@ def over_baseline(variant: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def main() -> None:
-    options = measure.parser(__doc__)
-    options.set_defaults(repeats=100)
-    options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
+    options = parser(__doc__)
     options.add_argument("--table", action="append")
-    options.add_argument("--configs", type=int, default=TRIALS, help="configurations of a search")
     options.add_argument("--only", help="of whose name this is a part, beside the default; is not kept")
     asked = options.parse_args()
     repeats, trials = 10 if asked.quick else asked.repeats, asked.configs

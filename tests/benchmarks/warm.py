@@ -14,13 +14,12 @@ import copy
 import dataclasses
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import measure
 import numpy as np
 import pandas as pd
-from replay import DEFAULT, held, tables
+from replay import DEFAULT, held, parser, tables
 
 from tune_brain.search.outcomes import as_searched, read_outcomes
 from tune_brain.search.replay import replay
@@ -70,11 +69,7 @@ def pairs(names: list[str]) -> list[tuple[str, str]]:
 
 
 def main() -> None:
-    options = measure.parser(__doc__)
-    options.set_defaults(repeats=100)
-    options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
-    options.add_argument("--configs", type=int, default=24, help="configurations of a search")
-    asked = options.parse_args()
+    asked = parser(__doc__, configs=24).parse_args()
     repeats = 10 if asked.quick else asked.repeats
     runs = tables(asked.tables)
     surrogates = {

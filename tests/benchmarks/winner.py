@@ -15,14 +15,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import measure
 import numpy as np
 import pandas as pd
-from replay import DEFAULT, TRIALS, tables
+from replay import DEFAULT, TRIALS, parser, tables
 
 from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import choose, full_scores
@@ -216,11 +215,8 @@ def lines(searches: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
 
 
 def main() -> None:
-    options = measure.parser(__doc__)
-    options.set_defaults(repeats=100)
-    options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
+    options = parser(__doc__)
     options.add_argument("--table", action="append")
-    options.add_argument("--configs", type=int, default=TRIALS, help="configurations of a search")
     asked = options.parse_args()
     repeats = 10 if asked.quick else asked.repeats
     runs = tables(asked.tables)

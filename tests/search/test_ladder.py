@@ -42,6 +42,7 @@ def test_a_rung_goes_on_as_an_older_version_began_it(row: MakeRow) -> None:
     assert cycle(Study([row(0, 12), row(1, 1)]), 1, 12) is None
     assert cycle(Study([row(0, 12), row(1, 1, cycle=12)]), 1, 12) == 12
     assert cycle(Study([row(0, 12), row(1, 3)]), 1, 12) == 12
+    assert cycle(Study([row(0, 12), row(1, 1), row(2, 1, cycle=12)]), 1, 12) is None
     # Be it that none of those has ended yet.
     assert cycle(Study([row(0, 12), row(1, 1, None, state="running", why=None)]), 1, 12) is None
 

@@ -1,6 +1,6 @@
 """What bundle.json says: all that decides a bundle's answers beside the weights, and where it comes from."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,7 @@ SIMILAR = "similar.safetensors"
 CARD = "MODEL_CARD.md"
 
 
-Temperature = Field(ge=0.01, le=100)
+Temperature = Annotated[float, Field(ge=0.01, le=100)]
 """Calibration finds .05 to 20; far beyond, probabilities are no numbers."""
 
 
@@ -23,7 +23,7 @@ class Member(Frozen):
     """Its weights are weights/<name>.safetensors."""
     arch: Literal[ARCHITECTURES]  # type: ignore[valid-type]
     precision: Precision
-    temperature: float = Temperature
+    temperature: Temperature
     weight: float = Field(ge=0, le=1)
 
 
@@ -56,7 +56,7 @@ class About(Frozen):
     image_size: int = Field(ge=16, le=1024)
     preprocessing: str
     members: tuple[Member, ...] = Field(min_length=1, max_length=100)
-    temperature: float = Temperature
+    temperature: Temperature
     """Of the mean of the members, as theirs are of their logits; 1 for a single one."""
     embedding: str
     """The member by whose embeddings similar training images are found."""

@@ -78,8 +78,9 @@ def open_bundle(folder: Path) -> Bundle:
     network = next(one.network for one in model.members if one.name == about.embedding)
     if len(about.looks.mean) != MEASURES or not _fit(embeddings, labels, width(network), len(about.classes)):
         raise _broken(f"{folder}: arrays that do not fit each other")
-    networks = [one.network.state_dict() for one in model.members]
-    if not all(value.isfinite().all() for state in networks for value in state.values()):
+    if not all(
+        value.isfinite().all() for one in model.members for value in one.network.state_dict().values()
+    ):
         raise _broken(f"{folder}: weights that are no numbers")
     length = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return Bundle(

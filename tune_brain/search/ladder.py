@@ -137,8 +137,7 @@ def cycle(study: Study, epochs: int, full_length: int) -> int | None:
 
     A rung goes on as it began, be it under an older version: its scores are compared.
     """
-    new = full_length if epochs * BEGINNING <= full_length else None
-    return next((row.cycle for row in study.rows if row.epochs == epochs), new)
+    return study.cycles.get(epochs, full_length if epochs * BEGINNING <= full_length else None)
 
 
 def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:

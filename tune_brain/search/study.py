@@ -38,6 +38,8 @@ class Study:
         """By length in epochs, the configurations that have a first seed's trial."""
         self.spent = 0
         """Epochs that all trials have trained or have under way."""
+        self.cycles: dict[int, int | None] = {}
+        """By length in epochs, of how many epochs the one-cycle is that its first trial begins."""
         self.best: dict[int, float] = {}
         """By length in epochs, the best score of first seeds: a further one is one more chance of luck."""
         for row in rows:
@@ -94,6 +96,7 @@ class Study:
         """Hear of a trial: that it starts, where it runs, or how it ended. One that ended well stays so."""
         if row.trial not in self._rows:
             self.spent += row.epochs
+            self.cycles.setdefault(row.epochs, row.cycle)
             self.tried |= {row.configuration} - {BASELINE}
         if not row.repeat:
             self._rank(row)

@@ -19,10 +19,8 @@ from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, read_json, write_json
-from tune_brain.search.ladder import cycle
 from tune_brain.search.outcomes import as_searched, read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
-from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.warm import warmed
 
@@ -77,13 +75,13 @@ def replay(
             progress.say(f"{arch} is left out: no trial of it has ended well")
             continue
         trained = read_outcomes(folders, arch)
-        outcomes = dataclasses.replace(as_searched(trained), space=spaces[arch])
-        for length in outcomes.scores:
-            if outcomes.cycles[length] != cycle(Study(), length, outcomes.full_length):
-                progress.say(
-                    f"{arch}: trials of {length} epochs are replayed as they were trained, "
-                    "not as the beginnings of the full cycle that a search trains today"
-                )
+        outcomes = as_searched(trained)
+        if outcomes is trained:
+            progress.say(
+                f"{arch}: short trials are replayed as they were trained, whole cycles of their own, "
+                "since too few came to full length to tell how those would begin"
+            )
+        outcomes = dataclasses.replace(outcomes, space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
             studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
     path = run.folder / "replay.json"
