@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from tune_brain import compute
 from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
-from tune_brain.errors import Interrupted
+from tune_brain.errors import ClusterError, Interrupted
 from tune_brain.stages.common import going_on
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -86,7 +86,7 @@ def test_no_product_is_shared_among_threads_while_ray_forks(
 
     up = threading.Event()
     monkeypatch.setattr(compute, "_start", lambda *_: up.wait())
-    monkeypatch.setattr(compute, "_slots", lambda _: Slots(count=2, cpus=1, gpus=0))
+    monkeypatch.setattr(compute, "_slots", lambda *_: Slots(count=2, cpus=1, gpus=0))
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     before = threads()
     with threadpool_limits(2, "blas"), compute.session(RunConfig(out=tmp_path)) as session:
@@ -149,6 +149,54 @@ def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
     found = Slots(count=1, cpus=2, gpus=1).without_gpus()
     assert (found.count, found.resources()) == (6, {"CPU": 2})
     assert Slots(count=1, cpus=2, gpus=1, limit=3).without_gpus().count == 3
+
+
+@pytest.mark.parametrize(
+    ("gpus", "room", "asked"), [(1, 1, 1), (1, 2, 1), (0.25, 2, 0.5), (0.75, 2, 1), (2, 2, 2), (0, 2, None)]
+)
+def test_more_room_is_a_larger_share_of_one_gpu_and_never_a_second(
+    gpus: float, room: int, asked: float | None
+) -> None:
+    assert Slots(count=1, cpus=1, gpus=gpus).resources(room).get("GPU") == asked
+
+
+@pytest.mark.parametrize(
+    ("option", "before", "takes"), [(None, None, 1), (None, 0.0, 0), (None, 0.5, 0.5), (0.25, 1.0, 0.25)]
+)
+@pytest.mark.usefixtures("handlers")
+def test_what_goes_on_trains_on_what_it_began_with_unless_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    option: float | None,
+    before: float | None,
+    takes: float,
+) -> None:
+    monkeypatch.setattr(compute, "_start", lambda *_: None)
+    monkeypatch.setattr(compute, "_machines", lambda: [{"CPU": 8.0, "GPU": 1.0}])
+    monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
+    with compute.session(RunConfig(out=tmp_path, gpus_per_trial=option)) as session:
+        assert session.slots(before).gpus == takes
+
+
+def test_one_job_that_fails_costs_none_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failed(Exception):
+        pass
+
+    def get(reference: int) -> int:
+        if reference == 1:
+            raise Failed("CUDA out of memory")
+        return reference
+
+    monkeypatch.setattr(compute.ray.exceptions, "RayError", Failed)
+    monkeypatch.setattr(compute.ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
+    monkeypatch.setattr(compute.ray, "wait", lambda references, **_: (references[:1], references[1:]))
+    monkeypatch.setattr(compute.ray, "get", get)
+    done = list[int]()
+    slots = Slots(count=3, cpus=1, gpus=0)
+    with pytest.raises(ClusterError, match=r"(?s)CUDA out of memory.*--concurrency"):
+        done.extend(index for index, _ in compute.each(lambda job: job, ((job,) for job in range(9)), slots))
+    # The fourth began when the first had ended, before the second failed.
+    assert done == [0, 2, 3]
 
 
 @pytest.mark.parametrize(("slots", "most"), [(0, 1), (1, 1), (3, 3)])

@@ -66,6 +66,7 @@ def test_slurm_starts_a_head_workers_and_a_search_closed_by_a_token(slurm: Any) 
     assert len(told) >= 4
     assert all(line.endswith(closed) for line in told), told
     assert "requeue" not in calls
+    assert "--nodes=3 --ntasks=3 --overlap rm -rf /tmp/tb-123456" in calls
 
 
 def test_slurm_goes_on_with_a_run_that_is_there(slurm: Any, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
         return replace(prepared, summary=prepared.summary | {"allowed_leak": 7})
 
     monkeypatch.setattr(stage, "images", leaking)
-    monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=lambda: None)))
+    monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=str)))
     monkeypatch.setattr(stage, "train_all", lambda _, planned, *__: planned)
     monkeypatch.setattr(stage, "validate", lambda run, *_: validated.read(run))
     stage.evaluate(folder)

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import math
 import os
 import signal
 import socket
@@ -51,9 +50,8 @@ class Slots:
 
     def resources(self, room: int = 1) -> dict[str, float]:
         """What a trial asks of Ray that takes so many slots of one machine."""
-        gpus = self.gpus * room
-        # Ray gives shares of one GPU, or whole ones.
-        gpus = math.ceil(gpus) if gpus > 1 else gpus
+        # A trial computes on one GPU, of which it may have a larger share; a second one is of no use to it.
+        gpus = self.gpus if self.gpus > 1 else min(1.0, self.gpus * room)
         return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
 
     def without_gpus(self) -> "Slots":
@@ -85,8 +83,11 @@ class Session:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def slots(self) -> Slots:
+    def slots(self, gpus: float | None = None) -> Slots:
         """Wait until Ray is up, and count the slots.
+
+        Args:
+            gpus: how many a trial takes where the configuration does not say; None: one if there are any.
 
         Raises:
             ClusterError: the cluster cannot be reached, or no machine has room for one trial.
@@ -96,7 +97,8 @@ class Session:
             raise self._error
         # Ray's core, coming up, takes SIGTERM for a crash.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return _slots(self._config)
+        asked = self._config.gpus_per_trial
+        return _slots(gpus if asked is None else asked, self._config.concurrency)
 
     def close(self) -> None:
         """Stop Ray, or leave the cluster."""
@@ -182,7 +184,8 @@ def _watch(head: str, run: Path, over: threading.Event) -> None:
                 gone = ClusterError(
                     "The head of the cluster must be reachable, without which Ray ends this command",
                     found=f"{head}: {error}",
-                    remedy=f"What is finished is kept. When it is back, go on with: tune-brain resume {run}",
+                    remedy="What is finished is kept. When it is back, call the command again;\n"
+                    f"a search goes on with: tune-brain resume {run}",
                 )
                 print(f"tune-brain: {gone}", file=sys.stderr, flush=True)
 
@@ -199,16 +202,19 @@ def _start(config: RunConfig, scratch: str) -> None:
             "Ray must be reachable",
             found=f"{config.address or 'this machine'}: {error}",
             remedy="--address local is this machine alone; `ray start --head` starts a cluster.\n"
-            "A cluster with a token wants RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token.",
+            "A cluster with a token wants RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token."
+            if config.address
+            else "Make room in the temporary folder (or set TMPDIR to another) and in /dev/shm, and call it\n"
+            "again; --address joins a cluster that runs.",
         ) from None
 
 
-def _slots(config: RunConfig) -> Slots:
+def _slots(gpus: float | None, limit: int | None) -> Slots:
     nodes = _machines()
-    has_gpus = any(node.get("GPU", 0) > 0 for node in nodes)
-    gpus = config.gpus_per_trial if config.gpus_per_trial is not None else float(has_gpus)
+    if gpus is None:
+        gpus = float(any(node.get("GPU", 0) > 0 for node in nodes))
     # One thread a trial: two one-thread trials side by side beat one two-thread trial.
-    slots = Slots(count=0, cpus=1, gpus=gpus, limit=config.concurrency).now()
+    slots = Slots(count=0, cpus=1, gpus=gpus, limit=limit).now()
     if slots.count < 1:
         raise ClusterError(
             f"A trial needs 1 CPU and {gpus:g} GPUs on one machine",
@@ -252,23 +258,33 @@ def each(
     arrive as their values.
 
     Raises:
-        ClusterError: a job raised; the message carries the job's own error.
+        ClusterError: a job raised; the message carries the job's own error. Those that were under way have
+            ended before, and no other was begun.
     """
     remote = ray.remote(num_cpus=slots.cpus, num_gpus=slots.gpus)(function)
     waiting = enumerate(jobs)
     running: dict[Any, int] = {}
+    failed: Exception | None = None
     while True:
         # Where no machine is left for the moment, one job waits for the next.
-        for index, job in itertools.islice(waiting, max(1, slots.count) - len(running)):
+        room = 0 if failed else max(1, slots.count) - len(running)
+        for index, job in itertools.islice(waiting, room):
             running[remote.remote(*job)] = index
         if not running:
-            return
+            break
         done, _ = ray.wait(list(running), num_returns=1)
         index = running.pop(done[0])
         try:
             result = ray.get(done[0])
         except ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error
-            found = f"{type(cause).__name__}: {cause}"
-            raise ClusterError("A job must end without an error", found=found) from error
-        yield index, result
+            failed = failed or error
+        else:
+            yield index, result
+    if failed:
+        cause = getattr(failed, "cause", None) or failed
+        raise ClusterError(
+            "A job must end without an error",
+            found=f"{type(cause).__name__}: {cause}",
+            remedy="What ended is kept. Where memory ended, call it again with a smaller --concurrency,\n"
+            "or a larger --gpus-per-trial.",
+        ) from failed

@@ -171,7 +171,7 @@ def check_precision(arch: str, image_size: int, precision: str) -> None:
         raise ConfigError(
             f"{arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
             found=f"{image_size} pixels",
-            remedy="Take larger images, or precision fp32 or auto.",
+            remedy="Take larger images, or precision fp32 or auto, in a new run.",
         )
 
 

@@ -266,7 +266,7 @@ def run_config(given: Mapping[str, Any]) -> RunConfig:
         asked["ladder"] = _ladder(given.get("epochs"), given.get("ladder"))
     asked = _base(given) | asked
     name = asked["data"].resolve().name if "data" in asked else "demo"
-    return check(RunConfig, {"out": _free(Path("results") / name)} | asked, "The options")
+    return check(RunConfig, {"out": _free(Path("results") / name)} | asked, "An option")
 
 
 def _base(given: Mapping[str, Any]) -> dict[str, Any]:

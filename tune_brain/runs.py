@@ -162,7 +162,8 @@ def read_winners(run: Run) -> dict[str, Winner]:
         raise RunFolderError(
             "Winners stand when the search has ended",
             found=f"none in {run.folder / 'winners'}",
-            remedy=f"End it first: tune-brain resume {run.folder}",
+            remedy=f"End it first: tune-brain resume {run.folder}\n"
+            f"What is left of it, and what has failed: tune-brain status {run.folder}",
         )
     return winners
 

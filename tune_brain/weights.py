@@ -26,7 +26,8 @@ Three ways out:
      {url}
      as {cache}
   2. --weights PATH   start from a ResNet-34 state dict of your own (.safetensors, or .pth without code)
-  3. --weights none   start from random weights, as the other architectures do"""
+  3. --weights none   start from random weights, as the other architectures do
+2 and 3 are for a new search, and for extend where it adds resnet34; a run that stands needs 1."""
 
 _DOWNLOAD_TIMEOUT = 20.0
 """Seconds without an answer after which the server counts as not reachable."""

@@ -35,7 +35,14 @@ class Probe(TrialWorker):
     def setup(self, config: dict[str, Any], development: Development | None = None, **_: Any) -> None:
         # Ray makes the worker without data, which then come as they do from `with_parameters`.
         if development is not None:
-            super().setup(config, development=development, checkpoints=Path(tempfile.mkdtemp()))
+            super().setup(
+                config,
+                development=development,
+                weights=None,
+                checkpoints=Path(tempfile.mkdtemp()),
+                disk_budget=0,
+                made_with="",
+            )
 
     def private(self) -> float:
         """Private memory in MB."""

@@ -24,10 +24,12 @@ from tune_brain import compute
 from tune_brain.config import RunConfig
 from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import prepare
+from tune_brain.portable.networks import CPU
 from tune_brain.search import run
 from tune_brain.search.checkpoints import Keeper
-from tune_brain.search.trial import Trials
+from tune_brain.search.trial import rows
 from tune_brain.train import timing
+from tune_brain.train.process import make_ready
 
 TRIALS = 100
 
@@ -44,12 +46,14 @@ def trial_share(data: Path) -> float:
     """Images per second of a trial over those of the bare loop."""
     development = prepare(data, image_size=throughput.SIZE, seed=0).development()
     epochs = 12
-    trials = Trials(development, None, Keeper(data / "checkpoints", 0))
+    make_ready()
+    keeper = Keeper(data / "checkpoints", 0)
     values = {**throughput.FIXED, "max_lr": 1e-3}
     trial = {"arch": "linear", "epochs": epochs, "image_size": throughput.SIZE, "classes": 4, "seed": 0}
+    asked = {"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}
     with patch("time.perf_counter", time.process_time):
         started = time.process_time()
-        list(trials.rows({"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}))
+        list(rows(asked, development, None, keeper, CPU))
         ours = epochs * len(development.train.labels) / (time.process_time() - started)
         return ours / throughput.bare("linear", epochs, "fp32", development)
 

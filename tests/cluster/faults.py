@@ -53,7 +53,7 @@ class Watched(TrialWorker):
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         super().setup(config, **given)
         trainable.STEP = 0.0
-        self._trials._keeper._every = 0.0
+        self._keeper._every = 0.0
 
 
 def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
@@ -67,7 +67,7 @@ def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
 
         def _spoiled(self, told: dict[str, Any]) -> Iterator[dict[str, float]]:
             does(told)
-            yield from self._trials.rows(told)
+            yield from self._begun(told)
 
     return Misbehaving
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tune_brain.data.spellings import class_names, parse_rules, spelled
-from tune_brain.errors import DataError
+from tune_brain.errors import ConfigError, DataError
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,6 @@ def test_a_class_without_a_rule_is_an_error_that_lists_what_exists() -> None:
 
 @pytest.mark.parametrize("text", ["a", "a=", "=b", "a=b,a=c", "a=../b", "a=.b"])
 def test_rules_that_are_none(text: str) -> None:
-    with pytest.raises(DataError, match="OLD=NEW"):
+    with pytest.raises(ConfigError, match="OLD=NEW"):
         parse_rules(text)
     assert parse_rules("a=b, c d=e") == {"a": "b", "c d": "e"}

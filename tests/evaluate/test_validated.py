@@ -111,7 +111,7 @@ def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.Monkey
     ("fails", "error", "says"),
     [
         (lambda *_: os.kill(os.getpid(), signal.SIGTERM), Interrupted, "nothing of the export"),
-        (full, ConfigError, "named by --to.*No space left"),
+        (full, ConfigError, "must be writable.*No space left"),
     ],
 )
 def test_an_export_that_ends_early_leaves_nothing(

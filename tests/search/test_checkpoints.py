@@ -154,3 +154,10 @@ def test_checkpoints_are_as_far_apart_as_asked(folder: Path) -> None:
         keeper.finish()
         written.append((folder / "0.safetensors").exists())
     assert written == [False, False, True, True]
+
+
+def test_another_workers_file_that_vanishes_while_all_are_counted_costs_no_checkpoint(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "9.safetensors").symlink_to(folder / "gone")
+    train(keeper_in(folder), epochs=1)
+    assert (folder / "3.safetensors").exists()

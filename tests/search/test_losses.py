@@ -272,3 +272,15 @@ def test_a_smaller_machine_after_the_loss_of_all_does_not_end_a_search(make) -> 
     assert searcher.suggest("none") is None
     machines.append(Slots(count=3, cpus=1, gpus=0))
     assert isinstance(searcher.suggest("next"), dict)
+
+
+def test_where_every_worker_raises_its_trials_are_tried_again_when_the_search_goes_on(
+    make, tmp_path: Path
+) -> None:
+    searcher = make(configs=100)
+    for number in range(LOST_IN_A_ROW):
+        searcher.suggest(f"{number}")
+        searcher.is_up(f"{number}", f"worker of {number}")
+        lose(searcher, f"{number}", "raised", "CUDA error: unspecified launch failure")
+    assert searcher.suggest("last") == Searcher.FINISHED
+    assert {(row.why, row.attempt) for row in trials_of(tmp_path)} == {("raised", ATTEMPTS["raised"] - 1)}

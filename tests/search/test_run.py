@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from noise import images
 from ray import tune
 
@@ -81,6 +82,37 @@ def test_a_trial_that_raises_is_tried_once_more_and_its_error_is_told(
     rows = trials_of(tmp_path)
     assert len(rows) == 5
     assert {(row.state, row.why, row.attempt) for row in rows} == {("failed", "raised", 2)}
+
+
+def test_an_error_that_a_gpu_does_not_recover_from_costs_a_process_and_no_trial(
+    searched: Callable[..., list[TrialRow]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+
+    class OnGpu(run.TrialWorker):  # type: ignore[misc]
+        """The first is broken from its second trial on."""
+
+        def setup(self, config: dict[str, Any], **given: Any) -> None:
+            super().setup(config, **given)
+            self._trains, self._device = self._begun, torch.device("cuda")
+            self._begun = self._on_gpu
+            self._trained = 0
+
+        def _on_gpu(self, asked: dict[str, Any]) -> Iterator[dict[str, float]]:
+            self._trained += 1
+            if self._trained == 2 and not broken.exists():
+                broken.write_text(str(os.getpid()))
+            if broken.exists() and broken.read_text() == str(os.getpid()):
+                raise RuntimeError("CUDA error: unspecified launch failure")
+            yield from self._trains(asked)
+
+    monkeypatch.setattr(run, "TrialWorker", OnGpu)
+    rows = searched(high=1e-2)
+    assert {row.state for row in rows} == {"completed"}
+    assert [row.attempt for row in rows].count(2) == 1
+    assert (
+        "raised: RuntimeError: CUDA error: unspecified launch failure" in (tmp_path / "run.log").read_text()
+    )
 
 
 def test_a_search_whose_workers_cannot_live_says_so(

@@ -4,7 +4,7 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 import torch
 from noise import DEVELOPMENT
 
+from tune_brain.data.arrays import Development
 from tune_brain.search import trainable
 from tune_brain.search.trainable import TrialWorker
 
@@ -25,6 +26,12 @@ def asked(
     return {"number": number, "trial": {**trial, "precision": precision, "hyperparameters": hyperparameters}}
 
 
+def given(development: Development, checkpoints: Path) -> dict[str, Any]:
+    """What Ray's driver gives a worker."""
+    kept = {"checkpoints": checkpoints, "disk_budget": 10**9, "made_with": ""}
+    return {"development": development, "weights": None, **kept}
+
+
 Start = Callable[[dict[str, Any]], TrialWorker]
 
 
@@ -32,9 +39,7 @@ Start = Callable[[dict[str, Any]], TrialWorker]
 def start(tmp_path: Path) -> Start:
     class Worker(TrialWorker):
         def setup(self, config: dict[str, Any]) -> None:
-            super().setup(
-                config, development=DEVELOPMENT, checkpoints=tmp_path / "checkpoints", disk_budget=10**9
-            )
+            super().setup(config, **given(DEVELOPMENT, tmp_path / "checkpoints"))
 
     return lambda config: Worker(config)
 
@@ -52,11 +57,13 @@ def rows(worker: TrialWorker) -> list[dict[str, float]]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in every]
 
 
-def test_a_worker_trains_on_one_thread_whatever_there_was_before(start: Start) -> None:
+def test_a_worker_trains_on_one_thread_and_always_in_one_way_whatever_there_was_before(start: Start) -> None:
     torch.set_num_threads(2)
     try:
+        torch.backends.cudnn.deterministic = False
         start(asked())
         assert torch.get_num_threads() == 1
+        assert torch.backends.cudnn.deterministic
     finally:
         torch.set_num_threads(1)
 
@@ -84,7 +91,7 @@ def test_a_trial_trains_on_the_gpu_that_it_was_given_and_on_no_other(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: given)
-    assert start(asked())._trials.device == device
+    assert start(asked())._device.type == device
 
 
 def test_ten_trials_in_one_worker_leave_no_more_than_the_first(start: Start) -> None:
@@ -105,7 +112,7 @@ TRIALS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, HERE)
-from test_trainable import asked, memory, rows
+from test_trainable import asked, given, memory, rows
 from noise import images
 from tune_brain.data.arrays import Development
 from tune_brain.search.trainable import TrialWorker
@@ -115,7 +122,7 @@ DEVELOPMENT = Development(classes=("a", "b"), train=images(256, SIZE), validatio
 
 class Worker(TrialWorker):
     def setup(self, config):
-        super().setup(config, development=DEVELOPMENT, checkpoints=Path(sys.argv[1]), disk_budget=10**9)
+        super().setup(config, **given(DEVELOPMENT, Path(sys.argv[1])))
 
 def large(number):
     arch, precision = [("cnn", "bf16"), ("linear", "fp32"), ("cnn", "fp32")][number % 3]
@@ -178,13 +185,69 @@ def test_a_worker_takes_up_the_trial_of_one_that_died(
     monkeypatch.setattr(trainable, "STEP", 0.0)
     whole = rows(start(asked()))
     dying = start(asked())
-    dying._trials._keeper._every = 0.0
+    dying._keeper._every = 0.0
     first = dying.train()["rows"]
     # The checkpoint is kept when the next epoch is asked for, and the worker dies in it.
     dying.train()
-    dying._trials._keeper.finish()
+    dying._keeper.finish()
     assert list((tmp_path / "checkpoints").iterdir())
-    after = results(start(asked()))
+    taken_up = start(asked())
+    after = results(taken_up)
     assert after[0]["rows"] == first
     assert [row["val_loss"] for result in after for row in result["rows"]] == [r["val_loss"] for r in whole]
+    # Until the driver has heard of its end, which it has when it asks for another.
+    assert list((tmp_path / "checkpoints").iterdir())
+    taken_up.reset(asked(1))
     assert not list((tmp_path / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize(("epochs", "left"), [(2, 1), (3, 0)])
+def test_a_worker_that_is_stopped_leaves_a_checkpoint_of_what_has_not_ended(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, epochs: int, left: int
+) -> None:
+    monkeypatch.setattr(trainable, "STEP", 0.0)
+    worker = start(asked())
+    worker._keeper._every = 0.0
+    for _ in range(epochs):
+        worker.train()
+    worker._keeper.finish()
+    worker.stop()
+    assert len(list((tmp_path / "checkpoints").iterdir())) == left
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("CUDA error: an illegal memory access was encountered", None),
+        ("CUDA error: out of memory", "memory"),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate", "memory"),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "memory"),
+        ("GET was unable to find an engine to execute this computation", "memory"),
+    ],
+)
+def test_an_error_on_a_gpu_ends_its_worker_unless_it_is_one_of_memory(
+    start: Start, said: str, why: str | None
+) -> None:
+    def raises(_: object) -> Iterator[dict[str, float]]:
+        yield {"epoch": 1}
+        raise RuntimeError(said)
+
+    worker = start(asked())
+    worker._device, worker._begun = torch.device("cuda"), raises
+    if why is None:
+        with pytest.raises(RuntimeError, match="illegal"):
+            worker.step()
+    else:
+        assert worker.step()["why"] == why
+
+
+def test_after_a_trial_a_gpu_has_its_memory_back(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: told.append(1))
+    worker = start(asked())
+    results(worker)
+    assert not told
+    worker.reset(asked(1))
+    worker._device = torch.device("cuda")
+    results(worker)
+    assert told

@@ -1,12 +1,14 @@
 """What Ray says of workers and machines, as the searcher and the user are told it."""
 
 import errno
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from played import result
 from ray.tune.error import TuneError
+from ray.tune.execution.class_cache import _ActorClassCache
 
 from tune_brain import __version__, compute
 from tune_brain.compute import Slots
@@ -47,6 +49,52 @@ def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path)
     assert told[0].endswith("it did not start: ModuleNotFoundError: No module named 'tune_brain'")
 
 
+def test_what_a_trial_raised_in_its_worker_is_no_loss_of_a_machine() -> None:
+    words = "ray::TrialWorker.train() (pid=7, ip=192.0.2.7)\n  File ...\nRuntimeError: CUDA error: launch\n"
+    assert workers._loss(words) == ("raised", "RuntimeError: CUDA error: launch")
+
+
+def test_trials_that_wait_long_for_a_worker_are_said_each_time_that_it_begins(make) -> None:
+    now, told = [100.0], list[str]()
+    searcher = make(clock=lambda: now[0])
+    heard = Workers(searcher, told.append)
+    for name in "ab":
+        searcher.suggest(name)
+    for seconds in (workers.LONG - 1, 2, 100):
+        now[0] += seconds
+        heard.on_step_end(0, [])
+    assert [line.partition(":")[0] for line in told] == ["2 trials wait for a worker"]
+    for name in "ab":
+        searcher.is_up(name, f"worker of {name}")
+    heard.on_step_end(0, [])
+    assert len(told) == 1
+    searcher.on_trial_complete("a", result=result(1, 2, done=True))
+    searcher.suggest("c")
+    now[0] += 100
+    heard.on_step_end(0, [])
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize(("gpus", "device", "times"), [(1.0, "cpu", 1), (1.0, "cuda", 0), (0.0, "cpu", 0)])
+def test_a_gpu_that_torch_cannot_use_is_said_once(make, gpus: float, device: str, times: int) -> None:
+    told = list[str]()
+    heard = Workers(make(), told.append, gpus)
+    for _ in range(2):
+        heard.on_trial_result(result={"device": device, "node_ip": "192.0.2.7"})
+    assert [line.partition(",")[0] for line in told] == ["torch cannot use the GPU of 192.0.2.7"] * times
+
+
+def test_keys_of_a_cloud_are_not_handed_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def handed() -> set[str]:
+        return set(_ActorClassCache().get(type("Worker", (), {}))._default_options["runtime_env"]["env_vars"])
+
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert "AWS_SECRET_ACCESS_KEY" in handed()
+    with run._without_keys():
+        assert not any("AWS" in name for name in handed())
+    assert os.environ["AWS_SECRET_ACCESS_KEY"] == "secret"
+
+
 def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     there, told = [[{"CPU": 2.0}], [], [], [{"CPU": 1.0}]], list[str]()
     monkeypatch.setattr(compute, "_machines", lambda: there.pop(0))
@@ -63,7 +111,7 @@ def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
     told = list[str]()
     heard = Workers(make(), told.append)
     for over in (False, True, True):
-        heard.on_trial_result(result={"over_budget": over})
+        heard.on_trial_result(result={"over_budget": over, "device": "cpu"})
     assert [line.partition(":")[0] for line in told] == ["checkpoints have no more room in --disk-budget"]
 
 
@@ -103,7 +151,7 @@ def test_what_ray_prints_of_its_workers_is_not_shown(
             print("(raylet) A worker died or was killed while executing a task")
 
     monkeypatch.setattr(run.tune, "Tuner", Tuner)
-    run._fit(None, make(), Progress(), Path())
+    run._fit(None, make(), Progress(), Path(), 0.0)
     print("the run's folder")
     assert capsys.readouterr().out == "the run's folder\n"
 
@@ -121,7 +169,7 @@ def test_a_full_disk_is_told_as_it_is(make, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(run.tune, "Tuner", Tuner)
     with pytest.raises(OSError, match="No space"):
-        run._fit(None, make(), Progress(), Path())
+        run._fit(None, make(), Progress(), Path(), 0.0)
 
 
 def test_what_failed_for_good_leaves_room_for_others(row, tmp_path: Path) -> None:

@@ -32,14 +32,14 @@ def made(tmp_path: Path) -> Callable[..., Run]:
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Let stages search without Ray and without images; what they were given, and what they are to meet."""
-    told = SimpleNamespace(sessions=[], slots=lambda: Slots(count=2, cpus=1, gpus=0), most=1000)
+    told = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, cpus=1, gpus=0), most=1000)
     prepared = SimpleNamespace(
         summary={"digest": "d1", "cut_digest": "c1"}, classes=("a", "b"), development=lambda: None
     )
 
     def session(config: RunConfig) -> Any:
         told.sessions.append(config)
-        return nullcontext(SimpleNamespace(slots=lambda: told.slots()))
+        return nullcontext(SimpleNamespace(slots=lambda *gpus: told.gpus.append(gpus) or told.slots()))
 
     def searched(config: RunConfig, *_: Any) -> None:
         train(runs.open_run(config.out), told.most)

@@ -10,6 +10,7 @@ import pytest
 from trained import ASKED, train
 
 from tune_brain import lock, runs, space
+from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.errors import (
     ClusterError,
@@ -143,11 +144,25 @@ def test_the_machines_of_a_search_are_others_from_now_on(ended: Run, no_ray: Sim
     found = runs.open_run(ended.folder).config
     assert (found.address, found.concurrency, found.gpus_per_trial) == ("192.0.2.1:6379", 3, 0.5)
     assert no_ray.sessions[-1].address == "192.0.2.1:6379"
-    no_ray.slots = lambda: SimpleNamespace(count=7, gpus=0)
+    no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
     resume(ended.folder, {"address": None})
     assert runs.open_run(ended.folder).config.address is None
     # What `status` reckons the time left with.
     assert json.loads((ended.folder / "record.json").read_text())["slots"] == 7
+
+
+def test_a_search_goes_on_with_as_many_gpus_a_trial_as_it_had(ended: Run, no_ray: SimpleNamespace) -> None:
+    no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
+    resume(ended.folder)
+    resume(ended.folder)
+    assert no_ray.gpus[-2:] == [(0,), (0.5,)]
+    assert runs.open_run(ended.folder).config.gpus_per_trial is None
+    # What an older version began says nothing.
+    record = json.loads((ended.folder / "record.json").read_text())
+    del record["gpus_per_trial"]
+    (ended.folder / "record.json").write_text(json.dumps(record))
+    resume(ended.folder)
+    assert no_ray.gpus[-1] == (None,)
 
 
 def test_the_record_says_where_an_added_architecture_starts_and_others_are_refused(

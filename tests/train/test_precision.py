@@ -109,15 +109,30 @@ def test_where_ray_has_gpus_that_torch_does_not_see_the_processor_is_measured(
     assert cache.exists()
 
 
-@pytest.mark.parametrize("address", ["192.0.2.1:6379", None])
-def test_it_is_measured_where_the_gpus_are_and_never_by_the_driver(
-    monkeypatch: pytest.MonkeyPatch, address: str | None
+def test_what_a_gpu_has_no_room_to_measure_is_trained_in_bf16_and_not_remembered(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slots = compute.Slots(count=4, cpus=1, gpus=0.5)
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a small one")
+    monkeypatch.setattr(timing, "step_seconds", full)
+    assert choose("cnn", 16, 3, "cuda") == "bf16"
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(
+    ("address", "gpus", "kind"), [("192.0.2.1:6379", 0.5, "cuda"), (None, 0.5, "cuda"), ("auto", 0.0, CPU)]
+)
+def test_it_is_measured_on_a_machine_that_trains(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, gpus: float, kind: str
+) -> None:
+    slots = compute.Slots(count=4, cpus=1, gpus=gpus)
 
     def each(function: object, jobs: list[tuple[object, ...]], within: compute.Slots) -> Iterator[object]:
         assert (function, within) == (choose, replace(slots, count=1))
-        assert jobs == [("linear", 32, 2, "cuda"), ("cnn", 32, 2, "cuda")]
+        assert jobs == [("linear", 32, 2, kind), ("cnn", 32, 2, kind)]
         return iter(enumerate(["fp32", "bf16"]))
 
     monkeypatch.setattr(compute, "each", each)

@@ -72,7 +72,9 @@ def combine(
             _make(catalogues, rows, to)
         except OSError as error:
             raise DataError(
-                "The combined folder must be writable", found=f"{to}: {error.strerror}", remedy="Make room."
+                "The combined folder must be writable",
+                found=f"{to}: {error.strerror}",
+                remedy="Make room, or name another --to.",
             ) from None
     return rows
 

@@ -24,9 +24,9 @@ def writing(to: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            "The folder named by --to must be writable",
+            "The folder that is written must be writable",
             found=f"{to}: {error.strerror}",
-            remedy="Make room, or name another --to.",
+            remedy="Make room, or name another --to (after run: tune-brain export RUN --to DIR).",
         ) from None
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 
-from tune_brain.errors import DataError
+from tune_brain.errors import ConfigError, DataError
 from tune_brain.text import legible
 
 TUMOURS = ("glioma", "meningioma", "pituitary")
@@ -28,13 +28,13 @@ def parse_rules(text: str) -> dict[str, str]:
     """`a=b,c=d` as new names by old ones.
 
     Raises:
-        DataError: a rule is not of this form, or a class has two.
+        ConfigError: a rule is not of this form, or a class has two.
     """
     rules: dict[str, str] = {}
     for rule in filter(None, text.split(",")):
         old, equals, new = (piece.strip() for piece in rule.partition("="))
         if not (old and equals and new) or "/" in new or new.startswith((".", "__")) or old in rules:
-            raise DataError("A rule is OLD=NEW, one for each class", found=rule)
+            raise ConfigError("--map takes OLD=NEW,..., one for each class", found=rule)
         rules[old] = new
     return rules
 

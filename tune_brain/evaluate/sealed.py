@@ -85,7 +85,8 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
         raise SealedTestError(
             "The sealed test is opened once",
             found=f"{seal} says that it was, for other seed runs",
-            remedy="Start a new run: a second look at the test would no longer be a first one.",
+            remedy="Without other --seeds the scores that stand are computed again; for others start a new\n"
+            "run, since a second look at the test would no longer be a first one.",
         )
 
 

@@ -34,7 +34,7 @@ def write_onnx(about: About, into: Path) -> None:
         raise ConfigError(
             "--onnx needs onnxruntime, onnx and onnxscript",
             found=f"no {error.name}",
-            remedy="In the checkout, into the same environment: pip install '.[onnx]'",
+            remedy="In the checkout, into the same environment: pip install --editable '.[onnx]'",
         ) from None
     (into / "onnx").mkdir()
     size = about.image_size

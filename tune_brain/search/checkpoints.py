@@ -91,7 +91,7 @@ class Keeper:
         aside = file.with_suffix(f".{socket.gethostname()}-{os.getpid()}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            others = sum(other.stat().st_size for other in file.parent.iterdir())
+            others = sum(map(_size, file.parent.iterdir()))
             if others + sum(tensor.nbytes for tensor in state.values()) > self._budget:
                 self.over_budget = True
                 return
@@ -113,6 +113,14 @@ def _load(file: Path, training: Training, identity: Mapping[str, str]) -> Rows:
     except (OSError, SafetensorError, KeyError, ValueError):
         return []
     return rows
+
+
+def _size(file: Path) -> int:
+    """In bytes; 0 of one that another worker has removed meanwhile."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _remove(file: Path) -> None:

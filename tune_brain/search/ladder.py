@@ -124,12 +124,14 @@ def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:
         return None
     ends = Counter(row.why for row in rows if row.state == "failed")
     told = ", ".join(f"{why} {n} times" for why, n in ends.items())
-    then = (
-        "Lower the learning rates of the space files for a new run."
-        if ends["diverged"]
-        else "Each trial's row says more."
-    )
-    return f"No full-length trial ended well: {told}. {then}"
+    return f"No full-length trial ended well: {told}. {what_then(rows)}"
+
+
+def what_then(rows: Collection[TrialRow]) -> str:
+    """What to do where all that was to be trained has failed."""
+    if any(row.why == "diverged" for row in rows):
+        return "Lower the learning rates of the space files for a new run."
+    return "Each trial's row says more."
 
 
 def cycle(study: Study, epochs: int, full_length: int) -> int | None:

@@ -112,7 +112,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
         raise RunFolderError(
             "A replay needs trials that have ended well",
             found=f"none of {arch} in {', '.join(map(str, folders))}",
-            remedy="Search first.",
+            remedy="Name a run with trials that ended well; `tune-brain status RUN` says how others ended.",
         )
     return _outcomes(spaces[0], list(trials.values()), curves, median(paces))
 

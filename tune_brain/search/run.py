@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
 from tune_brain.records import CHECKPOINTS, TrialRow, read_json
 from tune_brain.search.display import end_line, studies_table, trial_line
+from tune_brain.search.ladder import unfinished, what_then
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
@@ -41,6 +42,8 @@ _TUNE_ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
+# Those that Tune 2.60 takes along.
+_KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 
 
 def search(
@@ -93,15 +96,17 @@ def search(
         progress.say(
             f"{unused} machines have too few GPUs and are not used; --gpus-per-trial 0 trains on CPUs"
         )
-    with progress.table(lambda: studies_table(config, ledger, machines.slots().count)):
-        _fit(worker, searcher, progress, config.out)
+    with progress.table(lambda: studies_table(config, ledger, machines.slots().count)), _without_keys():
+        _fit(worker, searcher, progress, config.out, slots.gpus)
     clear(checkpoints, [ledger.study(arch) for arch in config.arch])
-    if not any(row.score is not None and row.epochs == config.epochs for row in ledger.trials.values()):
+    rows = list(ledger.trials.values())
+    if not any(row.score is not None and row.epochs == config.epochs for row in rows):
         raise SearchError(
             "A search needs at least one full-length trial that ends well",
             found=_endings(ledger),
-            remedy="Lower the learning rates of the space files for a new run, or give it more time:\n"
-            f"tune-brain extend {config.out} --time-budget 4h",
+            remedy=f"Its time was up. Give it more: tune-brain extend {config.out} --time-budget 4h"
+            if unfinished(rows, config)
+            else what_then(rows),
         )
 
 
@@ -152,11 +157,21 @@ def _endings(ledger: Ledger) -> str:
     return "; ".join(sorted(endings)) or "no trial"
 
 
+@contextlib.contextmanager
+def _without_keys() -> Iterator[None]:
+    """Keep the keys of a cloud out of what Tune hands to every worker, where all of a cluster can read it."""
+    kept = {name: os.environ.pop(name) for name in _KEYS & os.environ.keys()}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
 @memory_ends_one_worker()
-def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path) -> None:
+def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, gpus: float) -> None:
     # A trial that is lost is a row, and a search that is lost an error of ours.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    workers = Workers(searcher, progress.say)
+    workers = Workers(searcher, progress.say, gpus)
     os.environ.update(_TUNE_ENVIRONMENT)
     scratch = tempfile.mkdtemp(prefix="tune-brain-")
     tuner = tune.Tuner(

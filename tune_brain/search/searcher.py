@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -14,26 +13,12 @@ from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.crew import Crew
 from tune_brain.search.ladder import Again, Step, Train, cycle, next_step, room
 from tune_brain.search.ledger import Ledger
+from tune_brain.search.live import AllLive, Live
 from tune_brain.search.sampler import StudySampler
-from tune_brain.search.study import ATTEMPTS
+from tune_brain.search.study import ATTEMPTS, is_tried_again
 from tune_brain.search.turns import by_need
 from tune_brain.seeds import derive
 from tune_brain.space import Space
-
-
-@dataclass
-class _Live:
-    """A trial in Ray's hands."""
-
-    trial: int
-    room: int
-    """How many slots it takes."""
-    up: float | None = None
-    """When its worker began with it."""
-    worker: str = ""
-    """Which it is, once it has begun."""
-    further: bool = False
-    """Whether an epoch of it ended that had not ended before."""
 
 
 class RowSearcher(Searcher):
@@ -63,7 +48,7 @@ class RowSearcher(Searcher):
             arch: StudySampler(spaces[arch], config.ladder, seed=config.seed, sampler=config.sampler)
             for arch in config.arch
         }
-        self._live: dict[str, _Live] = {}
+        self._live = AllLive()
         self.crew = Crew(clock)
         self.broken: Exception | None = None
         """What the end of a trial could not be written or told for."""
@@ -76,7 +61,9 @@ class RowSearcher(Searcher):
         if late and not self._live:
             # Be it that there is no machine: what ended may be chosen from.
             return str(Searcher.FINISHED)
-        if self._taken() >= slots.count or self.crew.is_wary(len(self._live)) or self._waits_for_room(slots):
+        if self._live.taken >= slots.count or self.crew.is_wary(len(self._live)):
+            return None
+        if self._live.waits_for_room(slots.largest, self._clock()):
             return None
         studies = [] if late or self.crew.hopeless else self._by_need(slots.count)
         # What needs more room than a slot goes first: others would take each that frees.
@@ -131,7 +118,7 @@ class RowSearcher(Searcher):
         started = live.up is not None or why != "lost"
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
-        elif started or not any(other.up is not None for other in self._live.values()):
+        elif started or not self._live.any_up:
             self.crew.lost_in_a_row.append(live.trial)
         if started:
             attempt = 0 if live.further and why == "lost" else _attempt(row, why)
@@ -155,20 +142,15 @@ class RowSearcher(Searcher):
         """The trials that have trained for longer than a trial may."""
         if self._config.trial_timeout is None:
             return []
-        began = self._clock() - self._config.trial_timeout
-        return [trial_id for trial_id, live in self._live.items() if live.up is not None and live.up < began]
+        return self._live.begun_before(self._clock() - self._config.trial_timeout)
+
+    def waiting(self, seconds: float) -> int:
+        """How many trials were handed out longer ago than this and have no worker yet."""
+        return self._live.waiting(self._clock() - seconds)
 
     def stranded(self) -> set[str]:
-        """The trials whose workers are not up and will not be, as no machine is large enough.
-
-        Where there is none at all, who adds machines shall see what is waited for, while there is time.
-        """
-        slots = self._slots()
-        return {
-            trial_id
-            for trial_id, live in self._live.items()
-            if live.up is None and live.room > slots.largest and (slots.largest or self._late)
-        }
+        """The trials that have no worker and are to be withdrawn, see `AllLive.stranded`."""
+        return self._live.stranded(self._slots().largest, late=self._late)
 
     def _give_back(self) -> None:
         """Give the trials that were lost for good, as no worker could live, one attempt when it goes on.
@@ -177,8 +159,8 @@ class RowSearcher(Searcher):
         """
         for trial in set(self.crew.lost_in_a_row):
             row = self._ledger.trials[trial]
-            if row.state == "failed" and row.why == "lost" and row.attempt >= ATTEMPTS["lost"]:
-                self._ledger.amend(trial, attempt=ATTEMPTS["lost"] - 1)
+            if row.state == "failed" and row.why in ("lost", "raised") and not is_tried_again(row):
+                self._ledger.amend(trial, attempt=ATTEMPTS[row.why] - 1)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the rows are the state."""
@@ -194,14 +176,14 @@ class RowSearcher(Searcher):
         # Where the time is bounded it may be over before the lighter ones' turn comes.
         lead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
         studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
-        return by_need(studies, self._trials(), lead)
+        return by_need(studies, self._live.trials, lead)
 
     def _next(self, arch: str) -> Step:
         return next_step(
             self._ledger.study(arch),
             self._config.ladder,
             self._config.configs,
-            self._trials(),
+            self._live.trials,
             self._config.final_round,
             self._config.until_converged,
         )
@@ -215,19 +197,9 @@ class RowSearcher(Searcher):
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
 
-    def _trials(self) -> set[int]:
-        return {live.trial for live in self._live.values()}
-
-    def _taken(self) -> int:
-        return sum(live.room for live in self._live.values())
-
-    def _waits_for_room(self, slots: Slots) -> bool:
-        """Whether a trial that needs more than a slot is not up yet: its machine must empty for it."""
-        return any(live.up is None and 1 < live.room <= slots.largest for live in self._live.values())
-
     def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
         needed = room(step, slots.largest)
-        if needed > 1 and self._live and self._taken() + needed > slots.count:
+        if needed > 1 and self._live and self._live.taken + needed > slots.count:
             return None
         if isinstance(step, Again):
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
@@ -247,7 +219,7 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = _Live(row.trial, needed)
+        self._live[trial_id] = Live(row.trial, needed, self._clock())
         self.crew.called(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,

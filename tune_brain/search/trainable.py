@@ -2,16 +2,20 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from tune_brain import compute
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 
 STEP = 1.0
 """Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
+_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
+"""The last is cuDNN's, where none of its ways to compute a convolution finds room."""
 
 
 class TrialWorker(tune.Trainable):
@@ -25,33 +29,48 @@ class TrialWorker(tune.Trainable):
     def setup(
         self,
         config: dict[str, Any],
-        development: Development | None = None,
-        weights: Mapping[str, Any] | None = None,
-        checkpoints: Path = Path("checkpoints"),
-        disk_budget: int = 0,
-        made_with: str = "",
+        *,
+        development: Development,
+        weights: Mapping[str, Any] | None,
+        checkpoints: Path,
+        disk_budget: int,
+        made_with: str,
     ) -> None:
         """Take the arrays from Ray's object store and the first trial's configuration."""
         # Here and not above: the driver of a search needs this class and not torch.
         from tune_brain.search.checkpoints import Keeper
-        from tune_brain.search.trial import Trials
+        from tune_brain.search.trial import rows
+        from tune_brain.train.process import make_ready
 
-        assert development is not None
-        self._trials = Trials(development, weights, Keeper(checkpoints, disk_budget, made_with))
+        make_ready()
+        self._device = compute.device()
+        self._keeper = Keeper(checkpoints, disk_budget, made_with)
+        self._begun = partial(
+            rows, development=development, weights=weights, keeper=self._keeper, device=self._device
+        )
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the trial before and take up the next."""
+        """Forget the trial before, of whose end the driver has heard, and take up the next."""
+        self._keeper.drop()
         self._asked = new_config
         self._rows: Iterator[dict[str, float]] | None = None
         return True
+
+    def cleanup(self) -> None:
+        """Leave no checkpoint of a trial that has ended; one that is interrupted goes on from its own."""
+        if self._rows is None:
+            self._keeper.drop()
 
     def step(self) -> dict[str, Any]:
         """Train for a second, or one epoch if that takes longer."""
         result = self._epochs()
         if result["done"]:
             self._rows = None
-            self._trials.ended()
+            if self._device.type == "cuda":
+                from tune_brain.train.process import give_back
+
+                give_back()
         return result
 
     def _epochs(self) -> dict[str, Any]:
@@ -59,7 +78,7 @@ class TrialWorker(tune.Trainable):
         end = {"done": True, "why": "finished", "detail": ""}
         until = time.monotonic() + STEP
         if self._rows is None:
-            self._rows = self._trials.rows(self._asked)
+            self._rows = self._begun(self._asked)
         try:
             for row in self._rows:
                 rows.append(row)
@@ -70,12 +89,15 @@ class TrialWorker(tune.Trainable):
             end |= {"why": "diverged", "detail": str(error)}
         except Exception as error:
             why = "memory" if _ran_out_of_memory(error) else "raised"
+            if why == "raised" and self._device.type == "cuda":
+                # An error of CUDA can leave a process in which nothing runs any more: Ray starts another.
+                raise
             end |= {"why": why, "detail": f"{type(error).__name__}: {error}"}
-        told = {"device": self._trials.device, "over_budget": self._trials.over_budget}
+        told = {"device": self._device.type, "over_budget": self._keeper.over_budget}
         return {"rows": rows, **told, **end}
 
 
 def _ran_out_of_memory(error: Exception) -> bool:
-    """Python's own error, torch's of a GPU, or what torch says of a CPU."""
+    """Python's own error, torch's of a GPU, or what torch and NVIDIA's libraries say where memory ends."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
-    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or "can't allocate memory" in str(error)
+    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or any(words in str(error) for words in _FULL)

@@ -24,6 +24,8 @@ except ImportError:
 
 COUNT_EVERY = 1.0
 """Seconds between two counts of a cluster's slots."""
+LONG = 60.0
+"""Seconds without a worker after which it is said that a trial waits for one."""
 _KEPT = {"rows", "done", "why", "detail", "device", "node_ip", "pid", "trial_id", "training_iteration"}
 """Of a result: what the searcher or Tune still asks for."""
 
@@ -82,13 +84,15 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     Args:
         searcher: what it tells.
-        say: told once of each machine on which no worker starts, and of checkpoints that have no room.
+        say: told once of each machine on which no worker starts, of checkpoints that have no room, and of
+            trials that wait long for a worker.
+        gpus: how many a trial was given.
     """
 
-    def __init__(self, searcher: RowSearcher, say: Callable[[str], None]) -> None:
-        self._searcher, self._say = searcher, say
+    def __init__(self, searcher: RowSearcher, say: Callable[[str], None], gpus: float = 0.0) -> None:
+        self._searcher, self._say, self._gpus = searcher, say, gpus
         self._barren = set[str]()
-        self._over_budget = False
+        self._over_budget = self._waits = False
         self.last_loss = ""
 
     def __getstate__(self) -> dict[str, Any]:
@@ -105,6 +109,12 @@ class Workers(tune.Callback):  # type: ignore[misc]
             self._over_budget = True
             self._say(
                 "checkpoints have no more room in --disk-budget: what has none begins anew after a loss"
+            )
+        if self._gpus and result["device"] == "cpu":
+            self._gpus = 0.0
+            self._say(
+                f"torch cannot use the GPU of {result['node_ip']}, whose driver may be too old, and trains "
+                "on one CPU in its place; --gpus-per-trial 0 trains on every CPU"
             )
         # Of a trial Tune keeps the course of every number, for as long as the search lasts.
         for name in result.keys() - _KEPT:
@@ -128,6 +138,10 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002
         """Some time has passed."""
+        waiting = self._searcher.waiting(LONG)
+        if waiting and not self._waits:
+            self._say(f"{waiting} trials wait for a worker: others may hold the machines, or it is slow")
+        self._waits = bool(waiting)
         if overdue := self._searcher.overdue():
             for trial in trials:
                 if trial.trial_id in overdue and trial.temporary_state.ray_actor:
@@ -172,8 +186,11 @@ def _loss(words: str) -> tuple[Why, str]:
         return "memory", memory.group().strip()
     if "is unavailable" in words:
         return "lost", "its machine cannot be reached"
+    last = words.strip().splitlines()[-1].strip()
     if "raised in its creation task" in words:
-        return "lost", f"it did not start: {words.strip().splitlines()[-1].strip()}"
+        return "lost", f"it did not start: {last}"
+    if words.lstrip().startswith("ray::"):
+        return "raised", last
     sentence = re.search(r"The actor is dead because (.*)", words)
     said = sentence.group(1) if sentence else words.strip().partition("\n")[0]
     said = re.sub(r"\. Worker exit type: \w+ Worker exit detail: ", ": ", said)

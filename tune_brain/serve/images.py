@@ -286,5 +286,5 @@ def _lacking(kind: str, package: str) -> ConfigError:
     return ConfigError(
         f"{kind} files need {package}",
         found="none installed",
-        remedy="In the checkout, into the same environment: pip install '.[serve]'",
+        remedy="In the checkout, into the same environment: pip install --editable '.[serve]'",
     )

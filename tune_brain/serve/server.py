@@ -33,7 +33,7 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         raise ConfigError(
             "serve needs a web server",
             found=f"no {error.name}",
-            remedy="In the checkout, into the same environment: pip install '.[serve]'",
+            remedy="In the checkout, into the same environment: pip install --editable '.[serve]'",
         ) from None
     app = create_app(open_bundle(folder), hosts=(*LOCAL, host, *names), keep=keep)
     # No access log: what people ask for is nobody's business, and a fault is logged without the request.
@@ -55,7 +55,9 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         socket = config.bind_socket()
     except SystemExit:
         raise ConfigError(
-            "The port must be free", found=f"{host}:{port}", remedy="Name another one with --port."
+            "A service listens at a free port of an address of this machine",
+            found=f"{host}:{port}",
+            remedy="Name another port with --port (0 takes a free one), or another address with --host.",
         ) from None
     # Whoever reads the line below may ask at once.
     socket.listen()

@@ -30,7 +30,17 @@ def asked_of(run: Run, given: Mapping[str, Any]) -> Run:
     Raises:
         ConfigError: an option breaks a rule.
     """
-    return Run(check(RunConfig, {**run.config.model_dump(), **given}, "The options"), run.spaces)
+    return Run(check(RunConfig, {**run.config.model_dump(), **given}, "An option"), run.spaces)
+
+
+def gpus_of(run: Run) -> float | None:
+    """How many GPUs a trial of the run has taken so far, by its record; None where that does not say.
+
+    What goes on trains as before, whatever machines are there now: CPUs and GPUs round differently.
+    """
+    record = run.folder / "record.json"
+    gpus: float | None = read_json(record).get("gpus_per_trial") if record.exists() else None
+    return gpus
 
 
 def images(config: RunConfig, progress: Progress) -> Prepared:

@@ -22,6 +22,7 @@ from tune_brain.stages.common import (
     check_same,
     going_on,
     going_on_as_asked,
+    gpus_of,
     images,
     starting_weights,
 )
@@ -59,7 +60,7 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     check_same(run, prepared, start)
     progress.log_to(run.folder / "run.log")
     with compute.session(run.config) as ray:
-        slots = ray.slots()
+        slots = ray.slots(gpus_of(run))
         if given:
             # So that it goes on as it was asked, and is exported with as many seeds.
             runs.create(run.config, run.spaces)

@@ -42,7 +42,7 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
     check_search_is_open(run.folder)
     added = tuple(arch for arch in given.get("arch", ()) if arch not in run.config.arch)
     changed = {**given, "arch": run.config.arch + added}
-    config = check(RunConfig, {**run.config.model_dump(), **changed}, "The options")
+    config = check(RunConfig, {**run.config.model_dump(), **changed}, "An option")
     if config.configs < run.config.configs:
         raise ConfigError(
             "A search is extended to at least as many configurations",

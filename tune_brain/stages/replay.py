@@ -115,7 +115,7 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
     for values in combined:
         # A single length cannot tell whether a study has converged.
         values["until_converged"] &= len(values["ladder"]) > 1
-    found = [check(Variant, values, "The options") for values in (yardstick, *combined)]
+    found = [check(Variant, values, "An option") for values in (yardstick, *combined)]
     for variant in found:
         configured(variant, config.arch[0], 0)
     return list(dict.fromkeys(found))
@@ -128,7 +128,7 @@ def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
         ConfigError: a value breaks a rule.
     """
     values = variant.model_dump(exclude={"slots", "warm_start"})
-    return check(RunConfig, {"out": Path(), "arch": (arch,), "seed": seed, **values}, "The options")
+    return check(RunConfig, {"out": Path(), "arch": (arch,), "seed": seed, **values}, "An option")
 
 
 def _configurations(share: float, config: RunConfig) -> int:

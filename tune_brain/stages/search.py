@@ -17,7 +17,7 @@ from tune_brain.records import read_json, trials_of, write_json, writing
 from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
-from tune_brain.stages.common import check_same, going_on, images, origin_of, starting_weights
+from tune_brain.stages.common import check_same, going_on, gpus_of, images, origin_of, starting_weights
 from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.train.precision import choose
@@ -70,7 +70,7 @@ def search_on(run: Run, ray: compute.Session) -> Path:
     start = starting_weights(run.config, progress)
     if (run.folder / "record.json").exists():
         check_same(run, prepared, start)
-    slots = ray.slots()
+    slots = ray.slots(gpus_of(run))
     runs.create(run.config, run.spaces)
     if unfinished(run):
         # Winners stand when a search has ended, and until it has again nobody shall take these for its own.
@@ -95,7 +95,7 @@ def _search(
     progress.log_to(run.folder / "run.log")
     precision = _record(run, prepared, start, slots, progress)
     told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
-    progress.say(f"{slots.count} trials at a time; {told}")
+    progress.say(f"{slots.count} trials at a time on {'GPUs' if slots.gpus else 'CPUs'}; {told}")
     development, state = prepared.development(), start.state if start else None
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = trials_of(run.folder)
@@ -118,7 +118,7 @@ def _record(
     record["precision"] |= _precision(run.config, added, prepared, slots)
     if PRETRAINED in added:
         record["weights"] = origin_of(start)
-    record["slots"] = slots.count
+    record |= {"slots": slots.count, "gpus_per_trial": slots.gpus}
     write_json(path, record)
     precision: dict[str, Precision] = record["precision"]
     return precision
@@ -142,8 +142,8 @@ def _precision(
         return dict.fromkeys(archs, config.precision)
     kind = "cuda" if slots.gpus else "cpu"
     jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
-    if slots.gpus:
-        # On a machine with GPUs, which the driver's need not have, in a process that leaves its GPU again.
+    if slots.gpus or config.address:
+        # On a machine that trains, which the driver's need not be, in a process that leaves its GPU again.
         measured = compute.each(choose, jobs, replace(slots, count=1))
         return {archs[index]: chosen for index, chosen in measured}
     return {job[0]: choose(*job) for job in jobs}

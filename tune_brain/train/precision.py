@@ -42,11 +42,17 @@ def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
         known = {}
     if known.get(key) not in ("fp32", "bf16"):
         # Here and not above: what is remembered is had without waiting for torch.
+        import torch
+
         from tune_brain.train import timing
 
         known[key] = "fp32"
         if kind == "cuda" or timing.multiplies_faster_in_bf16():
-            seconds = timing.step_seconds(arch, image_size, classes, kind)
+            try:
+                seconds = timing.step_seconds(arch, image_size, classes, kind)
+            except torch.OutOfMemoryError:
+                # Of both, what may fit: not remembered, since others may have been on the GPU.
+                return "bf16"
             known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
         # Where the cache is another's, it is measured each time.
         with contextlib.suppress(RunFolderError):

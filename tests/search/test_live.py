@@ -1,0 +1,44 @@
+"""Trials that wait for a worker: for how long, for which room, and to what end."""
+
+from pathlib import Path
+
+from played import failure, result
+from ray.tune.search import Searcher
+
+from tune_brain.compute import Slots
+from tune_brain.records import trials_of
+from tune_brain.search.live import PATIENCE
+
+
+def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
+    now = [100.0]
+    machines = Slots(count=3, cpus=1, gpus=0, largest=3)
+    searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("again")["room"] == 2
+    now[0] += PATIENCE - 1
+    assert searcher.suggest("passes by") is None
+    now[0] += 2
+    assert searcher.suggest("passes by")["room"] == 1
+    # There is room for one beside it, and no more.
+    assert searcher.suggest("too many") is None
+
+
+def test_when_the_time_is_over_what_has_no_worker_is_withdrawn_and_tried_when_the_search_goes_on(
+    make, tmp_path: Path
+) -> None:
+    now = [100.0]
+    searcher = make(arch=("linear",), time_budget=60.0, clock=lambda: now[0])
+    for name in "ab":
+        searcher.suggest(name)
+    searcher.is_up("a", "worker of a")
+    assert searcher.stranded() == set()
+    now[0] += 61
+    assert searcher.stranded() == {"b"}
+    searcher.on_trial_complete("b")
+    assert searcher.suggest("c") is None
+    searcher.on_trial_complete("a", result=result(1, 2, done=True))
+    assert searcher.suggest("d") == Searcher.FINISHED
+    assert [row.state for row in trials_of(tmp_path)] == ["completed", "running"]
+    assert make(arch=("linear",)).suggest("later")["number"] == 1
