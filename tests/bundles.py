@@ -15,7 +15,6 @@ from tune_brain.data.cache import decode
 from tune_brain.explain import embeddings
 from tune_brain.models import build, state_of
 from tune_brain.portable.looks import distance, fit, measures
-from tune_brain.portable.networks import CPU
 from tune_brain.records import write_json
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -23,9 +22,7 @@ SIZE = 48
 ROOT = Path(__file__).parents[1] / "tune_brain"
 
 
-def write_bundle(
-    folder: Path, images: Path, archs: tuple[str, ...], precision: str = "fp32", size: int = SIZE
-) -> Path:
+def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int = SIZE) -> Path:
     """Write a bundle whose looks are those of a folder of images."""
     files = sorted((images / "Training").rglob("*.*"))
     pixels = decode(files, size)[0].pixels
@@ -39,18 +36,17 @@ def write_bundle(
             image_size=size,
             classes=len(CLASSES),
             seed=seed,
-            precision=precision,
             hyperparameters=Hyperparameters(max_lr=1, weight_decay=0, grad_clip=1),
         )
         name, model = f"winner-{arch}-{seed}", build(config)
         (folder / weights_file(name)).write_bytes(save(state_of(model)))
-        member = {"name": name, "arch": arch, "precision": precision, "temperature": 0.5}
+        member = {"name": name, "arch": arch, "temperature": 0.5}
         members.append({**member, "weight": 1 / len(archs)})
-    known = embeddings(model, pixels, CPU, precision)
+    known = embeddings(model, pixels)
     labels = np.array([CLASSES.index(file.parent.name) for file in files])
     (folder / SIMILAR).write_bytes(save_arrays({"embeddings": known, "labels": labels}))
     about: dict[str, Any] = {
-        "format": 1,
+        "format": 2,
         "name": "ensemble" if len(archs) > 1 else archs[0],
         "classes": CLASSES,
         "image_size": size,

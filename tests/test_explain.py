@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tune_brain.explain import embeddings, finest, grad_cam, see
-from tune_brain.portable.networks import BUILDERS, CPU, network, predict
+from tune_brain.portable.networks import BUILDERS, CPU, SPEECH, network, predict
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
 
@@ -15,17 +15,16 @@ def made(arch: str) -> torch.nn.Module:
     return network(arch, 4, 64).eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("arch", BUILDERS)
-def test_logits_have_the_bits_of_a_prediction(arch: str, precision: str) -> None:
+def test_logits_have_the_bits_of_a_prediction(arch: str) -> None:
     model = made(arch)
     layer = finest(model, 64)
-    together = predict(model, PIXELS, CPU, precision, batch=1)
+    together = predict(model, PIXELS, CPU, SPEECH, batch=1)
     for index in range(len(PIXELS)):
-        seen = see(model, layer, PIXELS[index : index + 1], precision)
+        seen = see(model, layer, PIXELS[index : index + 1])
         assert torch.equal(seen.logits[0].detach(), together[index])
         assert (grad_cam(seen, 0) is None) == (arch == "linear")
-    assert torch.equal(predict(model, PIXELS[1:2], CPU, precision), together[1:2]), "a hook was left behind"
+    assert torch.equal(predict(model, PIXELS[1:2], CPU, SPEECH), together[1:2]), "a hook was left behind"
 
 
 @pytest.mark.parametrize("arch", ["cnn", "resnet18", "resnet34"])
@@ -35,7 +34,7 @@ def test_the_heat_map_is_that_of_captum(arch: str, target: int) -> None:
 
     model = made(arch)
     layer = finest(model, 64)
-    ours = grad_cam(see(model, layer, PIXELS[:1], "fp32"), target)
+    ours = grad_cam(see(model, layer, PIXELS[:1]), target)
     images = torch.from_numpy(PIXELS[:1]).float().div(255).requires_grad_()
     theirs = LayerGradCam(model, layer).attribute(images, target=target, relu_attributions=True)[0, 0]
     assert ours == pytest.approx((theirs / theirs.max().clamp_min(1e-12)).detach().numpy(), abs=1e-5)
@@ -44,13 +43,13 @@ def test_the_heat_map_is_that_of_captum(arch: str, target: int) -> None:
 @pytest.mark.parametrize(("arch", "side"), [("cnn", 8), ("resnet18", 8), ("resnet34", 8)])
 def test_the_map_is_the_last_that_says_where(arch: str, side: int) -> None:
     model = made(arch)
-    seen = see(model, finest(model, 64), PIXELS[:1], "fp32")
+    seen = see(model, finest(model, 64), PIXELS[:1])
     assert seen.features is not None
     assert seen.features.shape[-1] == side
 
 
 def test_an_embedding_is_what_the_last_layer_decides_by() -> None:
     model = made("cnn")
-    found = torch.from_numpy(embeddings(model, PIXELS, CPU, "fp32")).float()
+    found = torch.from_numpy(embeddings(model, PIXELS)).float()
     last = model.get_submodule("net")[-1]
-    assert torch.allclose(last(found), predict(model, PIXELS, CPU, "fp32"), atol=1e-2)
+    assert torch.allclose(last(found), predict(model, PIXELS, CPU, SPEECH), atol=1e-2)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from tune_brain.portable.networks import CPU, place, predict, view
+from tune_brain.portable.networks import CPU, SPEECH, place, predict, view
 
 FINEST = 6
 """Smallest side of a map of features that says where; the last layers for small images have less."""
@@ -27,7 +27,7 @@ class Seen(NamedTuple):
     """[1, K, H, W], the last map of features fine enough to say where; None without convolutions."""
 
 
-def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8], precision: str) -> Seen:
+def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) -> Seen:
     """One image uint8 [1, 1, S, S] through a network whose parameters want no gradient.
 
     Not for two threads at a time: the network is hooked into meanwhile.
@@ -36,9 +36,8 @@ def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8], pr
         model: the network.
         layer: what `finest` found in it.
         pixels: the image.
-        precision: of the network.
     """
-    place(model, CPU, precision)
+    place(model, CPU, SPEECH)
     model.eval()
     kept: dict[str, Tensor] = {}
 
@@ -49,12 +48,12 @@ def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8], pr
 
     handle = layer.register_forward_hook(leaf) if layer is not None else None
     try:
-        with _embedding(model, kept), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            logits = model(view(pixels).float() / 255).float()
+        with _embedding(model, kept):
+            logits = model(view(pixels).float() / 255)
     finally:
         if handle is not None:
             handle.remove()
-    return Seen(logits, kept["embedding"][0].detach().float().numpy(), kept.get("features"))
+    return Seen(logits, kept["embedding"][0].detach().numpy(), kept.get("features"))
 
 
 def grad_cam(seen: Seen, target: int) -> NDArray[np.float32] | None:
@@ -65,8 +64,8 @@ def grad_cam(seen: Seen, target: int) -> NDArray[np.float32] | None:
     """
     if seen.features is None:
         return None
-    gradient = torch.autograd.grad(seen.logits[0, target], seen.features, retain_graph=True)[0].float()
-    weighted = gradient.mean((2, 3), keepdim=True) * seen.features.detach().float()
+    gradient = torch.autograd.grad(seen.logits[0, target], seen.features, retain_graph=True)[0]
+    weighted = gradient.mean((2, 3), keepdim=True) * seen.features.detach()
     found = relu(weighted.sum(1))[0]
     heat: NDArray[np.float32] = (found / found.max().clamp_min(1e-12)).numpy()
     return heat
@@ -90,16 +89,14 @@ def finest(model: nn.Module, image_size: int) -> nn.Module | None:
     return found
 
 
-def embeddings(
-    model: nn.Module, pixels: NDArray[np.uint8], device: torch.device, precision: str
-) -> NDArray[np.float16]:
+def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
     """[N, D] of images uint8 [N, 1, S, S]: what the last layer decides by."""
     found: list[Tensor] = []
     kept: dict[str, Tensor] = {}
     with _embedding(model, kept):
         for start in range(0, len(pixels), 128):
-            predict(model, pixels[start : start + 128], device, precision)
-            found.append(kept["embedding"].half().cpu())
+            predict(model, pixels[start : start + 128], CPU, SPEECH)
+            found.append(kept["embedding"].half())
     return torch.cat(found).numpy()
 
 

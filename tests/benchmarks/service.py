@@ -44,7 +44,7 @@ def running(arch: str, size: int) -> Iterator[Service]:
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         write_demo(images, per_class=(14, 5))
-        bundle = write_bundle(Path(folder) / "bundle", images, (arch,), "fp32", size)
+        bundle = write_bundle(Path(folder) / "bundle", images, (arch,), size)
         program = [*PROGRAM, "serve", bundle, "--port", "0"]
         environment = {**os.environ, "COLUMNS": "200"}
         with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=environment) as process:

@@ -103,11 +103,11 @@ def test_a_file_more_is_refused(bundle: Path) -> None:
         "{}",
         '{"files": 3}',
         '{"files": {"a": {}}}',
-        '{"format": 1, "files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}',
-        '{"format": 2, "files": {}}',
+        '{"format": 2, "files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}',
         '{"format": 1, "files": {}}',
+        '{"format": 2, "files": {}}',
         "[" * 100_000,
-        '{"format": 1, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
+        '{"format": 2, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
     ],
 )
 def test_a_foreign_manifest_is_refused(bundle: Path, manifest: str) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 
 from tune_brain import compute, runs
 from tune_brain.compute import Slots
-from tune_brain.config import RunConfig
+from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
 from tune_brain.evaluate import retrain, validated
@@ -60,6 +61,18 @@ def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
         SeedRun(role="winner", index=index, training=training, values=values) for index in range(seeds)
     ]
     return train_all(run, planned, None, None, SLOTS, Progress())  # type: ignore[arg-type]
+
+
+def test_a_network_speaks_in_fp32_whatever_it_was_trained_in(run: Run) -> None:
+    def said(precision: Precision) -> NDArray[np.float32]:
+        space = run.spaces["linear"]
+        training = space.trial(
+            space.baseline, epochs=1, image_size=32, classes=4, seed=1, precision=precision
+        )
+        pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
+        return logits(training, save(state_of(build(training))), pixels)
+
+    assert np.array_equal(said("bf16"), said("fp32"))
 
 
 def test_what_was_said_stands_until_a_network_is_trained_anew(

@@ -51,11 +51,10 @@ def test_an_answer_holds_all_that_a_person_needs(client: TestClient, mri: Path) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_file_gives_the_same_bits_in_bundle_script_table_and_service(
-    phantoms: Path, mri: Path, tmp_path: Path, command, precision: str
+    phantoms: Path, mri: Path, tmp_path: Path, command
 ) -> None:
-    folder = write_bundle(tmp_path / "bundle", phantoms, ("linear", "cnn", "resnet18"), precision)
+    folder = write_bundle(tmp_path / "bundle", phantoms, ("linear", "cnn", "resnet18"))
     model = load(folder)
     pixels = read([mri], model.image_size)
     alone = model.logits(pixels)[:, 0]

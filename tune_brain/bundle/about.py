@@ -4,9 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tune_brain.config import ARCHITECTURES, Frozen, Precision
+from tune_brain.config import ARCHITECTURES, Frozen
 
-FORMAT = 1
+FORMAT = 2
 ABOUT = "bundle.json"
 SIMILAR = "similar.safetensors"
 CARD = "MODEL_CARD.md"
@@ -22,7 +22,6 @@ class Member(Frozen):
     name: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
     """Its weights are weights/<name>.safetensors."""
     arch: Literal[ARCHITECTURES]  # type: ignore[valid-type]
-    precision: Precision
     temperature: Temperature
     weight: float = Field(ge=0, le=1)
 
@@ -49,7 +48,7 @@ class Abstention(Frozen):
 class About(Frozen):
     """The contents of bundle.json."""
 
-    format: Literal[1]
+    format: Literal[2]
     name: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
     """An architecture, or `ensemble`."""
     classes: tuple[str, ...] = Field(min_length=2, max_length=1000)

@@ -117,7 +117,9 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
         raise _broken(f"{path} does not list files with their hashes") from None
     if manifest.get("format") != FORMAT:
         raise BundleError(
-            f"This tune_brain reads bundles of format {FORMAT}", found=f"{manifest.get('format')!r} in {path}"
+            f"This tune_brain reads bundles of format {FORMAT}",
+            found=f"{manifest.get('format')!r} in {path}",
+            remedy="Export it again from its run: tune-brain export RUN --to DIR",
         )
     found = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
     if strange := sorted(found - asked.keys()):

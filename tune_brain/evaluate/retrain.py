@@ -16,7 +16,7 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
-from tune_brain.portable.networks import CPU, predict
+from tune_brain.portable.networks import CPU, SPEECH, predict
 from tune_brain.progress import Progress, clock
 from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
 from tune_brain.runs import Run, Winner
@@ -174,10 +174,11 @@ def _train(
 def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W].
 
-    One image at a time and on the CPU, so that a bundle says the same of an image to the last bit.
+    One image at a time, on the CPU and as a bundle speaks, so that it says the same of an image to the last
+    bit.
     """
     make_ready()
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, CPU, config.precision, batch=1).numpy()
+    scores: NDArray[np.float32] = predict(model, pixels, CPU, SPEECH, batch=1).numpy()
     return scores

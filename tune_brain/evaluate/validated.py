@@ -120,4 +120,4 @@ def _speak(
         return said, None
     model = build(config)
     model.load_state_dict(load(state))
-    return said, embeddings(model, development.train.pixels, compute.device(), config.precision)
+    return said, embeddings(model, development.train.pixels)

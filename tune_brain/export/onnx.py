@@ -20,9 +20,6 @@ TOLERANCE = 1e-4
 def write_onnx(about: About, into: Path) -> None:
     """Write each member as onnx/<member>.onnx: `images` float32 [N, 1, S, S] in 0..1 to `logits` [N, C].
 
-    A network that was trained in bf16 computes in fp32 there, as ONNX runtimes do best; its logits differ
-    from the bundle's own by what bf16 rounds away.
-
     Raises:
         ConfigError: the packages of tune-brain[onnx] are missing.
         BundleError: onnxruntime's logits differ from torch's by more than 1e-4.

@@ -160,11 +160,9 @@ def _about(found: _Found, name: str, weights: Mapping[str, float], embedding: st
 
 
 def _member(found: _Found, name: str, weight: float) -> dict[str, Any]:
-    arch = arch_of(name)
     return {
         "name": name,
-        "arch": arch,
-        "precision": found.winners[arch].training.precision,
+        "arch": arch_of(name),
         "temperature": found.calibration["temperatures"][name],
         "weight": weight,
     }

@@ -14,7 +14,7 @@ from safetensors.torch import load as load_state
 from torch import nn
 
 from .looks import Looks, distance, measures
-from .networks import CPU, network, predict
+from .networks import CPU, SPEECH, network, predict
 from .pictures import needed, open_grey, square
 from .probabilities import Floats, calibrated, logits_of, mean
 
@@ -23,9 +23,7 @@ class Member(NamedTuple):
     """One trained network of a bundle."""
 
     name: str
-    arch: str
     network: nn.Module
-    precision: str
     temperature: float
     """Its logits are divided by it, which makes its probabilities honest on validation."""
     weight: float
@@ -63,8 +61,7 @@ class Model(NamedTuple):
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[M, N, C] for images uint8 [N, 1, S, S], one image at a time, so that none depends on another."""
-        spoken = [predict(one.network, pixels, CPU, one.precision, batch=1).numpy() for one in self.members]
-        return np.stack(spoken)
+        return np.stack([predict(one.network, pixels, CPU, SPEECH, batch=1).numpy() for one in self.members])
 
     def answer(self, pixels: NDArray[np.uint8]) -> Answer:
         """What the bundle says of images uint8 [N, 1, S, S]."""
@@ -112,9 +109,7 @@ def assemble(about: Mapping[str, Any], weights: Mapping[str, bytes]) -> Model:
         net = network(one["arch"], len(about["classes"]), about["image_size"])
         net.load_state_dict(load_state(weights[one["name"]]))
         net.requires_grad_(False)
-        members.append(
-            Member(one["name"], one["arch"], net, one["precision"], one["temperature"], one["weight"])
-        )
+        members.append(Member(one["name"], net, one["temperature"], one["weight"]))
     looks = Looks(*(np.array(about["looks"][key]) for key in ("mean", "precision")))
     return Model(
         tuple(about["classes"]),

@@ -152,6 +152,13 @@ def network(arch: str, classes: int, image_size: int) -> nn.Module:
     return model
 
 
+SPEECH = "fp32"
+"""The precision in which a trained network speaks, whatever it was trained in.
+
+Where a CPU has no instructions for bf16, as most that serve have not, it takes several times as long there.
+"""
+
+
 def place(model: nn.Module, device: torch.device, precision: str) -> None:
     """Move a model to a device, its convolutions in the memory layout that suits the precision."""
     layout = torch.channels_last if precision == "bf16" else torch.contiguous_format

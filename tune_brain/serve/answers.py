@@ -76,7 +76,7 @@ class Speaker:
     def answer(self, pixels: NDArray[np.uint8]) -> Answer:
         """What it says of one image uint8 [1, 1, S, S]."""
         model, about = self.bundle.model, self.bundle.about
-        seen = [see(one.network, self._layers[one.name], pixels, one.precision) for one in model.members]
+        seen = [see(one.network, self._layers[one.name], pixels) for one in model.members]
         logits = np.stack([one.logits.detach().numpy() for one in seen])
         answer = model.conclude(pixels, logits)
         likely = int(answer.probabilities[0].argmax())
