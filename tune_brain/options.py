@@ -1,6 +1,5 @@
 """The options of the commands that search and train: one table, and what they ask for as a configuration."""
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -38,159 +37,76 @@ def _plain(value: Any, joint: str) -> str:
 
 _FULL = f"{RunConfig.model_fields['ladder'].default[-1]}; demo {DEMO['ladder'][-1]}"
 
-OPTIONS: dict[str, Any] = {
-    "data": Annotated[
-        Path | None,
-        option("--data", help="Folder of images in class folders.", default="built-in demo images"),
-    ],
-    "out": Annotated[
-        Path | None,
-        option("--out", help="New folder for the run.", default="results/<data>, numbered if taken"),
-    ],
-    "config": Annotated[
-        Path | None,
-        option("--config", help="run.toml of a run to repeat; other options override it.", default="none"),
-    ],
-    "arch": Annotated[
-        list[str] | None,
-        option("--arch", help="Architecture to search; give it once for each.", default="all four"),
-    ],
-    "configs": Annotated[
-        int | None,
-        option(
-            "--configs",
-            help="Configurations sampled for each architecture, the untuned baseline not counted.",
-            default=_shown("configs"),
-        ),
-    ],
-    "epochs": Annotated[
-        int | None,
-        option(
-            "--epochs",
-            help="Full length of a trial, in epochs, the ladder's top.",
-            default=_FULL,
-        ),
-    ],
-    "ladder": Annotated[
-        str | None,
-        option(
-            "--ladder",
-            help="Lengths of trials in epochs, rising. Each is a complete one-cycle; one of a twelfth of the "
-            "longest or less is its beginning. One number trains every configuration at full length.",
-            default=_shown("ladder") + "; with --epochs N alone 1,N",
-        ),
-    ],
-    "sampler": Annotated[
-        str | None,
-        option(
-            "--sampler",
-            help="Where configurations come from: tpe, halton-tpe, halton, gp or random.",
-            default=_shown("sampler"),
-        ),
-    ],
-    "final_round": Annotated[
-        str | None,
-        option(
-            "--final-round",
-            help="KxR: the best K full-length trials are trained again with R further seeds each; the best "
-            "on average wins. K is at least 2; 0x0 for none.",
-            default=_shown("final_round", joint="x"),
-        ),
-    ],
-    "until_converged": Annotated[
-        bool | None,
-        option(
-            "--until-converged/--no-until-converged",
-            help="End an architecture's study when further configurations would bring no more than seeds "
-            "differ by, and leave its slots to the others.",
-            default="no",
-        ),
-    ],
-    "image_size": Annotated[
-        int | None,
-        option(
-            "--image-size",
-            help="Side of the images trained on.",
-            default=_shown("image_size", " px"),
-        ),
-    ],
-    "spaces": Annotated[
-        Path | None,
-        option("--spaces", help="Folder of space files, <arch>.toml.", default="those of tune_brain"),
-    ],
-    "warm_start": Annotated[
-        Path | None,
-        option(
-            "--warm-start",
-            help="An earlier run, of these or other images: its best configurations are tried first.",
-            default="none",
-        ),
-    ],
-    "time_budget": Annotated[
-        str | None,
-        option(
-            "--time-budget",
-            help="No trial starts after it: 90s, 30m, 2h, 1h30m, or none; it begins anew with resume and "
-            "extend. Trials that run are finished.",
-            default="none",
-        ),
-    ],
-    "trial_timeout": Annotated[
-        str | None,
-        option(
-            "--trial-timeout",
-            help="A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h, or none.",
-            default="none",
-        ),
-    ],
-    "disk_budget": Annotated[
-        str | None,
-        option(
-            "--disk-budget",
-            help="Room for the checkpoints from which interrupted trials go on: 500MB, 4GB.",
-            default=RunConfig.model_fields["disk_budget"].default.human_readable(decimal=True),
-        ),
-    ],
-    "concurrency": Annotated[
-        int | None,
-        option("--concurrency", help="Trials at a time.", default="one a CPU, or what the GPUs hold"),
-    ],
-    "gpus_per_trial": Annotated[
-        float | None,
-        option(
-            "--gpus-per-trial", help="GPUs a trial takes; fractions share one.", default="1 if there are any"
-        ),
-    ],
-    "address": Annotated[
-        str | None,
-        option(
-            "--address",
-            help="A running Ray cluster; `auto` finds it, `local` is this machine alone.",
-            default="local",
-        ),
-    ],
-    "seed": Annotated[
-        int | None,
-        option("--seed", help="Decides the split and every trial.", default=_shown("seed")),
-    ],
-    "weights": Annotated[
-        str | None,
-        option(
-            "--weights",
-            help="Where resnet34 starts: imagenet, the path of a state dict, or none for random weights.",
-            default="imagenet; the demo falls back to none",
-        ),
-    ],
-    "precision": Annotated[
-        str | None,
-        option("--precision", help="auto (the faster, measured), fp32 or bf16.", default=_shown("precision")),
-    ],
-    "seeds": Annotated[
-        int | None,
-        option("--seeds", help="Seed runs of each winner and baseline.", default=_shown("seeds")),
-    ],
+OPTIONS: dict[str, tuple[Any, str, str]] = {
+    "data": (Path, "Folder of images in class folders.", "built-in demo images"),
+    "out": (Path, "New folder for the run.", "results/<data>, numbered if taken"),
+    "config": (Path, "run.toml of a run to repeat; other options override it.", "none"),
+    "arch": (list[str], "Architecture to search; give it once for each.", "all four"),
+    "configs": (
+        int,
+        "Configurations sampled for each architecture, the untuned baseline not counted.",
+        _shown("configs"),
+    ),
+    "epochs": (int, "Full length of a trial, in epochs, the ladder's top.", _FULL),
+    "ladder": (
+        str,
+        "Lengths of trials in epochs, rising. Each is a complete one-cycle; one of a twelfth of the "
+        "longest or less is its beginning. One number trains every configuration at full length.",
+        _shown("ladder") + "; with --epochs N alone 1,N",
+    ),
+    "sampler": (
+        str,
+        "Where configurations come from: tpe, halton-tpe, halton, gp or random.",
+        _shown("sampler"),
+    ),
+    "final_round": (
+        str,
+        "KxR: the best K full-length trials are trained again with R further seeds each; the best "
+        "on average wins. K is at least 2; 0x0 for none.",
+        _shown("final_round", joint="x"),
+    ),
+    "until_converged": (
+        bool,
+        "End an architecture's study when further configurations would bring no more than seeds "
+        "differ by, and leave its slots to the others.",
+        "no",
+    ),
+    "image_size": (int, "Side of the images trained on.", _shown("image_size", " px")),
+    "spaces": (Path, "Folder of space files, <arch>.toml.", "those of tune_brain"),
+    "warm_start": (
+        Path,
+        "An earlier run, of these or other images: its best configurations are tried first.",
+        "none",
+    ),
+    "time_budget": (
+        str,
+        "No trial starts after it: 90s, 30m, 2h, 1h30m, or none; it begins anew with resume and "
+        "extend. Trials that run are finished.",
+        "none",
+    ),
+    "trial_timeout": (
+        str,
+        "A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h, or none.",
+        "none",
+    ),
+    "disk_budget": (
+        str,
+        "Room for the checkpoints from which interrupted trials go on: 500MB, 4GB.",
+        RunConfig.model_fields["disk_budget"].default.human_readable(decimal=True),
+    ),
+    "concurrency": (int, "Trials at a time.", "one a CPU, or what the GPUs hold"),
+    "gpus_per_trial": (float, "GPUs a trial takes; fractions share one.", "1 if there are any"),
+    "address": (str, "A running Ray cluster; `auto` finds it, `local` is this machine alone.", "local"),
+    "seed": (int, "Decides the split and every trial.", _shown("seed")),
+    "weights": (
+        str,
+        "Where resnet34 starts: imagenet, the path of a state dict, or none for random weights.",
+        "imagenet; the demo falls back to none",
+    ),
+    "precision": (str, "auto (the faster, measured), fp32 or bf16.", _shown("precision")),
+    "seeds": (int, "Seed runs of each winner and baseline.", _shown("seeds")),
 }
-"""The options of a run by the names of their parameters."""
+"""The options of a run by the names of their parameters: type, help, default as it is shown."""
 
 
 def takes_options(
@@ -205,7 +121,10 @@ def takes_options(
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        taken = {**arguments, **{name: _showing(OPTIONS[name], default) for name in names or OPTIONS}}
+        taken = dict(arguments)
+        for name in names or OPTIONS:
+            kind, help, shown = OPTIONS[name]
+            taken[name] = Annotated[kind | None, option(help=help, default=default or shown)]
 
         def wrapped(**given: Any) -> None:
             command({name: value for name, value in given.items() if value is not None})
@@ -226,14 +145,6 @@ def takes_options(
         return wrapped
 
     return decorate
-
-
-def _showing(kind: Any, default: str | None) -> Any:
-    if default is None:
-        return kind
-    shown = copy.copy(kind.__metadata__[0])
-    shown.show_default = default
-    return Annotated[kind.__origin__, shown]
 
 
 def changes(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,3 @@ class Progress:
             raise RunFolderError(
                 "A run's log must be writable", found=f"{self._log}: {error.strerror}"
             ) from None
-
-
-def clock(seconds: float) -> str:
-    """A duration as a person says it: 42 s, 7 min, 3 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,4 +1,4 @@
-"""Text that can be shown anywhere."""
+"""Text that can be shown anywhere, and numbers in words."""
 
 
 def legible(text: str) -> str:
@@ -13,6 +13,14 @@ def legible(text: str) -> str:
 def counted(n: int, one: str, more: str) -> str:
     """A number and what there is of it: 1 file, 1,200 files."""
     return f"{n:,} {one if n == 1 else more}"
+
+
+def duration(seconds: float) -> str:
+    """How long, as a person says it: 42 s, 7 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _escaped(one: str) -> str:

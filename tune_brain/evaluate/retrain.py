@@ -17,10 +17,11 @@ from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, SPEECH, predict
-from tune_brain.progress import Progress, clock
+from tune_brain.progress import Progress
 from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
+from tune_brain.text import duration
 from tune_brain.train.fit import fit
 from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
@@ -144,7 +145,7 @@ def train_all(
             append(rows, row)
         if before and before.val_macro_f1 != row.val_macro_f1:
             progress.say(f"{one.name}: trained again, not as it was ({before.val_macro_f1:.4f})")
-        took = f"{clock(row.seconds)} ({ended}/{len(left)})"
+        took = f"{duration(row.seconds)} ({ended}/{len(left)})"
         progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
     return [one for one in runs if one not in diverged]
 

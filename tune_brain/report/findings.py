@@ -8,7 +8,6 @@ import pandas as pd
 from tune_brain.report.shown import Shown
 from tune_brain.report.tables import pace
 from tune_brain.report.tables.ladder import agreement
-from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.parameters import edges
 from tune_brain.report.words import classifier, epochs, number, share
 from tune_brain.search.convergence import wanted
@@ -25,7 +24,7 @@ def overview(shown: Shown) -> str:
         return _tested(shown)
     if shown.leader is None:
         return NOTHING_YET
-    study = next(line for line in listed(shown.studies) if line["arch"] == shown.leader)
+    study = next(line for line in shown.studies.to_dict("records") if line["arch"] == shown.leader)
     best, gap = study["best"], study["best"] - study["baseline"]
     against = ""
     if np.isfinite(gap):

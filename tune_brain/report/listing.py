@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.studies import parameters
 from tune_brain.report.words import reason
 from tune_brain.space import Space
@@ -30,7 +29,7 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
         "macro_f1": [_number(score) for score in trials["score"]],
         "fate": trials["fate"].tolist(),
         "repeat": trials["repeat"].tolist(),
-        "why": [reason(line) for line in listed(trials)],
+        "why": [reason(line) for line in trials.to_dict("records")],
         "seconds": [round(seconds, 1) for seconds in trials["seconds"]],
         "started": [round(started, 1) for started in trials["started"]],
         "machine": trials["node"].tolist(),

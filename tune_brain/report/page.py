@@ -14,13 +14,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tune_brain.progress import clock
 from tune_brain.records import write_text
 from tune_brain.report import style, words
 from tune_brain.report.contents import read_contents
 from tune_brain.report.shown import Shown
 from tune_brain.report.tables import scores
 from tune_brain.report.views import VIEWS, View
+from tune_brain.text import duration
 
 
 def write_page(run: Path, others: Sequence[Path] = ()) -> Path:
@@ -79,7 +79,7 @@ def pages() -> Environment:
     """Templates of the page of a run."""
     made = environment()
     made.globals.update(
-        words=words, clock=clock, style=style, LESS_IS_BETTER=scores.LESS_IS_BETTER, held=_held
+        words=words, duration=duration, style=style, LESS_IS_BETTER=scores.LESS_IS_BETTER, held=_held
     )
     return made
 

@@ -13,7 +13,6 @@ from tune_brain.report.figures import scores as score_figures
 from tune_brain.report.shown import Shown
 from tune_brain.report.tables import compare as comparison
 from tune_brain.report.tables import overtuning, scores, spoken
-from tune_brain.report.tables.listed import listed
 
 Values = dict[str, Any]
 
@@ -31,11 +30,11 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
         "leak": words.leak(shown.contents),
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
-        "worth": listed(shown.worth),
-        "overtuning": listed(overtuning.overtuning(shown.expectations, shown.worth)),
+        "worth": shown.worth.to_dict("records"),
+        "overtuning": overtuning.overtuning(shown.expectations, shown.worth).to_dict("records"),
         "verdicts": comparisons.get("verdicts", {}),
         "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
-        "pairs": listed(scores.pairs(comparisons)),
+        "pairs": scores.pairs(comparisons).to_dict("records"),
         "spoken": _spoken(shown),
     }
 
@@ -64,7 +63,7 @@ def _spoken(shown: Shown) -> Values | None:
                 {arch: spoken.reliability(told, labels) for arch, told in by_arch.items()}
             ),
         }
-    return {"parts": found, "wrong": listed(spoken.wrong(said, classes))}
+    return {"parts": found, "wrong": spoken.wrong(said, classes).to_dict("records")}
 
 
 def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
@@ -73,7 +72,7 @@ def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
         lines = []
         for part, cells in group.groupby("part", sort=False):
             about = cells.iloc[0]
-            by_metric = {cell["metric"]: cell for cell in listed(cells)}
+            by_metric = {cell["metric"]: cell for cell in cells.to_dict("records")}
             lines.append(
                 {
                     **{key: about[key] for key in ("n", "groups", "seeds")},
@@ -91,7 +90,7 @@ def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
         part: {
             "n": parts[part]["n"],
             "figure": score_figures.confusion(parts[part]["confusion"], list(parts[part]["per_class"])),
-            "classes": listed(scores.per_class(parts[part])),
+            "classes": scores.per_class(parts[part]).to_dict("records"),
         }
         for part in TEST_PARTS
     }
@@ -116,7 +115,7 @@ def compare(shown: Shown, others: Sequence[Shown]) -> Values:
     return {
         "names": names,
         "title": findings.compare(table, same_cut=same_cut, same_test=same_test),
-        "results": listed(table),
+        "results": table.to_dict("records"),
         "figures": drawn,
         "settings": comparison.settings(configs, records, spaces),
         "same_cut": same_cut,

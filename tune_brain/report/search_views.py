@@ -1,6 +1,6 @@
 """What the views of a search show: the values of their templates."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -16,28 +16,27 @@ from tune_brain.report.listing import epoch_columns, trial_columns
 from tune_brain.report.shown import Shown
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
-from tune_brain.report.tables.listed import listed
 from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
 
 
-def _cards(shown: Shown) -> list[Values]:
+def _cards(shown: Shown) -> list[dict[Hashable, Any]]:
     """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
     cards, config = [], shown.config
     known = shown.expectations.dropna(subset="mean")
-    for study in listed(shown.studies):
+    for study in shown.studies.to_dict("records"):
         arch = study["arch"]
         trials = shown.of(arch)
         own = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
         tested = own[(own["classifier"] == arch) & own["mean"].notna()]
-        winner = next(iter(listed(trials[trials["winner"]])), None)
+        winner = next(iter(trials[trials["winner"]].to_dict("records")), None)
         rows = [row for row in shown.contents.trials if row.arch == arch] if config.until_converged else []
         cards.append({
             **study,
             "winner": winner,
-            "score": listed(tested)[-1] if len(tested) else None,
-            "expected": next(iter(listed(known[known["arch"] == arch])), None),
+            "score": tested.to_dict("records")[-1] if len(tested) else None,
+            "expected": next(iter(known[known["arch"] == arch].to_dict("records")), None),
             "convergence": convergence(rows, config.ladder[0]),
         })  # fmt: skip
     return cards
@@ -52,7 +51,7 @@ def overview(shown: Shown, _: Sequence[Shown]) -> Values:
         "next_step": findings.next_step(shown),
         "cards": shown.kept("cards", partial(_cards, shown)),
         "spent": shown.spent,
-        "floor": {line["part"]: line for line in listed(floor) if line["mean"] == line["mean"]},
+        "floor": {line["part"]: line for line in floor.to_dict("records") if line["mean"] == line["mean"]},
         "verdicts": shown.contents.comparisons.get("verdicts", {}),
         "facts": list(words.facts(shown.contents)),
         "notes": list(words.notes(shown.contents, shown.images)),
@@ -103,8 +102,8 @@ def ladder(shown: Shown, _: Sequence[Shown]) -> Values:
     }
 
 
-def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[Values]:
-    return listed(cutoffs(trials, rungs))
+def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[dict[Hashable, Any]]:
+    return cutoffs(trials, rungs).to_dict("records")
 
 
 def parameters(shown: Shown, _: Sequence[Shown]) -> Values:
@@ -164,8 +163,8 @@ def machines(shown: Shown, _: Sequence[Shown]) -> Values:
     timeline = shown.timeline
     return {
         "figure": pace_figures.machines(timeline) if len(timeline) else None,
-        "slots": listed(pace.busy(timeline)),
-        "troubles": listed(timeline[timeline["state"].isin(["failed", "interrupted"])]),
+        "slots": pace.busy(timeline).to_dict("records"),
+        "troubles": timeline[timeline["state"].isin(["failed", "interrupted"])].to_dict("records"),
         "archs": [arch for arch in shown.config.arch if (timeline["arch"] == arch).any()],
     }
 

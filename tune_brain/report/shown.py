@@ -11,7 +11,6 @@ from tune_brain.config import Frozen
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.contents import Contents
 from tune_brain.report.tables import ladder, overtuning, pace, scores, spoken, studies
-from tune_brain.report.tables.listed import listed
 
 Made = TypeVar("Made")
 
@@ -107,7 +106,7 @@ class Shown:
         known = [row.started + row.seconds for row in self.contents.rows]
         running = self.trials[self.trials["state"] == "running"]
         epochs = self.curves.groupby("trial")["seconds"].sum()
-        known += [line["started"] + epochs.get(line["trial"], 0.0) for line in listed(running)]
+        known += [line["started"] + epochs.get(line["trial"], 0.0) for line in running.to_dict("records")]
         return pace.timeline(self.contents.rows, max(known, default=0.0))
 
     @cached_property

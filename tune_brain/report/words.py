@@ -9,8 +9,8 @@ import pandas as pd
 
 from tune_brain.config import PRETRAINED
 from tune_brain.data.catalogue import named_of
-from tune_brain.progress import clock
 from tune_brain.report.contents import Contents
+from tune_brain.text import duration
 
 METRICS = {
     "f1": "macro-F1",
@@ -81,7 +81,7 @@ def progress(study: Mapping[str, Any]) -> str:
     )
 
 
-def reason(trial: Mapping[str, Any]) -> str:
+def reason(trial: Mapping[Any, Any]) -> str:
     """What became of a trial and why, from its line of `Shown.trials`."""
     fate = trial["fate"]
     if fate == "running":
@@ -148,7 +148,7 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)
-        took = f", {clock(ended - min(row.started for row in trials))} to its last end, pauses included"
+        took = f", {duration(ended - min(row.started for row in trials))} to its last end, pauses included"
     else:
         took = ""
     if "started" in record:

@@ -5,12 +5,12 @@ import time
 from rich.table import Table
 
 from tune_brain.config import RunConfig
-from tune_brain.progress import clock
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import convergence, wanted
 from tune_brain.search.ladder import expected_epochs
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
+from tune_brain.text import duration
 
 _HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "best so far", "epochs")
 
@@ -61,7 +61,7 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
     return (
         f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {row.epochs:>3} epochs  {outcome}  "
-        f"[{values}]  {clock(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
+        f"[{values}]  {duration(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
         f"best {best_so_far(study, config.epochs)}, {_time_left(config, ledger, slots)} left"
     )
 
@@ -105,7 +105,7 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
             gone = time.time() - row.started if alive else 0.0
             total += max(0.0, row.epochs * pace - gone)
         total += max(0, _expected(study.rows, config) - study.spent) * pace
-    return clock(total / slots)
+    return duration(total / slots)
 
 
 def _expected(rows: list[TrialRow], config: RunConfig) -> int:

@@ -8,7 +8,6 @@ from ray.tune.search import Searcher
 
 from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
-from tune_brain.progress import clock as duration
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.crew import Crew
 from tune_brain.search.ladder import Again, Step, Train, cycle, next_step, room
@@ -19,6 +18,7 @@ from tune_brain.search.study import ATTEMPTS, is_tried_again
 from tune_brain.search.turns import by_need
 from tune_brain.seeds import derive
 from tune_brain.space import Space
+from tune_brain.text import duration
 
 
 class RowSearcher(Searcher):

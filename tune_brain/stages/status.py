@@ -10,7 +10,6 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
-from tune_brain.progress import clock
 from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
@@ -18,6 +17,7 @@ from tune_brain.search.display import name, studies_table
 from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.standing import unfinished, was_cut_short
+from tune_brain.text import duration
 
 WAIT = 60.0
 """Seconds that a cancelled run is given to end."""
@@ -32,7 +32,7 @@ def status(folder: Path) -> None:
     console = Console(highlight=False)
     ledger, writer = Ledger(folder), lock.holder(folder)
     if writer:
-        since = clock(time.time() - writer.since)
+        since = duration(time.time() - writer.since)
         console.print(f"{folder}: running for {since}, process {writer.pid} on {writer.host}", markup=False)
     else:
         console.print(f"{folder}: not running", markup=False)
@@ -104,7 +104,7 @@ def _tell(pid: int, folder: Path) -> None:
 
 def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
     where = f" on {row.node}, worker {row.worker}" if row.node else ""
-    for_ = f", for {clock(time.time() - row.started)}" if alive else ""
+    for_ = f", for {duration(time.time() - row.started)}" if alive else ""
     word = "running" if alive else "interrupted"
     return f"{word}: {row.arch} {name(row)}, {epochs} of {row.epochs} epochs{where}{for_}"
 

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from tune_brain.report import style
 from tune_brain.report.tables.ladder import cutoffs
-from tune_brain.report.tables.listed import listed
 
 DOTTED = 60
 """Trials up to which every epoch of a curve has a dot."""
@@ -38,7 +37,7 @@ def climb(trials: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
         figure.add_scatter(
             name="climb", x=x, y=y, mode="lines", hoverinfo="skip", line={"color": colour, "width": 1.5}
         )
-    for line in listed(cutoffs(trials, ladder)):
+    for line in cutoffs(trials, ladder).to_dict("records"):
         if not np.isnan(line["cutoff"]):
             place = rungs[line["epochs"]]
             figure.add_scatter(

@@ -7,7 +7,6 @@ import plotly.graph_objects as go
 
 from tune_brain.report import style
 from tune_brain.report.figures.ladder import special
-from tune_brain.report.tables.listed import listed
 
 UNITS = ((3.0, "hours", 1.0), (0.05, "minutes", 60.0), (0.0, "seconds", 3600.0))
 """From so many hours on, a span is told in this unit, of which an hour has so many."""
@@ -106,7 +105,7 @@ def machines(timeline: pd.DataFrame) -> go.Figure:
                 y=own["lane"].tolist(),
                 mode="markers",
                 marker={"size": 9, "line": {"color": style.WHITE, "width": 1}, **marker},
-                text=[html.escape(f"{line['state']} {line['why']}") for line in listed(own)],
+                text=[html.escape(f"{line['state']} {line['why']}") for line in own.to_dict("records")],
                 hovertemplate=f"{label}: %{{text}}<extra></extra>",
             )
     figure.update_layout(barmode="overlay")

@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 
 from tune_brain.records import TEST_PARTS
 from tune_brain.report import style
-from tune_brain.report.tables.listed import listed
 from tune_brain.report.tables.scores import row_shares
 from tune_brain.report.words import METRICS as METRIC_NAMES
 
@@ -29,7 +28,7 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
     for part, shift in zip(TEST_PARTS, (0.16, -0.16), strict=True):
         lines = scores[(scores["metric"] == metric) & (scores["part"] == part)]
         # A trace each, since plotly gives the bars of a trace one colour.
-        for line in listed(lines):
+        for line in lines.to_dict("records"):
             key = (line["classifier"], line["role"])
             colour = style.arch(line["classifier"]) if line["role"] != "reference" else style.SOFT
             figure.add_scatter(

@@ -7,7 +7,6 @@ import pandas as pd
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TEST_PARTS
-from tune_brain.report.tables.listed import listed
 from tune_brain.space import Space
 
 
@@ -26,7 +25,7 @@ def results(
     """
     lines: list[dict[str, Any]] = []
     for name, of_run, tested in zip(names, studies, scores, strict=True):
-        for study in listed(of_run):
+        for study in of_run.to_dict("records"):
             line = {
                 "arch": study["arch"],
                 "run": name,

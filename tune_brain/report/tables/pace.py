@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from tune_brain.records import EpochRow, TrialRow
-from tune_brain.report.tables.listed import listed
 
 
 def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
@@ -94,7 +93,7 @@ def _slots(attempts: pd.DataFrame) -> pd.DataFrame:
     attempts = attempts.sort_values("started", kind="stable", ignore_index=True)
     free: dict[str, list[float]] = {}
     slots = []
-    for line in listed(attempts):
+    for line in attempts.to_dict("records"):
         until = free.setdefault(str(line["node"]), [])
         slot = next((place for place, end in enumerate(until) if end <= line["started"]), len(until))
         until[slot : slot + 1] = [line["ended"]]

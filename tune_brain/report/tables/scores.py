@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from tune_brain.records import TEST_PARTS
 from tune_brain.report import words
-from tune_brain.report.tables.listed import listed
 
 LESS_IS_BETTER = frozenset({"log_loss", "calibration_error"})
 
@@ -113,7 +112,7 @@ def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
     """
     means = scores[scores["metric"] == "f1"].set_index(["classifier", "role", "part"])["mean"]
     lines = []
-    for line in listed(retrained):
+    for line in retrained.to_dict("records"):
         arch = line["arch"]
         found = {part: means.get((arch, "winner", part), np.nan) for part in TEST_PARTS}
         gains = {
