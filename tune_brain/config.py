@@ -56,7 +56,7 @@ class TrialConfig(Frozen):
     """All that decides a trial beside the arrays it trains on and the weights it starts from."""
 
     arch: str
-    """Name of the architecture, a key of `tune_brain.models.BUILDERS`."""
+    """Name of the architecture, a key of `tune_brain.portable.networks.BUILDERS`."""
     epochs: int = Field(ge=1)
     """Length of the trial."""
     cycle: int | None = Field(default=None, ge=1)

@@ -10,6 +10,7 @@ import typer
 from tune_brain.config import RunConfig, check
 from tune_brain.errors import ConfigError
 from tune_brain.parse import final_round, rungs, seconds
+from tune_brain.runs import read_config
 
 DEMO: dict[str, Any] = {
     "configs": 4,
@@ -182,8 +183,6 @@ def run_config(given: Mapping[str, Any]) -> RunConfig:
 
 def _base(given: Mapping[str, Any]) -> dict[str, Any]:
     if "config" in given:
-        from tune_brain.runs import read_config
-
         return read_config(given["config"], Path()).model_dump(
             exclude={"out", "warm_start"}, exclude_none=True
         )

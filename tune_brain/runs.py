@@ -14,7 +14,7 @@ from typing import Any
 from tune_brain import __version__, space
 from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import RunFolderError
-from tune_brain.records import write_text, writing
+from tune_brain.records import read_json, write_text, writing
 from tune_brain.space import Space
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pillow")
@@ -121,6 +121,12 @@ def open_run(folder: Path) -> Run:
         )
     config = read_config(path, folder)
     return Run(config, space.load(folder / "spaces", config.arch))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Where a run comes from; empty where it has not been written down, as before a search has begun."""
+    path = folder / "record.json"
+    return read_json(path) if path.exists() else {}
 
 
 def _where_it_is(folder: Path) -> str:

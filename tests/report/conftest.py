@@ -70,7 +70,6 @@ class MadeUp:
             },
             "twins": {"groups": 12, "images": 30, "across": images - sum(unseen.values())},
             "dropped": 3,
-            "image_sizes": [{"width": 512, "height": 512, "n": images}],
         }
         facts = {
             "data": data,

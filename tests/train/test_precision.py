@@ -11,7 +11,7 @@ from tune_brain import compute
 from tune_brain.config import Precision, RunConfig
 from tune_brain.stages.search import _precision
 from tune_brain.train import timing
-from tune_brain.train.precision import choose
+from tune_brain.train.precision import faster_precision
 
 CPU = "cpu"
 
@@ -40,7 +40,7 @@ def test_the_faster_wins_and_ties_go_to_fp32(
     cache: Path, monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float, expected: str
 ) -> None:
     monkeypatch.setattr(timing, "step_seconds", Stopwatch(fp32, bf16))
-    assert choose("cnn", 16, 3, CPU) == expected
+    assert faster_precision("cnn", 16, 3, CPU) == expected
     assert cache.exists()
 
 
@@ -50,7 +50,7 @@ def test_no_step_is_measured_on_a_processor_that_multiplies_slower_in_bf16(
     stopwatch = Stopwatch(2, 1)
     monkeypatch.setattr(timing, "step_seconds", stopwatch)
     monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: False)
-    assert choose("cnn", 16, 3, CPU) == "fp32"
+    assert faster_precision("cnn", 16, 3, CPU) == "fp32"
     assert stopwatch.asked == 0
     assert cache.exists()
 
@@ -74,10 +74,10 @@ def test_a_measurement_is_made_once_for_each_architecture_and_size(
     stopwatch = Stopwatch(2, 1)
     monkeypatch.setattr(timing, "step_seconds", stopwatch)
     for arch, size in [("cnn", 16), ("cnn", 16), ("linear", 16), ("cnn", 32), ("cnn", 16)]:
-        assert choose(arch, size, 3, CPU) == "bf16"
+        assert faster_precision(arch, size, 3, CPU) == "bf16"
     assert stopwatch.asked == 3
     cache.write_text("{torn")
-    assert choose("cnn", 16, 3, CPU) == "bf16"
+    assert faster_precision("cnn", 16, 3, CPU) == "bf16"
     assert stopwatch.asked == 4
 
 
@@ -88,7 +88,7 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
     state = torch.get_rng_state()
     torch.set_num_threads(2)
     try:
-        assert choose("linear", 16, 3, CPU) in ("fp32", "bf16")
+        assert faster_precision("linear", 16, 3, CPU) in ("fp32", "bf16")
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -104,7 +104,7 @@ def test_where_ray_has_gpus_that_torch_does_not_see_the_processor_is_measured(
     monkeypatch.setattr(
         timing, "step_seconds", lambda *asked_for: asked.append(asked_for[3]) or {"fp32": 1, "bf16": 2}
     )
-    assert choose("cnn", 16, 3, "cuda") == "fp32"
+    assert faster_precision("cnn", 16, 3, "cuda") == "fp32"
     assert asked == [CPU]
     assert cache.exists()
 
@@ -118,7 +118,7 @@ def test_what_a_gpu_has_no_room_to_measure_is_trained_in_bf16_and_not_remembered
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a small one")
     monkeypatch.setattr(timing, "step_seconds", full)
-    assert choose("cnn", 16, 3, "cuda") == "bf16"
+    assert faster_precision("cnn", 16, 3, "cuda") == "bf16"
     assert not cache.exists()
 
 
@@ -131,7 +131,7 @@ def test_it_is_measured_on_a_machine_that_trains(
     slots = compute.Slots(count=4, cpus=1, gpus=gpus)
 
     def each(function: object, jobs: list[tuple[object, ...]], within: compute.Slots) -> Iterator[object]:
-        assert (function, within) == (choose, replace(slots, count=1))
+        assert (function, within) == (faster_precision, replace(slots, count=1))
         assert jobs == [("linear", 32, 2, kind), ("cnn", 32, 2, kind)]
         return iter(enumerate(["fp32", "bf16"]))
 
@@ -145,6 +145,6 @@ def test_bf16_is_not_measured_where_its_gradients_are_wrong(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "step_seconds", Stopwatch(2, 1))
-    assert choose("resnet18", 16, 3, CPU) == "fp32"
-    assert choose("resnet18", 17, 3, CPU) == "bf16"
+    assert faster_precision("resnet18", 16, 3, CPU) == "fp32"
+    assert faster_precision("resnet18", 17, 3, CPU) == "bf16"
     assert cache.exists()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tune_brain.cli.program import app
-from tune_brain.data.catalogue import scan
+from tune_brain.data.catalogue import counts, scan
 from tune_brain.data.destination import require_writable
 from tune_brain.errors import ConfigError, DataError
 from tune_brain.options import option
@@ -31,7 +31,6 @@ def download(
     Credentials: KAGGLE_USERNAME and KAGGLE_KEY; KAGGLE_API_TOKEN, a token or a file with one; kaggle.json
     here, in KAGGLE_CONFIG_DIR or in ~/.kaggle; ~/.kaggle/access_token.
     """
-    from tune_brain.data.catalogue import counts
     from tune_brain.data.download import differences
     from tune_brain.data.download import download as fetch
 

@@ -1,4 +1,4 @@
-"""Commands on what a search has found: evaluate, copy, report, export, train."""
+"""Commands on what a search has found: evaluate, copy, report, dashboard, export, train."""
 
 from pathlib import Path
 from typing import Annotated, Any

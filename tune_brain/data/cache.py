@@ -35,8 +35,6 @@ class Decoded:
     """[N, 32, 32], the whole image squashed, so that images of any shape can be compared."""
     digests: tuple[str, ...]
     """SHA-256 of each image's file."""
-    sizes: tuple[tuple[int, int], ...]
-    """Width and height of each image as shown, in pixels."""
 
 
 def decode(
@@ -58,17 +56,16 @@ def decode(
     pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), np.uint8)
 
-    def one(index: int, content: bytes) -> tuple[str, tuple[int, int]]:
+    def one(index: int, content: bytes) -> str:
         picture = open_grey(content, needed(image_size))
         pixels[index, 0] = square(picture, image_size)
         thumbnails[index] = squashed(picture, THUMBNAIL)
-        return hashlib.sha256(content).hexdigest(), picture.size
+        return hashlib.sha256(content).hexdigest()
 
     seen, failures = each_file(files, one, progress, strict=True)
     if failures:
         pixels, thumbnails = pixels[list(seen)], thumbnails[list(seen)]
-    digests, sizes = zip(*seen.values(), strict=True) if seen else ((), ())
-    return Decoded(pixels=pixels, thumbnails=thumbnails, digests=digests, sizes=sizes), failures
+    return Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(seen.values())), failures
 
 
 def cache_root() -> Path:

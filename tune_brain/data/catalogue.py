@@ -100,13 +100,11 @@ def require_images(catalogue: Catalogue) -> None:
     Raises:
         DataError: a class has too few.
     """
-    present = Counter((image.part, image.label) for image in catalogue.images)
-    for part in catalogue.parts:
+    for part, of in counts(catalogue).items():
         needed = 2 if part == "train" else 1
-        counts = [present[part, label] for label in range(len(catalogue.classes))]
         short = [
             f"{name} has {n}{_passed_over(catalogue.left_out, part, name)}"
-            for name, n in zip(catalogue.classes, counts, strict=True)
+            for name, n in of.items()
             if n < needed
         ]
         if short:
@@ -261,12 +259,12 @@ def _listed(entries: Sequence[Path]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-def _passed_over(left_out: Sequence[LeftOut], part: Part, name: str) -> str:
+def _passed_over(left_out: Sequence[LeftOut], part: str, name: str) -> str:
     """What was left out of a class in a part, in words."""
     own = [left for left in left_out if _is_of(PurePosixPath(left.name).parent, part, name)]
     return f" ({len(own)} left out, such as {own[0].name}: {own[0].reason})" if own else ""
 
 
-def _is_of(folder: PurePosixPath, part: Part, name: str) -> bool:
+def _is_of(folder: PurePosixPath, part: str, name: str) -> bool:
     """Whether a folder below the root is that of a class in a part; without parts all is training."""
     return folder.name == name and PARTS.get(folder.parent.name.lower(), "train") == part

@@ -47,11 +47,11 @@ def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60,
                 _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
                 _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
     except OSError as error:
-        if not is_whole(folder):
+        if not is_written(folder):
             raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
 
 
-def is_whole(folder: Path) -> bool:
+def is_written(folder: Path) -> bool:
     """Whether demo images stand in a folder: both parts, each of which comes whole."""
     return all((folder / part).is_dir() for part in ("Training", "Testing"))
 

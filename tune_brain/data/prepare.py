@@ -5,7 +5,6 @@ Nothing here reads the sealed part back.
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +36,9 @@ class Prepared:
 
     folder: Path
     classes: tuple[str, ...]
-    image_size: int
-    """Side of the images, in pixels."""
     summary: dict[str, Any]
-    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped;
-    of a combined folder also sources and allowed_leak."""
+    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
+    classes; of a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -85,7 +82,7 @@ def prepare(
         arrays, values = _contents(catalogue, decoded, seed)
         store(folder, arrays, {**values, "summary": values["summary"] | provenance(root)})
     summary = read_json(folder / "summary.json")
-    return Prepared(folder=folder, classes=tuple(summary["classes"]), image_size=image_size, summary=summary)
+    return Prepared(folder=folder, classes=tuple(summary["classes"]), summary=summary)
 
 
 def key(catalogue: Catalogue, asked: str) -> str:
@@ -142,10 +139,6 @@ def _contents(
             "across": int((~unseen).sum()),
         },
         "dropped": int((parts == "dropped").sum()),
-        "image_sizes": [
-            {"width": width, "height": height, "n": n}
-            for (width, height), n in Counter(decoded.sizes).most_common(5)
-        ],
     }
     sealed_names = [name for name, sealed in zip(names, test, strict=True) if sealed]
     return arrays, {"sealed/names": sealed_names, "summary": summary}

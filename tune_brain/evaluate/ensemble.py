@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tune_brain.evaluate import calibration
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
-from tune_brain.evaluate.scores import part_of
+from tune_brain.evaluate.scores import phrase
 from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
 from tune_brain.evaluate.validated import Validated
@@ -98,7 +98,7 @@ def add_scores(
     whole: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
     for name, probabilities in spoken.items():
         for part in TEST_PARTS:
-            inside = part_of(opened, part)
+            inside = opened.part(part)
             labels, said = opened.labels[inside], probabilities[:, inside]
             found = score(said, labels, opened.groups[inside], classes)
             if name == ENSEMBLE:
@@ -123,7 +123,7 @@ def against_best(opened: Opened, spoken: Spoken, validation: Mapping[str, Sequen
     best = max(validation, key=lambda arch: float(np.mean(validation[arch])))
     parts = {}
     for part in TEST_PARTS:
-        inside = part_of(opened, part)
+        inside = opened.part(part)
         labels, groups = opened.labels[inside], opened.groups[inside]
         ours, theirs = spoken[ENSEMBLE][0][inside], spoken[best][0][inside]
         parts[part] = {
@@ -168,24 +168,9 @@ def _share(chosen: NDArray[np.bool_]) -> float | None:
 
 
 def _verdict(best: str, parts: Scores, opened: Opened) -> str:
-    part = "unseen" if opened.unseen.any() else "official"
-    found, n = parts[part], int(part_of(opened, part).sum())
-    gap = found["macro_f1"]
-    if gap["low"] is None:
-        said = f"cannot be held against {best}"
-    elif gap["low"] > 0:
-        said = f"beat {best}, the best single winner on validation"
-    elif gap["high"] < 0:
-        said = f"fell behind {best}, the best single winner on validation"
-    else:
-        said = f"did not differ clearly from {best}, the best single winner on validation"
-    by = ""
-    if gap["mean"] is not None:
-        by = f"{gap['mean'] * 100:+.1f} points of macro-F1"
-        if gap["low"] is not None:
-            by += f", 95 % interval {gap['low'] * 100:+.1f} to {gap['high'] * 100:+.1f}"
-        by = f" ({by})"
+    found, n = parts[opened.telling], int(opened.part(opened.telling).sum())
+    said = phrase(found["macro_f1"], f"{best}, the best single winner on validation")
     return (
-        f"ensemble: it {said}{by}, on {n} {part} images; McNemar p = {found['p']:.2g}, "
+        f"ensemble: it {said}, on {n} {opened.telling} images; McNemar p = {found['p']:.2g}, "
         f"right alone on {found['only_a']}, {best} on {found['only_b']}."
     )

@@ -66,17 +66,12 @@ def comparisons(
     }
 
 
-def part_of(opened: Opened, part: str) -> NDArray[np.bool_]:
-    """[N], which test images count in a part."""
-    return opened.unseen if part == "unseen" else np.ones(len(opened.labels), dtype=bool)
-
-
 def _both(
     opened: Opened, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
 ) -> dict[str, Scores]:
     scores = {}
     for part in TEST_PARTS:
-        inside = part_of(opened, part)
+        inside = opened.part(part)
         scores[part] = score(
             spoken[:, inside],
             opened.labels[inside],
@@ -92,7 +87,7 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     table: list[Scores] = []
     right = {arch: opened.seed_runs("winner", arch)[0].argmax(1) == opened.labels for arch in archs}
     for part in TEST_PARTS:
-        inside = part_of(opened, part)
+        inside = opened.part(part)
         rows = [
             {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}
             for a, b in combinations(archs, 2)
@@ -104,22 +99,22 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
 
 def _verdict(opened: Opened, arch: str, winner: Winner, baseline: Floats) -> str:
     """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
-    inside = opened.unseen if opened.unseen.any() else part_of(opened, "official")
-    where = "unseen" if opened.unseen.any() else "official"
+    inside = opened.part(opened.telling)
     labels, groups = opened.labels[inside], opened.groups[inside]
     spoken = opened.seed_runs("winner", arch)[:, inside]
     neighbour = opened.probabilities["nearest_neighbour"][None, inside]
-    place = f"on {len(labels)} {where} images"
-    against_neighbour = _phrase(difference(spoken, neighbour, labels, groups), "the nearest neighbour")
+    place = f"on {len(labels)} {opened.telling} images"
+    against_neighbour = phrase(difference(spoken, neighbour, labels, groups), "the nearest neighbour")
     if winner.configuration == BASELINE:
         return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {place}."
     if not len(baseline):
         return f"{arch}: the winner {against_neighbour}, {place}; its untuned baseline diverged."
     gap = difference(spoken, baseline[:, inside], labels, groups)
-    return f"{arch}: the winner {_phrase(gap, 'its untuned baseline')} and {against_neighbour}, {place}."
+    return f"{arch}: the winner {phrase(gap, 'its untuned baseline')} and {against_neighbour}, {place}."
 
 
-def _phrase(gap: Mapping[str, float | None], other: str) -> str:
+def phrase(gap: Mapping[str, float | None], other: str) -> str:
+    """What a difference of macro-F1 says of one that is held against another, in words: it beat it by ..."""
     mean, low, high = gap["mean"], gap["low"], gap["high"]
     if mean is None or low is None or high is None:
         return f"cannot be held against {other} (too few images)"

@@ -58,6 +58,15 @@ class Opened:
     probabilities: dict[str, NDArray[np.float64]]
     """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
 
+    def part(self, part: str) -> NDArray[np.bool_]:
+        """[N], which images count in a part: official, all of them, or unseen."""
+        return self.unseen | (part == "official")
+
+    @property
+    def telling(self) -> str:
+        """The part that tells most: unseen, if it has an image."""
+        return "unseen" if self.unseen.any() else "official"
+
     def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
         """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
         return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])

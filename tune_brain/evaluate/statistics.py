@@ -50,14 +50,12 @@ def score(
         seed: Decides them.
     """
     seeds, n, size = probabilities.shape
-    group = np.unique(groups, return_inverse=True)[1]
-    count = int(group.max()) + 1 if n else 0
     blocks = [
         [
             weighted_measures(one.astype(np.float64), labels, weights, probabilistic=probabilistic)
             for one in probabilities
         ]
-        for weights in _weights(group, count, replicates, seed)
+        for weights in _weights(groups, replicates, seed)
     ]
     values = {
         name: np.concatenate([np.stack([one[name] for one in block]) for block in blocks], axis=1)
@@ -68,7 +66,7 @@ def score(
     np.add.at(confusion, (np.broadcast_to(labels, predicted.shape), predicted), 1)
     return {
         "n": n,
-        "groups": count,
+        "groups": len(np.unique(groups)),
         "seeds": seeds,
         **{
             name: _summary(array, centred=name == "calibration_error")
@@ -149,12 +147,10 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
     Returns:
         `mean`, and `low` and `high` of its 95 % percentile interval; None where undefined.
     """
-    group = np.unique(groups, return_inverse=True)[1]
-    count = int(group.max()) + 1 if len(group) else 0
     gaps = np.concatenate(
         [
             _mean_f1(a, labels, weights) - _mean_f1(b, labels, weights)
-            for weights in _weights(group, count, replicates=1000, seed=0)
+            for weights in _weights(groups, replicates=1000, seed=0)
         ]
     )
     summary = _summary(gaps[None])
@@ -191,9 +187,11 @@ def holm(p: Sequence[float]) -> list[float]:
     return [corrected[k] for k in range(len(p))]
 
 
-def _weights(group: Ints, count: int, replicates: int, seed: int) -> Iterator[Floats]:
+def _weights(groups: Ints, replicates: int, seed: int) -> Iterator[Floats]:
     """Blocks of weights [R, N]: ones, then for each replicate how often each image's group was drawn."""
-    yield np.ones((1, len(group)))
+    yield np.ones((1, len(groups)))
+    each, group = np.unique(groups, return_inverse=True)
+    count = len(each)
     if count < 2:
         return
     generator = np.random.default_rng(seed)

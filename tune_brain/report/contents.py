@@ -1,8 +1,9 @@
 """What stands in a run's folder, as far as the run has come, read again only where it has grown."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -34,7 +35,7 @@ class Contents:
     running: bool
     """Whether a command writes to the run now."""
 
-    @property
+    @cached_property
     def trials(self) -> list[TrialRow]:
         """The last row of each trial."""
         return records.latest(self.rows)
@@ -59,6 +60,21 @@ def read_contents(folder: Path) -> Contents:
 _PLAIN = {name: f"{name}.json" for name in ("record", "scores", "comparisons", "sealed")}
 
 
+class Memory:
+    """What was made last, by what it was made of."""
+
+    def __init__(self) -> None:
+        """Nothing was."""
+        self._kept: dict[Hashable, tuple[Any, Any]] = {}
+
+    def keep(self, key: Hashable, version: Any, make: Callable[[], Kind]) -> Kind:
+        """What was made for this key of the same version, or is now."""
+        if key not in self._kept or self._kept[key][0] != version:
+            self._kept[key] = (version, make())
+        made: Kind = self._kept[key][1]
+        return made
+
+
 class Reader:
     """Reads a run's folder as often as asked, and of files of rows only what was added."""
 
@@ -67,7 +83,7 @@ class Reader:
         self.folder = folder
         self._trials = _Rows(folder / "trials.jsonl", TrialRow)
         self._epochs = _Rows(folder / "epochs.jsonl", EpochRow)
-        self._kept: dict[Path, tuple[Any, Any]] = {}
+        self._memory = Memory()
 
     def read(self) -> Contents:
         """What stands in the folder now.
@@ -100,21 +116,16 @@ class Reader:
         """What changes when rows were added (`trials`, `epochs`), another file was, or a writer came."""
         names = ["run.toml", *_PLAIN.values(), "predictions.npz", "winners", "spaces"]
         return {
-            "trials": _told(stamp(self._trials.path)),
-            "epochs": _told(stamp(self._epochs.path)),
-            "files": digest("".join(_told(stamp(self.folder / name)) for name in names)),
+            "trials": _told(_stamp(self._trials.path)),
+            "epochs": _told(_stamp(self._epochs.path)),
+            "files": _digest("".join(_told(_stamp(self.folder / name)) for name in names)),
             "running": str(lock.holder(self.folder) is not None),
         }
 
     def _changed(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
         """A file's value, read where its stamp is not that of the last time."""
-        found = stamp(path)
-        if found is None:
-            return absent
-        if path not in self._kept or self._kept[path][0] != found:
-            self._kept[path] = (found, read(path))
-        value: Kind = self._kept[path][1]
-        return value
+        found = _stamp(path)
+        return absent if found is None else self._memory.keep(path, found, lambda: read(path))
 
 
 class _Rows(Generic[Row]):
@@ -140,12 +151,12 @@ def _told(found: tuple[int, int, int] | None) -> str:
     return ".".join(map(str, found or ()))
 
 
-def digest(text: str) -> str:
+def _digest(text: str) -> str:
     """A short name of a text, for those who ask whether it has changed."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     """Changes when a file is written or replaced; None where there is none."""
     try:
         found = path.stat()

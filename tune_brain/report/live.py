@@ -22,9 +22,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from tune_brain.errors import ConfigError, TuneBrainError
-from tune_brain.report.contents import Reader
+from tune_brain.report.contents import Memory, Reader
 from tune_brain.report.page import fragment, page
-from tune_brain.report.shown import Memory, Shown
+from tune_brain.report.shown import Shown
 from tune_brain.report.views import VIEWS
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -43,7 +43,7 @@ class Watched:
         """
         self._readers = [Reader(folder) for folder in folders]
         self._memories = [Memory() for _ in folders]
-        self._shown: dict[int, tuple[Mapping[str, str], Shown]] = {}
+        self._shown = Memory()
         self._lock = threading.Lock()
         self.names = [self.shown(run).name for run in range(len(folders))]
 
@@ -62,10 +62,8 @@ class Watched:
             ConfigError: run.toml or a space file is damaged.
         """
         with self._lock:
-            stamps = self._readers[run].stamps()
-            if run not in self._shown or self._shown[run][0] != stamps:
-                self._shown[run] = (stamps, Shown(self._readers[run].read(), self._memories[run]))
-            return self._shown[run][1]
+            reader, memory = self._readers[run], self._memories[run]
+            return self._shown.keep(run, reader.stamps(), lambda: Shown(reader.read(), memory))
 
     def others(self, run: int) -> list[Shown]:
         """The runs beside one."""

@@ -1,33 +1,15 @@
 """A run's contents and the tables that its views share, each made when it is first asked for."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, TypeVar
 
 import pandas as pd
 
 from tune_brain.config import Frozen
 from tune_brain.records import EpochRow, TrialRow
-from tune_brain.report.contents import Contents
+from tune_brain.report.contents import Contents, Kind, Memory
 from tune_brain.report.tables import ladder, overtuning, pace, scores, spoken, studies
-
-Made = TypeVar("Made")
-
-
-class Memory:
-    """What was made last, by what it was made of."""
-
-    def __init__(self) -> None:
-        """Nothing was."""
-        self._kept: dict[Hashable, tuple[Any, Any]] = {}
-
-    def keep(self, key: Hashable, version: Any, make: Callable[[], Made]) -> Made:
-        """What was made for this key of the same version, or is now."""
-        if key not in self._kept or self._kept[key][0] != version:
-            self._kept[key] = (version, make())
-        made: Made = self._kept[key][1]
-        return made
 
 
 class Shown:
@@ -76,7 +58,7 @@ class Shown:
         """What has been spent: see `pace.spent`."""
         return pace.spent(self.contents.trials, self.contents.epochs)
 
-    def kept(self, name: str, make: Callable[[], Made]) -> Made:
+    def kept(self, name: str, make: Callable[[], Kind]) -> Kind:
         """What follows from the trials and the scores alone, made anew where they have changed."""
         contents = self.contents
         return self._memory.keep(name, (self.config, contents.rows, contents.scores), make)
@@ -115,7 +97,7 @@ class Shown:
         path = self.contents.predictions
         return spoken.read_spoken(path, list(self.contents.scores)) if path and self.contents.scores else None
 
-    def figure(self, name: str, arch: str, make: Callable[[], Made], *, epochs: bool = False) -> Made:
+    def figure(self, name: str, arch: str, make: Callable[[], Kind], *, epochs: bool = False) -> Kind:
         """A figure of one architecture, made anew where its trials changed, or epochs that it shows."""
         kinds = self._versions if epochs else self._versions[:1]
         version = [self.config, self.contents.spaces[arch], *(of_arch.get(arch) for of_arch in kinds)]

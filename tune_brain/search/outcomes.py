@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tune_brain import runs
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
+from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import cycle
 from tune_brain.search.study import Study
@@ -120,8 +120,8 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
 def _check_same_images(opened: Sequence[Run]) -> None:
     known = {}
     for run in opened:
-        if (record := run.folder / "record.json").exists():
-            cut = read_json(record)["data"]["cut_digest"]
+        if record := runs.read_record(run.folder):
+            cut = record["data"]["cut_digest"]
             known[run.folder] = f"{cut[:8]} at {run.config.image_size} px"
     if len(set(known.values())) > 1:
         raise RunFolderError(

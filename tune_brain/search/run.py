@@ -1,4 +1,4 @@
-"""The search stage: all studies of a run as one Ray experiment."""
+"""All studies of a run as one Ray experiment."""
 
 import contextlib
 import logging
@@ -18,7 +18,8 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
 from tune_brain.progress import Progress
-from tune_brain.records import CHECKPOINTS, TrialRow, read_json
+from tune_brain.records import CHECKPOINTS, TrialRow
+from tune_brain.runs import read_record
 from tune_brain.search.display import end_line, studies_table, trial_line
 from tune_brain.search.ladder import unfinished, what_then
 from tune_brain.search.ledger import Ledger
@@ -133,10 +134,8 @@ def clear(checkpoints: Path, studies: Sequence[Study]) -> None:
 
 def _made_with(run: Path) -> str:
     """What decides a trial beside its configuration: the images and their cut, first weights, our version."""
-    record = run / "record.json"
-    if not record.exists():
+    if not (made := read_record(run)):
         return __version__
-    made = read_json(record)
     return " | ".join((made["data"]["cut_digest"], made["weights"], __version__))
 
 

@@ -2,11 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import BaseModel, Field
 
 from tune_brain.bundle.read import Bundle
 from tune_brain.explain import finest, grad_cam, see
@@ -26,15 +28,17 @@ UNSURE = "Unsure: please refer."
 FOREIGN = "Unlike the images this was trained on: please refer."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Opinion:
-    """What one member says."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Member(BaseModel):
+    """What one network of the bundle says."""
 
     name: str
     label: str
-    probability: float
+    probability: Share
     """Calibrated, of its own class."""
-    weight: float
+    weight: Share
     logits: list[float]
 
 
@@ -54,7 +58,7 @@ class Answer:
     """The picture does not look like the training images; what else is said of it means nothing."""
     advice: str
     """What to do where it is unsure; else empty."""
-    members: list[Opinion]
+    members: list[Member]
     agreeing: int
     """How many members name the same class as the whole."""
     similar: list[tuple[str, float]]
@@ -98,7 +102,7 @@ class Speaker:
             foreign=foreign,
             advice=FOREIGN if foreign else UNSURE if unsure else "",
             members=[
-                Opinion(
+                Member(
                     name=one.name,
                     label=model.classes[named[index]],
                     probability=float(answer.members[index, 0, named[index]]),
@@ -119,7 +123,7 @@ class Speaker:
         return [(classes[self.bundle.labels[index]], float(away[index])) for index in nearest]
 
 
-def counted(similar: list[tuple[str, float]]) -> str:
+def in_words(similar: list[tuple[str, float]]) -> str:
     """Similar training images in words: 4 glioma, 1 meningioma."""
     return ", ".join(f"{n} {label}" for label, n in Counter(label for label, _ in similar).most_common())
 

@@ -2,30 +2,17 @@
 
 import base64
 import io
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from tune_brain.serve.answers import Answer, counted
+from tune_brain.serve.answers import Answer, Member, Share, in_words
 
 NOTICE = "Not a medical device. For research and teaching; no decision about a person may rest on it."
 HEAT = (217, 72, 15)
 """Colour of the heat map, the hotter the less transparent."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Member(BaseModel):
-    """What one network of the bundle says."""
-
-    name: str
-    label: str
-    probability: Share
-    weight: Share
-    logits: list[float]
 
 
 class Similar(BaseModel):
@@ -92,10 +79,10 @@ def frame(number: int, of: int, shown: NDArray[np.uint8], answer: Answer) -> Fra
         unsure=answer.unsure,
         foreign=answer.foreign,
         advice=answer.advice,
-        members=[Member(**vars(member)) for member in answer.members],
+        members=answer.members,
         agreeing=answer.agreeing,
         similar=[Similar(label=label, similarity=value) for label, value in answer.similar],
-        similar_in_words=counted(answer.similar),
+        similar_in_words=in_words(answer.similar),
         image=_uri(Image.fromarray(shown)),
         heat=None if answer.heat is None else _uri(_painted(answer.heat)),
     )

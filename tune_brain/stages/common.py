@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tune_brain.config import PRETRAINED, RunConfig, check
 from tune_brain.data.cache import cache_root
-from tune_brain.data.demo import is_whole, write_demo
+from tune_brain.data.demo import is_written, write_demo
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import DataError, Interrupted, WeightsError
 from tune_brain.progress import Progress
 from tune_brain.records import read_json
-from tune_brain.runs import Run
+from tune_brain.runs import Run, read_record
 
 if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
@@ -38,8 +38,7 @@ def gpus_of(run: Run) -> float | None:
 
     What goes on trains as before, whatever machines are there now: CPUs and GPUs round differently.
     """
-    record = run.folder / "record.json"
-    gpus: float | None = read_json(record).get("gpus_per_trial") if record.exists() else None
+    gpus: float | None = read_record(run.folder).get("gpus_per_trial")
     return gpus
 
 
@@ -52,7 +51,7 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
-        if not is_whole(root):
+        if not is_written(root):
             # What stands there was left by a start that was interrupted.
             shutil.rmtree(root, ignore_errors=True)
             write_demo(root)

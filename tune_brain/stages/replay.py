@@ -18,7 +18,7 @@ from tune_brain.errors import ConfigError
 from tune_brain.evaluate.expected import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, read_json, write_json
+from tune_brain.records import TrialRow, write_json
 from tune_brain.search.outcomes import as_searched, read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors
@@ -64,8 +64,7 @@ def replay(
         RunFolderError: a run has no trials, or they do not belong together.
     """
     run, progress = runs.open_run(folders[0]), Progress()
-    record = run.folder / "record.json"
-    slots = read_json(record)["slots"] if record.exists() else 1
+    slots = runs.read_record(run.folder).get("slots", 1)
     spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
     warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
     asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})

@@ -20,7 +20,7 @@ from tune_brain.search.sampler import write_journal
 from tune_brain.stages.common import check_same, going_on, gpus_of, images, origin_of, starting_weights
 from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
-from tune_brain.train.precision import choose
+from tune_brain.train.precision import faster_precision
 
 if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
@@ -144,6 +144,6 @@ def _precision(
     jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
     if slots.gpus or config.address:
         # On a machine that trains, which the driver's need not be, in a process that leaves its GPU again.
-        measured = compute.each(choose, jobs, replace(slots, count=1))
+        measured = compute.each(faster_precision, jobs, replace(slots, count=1))
         return {archs[index]: chosen for index, chosen in measured}
-    return {job[0]: choose(*job) for job in jobs}
+    return {job[0]: faster_precision(*job) for job in jobs}

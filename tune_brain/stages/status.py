@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, read, read_json, trials_of
+from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
@@ -36,8 +36,7 @@ def status(folder: Path) -> None:
         console.print(f"{folder}: running for {since}, process {writer.pid} on {writer.host}", markup=False)
     else:
         console.print(f"{folder}: not running", markup=False)
-    record = folder / "record.json"
-    slots = read_json(record)["slots"] if record.exists() else 1
+    slots = runs.read_record(folder).get("slots", 1)
     console.print(studies_table(run.config, ledger, slots, alive=writer is not None))
     for arch in run.config.arch if run.config.until_converged else ():
         if found := convergence(ledger.study(arch).rows, run.config.ladder[0]):

@@ -13,7 +13,7 @@ GAIN = 1.25
 """How many times as fast bf16 must be; less is near the noise, and the choice must not change with it."""
 
 
-def choose(arch: str, image_size: int, classes: int, kind: str) -> Precision:
+def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Precision:
     """The faster precision for the training steps of an architecture; fp32 unless bf16 clearly wins.
 
     Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder

@@ -1,6 +1,7 @@
 """The ladder as a table: how far each configuration climbed, and what decided it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,8 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     states, numbers = trials["state"].to_numpy(), trials["configuration"].to_numpy()
     ends = (trials["started"] + trials["seconds"]).to_numpy()
     scores = trials["score"].fillna(-np.inf).to_numpy()
-    for rung, own in _rungs(trials):
+    rungs: dict[Any, Any] = dict(trials.groupby(["arch", "epochs"]).indices)
+    for (_, rung), own in rungs.items():
         peers = own[states[own] != "running"]
         top = rung == ladder[-1]
         moments = np.full(len(peers), np.inf)
@@ -46,13 +48,6 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
         {"fate": fate, "rank": contests[:, 0], "peers": contests[:, 1], "cutoff": contests[:, 2]},
         index=trials.index,
     ).astype({"fate": str})
-
-
-def _rungs(trials: pd.DataFrame) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """The trials of each rung of each architecture: its length, and their places in the table."""
-    for arch in dict.fromkeys(trials["arch"]):
-        for rung in dict.fromkeys(trials.loc[trials["arch"] == arch, "epochs"]):
-            yield int(rung), np.flatnonzero((trials["arch"] == arch) & (trials["epochs"] == rung))
 
 
 def _promotions(trials: pd.DataFrame, peers: NDArray[np.intp], above: int) -> NDArray[np.float64]:
