@@ -187,17 +187,27 @@ def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "above", "elsewhere"),
-    [(20, 16, True), (20, 15, False), (20, 4, True), (20, 5, False), (19, 19, None)],
+    ("n", "above", "slices", "elsewhere"),
+    [
+        (20, 16, 1, True),
+        (20, 15, 1, False),
+        (20, 4, 1, True),
+        (20, 5, 1, False),
+        (19, 19, 1, None),
+        (40, 32, 2, True),
+        (38, 38, 2, None),
+    ],
 )
-def test_where_images_come_from_has_an_edge(n: int, above: int, elsewhere: bool | None) -> None:
+def test_where_images_come_from_has_an_edge(n: int, above: int, slices: int, elsewhere: bool | None) -> None:
     known = np.full(30, 10.0)
     asked = np.where(np.arange(n) < above, 11.0, 9.0)
     leaked = np.full(5, 99.0)
     values = np.concatenate([known, asked, leaked])
     test = np.arange(len(values)) >= len(known)
-    found = origin({"brightness": values}, np.zeros(len(values), np.int64), test, values == 99, ["a"])["a"]
-    assert found["n"] == n
+    groups = np.concatenate([np.arange(30), 100 + np.arange(n) // slices, np.full(5, 99)])
+    labels = np.zeros(len(values), np.int64)
+    found = origin({"brightness": values}, labels, test, values == 99, groups, ["a"])["a"]
+    assert (found["n"], found["groups"]) == (n, n // slices)
     assert found["share"] == pytest.approx(above / n, abs=1e-4)
     assert found["elsewhere"] is elsewhere
 

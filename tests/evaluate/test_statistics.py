@@ -1,17 +1,17 @@
-"""Measures against scikit-learn, intervals against known truths, tests against worked cases."""
+"""Measures against scikit-learn, intervals against known truths."""
 
 import json
 import warnings
 
 import numpy as np
 import pytest
+from classified import drawn, one_hot, width
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from sklearn import metrics
 
 from tune_brain.evaluate.statistics import CALIBRATION_BINS as BINS
-from tune_brain.evaluate.statistics import difference, holm, mcnemar, score, weighted_measures
+from tune_brain.evaluate.statistics import score, weighted_measures
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
@@ -24,7 +24,7 @@ def cases(draw):
     raw = generator.integers(1, draw(st.sampled_from([3, 50])), (n, size)).astype(float)
     labels = generator.integers(0, draw(st.integers(1, size)), n)
     weights = generator.integers(0, 4, n).astype(float)
-    weights[generator.integers(n)] += 1
+    weights[np.unique(labels, return_index=True)[1]] += 1
     return raw / raw.sum(1, keepdims=True), labels, weights
 
 
@@ -97,6 +97,28 @@ def test_a_weight_counts_an_image_so_many_times(case):
         assert weighed[name][0] == pytest.approx(value[0], nan_ok=True)
 
 
+def test_a_draw_that_misses_a_class_has_no_macro_average():
+    """Over the classes that are left it would be another measure."""
+    probabilities, labels = np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2])
+    weights = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 3, 0]], dtype=float)
+    found = weighted_measures(probabilities, labels, weights)
+    for name in ("balanced_accuracy", "precision", "recall", "f1", "roc_auc"):
+        assert np.isfinite(found[name]).tolist() == [True, False, False]
+    assert found["accuracy"].tolist() == pytest.approx([0.75, 2 / 3, 0.25])
+    # A class without images is missed by none.
+    absent = weighted_measures(np.eye(4)[[0, 1, 1, 2]], labels, weights[:1])
+    assert absent["f1"][0] == pytest.approx(found["f1"][0])
+
+
+def test_the_interval_of_a_macro_average_is_of_draws_with_every_class():
+    """One group holds a class, and a third of all draws miss it."""
+    labels, groups = np.array([0] * 30 + [1] * 10), np.concatenate([np.arange(30), np.full(10, 99)])
+    named = np.where(np.arange(40) < 27, 0, 1)
+    found = score(one_hot(named)[None], labels, groups, ("a", "b"), probabilistic=False)
+    assert found["recall"]["low"] > 0.88
+    assert found["per_class"]["b"]["recall"]["low"] == 1
+
+
 def test_macro_auc_is_the_one_vs_rest_auc_of_scikit_learn():
     generator = np.random.default_rng(3)
     probabilities, labels = generator.dirichlet(np.ones(4), 80), generator.integers(0, 4, 80)
@@ -107,23 +129,6 @@ def test_macro_auc_is_the_one_vs_rest_auc_of_scikit_learn():
 def test_log_loss_of_a_certain_mistake_is_finite():
     measures = weighted_measures(np.array([[1.0, 0.0]]), np.array([1]), np.ones((1, 1)))
     assert measures["log_loss"][0] == pytest.approx(-np.log(np.finfo(float).eps))
-
-
-def one_hot(named: np.ndarray, size: int = 2) -> np.ndarray:
-    return np.eye(size)[named]
-
-
-def drawn(seed: int, n: int = 200, accuracy: float = 0.8, groups: int | None = None):
-    """Predictions of two classes; with `groups`, the images of one group are all right or all wrong."""
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(0, 2, n)
-    group = np.arange(n) if groups is None else np.arange(n) * groups // n
-    right = (generator.random(n) < accuracy)[group]
-    return one_hot(np.where(right, labels, 1 - labels))[None], labels, group
-
-
-def width(summary: dict[str, float]) -> float:
-    return summary["high"] - summary["low"]
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says():
@@ -213,84 +218,3 @@ def test_replicates_in_many_blocks_are_those_in_one(monkeypatch):
     whole = score(*drawn(0), ("a", "b"), replicates=100)
     monkeypatch.setattr("tune_brain.evaluate.statistics.BLOCK", 1400)
     assert score(*drawn(0), ("a", "b"), replicates=100) == whole
-
-
-def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two vectors of right answers: so many right in both, the first, the second, neither."""
-    a = np.repeat([True, True, False, False], counts)
-    return a, np.repeat([True, False, True, False], counts)
-
-
-@pytest.mark.parametrize(
-    ("counts", "p"),
-    [
-        ((5, 0, 6, 2), 2 / 2**6),
-        ((0, 1, 9, 0), 2 * (1 + 10) / 2**10),
-        ((3, 4, 4, 1), 1.0),
-        ((7, 0, 0, 2), 1.0),
-        ((0, 0, 0, 0), 1.0),
-    ],
-)
-def test_mcnemar_by_hand(counts, p):
-    found = mcnemar(*flags(*counts))
-    assert (found["only_a"], found["only_b"]) == counts[1:3]
-    assert found["p"] == pytest.approx(p)
-
-
-@settings(deadline=None)
-@given(*[st.integers(0, 60)] * 4)
-def test_mcnemar_is_the_binomial_test_of_the_disagreements(both, only_a, only_b, neither):
-    a, b = flags(both, only_a, only_b, neither)
-    expected = binomtest(only_b, only_a + only_b, 0.5).pvalue if only_a + only_b else 1.0
-    assert mcnemar(a, b)["p"] == pytest.approx(expected)
-    assert mcnemar(b, a)["p"] == pytest.approx(mcnemar(a, b)["p"])
-
-
-@pytest.mark.parametrize(
-    ("p", "corrected"),
-    [
-        ([], []),
-        ([0.03], [0.03]),
-        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
-        ([0.5, 0.4, 0.9], [1.0, 1.0, 1.0]),
-        ([0.02, 0.02], [0.04, 0.04]),
-    ],
-)
-def test_holm_by_hand(p, corrected):
-    assert holm(p) == pytest.approx(corrected)
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1), max_size=8))
-def test_holm_lies_between_no_correction_and_bonferroni(p):
-    corrected = holm(p)
-    for raw, value in zip(p, corrected, strict=True):
-        assert raw <= value <= min(1, len(p) * raw)
-    order = np.argsort(p, kind="stable")
-    assert list(np.array(corrected)[order]) == sorted(corrected)
-
-
-def test_a_difference_is_that_of_the_macro_f1_scores():
-    (a, labels, group), (b, _, _) = drawn(0), drawn(1, accuracy=0.6)
-    scores = [score(one, labels, group, ("a", "b"), replicates=2)["f1"]["mean"] for one in (a, b)]
-    gap = difference(a, b, labels, group)
-    assert gap["mean"] == pytest.approx(scores[0] - scores[1])
-    assert gap["low"] < gap["mean"] < gap["high"]
-    back = difference(b, a, labels, group)
-    assert [back["mean"], back["low"], back["high"]] == pytest.approx(
-        [-gap["mean"], -gap["high"], -gap["low"]]
-    )
-
-
-def test_a_difference_is_paired():
-    probabilities, labels, group = drawn(0)
-    same = difference(probabilities, np.concatenate([probabilities] * 3), labels, group)
-    assert same == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0})
-
-
-def test_a_difference_on_one_group_has_no_interval_and_on_nothing_no_mean():
-    probabilities, labels, group = drawn(0, n=10)
-    one = difference(probabilities, probabilities, labels, np.zeros_like(group))
-    assert one == {"mean": 0.0, "low": None, "high": None}
-    nothing = difference(probabilities[:, :0], probabilities[:, :0], labels[:0], group[:0])
-    assert nothing == {"mean": None, "low": None, "high": None}

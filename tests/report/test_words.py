@@ -17,7 +17,7 @@ PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "better": ""}
         (PAIR, "cnn alone is right on 9, linear alone on 1: no clear difference."),
         (
             {**PAIR, "better": "cnn"},
-            "cnn alone is right on 9, linear alone on 1: cnn is better, more than chance explains.",
+            "cnn alone is right on 9, linear alone on 1: cnn is better, were the images independent.",
         ),
         ({**PAIR, "only_a": 0, "only_b": 0}, "cnn and linear are right on the same images."),
     ],

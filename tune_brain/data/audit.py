@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_class, by_reason, scan, without
 from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
-from tune_brain.data.groups import of_two_kinds
+from tune_brain.data.groups import join, of_two_kinds
 from tune_brain.data.likeness import one_thread
 from tune_brain.data.origins import DARK, floor, looks, nearness, origin
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
+from tune_brain.data.split import blocks
 from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
-FORMAT = 2
+FORMAT = 3
 METHOD = 3
 """Changes whenever the same files could be judged otherwise, so that older findings are not read back."""
 SHOWN = 3
@@ -80,6 +81,9 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         twins = all_twins(looked)
         nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
+    together = join(
+        twins.groups["mirrored"], blocks([image.name for image in catalogue.images], looked.thumbnails)
+    )
     shown = _shown(twins, parts)
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -114,7 +118,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         ],
         "nearest": nearest,
         "looks": _looks(looked, labels, parts, classes),
-        "origin": origin(looks(looked), labels, test, leaks["mirrored"], classes),
+        "origin": origin(looks(looked), labels, test, leaks["mirrored"], together, classes),
         "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)

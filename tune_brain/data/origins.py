@@ -25,10 +25,11 @@ LOOKS = {
 ELSEWHERE = 0.8
 """Share of pairs of a test and a training image in which the one has more of something.
 
-0.5 where both parts are drawn from one source. Of 20 images so drawn it strays by 0.07.
+0.5 where both parts are drawn from one source. Of 20 independent images so drawn one share strays by 0.07.
 """
 ENOUGH = 20
-"""Images of a class without a twin in the other parts that it takes to say where they come from."""
+"""Groups of a class that it takes on either side to say where the test images come from: twins and
+neighbouring slices are one observation."""
 ASKED = 1000
 """Training images whose likest other training image is looked for: enough to draw a histogram."""
 BINS = np.array([0, *(round(1 - n / 10**d, d) for d in (1, 2, 3, 4) for n in range(9, 0, -1)), 1])
@@ -53,16 +54,21 @@ def looks(looked: Looked) -> dict[str, NDArray[np.float64]]:
 
 
 def origin(
-    measured: dict[str, NDArray[np.float64]], labels: Ints, test: Flags, leaked: Flags, classes: Sequence[str]
+    measured: dict[str, NDArray[np.float64]],
+    labels: Ints,
+    test: Flags,
+    leaked: Flags,
+    groups: Ints,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
     """For each class, whether its test images look as its other images do.
 
     Only test images without a twin in the other parts are asked, since the others come from there.
 
     Returns:
-        By class: `n` images asked, `shares` by LOOKS (in what share of all pairs of a test and another image
-        the test image has more), `elsewhere` (None where there are too few to say), and then `by` and
-        `share`, the most telling of the looks.
+        By class: `n` images asked, which are so many `groups`, `shares` by LOOKS (in what share of all pairs
+        of a test and another image the test image has more), `elsewhere` (None where there are too few groups
+        to say), and then `by` and `share`, the most telling of the looks.
     """
     found = {}
     for number, name in enumerate(classes):
@@ -72,9 +78,11 @@ def origin(
         told = [look for look in shares if shares[look] is not None]
         by = max(told, key=lambda look: abs((shares[look] or 0.0) - 0.5), default=None)
         share = shares[by] if by else None
-        enough = min(asked.sum(), known.sum()) >= ENOUGH
+        n = [len(np.unique(groups[side])) for side in (asked, known)]
+        enough = min(n) >= ENOUGH
         found[name] = {
             "n": int(asked.sum()),
+            "groups": n[0],
             "shares": shares,
             "elsewhere": max(share, 1 - share) >= ELSEWHERE if share is not None and enough else None,
             "by": by,

@@ -38,7 +38,8 @@ def score(
     A measure is `{"mean", "std", "low", "high"}`: mean and sample standard deviation over the seeds, and the
     95 % percentile interval of that mean when whole groups of images are drawn with replacement (Davison &
     Hinkley, Bootstrap Methods and their Application, 1997). What is undefined is None: `std` of one seed, the
-    interval of one group, all four where a class has no images. Macro averages leave such a class out.
+    interval of one group, all four where a class has no images. Macro averages leave such a class out; draws
+    that miss a class which has images do not count for them, as another average would be another measure.
 
     Args:
         probabilities: [S, N, C], for each seed; one-hot of a classifier that only names classes.
@@ -93,7 +94,8 @@ def weighted_measures(
 ) -> dict[str, Floats]:
     """Every measure of one classifier under R sets of image weights; NaN where undefined.
 
-    Agrees with scikit-learn under `sample_weight`, with `zero_division=0` and the labels that have weight.
+    Agrees with scikit-learn under `sample_weight`, with `zero_division=0` and the labels that have images.
+    Macro averages are undefined where one of these has no weight.
 
     Args:
         probabilities: [N, C].
@@ -111,15 +113,15 @@ def weighted_measures(
     total = weights.sum(1)
     hits, truth, named = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)
     recall = _ratio(hits, truth)
-    present = truth > 0
+    present, there = truth > 0, np.bincount(labels, minlength=size) > 0
     precision = np.where(present, np.nan_to_num(_ratio(hits, named)), np.nan)
     f1 = np.where(present, _ratio(2 * hits, truth + named), np.nan)
     measures = {
         "accuracy": _ratio(hits.sum(1), total),
-        "balanced_accuracy": _macro(recall),
-        "precision": _macro(precision),
-        "recall": _macro(recall),
-        "f1": _macro(f1),
+        "balanced_accuracy": _macro(recall, there),
+        "precision": _macro(precision, there),
+        "recall": _macro(recall, there),
+        "f1": _macro(f1, there),
         "class_precision": precision,
         "class_recall": recall,
         "class_f1": f1,
@@ -127,7 +129,7 @@ def weighted_measures(
     if probabilistic:
         auc = np.stack([_auc(probabilities[:, c], labels == c, weights) for c in range(size)], axis=1)
         chosen = probabilities[np.arange(len(labels)), labels].clip(np.finfo(np.float64).eps, 1)
-        measures["class_roc_auc"], measures["roc_auc"] = auc, _macro(auc)
+        measures["class_roc_auc"], measures["roc_auc"] = auc, _macro(auc, there)
         measures["log_loss"] = _ratio(weights @ -np.log(chosen), total)
         measures["calibration_error"] = _calibration_error(probabilities.max(1), predicted == labels, weights)
     return measures
@@ -136,7 +138,9 @@ def weighted_measures(
 def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, float | None]:
     """How much more macro-F1 one classifier has than another on the same images, over their seeds.
 
-    Paired: both are scored on the same draws of groups, so what makes a draw hard for both cancels out.
+    Paired: both are scored on the same draws of groups, so what makes a draw hard for both cancels out. Each
+    draw takes seeds of both with replacement, too, since other seeds would give another difference; what few
+    seeds scatter less than many is made good (Davison & Hinkley, 1997, chapter 2.3).
 
     Args:
         a: [S, N, C], probabilities of the one, for each of its seeds.
@@ -147,21 +151,29 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
     Returns:
         `mean`, and `low` and `high` of its 95 % percentile interval; None where undefined.
     """
-    gaps = np.concatenate(
-        [
-            _mean_f1(a, labels, weights) - _mean_f1(b, labels, weights)
-            for weights in _weights(groups, replicates=1000, seed=0)
-        ]
-    )
+    blocks = list(_weights(groups, replicates=1000, seed=0))
+    both = [np.concatenate([_f1(one, labels, weights) for weights in blocks], axis=1) for one in (a, b)]
+    chance = np.random.default_rng(0)
+    gaps = _over_seeds(both[0], chance) - _over_seeds(both[1], chance)
     summary = _summary(gaps[None])
     return {name: summary[name] for name in ("mean", "low", "high")}
 
 
-def _mean_f1(probabilities: Floats, labels: Ints, weights: Floats) -> Floats:
-    """[R], macro-F1 under each set of weights, averaged over the seeds of [S, N, C]."""
+def _f1(probabilities: Floats, labels: Ints, weights: Floats) -> Floats:
+    """[S, R], macro-F1 of each seed of [S, N, C] under each set of weights."""
     each = [weighted_measures(one, labels, weights, probabilistic=False)["f1"] for one in probabilities]
-    mean: Floats = np.mean(each, axis=0)
-    return mean
+    return np.stack(each)
+
+
+def _over_seeds(values: Floats, chance: np.random.Generator) -> Floats:
+    """[1 + R], the mean over the seeds of [S, 1 + R], and in each replicate over as many that are drawn."""
+    mean, seeds = values.mean(0), len(values)
+    if seeds == 1:
+        return mean
+    drawn = chance.integers(seeds, size=values.shape)
+    apart = np.take_along_axis(values - mean, drawn, 0).mean(0) * (seeds / (seeds - 1)) ** 0.5
+    apart[0] = 0
+    return mean + apart
 
 
 def mcnemar(a_correct: NDArray[np.bool_], b_correct: NDArray[np.bool_]) -> dict[str, Any]:
@@ -223,10 +235,9 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=undefined, where=whole > 0)
 
 
-def _macro(values: Floats) -> Floats:
-    """The mean over the classes, [R, C] -> [R], undefined ones left out."""
-    defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0).sum(1), defined.sum(1).astype(np.float64))
+def _macro(values: Floats, there: NDArray[np.bool_]) -> Floats:
+    """The mean over the classes that are there, [R, C] -> [R]; NaN where one of them is undefined."""
+    return _ratio(values[:, there].sum(1), np.full(len(values), there.sum(), np.float64))
 
 
 def _auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:

@@ -132,7 +132,7 @@ def pair(line: Mapping[str, Any]) -> str:
     apart = f"{a} alone is right on {only_a}, {b} alone on {only_b}"
     if not line["better"]:
         return f"{apart}: no clear difference."
-    return f"{apart}: {line['better']} is better, more than chance explains."
+    return f"{apart}: {line['better']} is better, were the images independent."
 
 
 def facts(contents: Contents) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,106 @@
+"""Tests between classifiers against worked cases, differences against known truths."""
+
+import numpy as np
+import pytest
+from classified import drawn, one_hot, width
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
+
+
+def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors of right answers: so many right in both, the first, the second, neither."""
+    a = np.repeat([True, True, False, False], counts)
+    return a, np.repeat([True, False, True, False], counts)
+
+
+@pytest.mark.parametrize(
+    ("counts", "p"),
+    [
+        ((5, 0, 6, 2), 2 / 2**6),
+        ((0, 1, 9, 0), 2 * (1 + 10) / 2**10),
+        ((3, 4, 4, 1), 1.0),
+        ((7, 0, 0, 2), 1.0),
+        ((0, 0, 0, 0), 1.0),
+    ],
+)
+def test_mcnemar_by_hand(counts, p):
+    found = mcnemar(*flags(*counts))
+    assert (found["only_a"], found["only_b"]) == counts[1:3]
+    assert found["p"] == pytest.approx(p)
+
+
+@settings(deadline=None)
+@given(*[st.integers(0, 60)] * 4)
+def test_mcnemar_is_the_binomial_test_of_the_disagreements(both, only_a, only_b, neither):
+    a, b = flags(both, only_a, only_b, neither)
+    expected = binomtest(only_b, only_a + only_b, 0.5).pvalue if only_a + only_b else 1.0
+    assert mcnemar(a, b)["p"] == pytest.approx(expected)
+    assert mcnemar(b, a)["p"] == pytest.approx(mcnemar(a, b)["p"])
+
+
+@pytest.mark.parametrize(
+    ("p", "corrected"),
+    [
+        ([], []),
+        ([0.03], [0.03]),
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.4, 0.9], [1.0, 1.0, 1.0]),
+        ([0.02, 0.02], [0.04, 0.04]),
+    ],
+)
+def test_holm_by_hand(p, corrected):
+    assert holm(p) == pytest.approx(corrected)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_lies_between_no_correction_and_bonferroni(p):
+    corrected = holm(p)
+    for raw, value in zip(p, corrected, strict=True):
+        assert raw <= value <= min(1, len(p) * raw)
+    order = np.argsort(p, kind="stable")
+    assert list(np.array(corrected)[order]) == sorted(corrected)
+
+
+def test_a_difference_is_that_of_the_macro_f1_scores():
+    (a, labels, group), (b, _, _) = drawn(0), drawn(1, accuracy=0.6)
+    scores = [score(one, labels, group, ("a", "b"), replicates=2)["f1"]["mean"] for one in (a, b)]
+    gap = difference(a, b, labels, group)
+    assert gap["mean"] == pytest.approx(scores[0] - scores[1])
+    assert gap["low"] < gap["mean"] < gap["high"]
+    back = difference(b, a, labels, group)
+    assert [back["mean"], back["low"], back["high"]] == pytest.approx(
+        [-gap["mean"], -gap["high"], -gap["low"]]
+    )
+
+
+def test_a_difference_is_paired():
+    probabilities, labels, group = drawn(0)
+    same = difference(probabilities, np.concatenate([probabilities] * 3), labels, group)
+    assert same == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0})
+
+
+def test_a_difference_is_uncertain_by_its_seeds_too():
+    labels, groups = np.arange(4000) % 2, np.arange(4000)
+
+    def trained(*accuracies: float) -> np.ndarray:
+        right = np.arange(4000) % 100
+        return one_hot(np.stack([np.where(right < 100 * one, labels, 1 - labels) for one in accuracies]))
+
+    gap = difference(trained(0.8, 0.9, 0.7), trained(0.8, 0.8, 0.8), labels, groups)
+    steady = difference(trained(0.8, 0.8, 0.8), trained(0.8, 0.8, 0.8), labels, groups)
+    assert gap["mean"] == pytest.approx(0, abs=1e-9)
+    assert width(steady) == 0
+    # The mean of three seeds that scatter by .1 is uncertain by .1 / sqrt(3).
+    assert width(gap) == pytest.approx(2 * 1.96 * 0.1 / 3**0.5, rel=0.2)
+
+
+def test_a_difference_on_one_group_has_no_interval_and_on_nothing_no_mean():
+    probabilities, labels, group = drawn(0, n=10)
+    one = difference(probabilities, probabilities, labels, np.zeros_like(group))
+    assert one == {"mean": 0.0, "low": None, "high": None}
+    nothing = difference(probabilities[:, :0], probabilities[:, :0], labels[:0], group[:0])
+    assert nothing == {"mean": None, "low": None, "high": None}
