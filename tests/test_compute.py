@@ -14,9 +14,9 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tune_brain import compute
-from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
+from tune_brain.slots import Slots
 from tune_brain.stages.common import going_on
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -134,9 +134,14 @@ def test_a_head_that_is_gone_is_said_once_with_the_way_to_go_on(
     assert "tune-brain resume out" in told
 
 
+def alive(monkeypatch: pytest.MonkeyPatch, *machines: dict[str, float]) -> None:
+    nodes = [{"Alive": True, "Resources": one} for one in machines]
+    monkeypatch.setattr(compute.ray, "nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
+
+
 def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 0.0}, {}]
-    monkeypatch.setattr(compute, "_machines", lambda: machines)
+    alive(monkeypatch, *machines)
     assert Slots(count=1, cpus=1, gpus=1).unused() == 1
     assert Slots(count=1, cpus=1, gpus=0.5).unused() == 1
     assert Slots(count=16, cpus=1, gpus=0).unused() == 0
@@ -145,7 +150,7 @@ def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.Mo
 def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(compute, "_machines", lambda: [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0}])
+    alive(monkeypatch, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0})
     found = Slots(count=1, cpus=2, gpus=1).without_gpus()
     assert (found.count, found.resources()) == (6, {"CPU": 2})
     assert Slots(count=1, cpus=2, gpus=1, limit=3).without_gpus().count == 3
@@ -172,7 +177,7 @@ def test_what_goes_on_trains_on_what_it_began_with_unless_it_is_told(
     takes: float,
 ) -> None:
     monkeypatch.setattr(compute, "_start", lambda *_: None)
-    monkeypatch.setattr(compute, "_machines", lambda: [{"CPU": 8.0, "GPU": 1.0}])
+    alive(monkeypatch, {"CPU": 8.0, "GPU": 1.0})
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     with compute.session(RunConfig(out=tmp_path, gpus_per_trial=option)) as session:
         assert session.slots(before).gpus == takes

@@ -42,7 +42,7 @@ RUNS = st.builds(
     seed=st.integers(0, 2**63 - 1),
     weights=st.text(st.characters(codec="utf-8")),
     precision=st.sampled_from(["auto", "fp32", "bf16"]),
-    seeds=st.integers(1, 100),
+    seeds=st.integers(1, 25),
 )
 TRIALS = st.builds(
     TrialConfig,
@@ -158,3 +158,12 @@ def test_an_unreadable_file_is_named(content: bytes | None, words: str, tmp_path
     with pytest.raises(ConfigError, match=words) as told:
         read_toml(file)
     assert str(file) in str(told.value)
+
+
+def test_a_home_is_no_folder_of_that_name_and_a_path_can_be_written_down(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunConfig(out=Path("~/runs/a"), data=Path("~nobody/mri")).out == tmp_path / "runs" / "a"
+    with pytest.raises(ConfigError, match=r"out.*UTF-8.*link"):
+        check(RunConfig, {"out": Path("Donn\udce9es")}, "An option")

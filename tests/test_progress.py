@@ -1,5 +1,7 @@
 """What a person reads while something runs: on the screen and in the log."""
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,28 @@ def test_a_line_stays_one_line_whatever_names_are_in_it(
     (line,) = (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()
     assert line[21:] == said
     assert capsys.readouterr().err == f"{said}\n"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError])
+def test_the_end_of_the_screen_is_not_that_of_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise error
+
+    progress = Progress()
+    progress.log_to(tmp_path / "run.log")
+    monkeypatch.setattr(sys, "stderr", Gone())
+    for line in ("one", "two"):
+        progress.say(line)
+    assert [line[21:] for line in (tmp_path / "run.log").read_text().splitlines()] == ["one", "two"]
+
+
+def test_a_terminal_shows_a_table_as_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
+    with Progress().table(lambda: "three running"):
+        pass
+    assert "three running" in capsys.readouterr().err

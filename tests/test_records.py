@@ -69,11 +69,21 @@ def test_a_row_is_one_line_whatever_its_text(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(b"\n")
 
 
-def test_a_missing_file_has_no_rows_and_its_folder_is_made(tmp_path: Path) -> None:
-    path = tmp_path / "results" / "a" / "trials.jsonl"
+def test_a_missing_file_has_no_rows_and_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "trials.jsonl"
     assert records.read(path, TrialRow) == []
     records.append(path, trial(0))
     assert records.read(path, TrialRow) == [trial(0)]
+
+
+def test_a_run_that_was_moved_away_is_not_begun_anew(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    records.append(run / "trials.jsonl", trial(0))
+    run.rename(tmp_path / "moved")
+    with pytest.raises(RunFolderError, match="No such file"):
+        records.append(run / "trials.jsonl", trial(1))
+    assert not run.exists()
 
 
 class Note(Frozen):

@@ -1,4 +1,4 @@
-"""Ray: start or join it, what it has, arrays into its store, a function over jobs."""
+"""Ray: start or join it, arrays into its store, a function over jobs."""
 
 import contextlib
 import itertools
@@ -8,8 +8,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
+from tune_brain.slots import Slots, machines
 
 if TYPE_CHECKING:
     import torch
@@ -34,40 +34,6 @@ _ENVIRONMENT = {
 
 GLANCE, MISSED = 5.0, 4
 """Seconds between two looks at a cluster's head; after so many in vain it is said. Ray gives up after 60."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slots:
-    """How many trials run at a time, and what each of them takes."""
-
-    count: int
-    cpus: float
-    gpus: float
-    limit: int | None = None
-    """The largest count asked for; None for all that there is room for."""
-    largest: int = 1
-    """How many of them the largest machine has."""
-
-    def resources(self, room: int = 1) -> dict[str, float]:
-        """What a trial asks of Ray that takes so many slots of one machine."""
-        # A trial computes on one GPU, of which it may have a larger share; a second one is of no use to it.
-        gpus = self.gpus if self.gpus > 1 else min(1.0, self.gpus * room)
-        return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
-
-    def without_gpus(self) -> "Slots":
-        """For jobs that compute on CPUs: as many as these have room for, whatever GPUs there are."""
-        return replace(self, gpus=0).now() if self.gpus else self
-
-    def unused(self) -> int:
-        """How many machines have CPUs for a trial and too few GPUs."""
-        machines = [node for node in _machines() if node.get("CPU", 0) >= self.cpus]
-        return sum(not _room(node, self.cpus, self.gpus) for node in machines)
-
-    def now(self) -> "Slots":
-        """The same on the machines that there are now, of which there may be none."""
-        rooms = [_room(node, self.cpus, self.gpus) for node in _machines()]
-        count = sum(rooms)
-        return replace(self, count=min(count, self.limit or count), largest=max(rooms, default=0))
 
 
 class Session:
@@ -149,8 +115,7 @@ def session(config: RunConfig) -> Iterator[Session]:
     if before[signal.SIGHUP] != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
-        # A short path of its own: Unix sockets allow 107 bytes, and what Ray leaves behind goes with it.
-        with tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True) as scratch:
+        with _scratch() as scratch:
             opened = Session(config, scratch)
             _open.append(opened)
             try:
@@ -168,6 +133,21 @@ def session(config: RunConfig) -> Iterator[Session]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[str]:
+    """A short path for Ray, since Unix sockets allow 107 bytes; what Ray leaves behind goes with it."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ClusterError(
+            "Ray needs room in a temporary folder",
+            found=error.strerror,
+            remedy="Make room there, or set TMPDIR to another.",
+        ) from None
+    with folder as path:
+        yield path
 
 
 def _watch(head: str, run: Path, over: threading.Event) -> None:
@@ -210,7 +190,7 @@ def _start(config: RunConfig, scratch: str) -> None:
 
 
 def _slots(gpus: float | None, limit: int | None) -> Slots:
-    nodes = _machines()
+    nodes = machines()
     if gpus is None:
         gpus = float(any(node.get("GPU", 0) > 0 for node in nodes))
     # One thread a trial: two one-thread trials side by side beat one two-thread trial.
@@ -224,21 +204,32 @@ def _slots(gpus: float | None, limit: int | None) -> Slots:
     return slots
 
 
-def _machines() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+@contextlib.contextmanager
+def storing() -> Iterator[None]:
+    """Say what to do where Ray's object store has no room for what the block places in it.
 
-
-def _room(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
-    """How many trials a machine holds; a share of a GPU cannot lie on two."""
-    by_cpu, has = int(machine.get("CPU", 0) / cpus), machine.get("GPU", 0)
-    if not gpus:
-        return by_cpu
-    return min(by_cpu, int(has) * int(1 / gpus + 1e-9) if gpus <= 1 else int(has / gpus))
+    Raises:
+        ClusterError: it has none.
+    """
+    try:
+        yield
+    except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
+        raise ClusterError(
+            "The images must have room in Ray's object store, or on the disk of its temporary folder",
+            found=str(error).partition("\n")[0],
+            remedy="Make room in the temporary folder, or set TMPDIR to another; a new run may take a lower\n"
+            "--image-size; on a cluster: ray start --object-store-memory BYTES.",
+        ) from None
 
 
 def put(value: Any) -> Any:
-    """Place a value in Ray's object store, once for all workers, which read its arrays without a copy."""
-    return ray.put(value)
+    """Place a value in Ray's object store, once for all workers, which read its arrays without a copy.
+
+    Raises:
+        ClusterError: there is no room for it.
+    """
+    with storing():
+        return ray.put(value)
 
 
 def device() -> "torch.device":
@@ -285,6 +276,6 @@ def each(
         raise ClusterError(
             "A job must end without an error",
             found=f"{type(cause).__name__}: {cause}",
-            remedy="What ended is kept. Where memory ended, call it again with a smaller --concurrency,\n"
-            "or a larger --gpus-per-trial.",
+            remedy="What ended is kept: call it again, or, for a search, tune-brain resume RUN. Where\n"
+            "memory ended, with a smaller --concurrency or a larger --gpus-per-trial.",
         ) from failed

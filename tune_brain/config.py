@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import tomlkit
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tune_brain.errors import ConfigError
 
@@ -121,8 +121,21 @@ class RunConfig(Frozen):
     """Where resnet34 starts: `imagenet`, the path of a state dict, or `none` for random weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the trials; `auto` measures which is faster for each architecture."""
-    seeds: int = Field(default=3, ge=1)
-    """Seeds with which each winner and each baseline is trained again."""
+    seeds: int = Field(default=3, ge=1, le=25)
+    """Seeds with which each winner and each baseline is trained again: a bundle holds up to 100 networks."""
+
+    @field_validator("data", "out", "spaces", "warm_start")
+    @classmethod
+    def _written(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ValueError(
+                "run.toml is UTF-8 and cannot name it: give a link to it with a name that is"
+            ) from None
+        return path.expanduser() if path.parts[:1] == ("~",) else path
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

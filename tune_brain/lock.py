@@ -53,7 +53,8 @@ def hold(folder: Path) -> Iterator[None]:
             raise RunFolderError(
                 "One command at a time writes to a run",
                 found=f"{folder} is in the hands of process {other.pid} on {other.host}",
-                remedy=f"Wait for it, or end it with: tune-brain cancel {folder}",
+                remedy=f"Wait for it, or end it with: tune-brain cancel {folder}\n"
+                "A new search takes another --out. If that machine is gone for good, remove .lock from it.",
             )
         own = Holder(os.getpid(), socket.gethostname(), time.time())
         try:

@@ -1,9 +1,12 @@
 """Progress that a person can read: a live table in a terminal, plain dated lines in a log file."""
 
 import contextlib
+import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -16,12 +19,37 @@ REFRESH = 2
 """Times a second that a terminal is redrawn."""
 
 
+class _Screen(io.TextIOBase):
+    """Standard error, whose end is not the end of a search: the log has every line."""
+
+    encoding = property(lambda _: sys.stderr.encoding)
+
+    def write(self, text: str) -> int:
+        """As of any file; what cannot be written is left out."""
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As of any file."""
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        """Whether a person may see it."""
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        """By which its size is asked for."""
+        return sys.stderr.fileno()
+
+
 class Progress:
     """Lines go to the screen as they are and, dated, to a log; a terminal shows a table or bar below."""
 
     def __init__(self) -> None:
         """Lines are remembered until `log_to` names a log."""
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=cast(IO[str], _Screen()), highlight=False)
         self._remembered: list[str] = []
         self._log: Path | None = None
 

@@ -147,17 +147,17 @@ Row = TypeVar("Row", bound=Frozen)
 
 
 def append(path: Path, *rows: Frozen) -> None:
-    """Add rows to a file of rows, making file and folder where they are missing.
+    """Add rows to a file of rows, making it where it is missing.
+
+    Not its folder: one that was moved away meanwhile would be two.
 
     Raises:
         RunFolderError: it cannot be written, or its disk is full.
     """
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+") as file:
-            _cut_torn_line(file)
-            file.write(b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
-            file.flush()
+    with writing(path.parent), path.open("ab+") as file:
+        _cut_torn_line(file)
+        file.write(b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
+        file.flush()
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def spaces_for(config: RunConfig) -> dict[str, Space]:
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder that holds a run already.
+    """Refuse a folder that holds a run already, or anything else that a run would take for its own.
 
     Raises:
         RunFolderError: it does.
@@ -80,6 +80,14 @@ def check_new(folder: Path) -> None:
             "A new run needs a folder of its own",
             found=f"{folder} holds a run",
             remedy=f"Name another with --out, or go on with `tune-brain resume {folder}`.",
+        )
+    if folder.exists() and (
+        not folder.is_dir() or any(not one.name.startswith(".") for one in folder.iterdir())
+    ):
+        raise RunFolderError(
+            "A new run needs a folder of its own",
+            found=f"{folder} is no empty folder",
+            remedy="Name another with --out.",
         )
 
 

@@ -27,6 +27,7 @@ from tune_brain.data.arrays import Development, Images
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, trials_of
 from tune_brain.search import run
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 EPOCHS = 12
@@ -84,9 +85,7 @@ def function(config: dict[str, Any]) -> None:
         tune.report({**METRICS, "epoch": epoch, "score": score(config["max_lr"])})
 
 
-def ours(
-    trials: int, slots: compute.Slots, ladder: tuple[int, ...] = (EPOCHS,)
-) -> tuple[float, list[TrialRow]]:
+def ours(trials: int, slots: Slots, ladder: tuple[int, ...] = (EPOCHS,)) -> tuple[float, list[TrialRow]]:
     """Seconds of a search of so many trials or a few more, and its rows."""
     out = Path(tempfile.mkdtemp())
     small = {"ladder": ladder, "final_round": (0, 0), "image_size": 16}
@@ -165,7 +164,7 @@ def main() -> None:
     measure.tell("orchestration", {"trials": trials, **result}, quick=asked.quick)
 
 
-def grown(trials: int, repeats: int, slots: compute.Slots, *, quick: bool) -> None:
+def grown(trials: int, repeats: int, slots: Slots, *, quick: bool) -> None:
     """Milliseconds a trial at the beginning and at the end of a long search on the default ladder."""
     firsts, lasts, counts = [], [], []
     for _ in range(repeats):

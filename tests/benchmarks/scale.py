@@ -21,8 +21,8 @@ import ray
 sys.path.append(str(Path(__file__).parents[1] / "cluster"))
 import sleepers
 
-from tune_brain import compute
 from tune_brain.config import ARCHITECTURES, RunConfig
+from tune_brain.slots import Slots
 
 TEN_MINUTES = 600.0
 
@@ -62,7 +62,7 @@ def main() -> None:
             image_size=16,
         )
         memory, started = Memory(), time.perf_counter()
-        sleepers.search(config, compute.Slots(count=0, cpus=1, gpus=0).now(), seconds)
+        sleepers.search(config, Slots(count=0, cpus=1, gpus=0).now(), seconds)
         took = time.perf_counter() - started
         memory.stop()
         slept = sleepers.slept(config.out)

@@ -26,6 +26,7 @@ from tune_brain.models import build
 from tune_brain.progress import Progress
 from tune_brain.records import trials_of
 from tune_brain.search.run import search
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 SIZE = 64
@@ -74,9 +75,7 @@ def bare(arch: str, epochs: int, precision: Precision, development: Development,
     return epochs * len(labels) / (time.perf_counter() - started)
 
 
-def trial(
-    arch: str, epochs: int, precision: Precision, development: Development, slots: compute.Slots
-) -> float:
+def trial(arch: str, epochs: int, precision: Precision, development: Development, slots: Slots) -> float:
     """Training images per second of a trial in a worker that has trained one before."""
     with tempfile.TemporaryDirectory() as folder:
         small = {"configs": 1, "ladder": (epochs,), "final_round": (0, 0), "image_size": SIZE}

@@ -21,6 +21,7 @@ from tune_brain.data.arrays import Development, Images
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, trials_of
 from tune_brain.search import run
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 TUNED = {"max_lr": {"low": 1e-5, "high": 1e-1}}
@@ -74,7 +75,7 @@ def asked(folder: Path, **more: Any) -> RunConfig:
     return RunConfig(out=folder, image_size=16, final_round=(0, 0), **more)
 
 
-def search(config: RunConfig, slots: compute.Slots, seconds: float, images: int = 2) -> None:
+def search(config: RunConfig, slots: Slots, seconds: float, images: int = 2) -> None:
     """Search with trials that sleep, on so many images."""
     spaces = {
         arch: Space.model_validate(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from tune_brain import runs
-from tune_brain.compute import Slots
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
 from tune_brain.evaluate import retrain, sealed
@@ -17,6 +16,7 @@ from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, trai
 from tune_brain.evaluate.sealed import check_seal, those_that_spoke
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
+from tune_brain.slots import Slots
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 

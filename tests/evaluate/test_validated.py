@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from tune_brain import compute, runs
-from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
@@ -26,6 +25,7 @@ from tune_brain.export.write import export
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
+from tune_brain.slots import Slots
 from tune_brain.space import default_folder, load
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"

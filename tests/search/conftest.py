@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 MakeRow = Callable[..., TrialRow]

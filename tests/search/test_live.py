@@ -5,9 +5,9 @@ from pathlib import Path
 from played import failure, result
 from ray.tune.search import Searcher
 
-from tune_brain.compute import Slots
 from tune_brain.records import trials_of
 from tune_brain.search.live import PATIENCE
+from tune_brain.slots import Slots
 
 
 def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
@@ -21,7 +21,9 @@ def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
     assert searcher.suggest("passes by") is None
     now[0] += 2
     assert searcher.suggest("passes by")["room"] == 1
-    # There is room for one beside it, and no more.
+    # As if it were not there, since others may hold what it waits for.
+    assert searcher.suggest("two more")["room"] == 1
+    assert searcher.suggest("three more")["room"] == 1
     assert searcher.suggest("too many") is None
 
 
@@ -40,5 +42,9 @@ def test_when_the_time_is_over_what_has_no_worker_is_withdrawn_and_tried_when_th
     assert searcher.suggest("c") is None
     searcher.on_trial_complete("a", result=result(1, 2, done=True))
     assert searcher.suggest("d") == Searcher.FINISHED
-    assert [row.state for row in trials_of(tmp_path)] == ["completed", "running"]
+    rows = trials_of(tmp_path)
+    assert [(row.state, row.why, row.attempt) for row in rows] == [
+        ("completed", "finished", 1),
+        ("failed", "lost", 0),
+    ]
     assert make(arch=("linear",)).suggest("later")["number"] == 1

@@ -6,12 +6,12 @@ import pytest
 from played import failure, lose, result
 from ray.tune.search import Searcher
 
-from tune_brain.compute import Slots
 from tune_brain.errors import RunFolderError
 from tune_brain.records import trials_of
 from tune_brain.search import ledger
 from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
+from tune_brain.slots import Slots
 
 
 def test_a_lost_trial_is_taken_up_as_long_as_it_comes_further(make) -> None:

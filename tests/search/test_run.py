@@ -19,6 +19,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, trials_of
 from tune_brain.search import run
 from tune_brain.search.run import search
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 pytestmark = pytest.mark.slow
@@ -27,14 +28,14 @@ SIZE = 16
 
 
 @pytest.fixture(scope="module")
-def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[compute.Slots]:
+def slots(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slots]:
     asked = RunConfig(out=tmp_path_factory.mktemp("unused"), concurrency=2)
     with compute.session(asked) as ray:
         yield ray.slots()
 
 
 @pytest.fixture
-def searched(slots: compute.Slots, tmp_path: Path) -> Callable[..., list[TrialRow]]:
+def searched(slots: Slots, tmp_path: Path) -> Callable[..., list[TrialRow]]:
     def searched(*, high: float, size: int = SIZE, configs: int = 4) -> list[TrialRow]:
         config = RunConfig(out=tmp_path, arch=("linear",), configs=configs, ladder=(1, 2), image_size=SIZE)
         space = Space.model_validate(

@@ -6,10 +6,10 @@ import pytest
 from played import failure, lose, result, simulated, work
 from ray.tune.search import Searcher
 
-from tune_brain.compute import Slots
 from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read, trials_of
 from tune_brain.search.crew import LOST_IN_A_ROW
+from tune_brain.slots import Slots
 
 
 def test_every_study_is_finished_and_the_rows_tell_everything(make, tmp_path: Path) -> None:

@@ -6,17 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import ray
 from played import result
+from ray.exceptions import RayTaskError
 from ray.tune.error import TuneError
 from ray.tune.execution.class_cache import _ActorClassCache
 
-from tune_brain import __version__, compute
-from tune_brain.compute import Slots
+from tune_brain import __version__
 from tune_brain.progress import Progress
 from tune_brain.records import write_json
 from tune_brain.search import run, workers
 from tune_brain.search.study import Study
 from tune_brain.search.workers import AsTheyCome, Machines, Workers
+from tune_brain.slots import Slots
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
 The actor died because of an error raised in its creation task, ray::Worker.__init__() (pid=7, ip=192.0.2.7)
@@ -50,8 +52,16 @@ def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path)
 
 
 def test_what_a_trial_raised_in_its_worker_is_no_loss_of_a_machine() -> None:
-    words = "ray::TrialWorker.train() (pid=7, ip=192.0.2.7)\n  File ...\nRuntimeError: CUDA error: launch\n"
-    assert workers._loss(words) == ("raised", "RuntimeError: CUDA error: launch")
+    lines = (
+        "Traceback (most recent call last):",
+        "  File ...",
+        "torch.AcceleratorError: CUDA error: launch failure",
+        "For debugging consider ...",
+    )
+    cause = RuntimeError("launch failure")
+    words = str(RayTaskError("train", "\n".join(lines), cause, proctitle="ray::TrialWorker.train"))
+    assert workers._loss(words) == ("raised", "torch.AcceleratorError: CUDA error: launch failure")
+    assert workers._loss("") == ("lost", "")
 
 
 def test_trials_that_wait_long_for_a_worker_are_said_each_time_that_it_begins(make) -> None:
@@ -97,7 +107,8 @@ def test_keys_of_a_cloud_are_not_handed_to_workers(monkeypatch: pytest.MonkeyPat
 
 def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     there, told = [[{"CPU": 2.0}], [], [], [{"CPU": 1.0}]], list[str]()
-    monkeypatch.setattr(compute, "_machines", lambda: there.pop(0))
+    alive = lambda: [{"Alive": True, "Resources": one} for one in there.pop(0)]  # noqa: E731
+    monkeypatch.setattr(ray, "nodes", alive)
     monkeypatch.setattr(workers, "COUNT_EVERY", -1.0)
     machines = Machines(Slots(count=2, cpus=1, gpus=0), told.append)
     assert [machines.slots().count for _ in range(4)] == [2, 0, 0, 1]

@@ -10,9 +10,9 @@ import pytest
 from trained import ASKED, train
 
 from tune_brain import compute, runs
-from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.runs import Run
+from tune_brain.slots import Slots
 from tune_brain.space import default_folder, load
 from tune_brain.stages import evaluate
 from tune_brain.stages import search as stage

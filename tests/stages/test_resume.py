@@ -10,7 +10,6 @@ import pytest
 from trained import ASKED, train
 
 from tune_brain import lock, runs, space
-from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.errors import (
     ClusterError,
@@ -21,6 +20,7 @@ from tune_brain.errors import (
     WeightsError,
 )
 from tune_brain.runs import Run, read_winner
+from tune_brain.slots import Slots
 from tune_brain.stages import search as stage
 from tune_brain.stages.evaluate import evaluate
 from tune_brain.stages.extend import extend

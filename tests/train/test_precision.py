@@ -9,6 +9,7 @@ import torch
 
 from tune_brain import compute
 from tune_brain.config import Precision, RunConfig
+from tune_brain.slots import Slots
 from tune_brain.stages.search import _precision
 from tune_brain.train import timing
 from tune_brain.train.precision import faster_precision
@@ -128,9 +129,9 @@ def test_what_a_gpu_has_no_room_to_measure_is_trained_in_bf16_and_not_remembered
 def test_it_is_measured_on_a_machine_that_trains(
     monkeypatch: pytest.MonkeyPatch, address: str | None, gpus: float, kind: str
 ) -> None:
-    slots = compute.Slots(count=4, cpus=1, gpus=gpus)
+    slots = Slots(count=4, cpus=1, gpus=gpus)
 
-    def each(function: object, jobs: list[tuple[object, ...]], within: compute.Slots) -> Iterator[object]:
+    def each(function: object, jobs: list[tuple[object, ...]], within: Slots) -> Iterator[object]:
         assert (function, within) == (faster_precision, replace(slots, count=1))
         assert jobs == [("linear", 32, 2, kind), ("cnn", 32, 2, kind)]
         return iter(enumerate(["fp32", "bf16"]))

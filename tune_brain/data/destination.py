@@ -26,7 +26,7 @@ def writing(to: Path) -> Iterator[None]:
         raise ConfigError(
             "The folder that is written must be writable",
             found=f"{to}: {error.strerror}",
-            remedy="Make room, or name another --to (after run: tune-brain export RUN --to DIR).",
+            remedy="Make room, or name another folder (after run: tune-brain export RUN --to DIR).",
         ) from None
 
 

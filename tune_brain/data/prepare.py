@@ -77,9 +77,16 @@ def prepare(
     folder = cache_root() / key(catalogue, f"{FORMAT} {image_size} {seed}")
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
-        decoded, failures = decode(files, image_size, progress)
-        catalogue = without(catalogue, failures)
-        arrays, values = _contents(catalogue, decoded, seed)
+        try:
+            decoded, failures = decode(files, image_size, progress)
+            catalogue = without(catalogue, failures)
+            arrays, values = _contents(catalogue, decoded, seed)
+        except MemoryError:
+            raise DataError(
+                "The images must fit into this machine's memory, twice",
+                found=f"{len(files):,} images of {image_size} x {image_size} pixels",
+                remedy="Take a lower --image-size.",
+            ) from None
         store(folder, arrays, {**values, "summary": values["summary"] | provenance(root)})
     summary = read_json(folder / "summary.json")
     return Prepared(folder=folder, classes=tuple(summary["classes"]), summary=summary)

@@ -21,6 +21,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
+from tune_brain.slots import Slots
 from tune_brain.text import duration
 from tune_brain.train.fit import fit
 from tune_brain.train.process import make_ready
@@ -103,7 +104,7 @@ def train_all(
     runs: Sequence[SeedRun],
     development: Development,
     weights: State | None,
-    slots: compute.Slots,
+    slots: Slots,
     progress: Progress,
 ) -> list[SeedRun]:
     """Train every seed run whose row or weights are missing; write its weights, then its row.

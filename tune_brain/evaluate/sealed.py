@@ -32,6 +32,7 @@ from tune_brain.records import (
     write_json,
     writing,
 )
+from tune_brain.slots import Slots
 
 Ints = NDArray[np.int64]
 
@@ -100,7 +101,7 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
 
 
 def open_test(
-    run: Path, prepared: Prepared, planned: Sequence[SeedRun], runs: Sequence[SeedRun], slots: compute.Slots
+    run: Path, prepared: Prepared, planned: Sequence[SeedRun], runs: Sequence[SeedRun], slots: Slots
 ) -> Opened:
     """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
 

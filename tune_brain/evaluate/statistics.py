@@ -167,11 +167,11 @@ def _f1(probabilities: Floats, labels: Ints, weights: Floats) -> Floats:
 
 def _over_seeds(values: Floats, chance: np.random.Generator) -> Floats:
     """[1 + R], the mean over the seeds of [S, 1 + R], and in each replicate over as many that are drawn."""
-    mean, seeds = values.mean(0), len(values)
-    if seeds == 1:
+    mean: Floats = values.mean(0)
+    if (seeds := len(values)) == 1:
         return mean
     drawn = chance.integers(seeds, size=values.shape)
-    apart = np.take_along_axis(values - mean, drawn, 0).mean(0) * (seeds / (seeds - 1)) ** 0.5
+    apart: Floats = np.take_along_axis(values - mean, drawn, 0).mean(0) * (seeds / (seeds - 1)) ** 0.5
     apart[0] = 0
     return mean + apart
 

@@ -19,6 +19,7 @@ from tune_brain.explain import embeddings
 from tune_brain.models import build
 from tune_brain.portable.looks import measures
 from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing
+from tune_brain.slots import Slots
 
 VALIDATED = "validation.npz"
 """What the winners' seed runs said of validation, in a run's folder."""
@@ -50,7 +51,7 @@ class Validated:
         return seeds_of(self.logits, "winner", arch)
 
 
-def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots: compute.Slots) -> Validated:
+def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots: Slots) -> Validated:
     """Let every winner's seed run speak on validation, and the first of each place the training images.
 
     Kept in validation.npz, in the run's folder. Inside `compute.session`.

@@ -22,6 +22,10 @@ class Live:
     further: bool = False
     """Whether an epoch of it ended that had not ended before."""
 
+    def waits_in_vain(self, now: float) -> bool:
+        """Whether it has waited for more room than a slot for longer than others should wait for it."""
+        return self.up is None and self.room > 1 and self.since <= now - PATIENCE
+
 
 class AllLive(dict[str, Live]):
     """All of them, by Ray's name of each."""
@@ -31,10 +35,9 @@ class AllLive(dict[str, Live]):
         """Their numbers."""
         return {live.trial for live in self.values()}
 
-    @property
-    def taken(self) -> int:
-        """The slots that they take together."""
-        return sum(live.room for live in self.values())
+    def taken(self, now: float) -> int:
+        """The slots that they take together; what has waited for its room for too long takes none."""
+        return sum(live.room for live in self.values() if not live.waits_in_vain(now))
 
     @property
     def any_up(self) -> bool:
@@ -55,7 +58,7 @@ class AllLive(dict[str, Live]):
             now: this moment.
         """
         return any(
-            live.up is None and 1 < live.room <= largest and live.since > now - PATIENCE
+            live.up is None and 1 < live.room <= largest and not live.waits_in_vain(now)
             for live in self.values()
         )
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tune_brain.compute import Slots
 from tune_brain.config import RunConfig
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.surrogate import Surrogate
+from tune_brain.slots import Slots
 
 START = 10.0
 """Seconds from the start of a search to its first epoch (measured, results/benchmarks/startup.json)."""

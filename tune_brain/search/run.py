@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
 from tune_brain import __version__
-from tune_brain.compute import Slots
+from tune_brain.compute import storing
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
@@ -27,6 +26,7 @@ from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
 from tune_brain.search.trainable import TrialWorker
 from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 
 # Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
@@ -89,8 +89,10 @@ def search(
         "disk_budget": int(config.disk_budget),
         "made_with": _made_with(config.out),
     }
+    with storing():
+        trainable = tune.with_parameters(TrialWorker, development=development, **given)
     worker = tune.with_resources(
-        _with_parameters(TrialWorker, development=development, **given),
+        trainable,
         lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
     )
     if unused := slots.unused():
@@ -114,9 +116,9 @@ def search(
 def forget(checkpoints: Path, row: TrialRow) -> None:
     """Remove what a trial that failed for good has left, as where its worker was killed and could not.
 
-    Not what was lost: where no worker could live it is tried again when the search goes on.
+    Not what was lost or raised: where no worker could live it is tried again when the search goes on.
     """
-    if row.state != "failed" or row.why == "lost" or is_tried_again(row):
+    if row.state != "failed" or row.why in ("lost", "raised") or is_tried_again(row):
         return
     for file in checkpoints.glob(f"{row.trial}.*"):
         with contextlib.suppress(OSError):
@@ -139,20 +141,9 @@ def _made_with(run: Path) -> str:
     return " | ".join((made["data"]["cut_digest"], made["weights"], __version__))
 
 
-def _with_parameters(worker: Any, **given: Any) -> Any:
-    try:
-        return tune.with_parameters(worker, **given)
-    except (ObjectStoreFullError, OutOfDiskError) as error:
-        raise ClusterError(
-            "The images must have room in Ray's object store, or on the disk of its temporary folder",
-            found=str(error).partition("\n")[0],
-            remedy="Make room in the temporary folder, or set TMPDIR to another; a new run may take a lower\n"
-            "--image-size; on a cluster: ray start --object-store-memory BYTES.",
-        ) from None
-
-
 def _endings(ledger: Ledger) -> str:
-    endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ledger.trials.values()}
+    ended = [row for row in ledger.trials.values() if row.state == "failed"]
+    endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ended}
     return "; ".join(sorted(endings)) or "no trial"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from tune_brain.compute import Slots
 from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.crew import Crew
@@ -17,6 +16,7 @@ from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS, is_tried_again
 from tune_brain.search.turns import by_need
 from tune_brain.seeds import derive
+from tune_brain.slots import Slots
 from tune_brain.space import Space
 from tune_brain.text import duration
 
@@ -60,8 +60,9 @@ class RowSearcher(Searcher):
         self.crew.hear_slots(slots.count)
         if late and not self._live:
             # Be it that there is no machine: what ended may be chosen from.
+            self._give_back()
             return str(Searcher.FINISHED)
-        if self._live.taken >= slots.count or self.crew.is_wary(len(self._live)):
+        if self._live.taken(self._clock()) >= slots.count or self.crew.is_wary(len(self._live)):
             return None
         if self._live.waits_for_room(slots.largest, self._clock()):
             return None
@@ -73,8 +74,7 @@ class RowSearcher(Searcher):
                 return self._begin(trial_id, arch, step, slots)
         if self._live:
             return None
-        if self.crew.hopeless:
-            self._give_back()
+        self._give_back()
         return str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -94,13 +94,15 @@ class RowSearcher(Searcher):
         """The trial left its worker. Of one that was lost with it Ray says next how (see `lost`)."""
         if error:
             return
-        if result is not None:
-            try:
+        try:
+            if result is None:
+                self._withdraw(self._live[trial_id].trial)
+            else:
                 self.on_trial_result(trial_id, result)
-            except Exception as failure:
-                # Which Tune takes for the loss of the worker.
-                self.broken = failure
-                raise
+        except Exception as failure:
+            # Which Tune takes for the loss of the worker.
+            self.broken = failure
+            raise
         self.crew.ended(trial_id)
         del self._live[trial_id]
 
@@ -152,12 +154,23 @@ class RowSearcher(Searcher):
         """The trials that have no worker and are to be withdrawn, see `AllLive.stranded`."""
         return self._live.stranded(self._slots().largest, late=self._late)
 
+    def _withdraw(self, trial: int) -> None:
+        """A trial that had no worker is tried when the search goes on; what its memory asks for stands."""
+        row = self._ledger.trials[trial]
+        self._ledger.end(
+            trial,
+            state="failed",
+            why=row.why or "lost",
+            detail="it had no worker when it was withdrawn",
+            attempt=row.attempt - 1,
+        )
+
     def _give_back(self) -> None:
-        """Give the trials that were lost for good, as no worker could live, one attempt when it goes on.
+        """Give the trials that failed for good, as no worker could live, one attempt when it goes on.
 
         One and not all: where they are the cause themselves, a search that goes on must come past them.
         """
-        for trial in set(self.crew.lost_in_a_row):
+        for trial in set(self.crew.lost_in_a_row) if self.crew.hopeless else ():
             row = self._ledger.trials[trial]
             if row.state == "failed" and row.why in ("lost", "raised") and not is_tried_again(row):
                 self._ledger.amend(trial, attempt=ATTEMPTS[row.why] - 1)
@@ -199,7 +212,7 @@ class RowSearcher(Searcher):
 
     def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
         needed = room(step, slots.largest)
-        if needed > 1 and self._live and self._live.taken + needed > slots.count:
+        if needed > 1 and self._live and self._live.taken(self._clock()) + needed > slots.count:
             return None
         if isinstance(step, Again):
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}

@@ -14,16 +14,14 @@ from tune_brain.errors import Diverged
 
 STEP = 1.0
 """Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
-_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
-"""The last is cuDNN's, where none of its ways to compute a convolution finds room."""
 
 
 class TrialWorker(tune.Trainable):
     """Trains what it is told on the arrays that it was made with; Ray reuses it for the next trial.
 
     A result holds the `rows` of the epochs since the one before, whether checkpoints are `over_budget`, and
-    whether the trial is `done`; then also `why` and `detail`. A failure is a last result too: the worker
-    lives on.
+    whether the trial is `done`; then also `why` and `detail`. A failure is a last result too, and the worker
+    lives on, unless it is one of a GPU.
     """
 
     def setup(
@@ -67,6 +65,9 @@ class TrialWorker(tune.Trainable):
         result = self._epochs()
         if result["done"]:
             self._rows = None
+            if result["why"] != "finished":
+                # It may be tried again elsewhere while this worker has nothing to do.
+                self._keeper.drop()
             if self._device.type == "cuda":
                 from tune_brain.train.process import give_back
 
@@ -88,16 +89,12 @@ class TrialWorker(tune.Trainable):
         except Diverged as error:
             end |= {"why": "diverged", "detail": str(error)}
         except Exception as error:
-            why = "memory" if _ran_out_of_memory(error) else "raised"
+            from tune_brain.train.process import is_memory
+
+            why = "memory" if is_memory(error) else "raised"
             if why == "raised" and self._device.type == "cuda":
                 # An error of CUDA can leave a process in which nothing runs any more: Ray starts another.
                 raise
             end |= {"why": why, "detail": f"{type(error).__name__}: {error}"}
         told = {"device": self._device.type, "over_budget": self._keeper.over_budget}
         return {"rows": rows, **told, **end}
-
-
-def _ran_out_of_memory(error: Exception) -> bool:
-    """Python's own error, torch's of a GPU, or what torch and NVIDIA's libraries say where memory ends."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return bool(kinds & {"MemoryError", "OutOfMemoryError"}) or any(words in str(error) for words in _FULL)

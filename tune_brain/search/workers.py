@@ -12,9 +12,9 @@ from ray import tune
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.schedulers import FIFOScheduler
 
-from tune_brain.compute import Slots
 from tune_brain.records import Why
 from tune_brain.search.searcher import RowSearcher
+from tune_brain.slots import Slots
 
 try:
     from ray.air.execution._internal.actor_manager import RayActorManager
@@ -60,7 +60,7 @@ class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
     would never come up. It also looks through all trials that ever were, at every result.
 
     Args:
-        searcher: of whose trials those are withdrawn whose workers no machine can hold any more.
+        searcher: of whose trials those are withdrawn that wait in vain for a worker, see its `stranded`.
     """
 
     def __init__(self, searcher: RowSearcher) -> None:
@@ -180,18 +180,21 @@ def _machine(words: str) -> str:
 
 def _loss(words: str) -> tuple[Why, str]:
     """Why a worker was lost, and the sentence that says it, among all that Ray says of it."""
+    # Ray colours a line, and torch ends what it says of a GPU with hints.
+    words = re.sub(r"\x1b\[[\d;]*m", "", words).strip()
+    errors = re.findall(r"^\w[\w.]*(?:Error|Exception)\b.*", words, re.MULTILINE)
+    told = [*words.splitlines(), *errors][-1].strip() if words else ""
     memory = re.search(r"[^.\n]*(?:running low on|out of) memory[^.\n]*", words)
     # Of a worker that was killed Ray guesses at three causes, one of which is memory.
     if memory and "Some common causes" not in words:
         return "memory", memory.group().strip()
     if "is unavailable" in words:
         return "lost", "its machine cannot be reached"
-    last = words.strip().splitlines()[-1].strip()
     if "raised in its creation task" in words:
-        return "lost", f"it did not start: {last}"
-    if words.lstrip().startswith("ray::"):
-        return "raised", last
+        return "lost", f"it did not start: {told}"
+    if words.startswith("ray::"):
+        return "raised", told
     sentence = re.search(r"The actor is dead because (.*)", words)
-    said = sentence.group(1) if sentence else words.strip().partition("\n")[0]
+    said = sentence.group(1) if sentence else words.partition("\n")[0]
     said = re.sub(r"\. Worker exit type: \w+ Worker exit detail: ", ": ", said)
     return "lost", said.partition(" Some common causes")[0].strip().removesuffix(".")

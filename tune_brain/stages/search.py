@@ -17,6 +17,7 @@ from tune_brain.records import read_json, trials_of, write_json, writing
 from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
+from tune_brain.slots import Slots
 from tune_brain.stages.common import check_same, going_on, gpus_of, images, origin_of, starting_weights
 from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
@@ -90,7 +91,7 @@ def write_studies(folder: Path, journal: Path) -> Path:
 
 
 def _search(
-    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: compute.Slots, progress: Progress
+    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: Slots, progress: Progress
 ) -> Path:
     progress.log_to(run.folder / "run.log")
     precision = _record(run, prepared, start, slots, progress)
@@ -104,7 +105,7 @@ def _search(
 
 
 def _record(
-    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: compute.Slots, progress: Progress
+    run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: Slots, progress: Progress
 ) -> dict[str, Precision]:
     """Write down where the run comes from, or what is new in it; the precision of each architecture."""
     path = run.folder / "record.json"
@@ -136,7 +137,7 @@ def _reachable_weights(config: RunConfig) -> RunConfig:
 
 
 def _precision(
-    config: RunConfig, archs: Sequence[str], prepared: Prepared, slots: compute.Slots
+    config: RunConfig, archs: Sequence[str], prepared: Prepared, slots: Slots
 ) -> dict[str, Precision]:
     if config.precision != "auto":
         return dict.fromkeys(archs, config.precision)

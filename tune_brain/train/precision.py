@@ -16,6 +16,8 @@ GAIN = 1.25
 def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Precision:
     """The faster precision for the training steps of an architecture; fp32 unless bf16 clearly wins.
 
+    Or unless fp32 has no room on the GPU.
+
     Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder
     for this processor, this version of torch, this architecture and this image size.
 
@@ -42,16 +44,17 @@ def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Pre
         known = {}
     if known.get(key) not in ("fp32", "bf16"):
         # Here and not above: what is remembered is had without waiting for torch.
-        import torch
-
         from tune_brain.train import timing
+        from tune_brain.train.process import is_memory
 
         known[key] = "fp32"
         if kind == "cuda" or timing.multiplies_faster_in_bf16():
             try:
                 seconds = timing.step_seconds(arch, image_size, classes, kind)
-            except torch.OutOfMemoryError:
-                # Of both, what may fit: not remembered, since others may have been on the GPU.
+            except Exception as error:
+                if not is_memory(error):
+                    raise
+                # Not remembered, since others may have been on the GPU.
                 return "bf16"
             known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
         # Where the cache is another's, it is measured each time.

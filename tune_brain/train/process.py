@@ -8,6 +8,8 @@ import torch
 # Of <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
+_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
+"""The last is cuDNN's, where none of its ways to compute a convolution finds room."""
 
 
 def make_ready() -> None:
@@ -35,3 +37,10 @@ def give_back() -> None:
     """
     gc.collect()
     torch.cuda.empty_cache()
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether memory has ended: Python's own error, torch's, or what NVIDIA's libraries say."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in _FULL
+    )
