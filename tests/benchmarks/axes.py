@@ -3,8 +3,8 @@
     python tests/benchmarks/axes.py [--quick] [--arch cnn] [--data DIR]
 
 On each table: how much of the scores' variance a cubic in the logarithm of the learning rate explains, and
-how what is left ranks with decay and clip (Spearman). Then the untuned baseline with one of the two changed at
-a time, also to values outside its range: 48 px, 12 epochs, macro-F1 on validation after the last, several
+how what is left ranks with decay and clip (Spearman). Then the untuned baseline with one of the two changed
+at a time, also to values outside its range: 48 px, 12 epochs, macro-F1 on validation after the last, several
 seeds.
 """
 

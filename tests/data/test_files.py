@@ -161,3 +161,11 @@ def test_progress_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
     told: list[tuple[int, int]] = []
     look(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
     assert told == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_of_images_of_twelve_bits_it_is_said_that_they_are_black(folder: Path) -> None:
+    twelve = Image.fromarray(np.asarray(SHOWN).astype(np.uint16) * 16)
+    (folder / X).with_suffix(".png").write_bytes(as_bytes(twelve))
+    facts = audit(folder).facts
+    assert facts["files"]["odd"]["16-bit and nearly black"]["n"] == 1
+    assert facts["summary"][0].startswith("1 16-bit image is nearly black to a network")

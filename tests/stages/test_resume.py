@@ -1,6 +1,7 @@
 """A search that goes on: what it refuses, and what it leaves as it was when it does."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -151,6 +152,30 @@ def test_the_machines_of_a_search_are_others_from_now_on(ended: Run, no_ray: Sim
     assert json.loads((ended.folder / "record.json").read_text())["slots"] == 7
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("run.toml", "image_size = 224", "image_size = 96", "image_size is 96, and was 224"),
+        ("run.toml", "ladder = [1, 2]", "ladder = [1, 3]", "ladder"),
+        ("spaces/linear.toml", "flip = 0.5", "flip = 0.0", "fixed"),
+        ("spaces/linear.toml", "max_lr = 0.001", "max_lr = 0.002", "baseline"),
+    ],
+)
+def test_what_all_trials_have_in_common_is_not_changed_by_hand(
+    ended: Run, no_ray: SimpleNamespace, file: str, old: str, new: str, named: str
+) -> None:
+    resume(ended.folder)
+    path = ended.folder / file
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ConfigError, match=rf"in common is not changed.*{named}"):
+        resume(ended.folder)
+    path.write_text(text)
+    resume(ended.folder)
+    assert no_ray.sessions
+
+
 def test_a_search_goes_on_with_as_many_gpus_a_trial_as_it_had(ended: Run, no_ray: SimpleNamespace) -> None:
     no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
     resume(ended.folder)
@@ -207,7 +232,8 @@ def test_of_two_new_searches_into_one_folder_the_second_leaves_the_first_alone(
         stage.search(config)
     assert runs.open_run(folder).config.configs == 7
     assert not (folder / "run.log").exists()
-    (folder / "run.toml").unlink()
+    shutil.rmtree(folder)
+    folder.mkdir()
     monkeypatch.setattr(stage, "images", lambda *_: prepared)
     with lock.hold(folder), pytest.raises(RunFolderError, match="One command at a time"):
         stage.search(config)

@@ -17,6 +17,9 @@ FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""
 SMALL = THUMBNAIL
 """An image with a side shorter than this is odd."""
+DEEP, DARK = "16-bit", "16-bit and nearly black"
+DIM = 64
+"""A deep image without a grey from here on may hold values of 12 bits or fewer, which are divided by 257."""
 PNG_DEPTH = 24
 """Place of the bit depth in a PNG file."""
 
@@ -110,6 +113,8 @@ def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
     picture.update(grey.image.tobytes())
     if histogram.max() == width * height:
         odd = (*odd, "one flat grey")
+    elif DEEP in odd and not histogram[DIM:].any():
+        odd = (*odd, DARK)
     return _Seen(
         size=grey.size,
         histogram=histogram,
@@ -125,7 +130,7 @@ def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, .
     deep = image.mode.startswith("I") or (png and content[PNG_DEPTH] == 16)
     kinds = {
         "several frames, the first is read": getattr(image, "is_animated", False),
-        "16-bit": deep,
+        DEEP: deep,
         "1-bit": image.mode == "1",
         "palette": image.mode == "P",
         "CMYK": image.mode == "CMYK",

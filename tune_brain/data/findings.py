@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
+from tune_brain.data.files import DARK
 from tune_brain.data.origins import LOOKS
 from tune_brain.text import counted
 
@@ -47,6 +48,11 @@ def terminal(facts: Facts) -> Iterator[str]:
 
 def _faults(facts: Facts) -> Iterator[str]:
     yield from faults(facts)
+    if dark := facts["files"]["odd"].get(DARK):
+        yield (
+            f"{counted(dark['n'], '16-bit image is', '16-bit images are')} nearly black to a network, which "
+            "divides by 257: spread their values over all 16 bits before."
+        )
     yield from elsewhere(facts)
 
 

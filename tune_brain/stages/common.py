@@ -11,7 +11,7 @@ from tune_brain.config import PRETRAINED, RunConfig, check
 from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import is_written, write_demo
 from tune_brain.data.prepare import Prepared, prepare
-from tune_brain.errors import DataError, Interrupted, WeightsError
+from tune_brain.errors import ConfigError, DataError, Interrupted, WeightsError
 from tune_brain.progress import Progress
 from tune_brain.records import read_json
 from tune_brain.runs import Run, read_record
@@ -83,14 +83,33 @@ def origin_of(start: "ResolvedWeights | None") -> str:
     return start.origin if start else RANDOM
 
 
+def same_for_all(run: Run) -> dict[str, Any]:
+    """What all trials of a run have in common, as plain values: none may be changed in its files."""
+    return {
+        "image_size": run.config.image_size,
+        "ladder": list(run.config.ladder),
+        "fixed": {arch: dict(own.fixed) for arch, own in run.spaces.items()},
+        "baseline": {arch: dict(own.baseline) for arch, own in run.spaces.items()},
+    }
+
+
 def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") -> None:
-    """Refuse images or weights other than those that a run was made with.
+    """Refuse images, weights or settings other than those that a run was made with.
 
     Raises:
+        ConfigError: run.toml or a space file was changed by hand in what all trials have in common.
         DataError: the images, their cut or their order differ.
         WeightsError: the pretrained architecture would start from others.
     """
     record = read_json(run.folder / "record.json")
+    now = same_for_all(run)
+    for name, before in record.get("all_trials", {}).items():
+        if now[name] != ({**now[name], **before} if isinstance(before, dict) else before):
+            raise ConfigError(
+                "What all trials of a run have in common is not changed in its files",
+                found=f"{name} is {now[name]}, and was {before}",
+                remedy="Bring run.toml and spaces/ back to what they were, or start a new run.",
+            )
     check_digest(prepared, record["data"]["cut_digest"], str(run.folder))
     known = record["data"].get("order_digest")
     if known and known != prepared.summary["order_digest"]:

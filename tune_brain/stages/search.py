@@ -18,7 +18,15 @@ from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.slots import Slots
-from tune_brain.stages.common import check_same, going_on, gpus_of, images, origin_of, starting_weights
+from tune_brain.stages.common import (
+    check_same,
+    going_on,
+    gpus_of,
+    images,
+    origin_of,
+    same_for_all,
+    starting_weights,
+)
 from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.train.precision import faster_precision
@@ -119,6 +127,7 @@ def _record(
     record["precision"] |= _precision(run.config, added, prepared, slots)
     if PRETRAINED in added:
         record["weights"] = origin_of(start)
+    record["all_trials"] = same_for_all(run)
     record |= {"slots": slots.count, "gpus_per_trial": slots.gpus}
     write_json(path, record)
     precision: dict[str, Precision] = record["precision"]
