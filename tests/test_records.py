@@ -116,6 +116,13 @@ def test_a_damaged_whole_line_is_told_not_passed_over(line: bytes, tmp_path: Pat
     assert str(path) in str(told.value)
 
 
+def test_a_row_of_a_newer_version_is_no_damaged_line(tmp_path: Path) -> None:
+    path = tmp_path / "notes.jsonl"
+    path.write_bytes(b'{"text": "a", "colour": 3}\n')
+    with pytest.raises(RunFolderError, match="Another version"):
+        records.read(path, Note)
+
+
 def test_a_damaged_line_is_named_by_its_number(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": "b"}\n{"text": \n{"text": "d"}\n')

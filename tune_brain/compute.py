@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
 from tune_brain.slots import Slots, machines
+from tune_brain.text import quoted
 
 if TYPE_CHECKING:
     import torch
@@ -165,7 +166,7 @@ def _watch(head: str, run: Path, over: threading.Event) -> None:
                     "The head of the cluster must be reachable, without which Ray ends this command",
                     found=f"{head}: {error}",
                     remedy="What is finished is kept. When it is back, call the command again;\n"
-                    f"a search goes on with: tune-brain resume {run}",
+                    f"a search goes on with: tune-brain resume {quoted(run)}",
                 )
                 print(f"tune-brain: {gone}", file=sys.stderr, flush=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tune_brain.errors import RunFolderError
+from tune_brain.text import quoted
 
 FILE = ".lock"
 GLANCE = 0.05
@@ -53,7 +54,7 @@ def hold(folder: Path) -> Iterator[None]:
             raise RunFolderError(
                 "One command at a time writes to a run",
                 found=f"{folder} is in the hands of process {other.pid} on {other.host}",
-                remedy=f"Wait for it, or end it with: tune-brain cancel {folder}\n"
+                remedy=f"Wait for it, or end it with: tune-brain cancel {quoted(folder)}\n"
                 "A new search takes another --out. If that machine is gone for good, remove .lock from it.",
             )
         own = Holder(os.getpid(), socket.gethostname(), time.time())

@@ -217,11 +217,15 @@ def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
     except ValidationError as error:
         number = path.read_bytes()[:start].count(b"\n") + len(rows) + 1
         # The parser counts lines within this one.
-        why = error.errors()[0]["msg"].partition(" at line 1 ")[0]
+        problem = error.errors()[0]
+        why = problem["msg"].partition(" at line 1 ")[0]
+        newer = problem["type"] == "extra_forbidden"
         raise RunFolderError(
             f"Each line of {path.name} must be one {kind.__name__}",
             found=f"{path}, line {number}: {why}",
-            remedy="Remove the damaged line, or take the file from a backup.",
+            remedy="Another version of tune_brain has written it: record.json says which."
+            if newer
+            else "Remove the damaged line, or take the file from a backup.",
         ) from None
     return rows, end
 

@@ -16,6 +16,7 @@ from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, 
 from tune_brain.errors import RunFolderError
 from tune_brain.records import read_json, write_text, writing
 from tune_brain.space import Space
+from tune_brain.text import quoted
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pillow")
 
@@ -79,7 +80,7 @@ def check_new(folder: Path) -> None:
         raise RunFolderError(
             "A new run needs a folder of its own",
             found=f"{folder} holds a run",
-            remedy=f"Name another with --out, or go on with `tune-brain resume {folder}`.",
+            remedy=f"Name another with --out, or go on with `tune-brain resume {quoted(folder)}`.",
         )
     if folder.exists() and (
         not folder.is_dir() or any(not one.name.startswith(".") for one in folder.iterdir())
@@ -151,7 +152,7 @@ def write_winner(folder: Path, winner: Winner) -> Path:
     """Write a winner to its file."""
     path = winner_file(folder, winner.training.arch)
     with writing(folder):
-        write_text(path, to_toml(winner, f"Train it again with: tune-brain train {path}"))
+        write_text(path, to_toml(winner, f"Train it again with: tune-brain train {quoted(path)}"))
     return path
 
 
@@ -176,8 +177,8 @@ def read_winners(run: Run) -> dict[str, Winner]:
         raise RunFolderError(
             "Winners stand when the search has ended",
             found=f"none in {run.folder / 'winners'}",
-            remedy=f"End it first: tune-brain resume {run.folder}\n"
-            f"What is left of it, and what has failed: tune-brain status {run.folder}",
+            remedy=f"End it first: tune-brain resume {quoted(run.folder)}\n"
+            f"What is left of it, and what has failed: tune-brain status {quoted(run.folder)}",
         )
     return winners
 

@@ -1,5 +1,8 @@
 """Text that can be shown anywhere, and numbers in words."""
 
+import shlex
+from pathlib import Path
+
 
 def legible(text: str) -> str:
     """A name or a line as it can be written to any file and terminal.
@@ -13,6 +16,11 @@ def legible(text: str) -> str:
 def counted(n: int, one: str, more: str) -> str:
     """A number and what there is of it: 1 file, 1,200 files."""
     return f"{n:,} {one if n == 1 else more}"
+
+
+def quoted(path: Path) -> str:
+    """A path as it can be pasted into a shell."""
+    return shlex.quote(str(path))
 
 
 def duration(seconds: float) -> str:

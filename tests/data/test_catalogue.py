@@ -92,6 +92,11 @@ def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
         (["a/1.png", "a/2.png", "b/.1.png"], r"found: b has 0 \(1 left out, such as b/.1.png: hidden file\)"),
         ([*below("train"), "test/a/1.png", "test/b/.1.png"], "at least 1 to test on; found: b has 0"),
         ([*below("train"), "test/a/1.png"], "same class folders; found: train: a, b; test: a.\nRename.*: b"),
+        ([*below("train"), "test/1.png"], "train: a, b; test: none.\nTake test away"),
+        (
+            [*below("train", ("a/1.png", "\u00e9/1.png")), *below("test", ("a/1.png", "e\u0301/1.png"))],
+            "accents are stored alone",
+        ),
         (
             [*below("train"), *below("test"), *below("val", ("a/1.png", "c/1.png"))],
             "found: train: a, b; val: a, c",

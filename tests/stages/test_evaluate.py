@@ -12,9 +12,8 @@ from tune_brain.stages import evaluate as stage
 from tune_brain.stages.resume import resume
 
 
-@pytest.mark.usefixtures("no_ray")
 def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
-    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, no_ray: SimpleNamespace
 ) -> None:
     run, opened = made(), []
     resume(run.folder)
@@ -25,6 +24,8 @@ def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
         stage.evaluate(run.folder)
     assert not opened
     assert not (run.folder / "sealed.json").exists()
+    # On what the search trained on.
+    assert no_ray.gpus[-1] == (0,)
 
 
 @pytest.mark.usefixtures("no_ray")

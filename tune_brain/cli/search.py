@@ -13,6 +13,7 @@ from tune_brain.data.destination import require_writable
 from tune_brain.errors import ConfigError
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
 from tune_brain.runs import spaces_for
+from tune_brain.text import quoted
 
 
 @app.command()
@@ -39,7 +40,7 @@ def run(given: dict[str, Any]) -> None:
     typer.echo(f"scores     {folder / 'scores.json'}")
     typer.echo(f"dashboard  {folder / 'dashboard.html'}")
     typer.echo(f"models     {folder / 'export'}")
-    typer.echo(f"open it    tune-brain serve {folder / 'export' / 'ensemble'}")
+    typer.echo(f"open it    tune-brain serve {quoted(folder / 'export' / 'ensemble')}")
 
 
 @app.command()

@@ -1,8 +1,9 @@
 """What lies in an image folder: its classes, its images, the part each belongs to, and what is left out."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -211,7 +212,10 @@ def _common_classes(
                 "Every part must have the same class folders",
                 found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
                 f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
-                remedy=f"Rename, add or remove: {legible(', '.join(sorted(unlike)))}.",
+                remedy=f"Rename, add or remove: {legible(', '.join(sorted(unlike)))}."
+                + (" Some differ in how their accents are stored alone." if _seem_alike(unlike) else "")
+                if named
+                else f"Take {parts[part].name} away, or sort its images into folders of these classes.",
             )
     if len(classes) < 2:
         raise DataError(
@@ -221,6 +225,11 @@ def _common_classes(
             remedy=LAYOUTS,
         )
     return classes
+
+
+def _seem_alike(names: Collection[str]) -> bool:
+    """Whether some of these names are the same to the eye."""
+    return len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
 
 
 def _image_files(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[Path]:

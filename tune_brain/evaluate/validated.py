@@ -20,6 +20,7 @@ from tune_brain.models import build
 from tune_brain.portable.looks import measures
 from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing
 from tune_brain.slots import Slots
+from tune_brain.text import quoted
 
 VALIDATED = "validation.npz"
 """What the winners' seed runs said of validation, in a run's folder."""
@@ -100,7 +101,7 @@ def read(run: Path) -> Validated:
         raise RunFolderError(
             f"An evaluated run holds {VALIDATED}, which says what its winners answered on validation",
             found=f"{run / VALIDATED}: {error}",
-            remedy=f"Train them again, on the images of the run: tune-brain evaluate {run}",
+            remedy=f"Train them again, on the images of the run: tune-brain evaluate {quoted(run)}",
         ) from None
     return Validated(**plain, **by_name)
 

@@ -21,6 +21,7 @@ from tune_brain.export.card import card
 from tune_brain.interrupts import interruptible
 from tune_brain.records import arch_of, as_json, read_json, write_text
 from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
+from tune_brain.text import quoted
 
 HERE = Path(__file__).parent
 PORTABLE = HERE.parent / "portable"
@@ -108,7 +109,8 @@ def _write(found: _Found, name: str, into: Path, *, onnx: bool) -> None:
             raise RunFolderError(
                 "A bundle needs the weights of its seed runs",
                 found=f"no {source}",
-                remedy=f"Train them again, on the images of the run: tune-brain evaluate {found.run.folder}",
+                remedy="Train them again, on the images of the run:\n"
+                f"tune-brain evaluate {quoted(found.run.folder)}",
             ) from None
         digest = hashlib.sha256(content).hexdigest()
         # Older runs do not know.

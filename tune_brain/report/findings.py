@@ -12,6 +12,7 @@ from tune_brain.report.tables.parameters import edges
 from tune_brain.report.words import classifier, epochs, number, share
 from tune_brain.search.convergence import wanted
 from tune_brain.search.ladder import came_to_nothing, expected_epochs
+from tune_brain.text import quoted
 
 NOTHING_YET = "No full-length trial has ended well yet"
 
@@ -46,16 +47,16 @@ def next_step(shown: Shown) -> str:
     if contents.scores:
         if narrow := list(_at_edges(shown)):
             return f"A new search with wider ranges may find better: {narrow[0]}"
-        return f"Take the winners along: tune-brain export {folder} --to DIR"
+        return f"Take the winners along: tune-brain export {quoted(folder)} --to DIR"
     if nothing := came_to_nothing(contents.trials, config):
         return nothing
     if not contents.winners:
-        return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {folder}"
+        return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {quoted(folder)}"
     # Once winners are trained again, the search goes on no more.
     open_ = not any((folder / name).exists() for name in ("seed_runs.jsonl", "sealed.json"))
     if open_ and (narrow := list(_at_edges(shown))):
-        return f"Widen what ends too early (tune-brain extend {folder} --spaces DIR): {narrow[0]}"
-    return f"Score the winners on the sealed test, once: tune-brain evaluate {folder}"
+        return f"Widen what ends too early (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
+    return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"
 
 
 def progress(shown: Shown) -> str:

@@ -28,6 +28,7 @@ from tune_brain.search.trainable import TrialWorker
 from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
 from tune_brain.slots import Slots
 from tune_brain.space import Space
+from tune_brain.text import quoted
 
 # Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
 # waits for epochs to end so that it can save a state that nobody reads.
@@ -107,7 +108,7 @@ def search(
         raise SearchError(
             "A search needs at least one full-length trial that ends well",
             found=_endings(ledger),
-            remedy=f"Its time was up. Give it more: tune-brain extend {config.out} --time-budget 4h"
+            remedy=f"Its time was up. Give it more: tune-brain extend {quoted(config.out)} --time-budget 4h"
             if unfinished(rows, config)
             else what_then(rows),
         )
@@ -195,5 +196,6 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
         raise ClusterError(
             "The workers of a search must live",
             found=f"{lost} trials in a row were lost with theirs: {workers.last_loss}",
-            remedy=f"What ended is kept. When the cause is gone, go on with: tune-brain resume {folder}",
+            remedy="What ended is kept. When the cause is gone, go on with:\n"
+            f"tune-brain resume {quoted(folder)}",
         )

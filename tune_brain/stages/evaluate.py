@@ -27,6 +27,7 @@ from tune_brain.stages.common import (
     starting_weights,
 )
 from tune_brain.stages.standing import check_search_has_ended
+from tune_brain.text import quoted
 
 
 def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
@@ -41,7 +42,7 @@ def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    command = f"evaluate {folder}"
+    command = f"evaluate {quoted(folder)}"
     with lock.hold(folder), going_on_as_asked(folder, command) if given else going_on(command):
         return _evaluate(folder, given)
 
@@ -117,6 +118,6 @@ def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
                 "Winners are chosen from the rows that stand beside them",
                 found=f"{arch}: trial {winner.trial if winner else 'none'} in {run.folder / 'winners'}, "
                 f"{choice.row.trial if choice else 'none'} by trials.jsonl",
-                remedy=f"Have them chosen anew: tune-brain resume {run.folder}"
+                remedy=f"Have them chosen anew: tune-brain resume {quoted(run.folder)}"
                 + (", which searches on for its time first" if run.config.time_budget else ""),
             )

@@ -8,6 +8,7 @@ from tune_brain import compute, lock, runs
 from tune_brain.runs import Run
 from tune_brain.stages.common import AS_BEFORE, asked_of, going_on_as_asked
 from tune_brain.stages.standing import check_search_is_open, unfinished
+from tune_brain.text import quoted
 
 
 def resume(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
@@ -41,7 +42,7 @@ def go_on(folder: Path, ask: Callable[[Run], Run]) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    with lock.hold(folder), going_on_as_asked(folder, f"resume {folder}"):
+    with lock.hold(folder), going_on_as_asked(folder, f"resume {quoted(folder)}"):
         run = ask(runs.open_run(folder))
         with compute.session(run.config) as ray:
             from tune_brain.stages.search import search_on

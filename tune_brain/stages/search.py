@@ -29,6 +29,7 @@ from tune_brain.stages.common import (
 )
 from tune_brain.stages.standing import unfinished
 from tune_brain.stages.warm import spaces_to_search
+from tune_brain.text import quoted
 from tune_brain.train.precision import faster_precision
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def search(config: RunConfig) -> Path:
         slots = ray.slots()
         with writing(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
-        with lock.hold(config.out), going_on(f"resume {config.out}"):
+        with lock.hold(config.out), going_on(f"resume {quoted(config.out)}"):
             # Another search may have taken the folder while this one was looking at its images.
             runs.check_new(config.out)
             run = runs.create(config, spaces)

@@ -6,6 +6,7 @@ from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.records import trials_of
 from tune_brain.runs import Run
 from tune_brain.search import ladder
+from tune_brain.text import quoted
 
 
 def unfinished(run: Run) -> list[str]:
@@ -28,7 +29,7 @@ def check_search_has_ended(run: Run) -> None:
         raise RunFolderError(
             "Winners stand when the search has ended",
             found=f"more to train of {', '.join(unfinished(run))}",
-            remedy=f"End it first: tune-brain resume {run.folder}",
+            remedy=f"End it first: tune-brain resume {quoted(run.folder)}",
         )
 
 

@@ -17,7 +17,7 @@ from tune_brain.search.display import name, studies_table
 from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.standing import unfinished, was_cut_short
-from tune_brain.text import duration
+from tune_brain.text import duration, quoted
 
 WAIT = 60.0
 """Seconds that a cancelled run is given to end."""
@@ -66,7 +66,7 @@ def cancel(folder: Path) -> bool:
         raise RunFolderError(
             "A run is cancelled on the machine of its driver",
             found=f"{folder} is in the hands of process {writer.pid} on {writer.host}",
-            remedy=f"There: tune-brain cancel {folder}",
+            remedy=f"There: tune-brain cancel {quoted(folder)}",
         )
     _tell(writer.pid, folder)
     end = time.monotonic() + WAIT
@@ -89,7 +89,7 @@ def _tell(pid: int, folder: Path) -> None:
         raise RunFolderError(
             "A run is cancelled by the user who started it",
             found=f"process {pid} is another's",
-            remedy=f"As that user: tune-brain cancel {folder}",
+            remedy=f"As that user: tune-brain cancel {quoted(folder)}",
         ) from None
     except ProcessLookupError:
         if lock.holder(folder) is None:
@@ -97,7 +97,7 @@ def _tell(pid: int, folder: Path) -> None:
         raise RunFolderError(
             "A run is cancelled where its driver can be seen",
             found=f"no process {pid} here, and {folder} is still in its hands",
-            remedy=f"In the container that started it: tune-brain cancel {folder}",
+            remedy=f"In the container that started it: tune-brain cancel {quoted(folder)}",
         ) from None
 
 
@@ -109,18 +109,18 @@ def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
 
 
 def _next(run: Run, *, running: bool) -> str:
-    folder = run.folder
+    folder, named = run.folder, quoted(run.folder)
     if running:
-        return f"End it with: tune-brain cancel {folder}"
+        return f"End it with: tune-brain cancel {named}"
     if (folder / "scores.json").exists():
         return f"It has its scores: {folder / 'scores.json'}"
     if nothing := came_to_nothing(trials_of(folder), run.config):
         return nothing
     winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
     if not winners or was_cut_short(run):
-        return f"Go on with: tune-brain resume {folder}"
+        return f"Go on with: tune-brain resume {named}"
     if (folder / "seed_runs.jsonl").exists():
-        return f"Next: tune-brain evaluate {folder}"
+        return f"Next: tune-brain evaluate {named}"
     if unfinished(run):
-        return f"Its time was up. Next: tune-brain evaluate {folder}, or tune-brain resume {folder}"
-    return f"Next: tune-brain evaluate {folder}, or tune-brain extend {folder} --configs N"
+        return f"Its time was up. Next: tune-brain evaluate {named}, or tune-brain resume {named}"
+    return f"Next: tune-brain evaluate {named}, or tune-brain extend {named} --configs N"
