@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
-from tune_brain.search.sampler import StudySampler, write_journal
+from tune_brain.search.sampler import StudySampler, _Tpe, write_journal
 from tune_brain.search.study import Climb, Study
 from tune_brain.seeds import derive
 from tune_brain.space import Space
@@ -188,13 +189,29 @@ def test_a_batch_size_is_sampled_whole_from_all_of_its_range(
     assert {row.values["batch_size"] for row in rows} == {16, 17, 18, 19}
 
 
+def test_tpe_suggests_what_optunas_own_would(
+    space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suggested() -> list[dict[str, float]]:
+        rows, found = list[TrialRow](), []
+        for number in range(1, 17):
+            found.append(suggest(rows, space, (3, 12), seed=0, number=number, sampler="tpe"))
+            score = 0.5 + found[-1]["max_lr"] if number % 3 else None
+            rows.append(row(number, 3, score, values=found[-1], trial=number))
+        return found
+
+    ours = suggested()
+    monkeypatch.delattr(_Tpe, "infer_relative_search_space")
+    assert suggested() == ours
+
+
 def test_gp_hears_of_a_configuration_that_is_at_a_longer_length_just_now(
     space: Space, row: MakeRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = []
     made = StudySampler.optuna_study
 
-    def hear(self: StudySampler, trials: Iterable[Climb]) -> optuna.Study:
+    def hear(self: StudySampler, trials: Iterable[Climb], _: BaseSampler) -> optuna.Study:
         heard.extend(trials)
         return made(self, ())
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
@@ -38,6 +39,21 @@ class _Told(FrozenTrial):
 
     def _validate(self) -> None:
         pass
+
+
+class _Tpe(optuna.samplers.TPESampler):
+    """TPE that knows the space of its trials, which it would look for in all of them at each suggestion."""
+
+    def __init__(self, known: dict[str, BaseDistribution], **options: Any) -> None:
+        super().__init__(multivariate=True, constant_liar=True, **options)
+        self._known = dict(sorted(known.items()))
+
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        return self._known
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -81,22 +97,19 @@ class StudySampler:
             return _halton(space, derive(self._seed, space.arch, "halton"), number)
         own = derive(self._seed, space.arch, "sampler", number) % 2**32
         if sampler == "random":
-            built = self.optuna_study(())
-            built.sampler = optuna.samplers.RandomSampler(seed=own)
+            built = self.optuna_study((), optuna.samplers.RandomSampler(seed=own))
         elif sampler == "gp":
-            built = self.optuna_study(_scored(study.heard(), self._length))
-            built.sampler = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+            gp = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+            built = self.optuna_study(_scored(study.heard(), self._length), gp)
             return _asked_on_one_thread(built, self._distributions)
         else:
-            built = self.optuna_study(study.heard())
             startup = STARTUP if sampler == "tpe" else 1
-            built.sampler = optuna.samplers.TPESampler(
-                n_startup_trials=startup, multivariate=True, constant_liar=True, seed=own
-            )
+            tpe = _Tpe(self._distributions, n_startup_trials=startup, seed=own)
+            built = self.optuna_study(study.heard(), tpe)
         return dict(built.ask(self._distributions).params)
 
-    def optuna_study(self, heard: Iterable[Climb]) -> optuna.Study:
-        """An in-memory Optuna study with one trial for each configuration.
+    def optuna_study(self, heard: Iterable[Climb], sampler: BaseSampler | None = None) -> optuna.Study:
+        """An in-memory Optuna study with one trial for each configuration, and the sampler to ask.
 
         Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial
         is RUNNING, one whose last trial failed PRUNED without a score, which TPE ranks below all others, one
@@ -104,7 +117,7 @@ class StudySampler:
         are FAIL.)
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        built = optuna.create_study(direction="maximize", study_name=self._space.arch)
+        built = optuna.create_study(direction="maximize", study_name=self._space.arch, sampler=sampler)
         built.add_trials([trial for rows in heard if (trial := self._kept(rows))])
         return built
 
