@@ -1,6 +1,7 @@
 """A session's signals, its watch on a cluster's head and its machines, without Ray."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -222,3 +223,23 @@ def test_jobs_wait_for_a_machine_where_there_is_none_for_the_moment(
     )
     assert done == {index: 10 * index for index in range(5)}
     assert max(running) == most
+
+
+@pytest.mark.parametrize("error", ["ObjectStoreFullError", "OutOfDiskError"])
+def test_arrays_that_have_no_room_are_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+    def full(_: object) -> None:
+        raise getattr(compute.ray.exceptions, error)("no room for 128 MB\nmore of it")
+
+    monkeypatch.setattr(compute.ray, "put", full)
+    with pytest.raises(ClusterError, match=r"found: .*no room for 128 MB\.\n.*TMPDIR"):
+        compute.put(b"images")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_no_temporary_folder_is_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def none(**_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(compute.tempfile, "TemporaryDirectory", none)
+    with pytest.raises(ClusterError, match="No usable temporary"), compute.session(RunConfig(out=tmp_path)):
+        pass

@@ -15,6 +15,7 @@ from tune_brain.config import (
     RunConfig,
     TrialConfig,
     check,
+    check_seeds,
     read_toml,
     to_toml,
 )
@@ -42,7 +43,7 @@ RUNS = st.builds(
     seed=st.integers(0, 2**63 - 1),
     weights=st.text(st.characters(codec="utf-8")),
     precision=st.sampled_from(["auto", "fp32", "bf16"]),
-    seeds=st.integers(1, 25),
+    seeds=st.integers(1, 100),
 )
 TRIALS = st.builds(
     TrialConfig,
@@ -165,5 +166,12 @@ def test_a_home_is_no_folder_of_that_name_and_a_path_can_be_written_down(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert RunConfig(out=Path("~/runs/a"), data=Path("~nobody/mri")).out == tmp_path / "runs" / "a"
-    with pytest.raises(ConfigError, match=r"out.*UTF-8.*link"):
-        check(RunConfig, {"out": Path("Donn\udce9es")}, "An option")
+    with pytest.raises(ConfigError, match=r"data.*UTF-8.*link"):
+        check(RunConfig, {"out": Path("a"), "data": Path("Donn\udce9es")}, "An option")
+
+
+def test_an_ensemble_of_more_networks_than_a_bundle_holds_is_refused() -> None:
+    check_seeds(RunConfig(out=Path("a"), seeds=25))
+    check_seeds(RunConfig(out=Path("a"), seeds=100, arch=("cnn",)))
+    with pytest.raises(ConfigError, match="26 seeds of 4 architectures"):
+        check_seeds(RunConfig(out=Path("a"), seeds=26))

@@ -37,10 +37,25 @@ def test_the_end_of_the_screen_is_not_that_of_a_search(
     assert [line[21:] for line in (tmp_path / "run.log").read_text().splitlines()] == ["one", "two"]
 
 
-def test_a_terminal_shows_a_table_as_before(
+def test_a_terminal_shows_lines_bars_and_tables(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(type(sys.stderr), "isatty", lambda _: True, raising=False)
-    with Progress().table(lambda: "three running"):
-        pass
-    assert "three running" in capsys.readouterr().err
+    progress = Progress()
+    with progress.bar("decoding") as advance:
+        advance(1, 2)
+        progress.say("a line above the bar")
+    with progress.table(lambda: "three running"):
+        progress.say("a line above the table")
+    told = capsys.readouterr().err
+    assert all(word in told for word in ("decoding", "above the bar", "three running", "above the table"))
+
+
+def test_without_standard_error_there_is_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    progress = Progress()
+    progress.log_to(tmp_path / "run.log")
+    with progress.bar("decoding") as advance:
+        advance(1, 2)
+    progress.say("a line")
+    assert "a line" in (tmp_path / "run.log").read_text()

@@ -19,6 +19,8 @@ PRETRAINED = "resnet34"
 Precision = Literal["fp32", "bf16"]
 Sampler = Literal["tpe", "halton-tpe", "halton", "gp", "random"]
 
+MOST_NETWORKS = 100
+"""In a bundle."""
 BF16_RESNET_SIZE = 17
 """Smallest image side, in pixels, at which a ResNet is trained in bf16.
 
@@ -121,21 +123,29 @@ class RunConfig(Frozen):
     """Where resnet34 starts: `imagenet`, the path of a state dict, or `none` for random weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the trials; `auto` measures which is faster for each architecture."""
-    seeds: int = Field(default=3, ge=1, le=25)
-    """Seeds with which each winner and each baseline is trained again: a bundle holds up to 100 networks."""
+    seeds: int = Field(default=3, ge=1)
+    """Seeds with which each winner and each baseline is trained again."""
 
     @field_validator("data", "out", "spaces", "warm_start")
     @classmethod
+    def _at_home(cls, path: Path | None) -> Path | None:
+        if path is None or path.parts[:1] != ("~",):
+            return path
+        try:
+            return path.expanduser()
+        except RuntimeError:
+            raise ValueError("no home is known of the user who asks") from None
+
+    @field_validator("data", "spaces", "warm_start")
+    @classmethod
     def _written(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
         try:
             str(path).encode()
         except UnicodeEncodeError:
             raise ValueError(
                 "run.toml is UTF-8 and cannot name it: give a link to it with a name that is"
             ) from None
-        return path.expanduser() if path.parts[:1] == ("~",) else path
+        return path
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -172,6 +182,20 @@ class RunConfig(Frozen):
 def allows_bf16(arch: str, image_size: int) -> bool:
     """Whether bf16 gives right gradients for an architecture at an image size."""
     return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
+
+
+def check_seeds(config: "RunConfig") -> None:
+    """Refuse more seeds than the ensemble's bundle can hold networks.
+
+    Raises:
+        ConfigError: there may be too many.
+    """
+    if config.seeds * len(config.arch) > MOST_NETWORKS:
+        raise ConfigError(
+            f"A bundle holds up to {MOST_NETWORKS} networks",
+            found=f"{config.seeds} seeds of {len(config.arch)} architectures",
+            remedy="Take fewer --seeds.",
+        )
 
 
 def check_precision(arch: str, image_size: int, precision: str) -> None:

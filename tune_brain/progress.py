@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -20,28 +20,38 @@ REFRESH = 2
 
 
 class _Screen(io.TextIOBase):
-    """Standard error, whose end is not the end of a search: the log has every line."""
+    """Standard error, whose end is not the end of a search: the log has every line.
 
-    encoding = property(lambda _: sys.stderr.encoding)
+    While rich draws, `sys.stderr` is a proxy of its own that leads back here.
+    """
+
+    @property
+    def _stderr(self) -> Any:
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """As its own."""
+        return getattr(self._stderr, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
         """As of any file; what cannot be written is left out."""
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+        with contextlib.suppress(OSError, AttributeError):
+            self._stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
         """As of any file."""
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
+        with contextlib.suppress(OSError, AttributeError):
+            self._stderr.flush()
 
     def isatty(self) -> bool:
         """Whether a person may see it."""
-        return sys.stderr.isatty()
+        return self._stderr is not None and bool(self._stderr.isatty())
 
     def fileno(self) -> int:
         """By which its size is asked for."""
-        return sys.stderr.fileno()
+        return int(self._stderr.fileno())
 
 
 class Progress:

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, 
 from tune_brain.errors import RunFolderError
 from tune_brain.records import read_json, write_text, writing
 from tune_brain.space import Space
-from tune_brain.text import quoted
+from tune_brain.text import legible, quoted
 
 _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "pillow")
 
@@ -82,14 +83,17 @@ def check_new(folder: Path) -> None:
             found=f"{folder} holds a run",
             remedy=f"Name another with --out, or go on with `tune-brain resume {quoted(folder)}`.",
         )
-    if folder.exists() and (
-        not folder.is_dir() or any(not one.name.startswith(".") for one in folder.iterdir())
-    ):
+    if folder.exists() and not (folder.is_dir() and all(map(_is_nobodys, folder.iterdir()))):
         raise RunFolderError(
             "A new run needs a folder of its own",
             found=f"{folder} is no empty folder",
             remedy="Name another with --out.",
         )
+
+
+def _is_nobodys(entry: Path) -> bool:
+    """Whether an entry of a folder is hidden, as our lock is, or of the disk itself."""
+    return entry.name.startswith(".") or entry.name == "lost+found"
 
 
 def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
@@ -98,11 +102,20 @@ def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    kept = config.model_copy(update={"spaces": None})
+    kept, folder = config.model_copy(update={"spaces": None}), config.out / "spaces"
+    new = not folder.exists()
     with writing(config.out):
-        space.save(spaces, config.out / "spaces")
-        comment = f"Repeat this run with: tune-brain run --config {config.out / 'run.toml'}"
-        write_text(config.out / "run.toml", to_toml(kept, comment, leave_out=frozenset({"out"})))
+        try:
+            space.save(spaces, folder)
+            comment = (
+                f"Repeat this run with: tune-brain run --config {legible(quoted(config.out / 'run.toml'))}"
+            )
+            write_text(config.out / "run.toml", to_toml(kept, comment, leave_out=frozenset({"out"})))
+        except BaseException:
+            if new:
+                # Else the folder could be taken by no new run, and is none.
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
     return Run(kept, spaces)
 
 

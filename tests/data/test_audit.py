@@ -57,7 +57,7 @@ def test_a_clean_folder_has_no_faults(folder: Path) -> None:
     assert len(facts["summary"]) == 3
     assert "No test image has a twin" in facts["summary"][1]
     assert {found["elsewhere"] for found in facts["origin"].values()} == {None}
-    assert "Too few test images are unseen to say" in facts["summary"][2]
+    assert "Too few test images are unseen, or too few series, to say" in facts["summary"][2]
     assert facts["files"]["both_sides"] == 0
 
 
@@ -218,8 +218,8 @@ def test_it_is_said_of_which_classes_nothing_can_be_said() -> None:
 
     assert said(a=False, b=False).startswith("In every class the test images look as the others do")
     assert said(a=False, b=None, c=False).startswith("The test images of a, c look as the others do")
-    assert said(a=False, b=None, c=False).endswith("; of b too few are unseen to say.")
-    assert said(a=None, b=None).startswith("Too few test images are unseen to say")
+    assert said(a=False, b=None, c=False).endswith("; of b too few are unseen, or too few series, to say.")
+    assert said(a=None, b=None).startswith("Too few test images are unseen, or too few series, to say")
 
 
 @pytest.mark.slow

@@ -95,7 +95,11 @@ def test_a_difference_is_uncertain_by_its_seeds_too():
     assert gap["mean"] == pytest.approx(0, abs=1e-9)
     assert width(steady) == 0
     # The mean of three seeds that scatter by .1 is uncertain by .1 / sqrt(3).
-    assert width(gap) == pytest.approx(2 * 1.96 * 0.1 / 3**0.5, rel=0.2)
+    assert width(gap) == pytest.approx(2 * 1.96 * 0.1 / 3**0.5, rel=0.1)
+    scattered = trained(0.8, 0.9, 0.7)
+    both = difference(scattered, scattered, labels, groups)
+    assert both["mean"] == 0
+    assert width(both) == pytest.approx(2 * 1.96 * 0.1 * (2 / 3) ** 0.5, rel=0.15)
 
 
 def test_a_difference_on_one_group_has_no_interval_and_on_nothing_no_mean():

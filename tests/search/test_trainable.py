@@ -215,6 +215,22 @@ def test_a_worker_that_is_stopped_leaves_a_checkpoint_of_what_has_not_ended(
     assert len(list((tmp_path / "checkpoints").iterdir())) == left
 
 
+def test_what_failed_leaves_no_checkpoint_to_the_worker_that_tries_it_again(
+    start: Start, tmp_path: Path
+) -> None:
+    def fails(asked: dict[str, Any]) -> Iterator[dict[str, float]]:
+        for row in trains(asked):
+            worker._keeper.finish()
+            if row["epoch"] == 3:
+                raise MemoryError
+            yield row
+
+    worker = start(asked())
+    worker._keeper._every, trains, worker._begun = 0.0, worker._begun, fails
+    assert results(worker)[-1]["why"] == "memory"
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [

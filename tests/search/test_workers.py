@@ -189,6 +189,7 @@ def test_what_failed_for_good_leaves_room_for_others(row, tmp_path: Path) -> Non
     for goes_on in (
         row(1, 3, trial=7),
         row(1, 3, None, trial=7, why="lost", attempt=3),
+        row(1, 3, None, trial=7, why="raised", attempt=2),
         row(1, 3, None, trial=7, why="memory", attempt=1),
     ):
         run.forget(tmp_path, goes_on)

@@ -1,5 +1,6 @@
 """Where a new run may be made: in a folder of its own, outside its images."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from tune_brain import runs
 from tune_brain.cli.search import _refuse_at_once
 from tune_brain.config import RunConfig
 from tune_brain.errors import ConfigError, RunFolderError
+from tune_brain.records import TrialRow
+from tune_brain.search.ledger import Ledger
 
 
 @pytest.mark.parametrize("there", ["checkpoints/3.pth", "scores.json", "trials.jsonl"])
@@ -42,3 +45,33 @@ def test_a_run_does_not_become_a_class_of_its_images(
     with pytest.raises(ConfigError, match="outside its images"):
         _refuse_at_once(RunConfig(data=Path(), out=Path(out)))
     assert not [*images.iterdir()]
+
+
+def test_a_disk_that_is_full_in_the_middle_leaves_a_folder_that_can_be_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    config = RunConfig(out=tmp_path / "run", arch=("linear",))
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_text", full)
+        with pytest.raises(RunFolderError, match="No space"):
+            runs.create(config, runs.spaces_for(config))
+    runs.create(config, runs.spaces_for(config))
+    assert runs.open_run(config.out).spaces
+
+
+def test_a_run_that_was_moved_away_is_told_though_a_worker_made_its_folder_anew(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.toml").touch()
+    rows = Ledger(run)
+    run.rename(tmp_path / "moved")
+    (run / "checkpoints").mkdir(parents=True)
+    row = TrialRow(
+        trial=0, arch="cnn", configuration=1, epochs=1, values={}, seed=0, state="running", started=0.0
+    )
+    with pytest.raises(RunFolderError, match="stays where it is"):
+        rows.start(row)
+    assert not (run / "trials.jsonl").exists()

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tune_brain.config import ARCHITECTURES, Frozen
+from tune_brain.config import ARCHITECTURES, MOST_NETWORKS, Frozen
 
 FORMAT = 2
 ABOUT = "bundle.json"
@@ -54,7 +54,7 @@ class About(Frozen):
     classes: tuple[str, ...] = Field(min_length=2, max_length=1000)
     image_size: int = Field(ge=16, le=1024)
     preprocessing: str
-    members: tuple[Member, ...] = Field(min_length=1, max_length=100)
+    members: tuple[Member, ...] = Field(min_length=1, max_length=MOST_NETWORKS)
     temperature: Temperature
     """Of the mean of the members, as theirs are of their logits; 1 for a single one."""
     embedding: str

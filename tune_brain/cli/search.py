@@ -7,9 +7,8 @@ from typing import Any
 import typer
 
 from tune_brain.cli.program import RunFolder, app
-from tune_brain.config import RunConfig
+from tune_brain.config import RunConfig, check_seeds
 from tune_brain.data.catalogue import scan
-from tune_brain.data.destination import require_writable
 from tune_brain.errors import ConfigError
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
 from tune_brain.runs import spaces_for
@@ -127,12 +126,12 @@ def _refuse_at_once(config: RunConfig) -> None:
     """What can be refused at once is refused before Ray starts."""
     if config.data is not None and config.out.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(
-            "A run's folder lies outside its images, of which it would count as a class",
+            "A run's folder lies outside its images, among which later commands would look through it",
             found=config.out,
             remedy="Name another --out.",
         )
+    check_seeds(config)
     spaces = spaces_for(config)
-    require_writable(config.out, ())
     if config.warm_start is not None:
         from tune_brain.stages.warm import warmed  # a moment that Ray would start later
 

@@ -81,9 +81,12 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         twins = all_twins(looked)
         nearest, neighbours = near.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    together = join(
-        twins.groups["mirrored"], blocks([image.name for image in catalogue.images], looked.thumbnails)
-    )
+    series = blocks([image.name for image in catalogue.images], looked.thumbnails)
+    # Each side by itself, and the others without mirrored ones: tied by all of that the blocks become one.
+    together = np.zeros(len(labels), np.int64)
+    for side, rule in ((test, "mirrored"), (~test, "alike")):
+        if side.any():
+            together[side] = join(twins.groups[rule][side], series[side])
     shown = _shown(twins, parts)
     facts: dict[str, Any] = {
         "format": FORMAT,

@@ -17,9 +17,9 @@ FINE = 48
 """Side of the images by which cropped twins are compared, in pixels."""
 SMALL = THUMBNAIL
 """An image with a side shorter than this is odd."""
-DEEP, DARK = "16-bit", "16-bit and nearly black"
+DEEP, BLACK = "16-bit", "16-bit and nearly black"
 DIM = 64
-"""A deep image without a grey from here on may hold values of 12 bits or fewer, which are divided by 257."""
+"""A deep image without a grey from here on has values of 14 bits or fewer, divided by 257 all the same."""
 PNG_DEPTH = 24
 """Place of the bit depth in a PNG file."""
 
@@ -114,7 +114,7 @@ def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
     if histogram.max() == width * height:
         odd = (*odd, "one flat grey")
     elif DEEP in odd and not histogram[DIM:].any():
-        odd = (*odd, DARK)
+        odd = (*odd, BLACK)
     return _Seen(
         size=grey.size,
         histogram=histogram,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
-from tune_brain.data.files import DARK
+from tune_brain.data.files import BLACK
 from tune_brain.data.origins import LOOKS
 from tune_brain.text import counted
 
@@ -48,7 +48,7 @@ def terminal(facts: Facts) -> Iterator[str]:
 
 def _faults(facts: Facts) -> Iterator[str]:
     yield from faults(facts)
-    if dark := facts["files"]["odd"].get(DARK):
+    if dark := facts["files"]["odd"].get(BLACK):
         yield (
             f"{counted(dark['n'], '16-bit image is', '16-bit images are')} nearly black to a network, which "
             "divides by 257: spread their values over all 16 bits before."
@@ -119,9 +119,9 @@ def same_origin(facts: Facts) -> str:
         by_verdict[found["elsewhere"]].append(name)
     same, unsaid = by_verdict[False], by_verdict[None]
     if not same:
-        return "Too few test images are unseen to say whether they come from somewhere else."
+        return "Too few test images are unseen, or too few series, to say whether they come from elsewhere."
     of = "In every class the test images" if not unsaid else f"The test images of {', '.join(same)}"
-    end = f"; of {', '.join(unsaid)} too few are unseen to say" if unsaid else ""
+    end = f"; of {', '.join(unsaid)} too few are unseen, or too few series, to say" if unsaid else ""
     return f"{of} look as the others do, as far as brightness and size tell{end}."
 
 

@@ -65,6 +65,14 @@ def origin(
 
     Only test images without a twin in the other parts are asked, since the others come from there.
 
+    Args:
+        measured: [N] by name, see `looks`.
+        labels: [N] classes by number.
+        test: [N] true in the test part.
+        leaked: [N] true for test images with a twin in the other parts.
+        groups: [N] what is one observation, numbered among the test images and among the others.
+        classes: names.
+
     Returns:
         By class: `n` images asked, which are so many `groups`, `shares` by LOOKS (in what share of all pairs
         of a test and another image the test image has more), `elsewhere` (None where there are too few groups

@@ -151,10 +151,13 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
     Returns:
         `mean`, and `low` and `high` of its 95 % percentile interval; None where undefined.
     """
-    blocks = list(_weights(groups, replicates=1000, seed=0))
-    both = [np.concatenate([_f1(one, labels, weights) for weights in blocks], axis=1) for one in (a, b)]
+    blocks = [
+        (_f1(a, labels, weights), _f1(b, labels, weights))
+        for weights in _weights(groups, replicates=1000, seed=0)
+    ]
     chance = np.random.default_rng(0)
-    gaps = _over_seeds(both[0], chance) - _over_seeds(both[1], chance)
+    ours, theirs = (_over_seeds(np.concatenate(one, axis=1), chance) for one in zip(*blocks, strict=True))
+    gaps = ours - theirs
     summary = _summary(gaps[None])
     return {name: summary[name] for name in ("mean", "low", "high")}
 

@@ -86,7 +86,7 @@ def _calibration(folder: Path) -> dict[str, Any]:
         raise RunFolderError(
             "An evaluated run has its calibration",
             found=f"no calibration.json in {folder}, which an older tune_brain has evaluated",
-            remedy=f"Start a new run: tune-brain run --config {folder / 'run.toml'}",
+            remedy=f"Start a new run: tune-brain run --config {quoted(folder / 'run.toml')}",
         )
     return read_json(folder / "calibration.json")
 

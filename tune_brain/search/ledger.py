@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tune_brain.errors import RunFolderError
 from tune_brain.records import EpochRow, TrialRow, append, read, trials_of
 from tune_brain.search.study import Study
 
@@ -16,6 +17,7 @@ class Ledger:
     def __init__(self, run: Path | None) -> None:
         """Read what an earlier start of the same run has left; without a run, keep trials in memory alone."""
         self._run = run
+        self._is_run = bool(run and (run / "run.toml").exists())
         self.trials: dict[int, TrialRow] = {}
         self.next_number = 0
         """Of the next new trial."""
@@ -49,6 +51,7 @@ class Ledger:
         names = EpochRow.model_fields.keys() - {"trial", "arch"}
         known = {"trial": trial, "arch": self.trials[trial].arch}
         rows = [EpochRow(**known, **{name: metrics[name] for name in names}) for metrics in new]
+        self._check_there()
         append(self._run / "epochs.jsonl", *rows)
         self._epochs_seen |= {(trial, row.epoch) for row in rows}
         return True
@@ -62,8 +65,18 @@ class Ledger:
 
     def _write(self, row: TrialRow) -> None:
         if self._run:
+            self._check_there()
             append(self._run / "trials.jsonl", row)
         self._take(row)
+
+    def _check_there(self) -> None:
+        # A worker may have made the folder anew, for a checkpoint.
+        if self._run and self._is_run and not (self._run / "run.toml").exists():
+            raise RunFolderError(
+                "A run's folder stays where it is while a search writes to it",
+                found=f"no run.toml in {self._run}",
+                remedy="What ended is kept in the folder that was moved: `tune-brain resume` goes on there.",
+            )
 
     def _take(self, row: TrialRow) -> None:
         self.trials[row.trial] = row

@@ -53,6 +53,7 @@ class _Tpe(optuna.samplers.TPESampler):
         study: optuna.Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
+        """What it was told."""
         return self._known
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain import compute, lock, runs
+from tune_brain.config import check_seeds
 from tune_brain.errors import RunFolderError, SearchError
 from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_test, fit_all
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
@@ -49,6 +50,8 @@ def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
 
 def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     run = asked_of(runs.open_run(folder), given)
+    if "seeds" in given:
+        check_seeds(run.config)
     progress = Progress()
     chosen = runs.read_winners(run)
     check_search_has_ended(run)

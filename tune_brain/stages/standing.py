@@ -44,7 +44,7 @@ def check_search_is_open(folder: Path) -> None:
         raise SealedTestError(
             "A search goes on before its test is opened, since what follows would be chosen knowing it",
             found=f"{folder} has its scores",
-            remedy=f"Start a new run: tune-brain search --config {folder / 'run.toml'} --configs N",
+            remedy=f"Start a new run: tune-brain search --config {quoted(folder / 'run.toml')} --configs N",
         )
     if (folder / "seed_runs.jsonl").exists():
         raise RunFolderError(

@@ -16,7 +16,7 @@ GAIN = 1.25
 def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Precision:
     """The faster precision for the training steps of an architecture; fp32 unless bf16 clearly wins.
 
-    Or unless fp32 has no room on the GPU.
+    Or unless fp32 has no room.
 
     Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder
     for this processor, this version of torch, this architecture and this image size.
@@ -54,7 +54,7 @@ def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Pre
             except Exception as error:
                 if not is_memory(error):
                     raise
-                # Not remembered, since others may have been on the GPU.
+                # Not remembered, since others may have taken the room.
                 return "bf16"
             known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
         # Where the cache is another's, it is measured each time.
