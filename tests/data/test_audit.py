@@ -10,6 +10,7 @@ import pytest
 from made import phantom, save
 from PIL import Image, ImageOps
 
+from tune_brain.data import audit as auditing
 from tune_brain.data import shapes
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
@@ -169,7 +170,7 @@ def test_a_name_that_is_no_text_stands_as_escapes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
+def test_a_class_from_elsewhere_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for part, n in (("Training", 24), ("Testing", 20)):
         for i in range(n):
             for name in "ab":
@@ -184,6 +185,15 @@ def test_a_class_from_elsewhere_is_found(tmp_path: Path) -> None:
     assert [name for name, found in facts["origin"].items() if found["elsewhere"]] == ["b"]
     assert facts["origin"]["b"]["shares"]["brightness"] > 0.9
     assert facts["summary"][0].startswith("The test images of b come from somewhere else")
+    # Slices of one series are one observation, on either side.
+    for series in ("Testing/b", "Training/b"):
+
+        def blocks(names: list[str], _: object, series: str = series) -> np.ndarray:
+            return np.array([-1 if name.startswith(series) else place for place, name in enumerate(names)])
+
+        monkeypatch.setattr(auditing, "blocks", blocks)
+        found = audit(tmp_path / "images").facts["origin"]
+        assert (found["a"]["elsewhere"], found["b"]["elsewhere"]) == (False, None)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,9 @@ def test_progress_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_of_images_of_twelve_bits_it_is_said_that_they_are_black(folder: Path) -> None:
+    path = (folder / X).with_suffix(".png")
+    path.write_bytes(as_bytes(SIXTEEN))
+    assert set(audit(folder).facts["files"]["odd"]) == {"16-bit"}
     twelve = Image.fromarray(np.asarray(SHOWN).astype(np.uint16) * 16)
     (folder / X).with_suffix(".png").write_bytes(as_bytes(twelve))
     facts = audit(folder).facts

@@ -16,6 +16,7 @@ from tune_brain import __version__
 from tune_brain.progress import Progress
 from tune_brain.records import write_json
 from tune_brain.search import run, workers
+from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
 from tune_brain.search.workers import AsTheyCome, Machines, Workers
 from tune_brain.slots import Slots
@@ -228,3 +229,11 @@ def test_a_trial_that_no_machine_can_hold_is_unstaged_and_stopped_in_tune() -> N
     del controller._staged_trials
     scheduler.choose_trial_to_run(controller)
     assert told[2:] == [("stopped", "waits")]
+
+
+def test_how_trials_ended_is_told_of_those_that_did(row) -> None:
+    ledger = Ledger(None)
+    ledger.start(row(1, 3, None, state="running", why=None))
+    assert run._endings(ledger) == "no trial"
+    ledger.start(row(2, 3, None, why="timeout", detail="it trained for long"))
+    assert run._endings(ledger) == "linear: timeout: it trained for long"
