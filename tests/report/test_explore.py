@@ -65,7 +65,7 @@ def test_titles_state_what_was_found(page: Page) -> None:
     for title in (
         "2 test images stand in training too",
         "A model must beat the likest thumbnail",
-        "Too few test images are unseen to say whether they come from somewhere else",
+        "Too few test images are unseen, or too few series, to say whether they come from elsewhere",
         "1 file cannot be read",
     ):
         assert title in page.text
