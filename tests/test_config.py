@@ -168,6 +168,8 @@ def test_a_home_is_no_folder_of_that_name_and_a_path_can_be_written_down(
     assert RunConfig(out=Path("~/runs/a"), data=Path("~nobody/mri")).out == tmp_path / "runs" / "a"
     with pytest.raises(ConfigError, match=r"data.*UTF-8.*link"):
         check(RunConfig, {"out": Path("a"), "data": Path("Donn\udce9es")}, "An option")
+    with pytest.raises(ConfigError, match=r"out.*UTF-8.*link"):
+        check(RunConfig, {"out": Path("Donn\udce9es")}, "An option")
 
 
 def test_an_ensemble_of_more_networks_than_a_bundle_holds_is_refused() -> None:

@@ -136,14 +136,14 @@ class RunConfig(Frozen):
         except RuntimeError:
             raise ValueError("no home is known of the user who asks") from None
 
-    @field_validator("data", "spaces", "warm_start")
+    @field_validator("data", "out", "spaces", "warm_start")
     @classmethod
     def _written(cls, path: Path | None) -> Path | None:
         try:
             str(path).encode()
         except UnicodeEncodeError:
             raise ValueError(
-                "run.toml is UTF-8 and cannot name it: give a link to it with a name that is"
+                "the files of a run are UTF-8 and cannot name it: give a link to it with a name that is"
             ) from None
         return path
 

@@ -55,7 +55,7 @@ def hold(folder: Path) -> Iterator[None]:
                 "One command at a time writes to a run",
                 found=f"{folder} is in the hands of process {other.pid} on {other.host}",
                 remedy=f"Wait for it, or end it with: tune-brain cancel {quoted(folder)}\n"
-                "A new search takes another --out. If its machine is gone for good, remove .lock there.",
+                "A new search takes another --out. If its machine is gone for good, remove the .lock.",
             )
         own = Holder(os.getpid(), socket.gethostname(), time.time())
         try:

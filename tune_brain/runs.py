@@ -6,6 +6,7 @@ import platform
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,6 +92,17 @@ def check_new(folder: Path) -> None:
         )
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse a folder, there or not, in which no run can be made; nothing is left in it.
+
+    Raises:
+        RunFolderError: it cannot be written.
+    """
+    with writing(folder):
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        tempfile.TemporaryFile(dir=there).close()
+
+
 def _is_nobodys(entry: Path) -> bool:
     """Whether an entry of a folder is hidden, as our lock is, or of the disk itself."""
     return entry.name.startswith(".") or entry.name == "lost+found"
@@ -104,15 +116,14 @@ def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
     """
     kept, folder = config.model_copy(update={"spaces": None}), config.out / "spaces"
     new = not folder.exists()
+    path = config.out / "run.toml"
     with writing(config.out):
         try:
             space.save(spaces, folder)
-            comment = (
-                f"Repeat this run with: tune-brain run --config {legible(quoted(config.out / 'run.toml'))}"
-            )
-            write_text(config.out / "run.toml", to_toml(kept, comment, leave_out=frozenset({"out"})))
+            comment = f"Repeat this run with: tune-brain run --config {legible(quoted(path))}"
+            write_text(path, to_toml(kept, comment, leave_out=frozenset({"out"})))
         except BaseException:
-            if new:
+            if new and not path.exists():
                 # Else the folder could be taken by no new run, and is none.
                 shutil.rmtree(folder, ignore_errors=True)
             raise

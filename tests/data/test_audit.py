@@ -248,7 +248,7 @@ def test_sartaj(real: Path) -> None:
     assert facts["floor"]["nearest_neighbour"]["official"]["accuracy"] == pytest.approx(0.764, abs=0.005)
     assert facts["floor"]["nearest_neighbour"]["unseen"]["accuracy"] == pytest.approx(0.326, abs=0.01)
     verdicts = [found["elsewhere"] for found in facts["origin"].values()]
-    # The 49 unseen images of a pituitary are three series.
+    assert [found["groups"] for found in facts["origin"].values()] == [65, 6, 0, 3]
     assert verdicts == [True, None, None, None]
 
 
@@ -270,7 +270,7 @@ def test_nickparvar(real: Path, tmp_path: Path) -> None:
     )
     assert facts["floor"]["nearest_neighbour"]["official"]["accuracy"] == pytest.approx(0.972, abs=0.003)
     verdicts = {name: found["elsewhere"] for name, found in facts["origin"].items()}
-    # The 219 and 81 unseen images of glioma and pituitary are 8 and 9 series.
+    assert [found["groups"] for found in facts["origin"].values()] == [8, 14, 10, 9]
     assert set(verdicts.values()) == {None}
     hidden = {"n": 1, "names": ["Testing/meningioma/.ipynb_checkpoints"]}
     assert facts["files"]["left_out"] == {"hidden folder": hidden}

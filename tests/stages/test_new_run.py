@@ -74,4 +74,20 @@ def test_a_run_that_was_moved_away_is_told_though_a_worker_made_its_folder_anew(
     )
     with pytest.raises(RunFolderError, match="stays where it is"):
         rows.start(row)
-    assert not (run / "trials.jsonl").exists()
+    rows._take(row)
+    with pytest.raises(RunFolderError, match="stays where it is"):
+        rows.epochs(0, [{"epoch": 1}])
+    assert [*run.iterdir()] == [run / "checkpoints"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    _refuse_at_once(RunConfig(out=tmp_path / "a" / "b"))
+    assert not [*tmp_path.iterdir()]
+    monkeypatch.setattr(runs.tempfile, "TemporaryFile", forbidden)
+    with pytest.raises(RunFolderError, match="Permission denied"):
+        _refuse_at_once(RunConfig(out=tmp_path / "a" / "b"))

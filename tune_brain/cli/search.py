@@ -11,7 +11,7 @@ from tune_brain.config import RunConfig, check_seeds
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
-from tune_brain.runs import spaces_for
+from tune_brain.runs import check_writable, spaces_for
 from tune_brain.text import quoted
 
 
@@ -23,6 +23,7 @@ def run(given: dict[str, Any]) -> None:
     The winners are trained again with several seeds, and the sealed test is opened once.
     """
     asked = run_config(given)
+    check_seeds(asked)
     _refuse_at_once(asked)
     with _ray_starting(asked):
         from tune_brain.stages.search import search as search_all
@@ -130,8 +131,8 @@ def _refuse_at_once(config: RunConfig) -> None:
             found=config.out,
             remedy="Name another --out.",
         )
-    check_seeds(config)
     spaces = spaces_for(config)
+    check_writable(config.out)
     if config.warm_start is not None:
         from tune_brain.stages.warm import warmed  # a moment that Ray would start later
 

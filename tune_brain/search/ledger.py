@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import EpochRow, TrialRow, append, read, trials_of
+from tune_brain.records import EpochRow, TrialRow, append, read, trials_of, writing
 from tune_brain.search.study import Study
 
 
@@ -71,7 +71,11 @@ class Ledger:
 
     def _check_there(self) -> None:
         # A worker may have made the folder anew, for a checkpoint.
-        if self._run and self._is_run and not (self._run / "run.toml").exists():
+        if not self._run or not self._is_run:
+            return
+        with writing(self._run):
+            there = (self._run / "run.toml").exists()
+        if not there:
             raise RunFolderError(
                 "A run's folder stays where it is while a search writes to it",
                 found=f"no run.toml in {self._run}",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain import space
-from tune_brain.config import PRETRAINED, RunConfig, check, check_precision
+from tune_brain.config import PRETRAINED, RunConfig, check, check_precision, check_seeds
 from tune_brain.errors import ConfigError
 from tune_brain.runs import Run
 from tune_brain.space import Range, Space
@@ -59,6 +59,7 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
             found=f"{config.weights} after {run.config.weights}",
             remedy="Leave --weights out, or start a new run.",
         )
+    check_seeds(config)
     for arch in added:
         check_precision(arch, config.image_size, config.precision)
     return Run(config, {**run.spaces, **_new_spaces(run.spaces, given.get("spaces"), added)})
