@@ -48,10 +48,10 @@ class Ledger:
         new = [metrics for metrics in ended if (trial, metrics["epoch"]) not in self._epochs_seen]
         if not self._run or not new:
             return False
+        self._check_there()
         names = EpochRow.model_fields.keys() - {"trial", "arch"}
         known = {"trial": trial, "arch": self.trials[trial].arch}
         rows = [EpochRow(**known, **{name: metrics[name] for name in names}) for metrics in new]
-        self._check_there()
         append(self._run / "epochs.jsonl", *rows)
         self._epochs_seen |= {(trial, row.epoch) for row in rows}
         return True
