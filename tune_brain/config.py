@@ -184,7 +184,7 @@ def allows_bf16(arch: str, image_size: int) -> bool:
     return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
 
 
-def check_seeds(config: "RunConfig") -> None:
+def check_seeds(config: RunConfig) -> None:
     """Refuse more seeds than the ensemble's bundle can hold networks.
 
     Raises:

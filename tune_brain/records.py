@@ -8,6 +8,7 @@ so that a half-written file is never read as a whole one.
 import contextlib
 import json
 import os
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -147,9 +148,7 @@ Row = TypeVar("Row", bound=Frozen)
 
 
 def append(path: Path, *rows: Frozen) -> None:
-    """Add rows to a file of rows, making it where it is missing.
-
-    Not its folder: one that was moved away meanwhile would be two.
+    """Add rows to a file, making it where it is missing; not its folder, which was moved away then.
 
     Raises:
         RunFolderError: it cannot be written, or its disk is full.
@@ -176,6 +175,16 @@ def writing(folder: Path) -> Iterator[None]:
             remedy="What is finished is kept. When it is, call the command again; a search goes on with\n"
             "`tune-brain resume`.",
         ) from None
+
+
+def try_writing(folder: Path) -> None:
+    """See that a folder, there or not, can be written; nothing is left in it.
+
+    Raises:
+        OSError: it cannot.
+    """
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    tempfile.TemporaryFile(dir=there).close()
 
 
 def _cut_torn_line(file: Any) -> None:
@@ -219,12 +228,11 @@ def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
         # The parser counts lines within this one.
         problem = error.errors()[0]
         why = problem["msg"].partition(" at line 1 ")[0]
-        newer = problem["type"] == "extra_forbidden"
         raise RunFolderError(
             f"Each line of {path.name} must be one {kind.__name__}",
             found=f"{path}, line {number}: {why}",
             remedy="Another version of tune_brain has written it: record.json says which."
-            if newer
+            if problem["type"] == "extra_forbidden"
             else "Remove the damaged line, or take the file from a backup.",
         ) from None
     return rows, end

@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 from tune_brain import __version__, space
 from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import RunFolderError
-from tune_brain.records import read_json, write_text, writing
+from tune_brain.records import read_json, try_writing, write_text, writing
 from tune_brain.space import Space
 from tune_brain.text import legible, quoted
 
@@ -99,8 +98,7 @@ def check_writable(folder: Path) -> None:
         RunFolderError: it cannot be written.
     """
     with writing(folder):
-        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-        tempfile.TemporaryFile(dir=there).close()
+        try_writing(folder)
 
 
 def _is_nobodys(entry: Path) -> bool:

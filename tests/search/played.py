@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_brain.records import EpochRow, Why
+from tune_brain.search.crew import LOST_IN_A_ROW
 from tune_brain.search.searcher import RowSearcher
 
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
@@ -24,6 +25,14 @@ def lose(searcher: RowSearcher, name: str, why: Why = "lost", detail: str = "its
     """As Ray and then `Workers` tell of a worker that is gone; whether it had started."""
     searcher.on_trial_complete(name, error=True)
     return searcher.lost(name, why, detail)
+
+
+def lose_all(searcher: RowSearcher, why: Why = "lost") -> None:
+    """As many workers in a row as say that none can live."""
+    for number in range(LOST_IN_A_ROW):
+        searcher.suggest(f"{number}")
+        searcher.is_up(f"{number}", f"worker of {number}")
+        lose(searcher, f"{number}", why)
 
 
 def work(searcher: RowSearcher, limit: int = 1000) -> list[dict[str, Any]]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from played import failure, lose, result
+from played import failure, lose, lose_all, result
 from ray.tune.search import Searcher
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import trials_of
+from tune_brain.records import Why, trials_of
 from tune_brain.search import ledger
 from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
@@ -79,22 +79,20 @@ def test_where_no_worker_starts_the_search_ends_and_no_trial_fails_for_good(make
     assert all(row.attempt < ATTEMPTS["lost"] for row in trials_of(tmp_path))
 
 
+@pytest.mark.parametrize("why", ["lost", "raised"])
 def test_where_no_worker_can_live_its_trials_are_tried_again_when_the_search_goes_on(
-    make, tmp_path: Path
+    make, tmp_path: Path, why: Why
 ) -> None:
     searcher = make(configs=100)
-    for number in range(LOST_IN_A_ROW):
-        searcher.suggest(f"{number}")
-        searcher.is_up(f"{number}", f"worker of {number}")
-        lose(searcher, f"{number}")
+    lose_all(searcher, why)
     assert searcher.suggest("last") == Searcher.FINISHED
-    assert {(row.why, row.attempt) for row in trials_of(tmp_path)} == {("lost", ATTEMPTS["lost"] - 1)}
+    assert {(row.why, row.attempt) for row in trials_of(tmp_path)} == {(why, ATTEMPTS[why] - 1)}
     later = make(configs=100)
     # Where they are the cause themselves, the search comes past them.
     for number in (0, 1):
         assert later.suggest(f"again {number}")["number"] == number
         later.is_up(f"again {number}", f"worker of {number}")
-        lose(later, f"again {number}")
+        lose(later, f"again {number}", why)
     assert later.suggest("next")["number"] == 2
 
 
@@ -272,15 +270,3 @@ def test_a_smaller_machine_after_the_loss_of_all_does_not_end_a_search(make) -> 
     assert searcher.suggest("none") is None
     machines.append(Slots(count=3, cpus=1, gpus=0))
     assert isinstance(searcher.suggest("next"), dict)
-
-
-def test_where_every_worker_raises_its_trials_are_tried_again_when_the_search_goes_on(
-    make, tmp_path: Path
-) -> None:
-    searcher = make(configs=100)
-    for number in range(LOST_IN_A_ROW):
-        searcher.suggest(f"{number}")
-        searcher.is_up(f"{number}", f"worker of {number}")
-        lose(searcher, f"{number}", "raised", "CUDA error: unspecified launch failure")
-    assert searcher.suggest("last") == Searcher.FINISHED
-    assert {(row.why, row.attempt) for row in trials_of(tmp_path)} == {("raised", ATTEMPTS["raised"] - 1)}

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from played import failure, lose, result
+from played import failure, lose_all, result
 from ray.tune.search import Searcher
 
 from tune_brain.records import trials_of
-from tune_brain.search.crew import LOST_IN_A_ROW
 from tune_brain.search.live import PATIENCE
 from tune_brain.search.study import ATTEMPTS
 from tune_brain.slots import Slots
@@ -55,10 +54,7 @@ def test_when_the_time_is_over_what_has_no_worker_is_withdrawn_and_tried_when_th
 def test_where_the_time_is_over_and_no_worker_could_live_trials_are_given_back(make, tmp_path: Path) -> None:
     now = [100.0]
     searcher = make(configs=100, time_budget=60.0, clock=lambda: now[0])
-    for number in range(LOST_IN_A_ROW):
-        searcher.suggest(f"{number}")
-        searcher.is_up(f"{number}", f"worker of {number}")
-        lose(searcher, f"{number}")
+    lose_all(searcher)
     now[0] += 61
     assert searcher.suggest("late") == Searcher.FINISHED
     assert {row.attempt for row in trials_of(tmp_path)} == {ATTEMPTS["lost"] - 1}

@@ -1,6 +1,7 @@
 """Where a new run may be made: in a folder of its own, outside its images."""
 
 import errno
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,6 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(
 
     _refuse_at_once(RunConfig(out=tmp_path / "a" / "b"))
     assert not [*tmp_path.iterdir()]
-    monkeypatch.setattr(runs.tempfile, "TemporaryFile", forbidden)
+    monkeypatch.setattr(tempfile, "TemporaryFile", forbidden)
     with pytest.raises(RunFolderError, match="Permission denied"):
         _refuse_at_once(RunConfig(out=tmp_path / "a" / "b"))

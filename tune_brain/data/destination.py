@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tune_brain.errors import ConfigError
+from tune_brain.records import try_writing
 
 MAKING = ".making-"
 """How folders begin that are made aside."""
@@ -37,8 +38,7 @@ def require_writable(to: Path, files: Sequence[str]) -> None:
         ConfigError: it cannot.
     """
     with writing(to):
-        there = next(folder for folder in (to, *to.parents) if folder.exists())
-        tempfile.TemporaryFile(dir=there).close()
+        try_writing(to)
         if any((to / file).is_dir() for file in files):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 

@@ -96,7 +96,7 @@ class RowSearcher(Searcher):
             return
         try:
             if result is None:
-                self._withdraw(self._live[trial_id].trial)
+                self._not_begun(self._live[trial_id].trial, "it had no worker when it was withdrawn")
             else:
                 self.on_trial_result(trial_id, result)
         except Exception as failure:
@@ -122,17 +122,13 @@ class RowSearcher(Searcher):
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
         elif started or not self._live.any_up:
             self.crew.lost_in_a_row.append(live.trial)
-        if started:
-            attempt = 0 if live.further and why == "lost" else _attempt(row, why)
-        else:
-            # What its memory asks for is asked for still.
-            why, attempt = row.why or why, row.attempt - 1
-        row = self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt)
-        if started:
-            self._on_end(row)
-        else:
+        if not started:
+            self._not_begun(live.trial, detail)
             self.crew.did_not_start()
-        return started
+            return False
+        attempt = 0 if live.further and why == "lost" else _attempt(row, why)
+        self._on_end(self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt))
+        return True
 
     def is_up(self, trial_id: str, worker: str) -> None:
         """The worker of a trial has started, or was there."""
@@ -154,16 +150,11 @@ class RowSearcher(Searcher):
         """The trials that have no worker and are to be withdrawn, see `AllLive.stranded`."""
         return self._live.stranded(self._slots().largest, late=self._late)
 
-    def _withdraw(self, trial: int) -> None:
-        """A trial that had no worker is tried when the search goes on; what its memory asks for stands."""
+    def _not_begun(self, trial: int, detail: str) -> None:
+        """A trial had no worker: no attempt of it, and what its memory asks for is asked for still."""
         row = self._ledger.trials[trial]
-        self._ledger.end(
-            trial,
-            state="failed",
-            why=row.why or "lost",
-            detail="it had no worker when it was withdrawn",
-            attempt=row.attempt - 1,
-        )
+        why, attempt = row.why or "lost", row.attempt - 1
+        self._ledger.end(trial, state="failed", why=why, detail=detail, attempt=attempt)
 
     def _give_back(self) -> None:
         """Give the trials that failed for good, as no worker could live, one attempt when it goes on.
