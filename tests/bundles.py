@@ -8,13 +8,13 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 
-from tune_brain.bundle.about import ABOUT, CARD, SIMILAR, About, weights_file
 from tune_brain.bundle.read import seal
+from tune_brain.bundle.schema import ABOUT, CARD, SIMILAR, About, weights_file
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.cache import decode
 from tune_brain.explain import embeddings
 from tune_brain.models import build, state_of
-from tune_brain.portable.looks import distance, fit, measures
+from tune_brain.portable.ood import distance, features, fit
 from tune_brain.records import write_json
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -26,7 +26,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
     """Write a bundle whose looks are those of a folder of images."""
     files = sorted((images / "Training").rglob("*.*"))
     pixels = decode(files, size)[0].pixels
-    looks = fit(measures(pixels))
+    reference = fit(features(pixels))
     (folder / "weights").mkdir(parents=True)
     members = []
     for seed, arch in enumerate(archs):
@@ -46,7 +46,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
     labels = np.array([CLASSES.index(file.parent.name) for file in files])
     (folder / SIMILAR).write_bytes(save_arrays({"embeddings": known, "labels": labels}))
     about: dict[str, Any] = {
-        "format": 2,
+        "format": 3,
         "name": "ensemble" if len(archs) > 1 else archs[0],
         "classes": CLASSES,
         "image_size": size,
@@ -54,13 +54,13 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
         "members": members,
         "temperature": 1.0,
         "embedding": name,
-        "looks": {
-            "mean": looks.mean.tolist(),
-            "precision": looks.precision.tolist(),
-            "farthest": float(distance(looks, measures(pixels)).max()),
+        "ood": {
+            "mean": reference.mean.tolist(),
+            "precision": reference.precision.tolist(),
+            "max_distance": float(distance(reference, features(pixels)).max()),
             "false_rejections": 0.0,
         },
-        "abstention": {"surest": 0.0, "error_rate": 0.02, "answered": 1.0, "errors": None, "n": 0},
+        "abstention": {"min_confidence": 0.0, "error_rate": 0.02, "answered": 1.0, "errors": None, "n": 0},
         "calibration": {},
         "scores": {},
         "data": {},

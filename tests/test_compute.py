@@ -18,7 +18,7 @@ from tune_brain import compute
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
 from tune_brain.slots import Slots
-from tune_brain.stages.common import going_on
+from tune_brain.stages.common import resume_hint
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,7 +58,7 @@ def handlers() -> Iterator[None]:
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize(
     ("inside", "said"),
-    [(contextlib.nullcontext, "Interrupted"), (lambda: going_on("resume it"), "resume it")],
+    [(contextlib.nullcontext, "Interrupted"), (lambda: resume_hint("resume it"), "resume it")],
 )
 def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
     closing: list[Callable[[], None]],

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tune_brain.explain import embeddings, finest, grad_cam, see
-from tune_brain.portable.networks import BUILDERS, CPU, SPEECH, network, predict
+from tune_brain.portable.networks import BUILDERS, CPU, INFERENCE, network, predict
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 1, 64, 64), dtype=np.uint8)
 
@@ -19,12 +19,12 @@ def made(arch: str) -> torch.nn.Module:
 def test_logits_have_the_bits_of_a_prediction(arch: str) -> None:
     model = made(arch)
     layer = finest(model, 64)
-    together = predict(model, PIXELS, CPU, SPEECH, batch=1)
+    together = predict(model, PIXELS, CPU, INFERENCE, batch=1)
     for index in range(len(PIXELS)):
         seen = see(model, layer, PIXELS[index : index + 1])
         assert torch.equal(seen.logits[0].detach(), together[index])
         assert (grad_cam(seen, 0) is None) == (arch == "linear")
-    assert torch.equal(predict(model, PIXELS[1:2], CPU, SPEECH), together[1:2]), "a hook was left behind"
+    assert torch.equal(predict(model, PIXELS[1:2], CPU, INFERENCE), together[1:2]), "a hook was left behind"
 
 
 @pytest.mark.parametrize("arch", ["cnn", "resnet18", "resnet34"])
@@ -52,4 +52,4 @@ def test_an_embedding_is_what_the_last_layer_decides_by() -> None:
     model = made("cnn")
     found = torch.from_numpy(embeddings(model, PIXELS)).float()
     last = model.get_submodule("net")[-1]
-    assert torch.allclose(last(found), predict(model, PIXELS, CPU, SPEECH), atol=1e-2)
+    assert torch.allclose(last(found), predict(model, PIXELS, CPU, INFERENCE), atol=1e-2)

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 
 from tune_brain.config import RunConfig, read_toml
 from tune_brain.data.prepare import Prepared, prepare
-from tune_brain.evaluate import validated
+from tune_brain.evaluate import validation
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, read, trials_of
 from tune_brain.runs import read_winner
@@ -85,7 +85,7 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
     monkeypatch.setattr(stage, "images", leaking)
     monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=str)))
     monkeypatch.setattr(stage, "train_all", lambda _, planned, *__: planned)
-    monkeypatch.setattr(stage, "validate", lambda run, *_: validated.read(run))
+    monkeypatch.setattr(stage, "validate", lambda run, *_: validation.read(run))
     stage.evaluate(folder)
     scores = json.loads((folder / "scores.json").read_text())
     assert [part["allowed_leak"] for both in scores.values() for part in both.values()] == [7] * 6

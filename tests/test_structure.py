@@ -72,7 +72,7 @@ NEVER = {
     "search.sampler": {"ray"},
     "evaluate.statistics": {"torch"},
     "evaluate.calibration": {"torch"},
-    "portable.looks": {"torch"},
+    "portable.ood": {"torch"},
     "portable.probabilities": {"torch"},
     "evaluate.winners": {"torch"},
 }

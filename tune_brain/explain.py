@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from tune_brain.portable.networks import CPU, SPEECH, place, predict, view
+from tune_brain.portable.networks import CPU, INFERENCE, place, predict, view
 
 FINEST = 6
 """Smallest side of a map of features that says where; the last layers for small images have less."""
@@ -37,7 +37,7 @@ def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) ->
         layer: what `finest` found in it.
         pixels: the image.
     """
-    place(model, CPU, SPEECH)
+    place(model, CPU, INFERENCE)
     model.eval()
     kept: dict[str, Tensor] = {}
 
@@ -95,7 +95,7 @@ def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float1
     kept: dict[str, Tensor] = {}
     with _embedding(model, kept):
         for start in range(0, len(pixels), 128):
-            predict(model, pixels[start : start + 128], CPU, SPEECH)
+            predict(model, pixels[start : start + 128], CPU, INFERENCE)
             found.append(kept["embedding"].half())
     return torch.cat(found).numpy()
 

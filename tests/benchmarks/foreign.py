@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from tune_brain.data.prepare import prepare
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
 from tune_brain.evaluate.sealed import scored_before
-from tune_brain.portable.looks import distance, fit, measures
+from tune_brain.portable.ood import distance, features, fit
 from tune_brain.portable.pictures import open_grey, square
 
 FOLDERS = (("skimage", "data"), ("sklearn", "datasets/images"), ("matplotlib", "mpl-data/sample_data"))
@@ -92,9 +92,9 @@ def main() -> None:
     chance = np.random.default_rng(0)
     prepared = prepare(asked.data, image_size=asked.image_size, seed=0)
     found, test = prepared.development(), scored_before(prepared)
-    looks = fit(measures(np.asarray(found.train.pixels)))
-    validation = distance(looks, measures(np.asarray(found.validation.pixels)))
-    farthest = float(np.quantile(validation, 1 - FALSE_REJECTIONS))
+    reference = fit(features(np.asarray(found.train.pixels)))
+    validation = distance(reference, features(np.asarray(found.validation.pixels)))
+    max_distance = float(np.quantile(validation, 1 - FALSE_REJECTIONS))
     parts = {
         "validation": np.asarray(found.validation.pixels),
         "official test": np.asarray(test.pixels),
@@ -105,11 +105,11 @@ def main() -> None:
     result = {
         "data": asked.data.name,
         "image_size": asked.image_size,
-        "farthest": farthest,
+        "max_distance": max_distance,
         "rejected": {
             name: {
                 "n": len(pixels),
-                "share": round(float((distance(looks, measures(pixels)) > farthest).mean()), 4),
+                "share": round(float((distance(reference, features(pixels)) > max_distance).mean()), 4),
             }
             for name, pixels in parts.items()
         },

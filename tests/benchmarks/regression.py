@@ -26,7 +26,7 @@ from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import prepare
 from tune_brain.portable.networks import CPU
 from tune_brain.search import run
-from tune_brain.search.checkpoints import Keeper
+from tune_brain.search.checkpoints import CheckpointKeeper
 from tune_brain.search.trial import rows
 from tune_brain.train import timing
 from tune_brain.train.process import make_ready
@@ -47,7 +47,7 @@ def trial_share(data: Path) -> float:
     development = prepare(data, image_size=throughput.SIZE, seed=0).development()
     epochs = 12
     make_ready()
-    keeper = Keeper(data / "checkpoints", 0)
+    keeper = CheckpointKeeper(data / "checkpoints", 0)
     values = {**throughput.FIXED, "max_lr": 1e-3}
     trial = {"arch": "linear", "epochs": epochs, "image_size": throughput.SIZE, "classes": 4, "seed": 0}
     asked = {"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}

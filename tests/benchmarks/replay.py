@@ -31,7 +31,7 @@ from tune_brain.records import BASELINE
 from tune_brain.report.replays import summary
 from tune_brain.search import ladder, sampler
 from tune_brain.search.outcomes import Outcomes, as_searched, read_outcomes
-from tune_brain.search.study import Climb, Study
+from tune_brain.search.study import Study, Trials
 from tune_brain.search.surrogate import Surrogate, rank_errors
 from tune_brain.stages.replay import Variant, replay_once
 
@@ -40,7 +40,7 @@ DEFAULT_WAY = "final round: 3x1"
 DEFAULT = {"sampler": "tpe", "ladder": (1, 12), "configs": TRIALS, "slots": SLOTS, "final_round": (0, 0)}
 
 
-def without_baseline(study: Study) -> list[Climb]:
+def without_baseline(study: Study) -> list[Trials]:
     """What a sampler hears that is not told of the baseline."""
     return [rows for rows in _UNPATCHED["heard"](study) if rows[0].configuration != BASELINE]
 

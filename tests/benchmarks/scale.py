@@ -27,7 +27,7 @@ from tune_brain.slots import Slots
 TEN_MINUTES = 600.0
 
 
-class Memory:
+class VersionedCache:
     """The driver's resident memory in MB, every two seconds until stopped."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def main() -> None:
             final_round=(0, 0),
             image_size=16,
         )
-        memory, started = Memory(), time.perf_counter()
+        memory, started = VersionedCache(), time.perf_counter()
         sleepers.search(config, Slots(count=0, cpus=1, gpus=0).now(), seconds)
         took = time.perf_counter() - started
         memory.stop()

@@ -24,7 +24,7 @@ from tune_brain.data.split import blocks, cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.records import EpochRow, TrialRow, read, write_text
 from tune_brain.runs import open_run
-from tune_brain.stages.standing import unfinished
+from tune_brain.stages.preconditions import unfinished
 
 CONFIGURATIONS = {"cnn": 48, "resnet18": 20, "linear": 64}
 PRECISIONS = {"cnn": "bf16", "resnet18": "bf16", "linear": "fp32"}

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from replay import DEFAULT, TRIALS, parser, tables
 
-from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.shrinkage import expected
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.outcomes import as_searched, place, read_outcomes

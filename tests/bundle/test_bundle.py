@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 
-from tune_brain.bundle.about import SIMILAR
 from tune_brain.bundle.read import MANIFEST, open_bundle, seal
+from tune_brain.bundle.schema import SIMILAR
 from tune_brain.errors import BundleError
 from tune_brain.models import state_of
 from tune_brain.portable.networks import network
@@ -103,11 +103,11 @@ def test_a_file_more_is_refused(bundle: Path) -> None:
         "{}",
         '{"files": 3}',
         '{"files": {"a": {}}}',
-        '{"format": 2, "files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}',
-        '{"format": 1, "files": {}}',
+        '{"format": 3, "files": {"../../etc/passwd": {"bytes": 1, "sha256": "0"}}}',
         '{"format": 2, "files": {}}',
+        '{"format": 3, "files": {}}',
         "[" * 100_000,
-        '{"format": 2, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
+        '{"format": 3, "files": {"a": {"bytes": 1e999, "sha256": "0"}}}',
     ],
 )
 def test_a_foreign_manifest_is_refused(bundle: Path, manifest: str) -> None:
@@ -171,9 +171,9 @@ def test_similar_cases_that_do_not_fit_the_network_are_refused(
         {"classes": ["one"]},
         {"members": []},
         {"embedding": "nobody"},
-        {"looks": {"mean": [0.0]}},
-        {"looks": {"mean": [0.0], "precision": [[1.0]]}},
-        {"abstention": {"surest": "high"}},
+        {"ood": {"mean": [0.0]}},
+        {"ood": {"mean": [0.0], "precision": [[1.0]]}},
+        {"abstention": {"min_confidence": "high"}},
         {"surprise": 1},
         {"temperature": 1e-308},
     ],

@@ -9,8 +9,8 @@ import torch
 from bundles import write_bundle
 from safetensors.torch import load_file
 
-from tune_brain.bundle.about import weights_file
 from tune_brain.bundle.read import open_bundle
+from tune_brain.bundle.schema import weights_file
 from tune_brain.errors import BundleError, ConfigError
 from tune_brain.export import onnx
 from tune_brain.portable.networks import network

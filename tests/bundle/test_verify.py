@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from bundles import SIZE, change, write_bundle
 
-from tune_brain.bundle.about import ABOUT
 from tune_brain.bundle.read import open_bundle, seal
+from tune_brain.bundle.schema import ABOUT
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import BundleError
 from tune_brain.evaluate.ensemble import exported

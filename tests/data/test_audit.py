@@ -15,8 +15,8 @@ from tune_brain.data import shapes
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults, same_origin, terminal
-from tune_brain.data.likeness import TWINS as TWINS_BEGIN
-from tune_brain.data.origins import BINS, origin
+from tune_brain.data.shift import BINS, origin
+from tune_brain.data.similarity import TWINS as TWINS_BEGIN
 from tune_brain.errors import DataError
 from tune_brain.report.explore import write_audit
 

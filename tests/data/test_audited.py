@@ -8,7 +8,7 @@ import pytest
 from made import phantom, save
 
 from tune_brain.data import audited as module
-from tune_brain.data import reading
+from tune_brain.data import decoding
 from tune_brain.data.audit import audit
 from tune_brain.data.audited import audited
 from tune_brain.errors import DataError
@@ -36,7 +36,7 @@ def test_what_cannot_be_read_for_a_moment_is_not_kept(folder: Path, monkeypatch:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "content_of", broken)
+        patch.setattr(decoding, "content_of", broken)
         with pytest.raises(DataError, match="must be readable"):
             audited(folder)
     assert audited(folder) == audit(folder).facts

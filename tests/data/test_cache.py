@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_brain.data import cache, reading
+from tune_brain.data import cache, decoding
 from tune_brain.data.cache import decode, is_whole, store
 from tune_brain.errors import DataError
 from tune_brain.portable.pictures import MARGIN, open_grey, square, squashed
@@ -146,7 +146,7 @@ def test_damaged_files_are_reported_and_the_rest_stays_in_order(
         files[2],
     ]
     seen: list[tuple[int, int]] = []
-    monkeypatch.setattr(reading, "AT_ONCE", 4)
+    monkeypatch.setattr(decoding, "AT_ONCE", 4)
     decoded, failures = decode(order, 16, lambda done, of: seen.append((done, of)))
     assert failures == {
         0: "truncated or damaged",

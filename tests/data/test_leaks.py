@@ -10,7 +10,7 @@ import pytest
 from made import save
 from PIL import Image, ImageOps
 
-from tune_brain.data import reading
+from tune_brain.data import decoding
 from tune_brain.data.audit import audit
 from tune_brain.data.combine import combine, told
 from tune_brain.data.demo import draw
@@ -68,7 +68,7 @@ def test_an_image_that_cannot_be_read_for_a_moment_is_not_left_out_for_good(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "content_of", broken)
+        patch.setattr(decoding, "content_of", broken)
         with pytest.raises(DataError, match="must be readable"):
             combine(folders, tmp_path / "both", rules={})
     assert not (tmp_path / "both").exists()

@@ -16,8 +16,8 @@ from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES
 from tune_brain.data.describe import describe
-from tune_brain.data.likeness import unit_vectors
 from tune_brain.data.prepare import Prepared, prepare
+from tune_brain.data.similarity import unit_vectors
 from tune_brain.errors import DataError
 
 Writer = Callable[..., Path]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
-from tune_brain.data.likeness import unit_vectors
+from tune_brain.data.similarity import unit_vectors
 from tune_brain.data.twins import twin_groups
 
 

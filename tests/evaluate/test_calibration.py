@@ -61,13 +61,13 @@ def test_what_is_sure_enough_is_wrong_at_most_as_often_as_asked(
     raw = np.ceil(generator.random((n, 3)) * steps)
     probabilities, labels = raw / raw.sum(1, keepdims=True), generator.integers(0, 3, n)
     found = abstention(probabilities, labels, rate)
-    inside = probabilities.max(1) >= found["surest"]
+    inside = probabilities.max(1) >= found["min_confidence"]
     assert found["answered"] == pytest.approx(inside.mean())
     wrong = probabilities.argmax(1) != labels
     if inside.any():
         assert wrong[inside].mean() <= rate + 1e-12
         assert found["errors"] == pytest.approx(wrong[inside].mean())
-    lower = [level for level in set(probabilities.max(1)) if level < found["surest"]]
+    lower = [level for level in set(probabilities.max(1)) if level < found["min_confidence"]]
     assert all(wrong[probabilities.max(1) >= level].mean() > rate for level in lower)
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from predicted import predictions
 
 from tune_brain.evaluate.scores import _verdict
-from tune_brain.evaluate.sealed import Opened
 from tune_brain.records import BASELINE
 
 
@@ -17,12 +17,6 @@ from tune_brain.records import BASELINE
 def test_a_baseline_that_diverged_has_not_won(configuration: int, said: str) -> None:
     labels = np.arange(40) % 4
     right = np.eye(4)[labels]
-    opened = Opened(
-        labels=labels,
-        unseen=np.ones(40, bool),
-        groups=np.arange(40),
-        looks=np.zeros((40, 1)),
-        probabilities={"winner-cnn-0": right, "nearest_neighbour": right[::-1]},
-    )
+    test = predictions(labels, probabilities={"winner-cnn-0": right, "nearest_neighbour": right[::-1]})
     winner: Any = SimpleNamespace(configuration=configuration)
-    assert said in _verdict(opened, "cnn", winner, np.zeros((0, 40, 4)))
+    assert said in _verdict(test, "cnn", winner, np.zeros((0, 40, 4)))

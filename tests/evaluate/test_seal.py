@@ -13,7 +13,7 @@ from tune_brain.data.prepare import prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
 from tune_brain.evaluate import retrain, sealed
 from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, train_all
-from tune_brain.evaluate.sealed import check_seal, those_that_spoke
+from tune_brain.evaluate.sealed import check_seal, seed_runs_that_predicted
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
 from tune_brain.slots import Slots
@@ -53,7 +53,6 @@ def test_seed_runs_of_another_winner_are_not_taken_for_its_own(changed: Path) ->
 
 def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -> None:
     _, asked = planned(changed)
-    # An older seal holds names alone; what was trained under them stands in the rows.
     with pytest.raises(SealedTestError, match="for other seed runs"):
         check_seal(changed, asked)
     seal = json.loads((changed / "sealed.json").read_text())
@@ -94,7 +93,7 @@ def test_an_opening_that_broke_off_stays_the_first(
     assert len(json.loads(file.read_text())["again"]) == 1
 
 
-def test_looks_of_other_runs_at_the_same_test_are_counted(
+def test_openings_by_other_runs_at_the_same_test_are_counted(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
@@ -105,11 +104,11 @@ def test_looks_of_other_runs_at_the_same_test_are_counted(
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "predictions.npz").unlink(missing_ok=True)
         sealed.open_test(tmp_path / name, prepared, [], [], Slots(count=1, cpus=1, gpus=0))
-        assert json.loads((tmp_path / name / "sealed.json").read_text())["looks_before"] == before
+        assert json.loads((tmp_path / name / "sealed.json").read_text())["earlier_openings"] == before
     (tmp_path / "cache" / "openings.jsonl").write_text("{}\n")
     (tmp_path / "four").mkdir()
     sealed.open_test(tmp_path / "four", prepared, [], [], Slots(count=1, cpus=1, gpus=0))
-    assert json.loads((tmp_path / "four" / "sealed.json").read_text())["looks_before"] is None
+    assert json.loads((tmp_path / "four" / "sealed.json").read_text())["earlier_openings"] is None
 
 
 def test_networks_are_not_scored_by_what_others_said(
@@ -120,31 +119,31 @@ def test_networks_are_not_scored_by_what_others_said(
     (tmp_path / "weights").mkdir()
     for one in asked:
         one.weights(tmp_path).write_bytes(one.name.encode())
-    those_that_spoke(tmp_path, asked)
+    seed_runs_that_predicted(tmp_path, asked)
     prepared = prepare(phantoms, image_size=16, seed=0)
     said = np.zeros((len(np.load(prepared.sealed / "labels.npy")), 4), np.float32)
     monkeypatch.setattr(sealed.compute, "put", lambda array: array)
     monkeypatch.setattr(sealed.compute, "each", lambda *_: ((index, said) for index in range(2)))
     slots = Slots(count=1, cpus=1, gpus=0)
     opened = sealed.open_test(tmp_path, prepared, asked, asked, slots)
-    those_that_spoke(tmp_path, asked)
+    seed_runs_that_predicted(tmp_path, asked)
     assert sealed.open_test(tmp_path, prepared, asked, asked, slots).probabilities.keys() == (
         opened.probabilities.keys()
     )
     asked[1].weights(tmp_path).write_bytes(b"other")
-    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again"):
-        those_that_spoke(tmp_path, asked)
+    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again, with"):
+        seed_runs_that_predicted(tmp_path, asked)
     # One that has diverged this time, and one that had when the test was opened.
-    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again"):
-        those_that_spoke(tmp_path, asked[:1])
+    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again, with"):
+        seed_runs_that_predicted(tmp_path, asked[:1])
     asked[1].weights(tmp_path).write_bytes(asked[1].name.encode())
     _, more = planned(REFERENCE / "sartaj")
     more[2].weights(tmp_path).write_bytes(b"third")
-    assert those_that_spoke(tmp_path, more[:3]) == asked
+    assert seed_runs_that_predicted(tmp_path, more[:3]) == asked
     kept = tmp_path / "predictions.npz"
     kept.write_bytes(kept.read_bytes()[:-200])
     for read in (
-        lambda: those_that_spoke(tmp_path, asked),
+        lambda: seed_runs_that_predicted(tmp_path, asked),
         lambda: sealed.open_test(tmp_path, prepared, [], [], slots),
     ):
         with pytest.raises(SealedTestError, match="must be readable"):

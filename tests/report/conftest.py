@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from predicted import predictions
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.scores import comparisons, winner_scores
-from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.winners import choose
 from tune_brain.records import (
     BASELINE,
@@ -183,12 +183,8 @@ class MadeUp:
                         arch=arch, role=role, index=index, seed=index, values={}, seconds=60.0, **scores
                     ))  # fmt: skip
                     append(self.folder / "seed_runs.jsonl", rows[-1])
-        opened = Opened(
-            labels=labels,
-            unseen=unseen,
-            groups=np.arange(images) // 3,
-            looks=np.zeros((images, 1)),
-            probabilities=probabilities,
+        opened = predictions(
+            labels, unseen=unseen, groups=np.arange(images) // 3, probabilities=probabilities
         )
         against = comparisons(opened, winners, rows, self.classes)
         write_json(self.folder / "comparisons.json", against)

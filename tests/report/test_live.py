@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from predicted import predictions
 from program import PROGRAM
 
 from tune_brain.errors import ConfigError
+from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import TrialRow, trials_of
-from tune_brain.report.contents import Reader, read_contents
 from tune_brain.report.live import image_file, listen
-from tune_brain.report.shown import Shown
+from tune_brain.report.run_reader import Reader, read_contents
+from tune_brain.report.run_view import RunView
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
@@ -163,12 +165,11 @@ def test_only_test_images_of_the_run_are_given(tmp_path, new_run):
     (tmp_path / "secret.jpg").write_bytes(b"-")
     run = new_run(archs=("cnn",), configs=2, images=24)
     names = ["Testing/a.jpg", "../secret.jpg", "Testing/notes.txt", "Testing/gone.jpg"]
-    told = {"probabilities/winner-cnn-0": np.full((4, 4), 0.25)}
-    np.savez(run / "predictions.npz", labels=np.zeros(4, int), unseen=np.ones(4, bool), names=names, **told)
+    write_predictions(run / "predictions.npz", predictions(np.zeros(4, int), names=np.array(names)))
     contents = read_contents(run)
     config = contents.config.model_copy(update={"data": root})
-    shown = Shown(replace(contents, config=config))
+    shown = RunView(replace(contents, config=config))
     found = [image_file(shown, number) for number in range(5)]
     assert found == [(root / "Testing/a.jpg").resolve(), None, None, None, None]
-    nowhere = Shown(replace(contents, config=config.model_copy(update={"data": None})))
+    nowhere = RunView(replace(contents, config=config.model_copy(update={"data": None})))
     assert image_file(nowhere, 0) is None

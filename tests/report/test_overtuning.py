@@ -9,10 +9,10 @@ import pytest
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
-from tune_brain.report import words
-from tune_brain.report.contents import read_contents
+from tune_brain.report import formatting
+from tune_brain.report.run_reader import read_contents
+from tune_brain.report.run_view import RunView
 from tune_brain.report.score_views import winners
-from tune_brain.report.shown import Shown
 from tune_brain.report.tables.overtuning import expectations, overtuning
 
 CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 9))
@@ -48,23 +48,23 @@ def test_seed_runs_say_what_to_expect_and_how_much_of_the_promise_is_left():
     assert 0.86 < line["mean"] < 0.87
     gains = {"gain_validation": 0.03, "gain_official": 0.004, "gain_unseen": -0.02}
     told = overtuning(found, pd.DataFrame([{"arch": "cnn", **gains}])).to_dict("records")[0]
-    assert words.overtuned(told).startswith(
+    assert formatting.overtuned(told).startswith(
         "cnn: the search promised +10.0 points over the untuned baseline; other seeds show +3.0, "
         "the official test +0.4, the unseen test -2.0. With other seeds 0.86"
     )
-    assert words.overtuned(told).endswith("is expected on validation; its own trials said 0.900.")
+    assert formatting.overtuned(told).endswith("is expected on validation; its own trials said 0.900.")
     assert overtuning(found, pd.DataFrame()).empty
 
 
 def test_a_baseline_that_won_promised_nothing():
     rows = [trial(0, 0.9), trial(1, 0.8)]
     line = expectations(rows, CONFIG, {}).to_dict("records")[0]
-    assert words.overtuned(line) == "cnn: the untuned baseline won, so the search promised no gain."
+    assert formatting.overtuned(line) == "cnn: the untuned baseline won, so the search promised no gain."
 
 
 def test_a_committed_run_says_it_of_each_architecture():
     contents = read_contents(REFERENCE / "sartaj")
-    lines = {line["arch"]: line for line in winners(Shown(contents), ())["overtuning"]}
+    lines = {line["arch"]: line for line in winners(RunView(contents), ())["overtuning"]}
     assert list(lines) == ["linear", "cnn", "resnet18"]
     for arch, line in lines.items():
         seeds = contents.comparisons["validation"][arch]
@@ -72,4 +72,4 @@ def test_a_committed_run_says_it_of_each_architecture():
         # Its seed runs score less, and what is expected lies between.
         assert fmean(seeds["winner"]) < line["mean"] < line["chosen"]
         assert line["low"] < fmean(seeds["winner"]) < line["high"]
-        assert f"{arch}: the search promised +" in words.overtuned(line)
+        assert f"{arch}: the search promised +" in formatting.overtuned(line)

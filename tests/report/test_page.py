@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pages import Page
+from predicted import predictions
 
 from tune_brain.errors import RunFolderError
+from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import TrialRow, append, read
 from tune_brain.report import findings
 from tune_brain.report.page import write_page
@@ -266,10 +268,10 @@ def test_only_runs_on_the_same_images_have_a_winner_among_them(new_run, other, w
     assert warns in text
 
 
-def test_what_was_said_of_the_test_is_shown_without_a_record(new_run):
-    run, names = new_run(), np.array(["a.jpg", "b.jpg"])
-    told = {f"probabilities/winner-{arch}-0": np.full((2, 4), 0.25) for arch in ("linear", "cnn")}
-    np.savez(run / "predictions.npz", labels=np.array([3, 1]), unseen=np.ones(2, bool), names=names, **told)
+def test_predictions_for_the_test_are_shown_without_a_record(new_run):
+    run = new_run()
+    probabilities = {f"winner-{arch}-0": np.full((2, 4), 0.25) for arch in ("linear", "cnn")}
+    write_predictions(run / "predictions.npz", predictions(np.array([3, 1]), probabilities=probabilities))
     assert "before calibration" in read_page(run).text
     (run / "record.json").unlink()
     text = read_page(run).text

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tune_brain.records import EpochRow, Why
-from tune_brain.search.crew import LOST_IN_A_ROW
 from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.worker_health import LOST_IN_A_ROW
 
 WORKER = {"node_ip": "127.0.0.1", "pid": 1, "device": "cpu"}
 

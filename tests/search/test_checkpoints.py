@@ -10,7 +10,7 @@ from noise import DEVELOPMENT
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.models import build
 from tune_brain.search import checkpoints
-from tune_brain.search.checkpoints import Keeper
+from tune_brain.search.checkpoints import CheckpointKeeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import Training, begin
 
@@ -24,10 +24,10 @@ def training(**changed: Any) -> Training:
     return begin(build(config), config, DEVELOPMENT, torch.device("cpu"))
 
 
-def train(keeper: Keeper, trial: int = 3, epochs: int = 4, **changed: Any) -> Rows:
+def train(keeper: CheckpointKeeper, trial: int = 3, epochs: int = 4, **changed: Any) -> Rows:
     """Up to so many epochs of a trial, the way a worker trains it; then the worker is gone."""
     under_way = training(**changed)
-    rows = keeper.take_up(trial, under_way)
+    rows = keeper.restore_or_begin(trial, under_way)
     for row in fit(under_way):
         rows.append(row)
         # Or a checkpoint is passed over while the one before is being written.
@@ -48,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "checkpoints"
 
 
-def keeper_in(folder: Path, budget: int = 10_000_000, made_with: str = "these images") -> Keeper:
-    return Keeper(folder, budget, made_with, every=0)
+def keeper_in(folder: Path, budget: int = 10_000_000, made_with: str = "these images") -> CheckpointKeeper:
+    return CheckpointKeeper(folder, budget, made_with, every=0)
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3])
@@ -144,9 +144,9 @@ def test_a_folder_that_cannot_be_written_costs_the_checkpoint_only(tmp_path: Pat
 
 def test_checkpoints_are_as_far_apart_as_asked(folder: Path) -> None:
     now = iter(range(100))
-    keeper = Keeper(folder, 10_000_000, every=3, clock=lambda: float(next(now)))
+    keeper = CheckpointKeeper(folder, 10_000_000, every=3, clock=lambda: float(next(now)))
     under_way = training()
-    rows = keeper.take_up(0, under_way)
+    rows = keeper.restore_or_begin(0, under_way)
     written = []
     for row in fit(under_way):
         rows.append(row)

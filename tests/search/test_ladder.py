@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.records import TrialRow
-from tune_brain.search.ladder import Again, Finished, Train, Wait, cycle, expected_epochs, next_step
+from tune_brain.search.ladder import Finished, Retry, Train, Wait, cycle, expected_epochs, next_step
 from tune_brain.search.study import Study
 
 MakeRow = Callable[..., TrialRow]
@@ -87,17 +87,17 @@ def test_a_rung_is_not_closed_while_a_trial_in_it_runs(row: MakeRow) -> None:
 
 def test_a_trial_that_runs_nowhere_is_taken_up_at_its_own_attempt(row: MakeRow) -> None:
     lost = row(1, 3, None, state="running", why=None)
-    assert step([row(0, 12), lost]) == Again(lost, 1)
+    assert step([row(0, 12), lost]) == Retry(lost, 1)
 
 
 def test_what_raises_is_tried_once_more_what_is_lost_twice_and_what_diverges_or_hangs_never(
     row: MakeRow,
 ) -> None:
     raised = row(1, 3, None, why="raised")
-    assert step([row(0, 12), raised]) == Again(raised, 2)
+    assert step([row(0, 12), raised]) == Retry(raised, 2)
     assert step([row(0, 12), row(1, 3, None, why="raised", attempt=2)]) == Train(2, 3)
     lost = row(1, 3, None, why="lost", attempt=2)
-    assert step([row(0, 12), lost]) == Again(lost, 3)
+    assert step([row(0, 12), lost]) == Retry(lost, 3)
     assert step([row(0, 12), row(1, 3, None, why="lost", attempt=3)]) == Train(2, 3)
     for why in ("diverged", "timeout"):
         assert step([row(0, 12), row(1, 3, None, why=why)]) == Train(2, 3)

@@ -9,8 +9,8 @@ from ray.tune.search import Searcher
 from tune_brain.errors import RunFolderError
 from tune_brain.records import Why, trials_of
 from tune_brain.search import ledger
-from tune_brain.search.crew import LOST_IN_A_ROW, PATIENCE
 from tune_brain.search.study import ATTEMPTS
+from tune_brain.search.worker_health import LOST_IN_A_ROW, PATIENCE
 from tune_brain.slots import Slots
 
 
@@ -66,7 +66,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
     searcher.on_trial_complete("well", result=result(1, 2, done=True))
     # The worker that is up takes it.
     again = searcher.suggest("again")
-    assert (again["number"], searcher.crew.hopeless) == (1, False)
+    assert (again["number"], searcher.crew.all_lost) == (1, False)
     assert trials_of(tmp_path)[1].attempt == 1
 
 

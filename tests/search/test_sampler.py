@@ -14,7 +14,7 @@ from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
 from tune_brain.search.sampler import StudySampler, _Tpe, write_journal
-from tune_brain.search.study import Climb, Study
+from tune_brain.search.study import Study, Trials
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -211,7 +211,7 @@ def test_gp_hears_of_a_configuration_that_is_at_a_longer_length_just_now(
     heard = []
     made = StudySampler.optuna_study
 
-    def hear(self: StudySampler, trials: Iterable[Climb], _: BaseSampler) -> optuna.Study:
+    def hear(self: StudySampler, trials: Iterable[Trials], _: BaseSampler) -> optuna.Study:
         heard.extend(trials)
         return made(self, ())
 

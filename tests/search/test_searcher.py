@@ -8,7 +8,7 @@ from ray.tune.search import Searcher
 
 from tune_brain.config import ARCHITECTURES
 from tune_brain.records import EpochRow, read, trials_of
-from tune_brain.search.crew import LOST_IN_A_ROW
+from tune_brain.search.worker_health import LOST_IN_A_ROW
 from tune_brain.slots import Slots
 
 

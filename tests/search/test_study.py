@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search import study as module
-from tune_brain.search.study import BEST_HEARD, HEARD, Climb, Study, is_tried_again
+from tune_brain.search.study import BEST_SHOWN, SAMPLER_LIMIT, Study, Trials, is_tried_again
 
 MakeRow = Callable[..., TrialRow]
 
@@ -66,7 +66,7 @@ def test_what_is_counted_as_rows_come_is_what_all_of_them_say(heard: list[dict[s
     for configuration in range(5):
         own = [row for row in rows if row.configuration == configuration and not row.repeat]
         assert study.of(configuration) == tuple(own)
-    assert Study(rows).heard() == study.heard()
+    assert Study(rows).for_sampler() == study.for_sampler()
 
 
 def scored(rows: list[TrialRow]) -> list[tuple[int, float | None]]:
@@ -80,17 +80,17 @@ def test_what_a_sampler_hears_is_chosen_from_all_rows(
     heard: list[dict[str, object]], best: int, others: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BEST_HEARD", best)
-        patch.setattr(module, "HEARD", best + others)
+        patch.setattr(module, "BEST_SHOWN", best)
+        patch.setattr(module, "SAMPLER_LIMIT", best + others)
         study, rows = Study(), dict[int, TrialRow]()
         for fields in heard:
             row = TrialRow.model_validate({"arch": "cnn", "values": {}, "seed": 0, "started": 0.0, **fields})
             study.take(row)
             rows[row.trial] = row
-        assert study.heard() == from_all(list(rows.values()), best, others)
+        assert study.for_sampler() == from_all(list(rows.values()), best, others)
 
 
-def from_all(rows: list[TrialRow], best: int, room: int) -> list[Climb]:
+def from_all(rows: list[TrialRow], best: int, room: int) -> list[Trials]:
     """The same, by looking through all rows."""
     last = {row.configuration: row for row in rows if not row.repeat}
     kept = set(last)
@@ -114,12 +114,12 @@ def test_of_many_configurations_a_sampler_hears_the_best_and_an_even_pick(row: M
     many.append(row(601, 3, state="running", score=None, why=None))
     # Further seeds say nothing of where their configurations stand.
     many.append(row(600, 12, None, repeat=1, trial=99_999))
-    heard = Study(many).heard()
+    heard = Study(many).for_sampler()
     kept = {trials[0].configuration for trials in heard}
-    assert len(kept) == HEARD + 1
+    assert len(kept) == SAMPLER_LIMIT + 1
     # Those at full length rank first, whatever they scored; a running one repels the next.
-    assert kept >= {5, 6, 601} | set(range(603 - BEST_HEARD, 601))
-    others = sorted(kept - {5, 6, 601} - set(range(603 - BEST_HEARD, 601)))
+    assert kept >= {5, 6, 601} | set(range(603 - BEST_SHOWN, 601))
+    others = sorted(kept - {5, 6, 601} - set(range(603 - BEST_SHOWN, 601)))
     assert max(later - former for former, later in pairwise(others)) <= 6
     assert [[one.epochs for one in trials] for trials in heard if trials[0].configuration == 5] == [[3, 12]]
-    assert Study(many[:HEARD]).heard() == [(one,) for one in many[:HEARD]]
+    assert Study(many[:SAMPLER_LIMIT]).for_sampler() == [(one,) for one in many[:SAMPLER_LIMIT]]

@@ -6,7 +6,7 @@ from played import failure, lose_all, result
 from ray.tune.search import Searcher
 
 from tune_brain.records import trials_of
-from tune_brain.search.live import PATIENCE
+from tune_brain.search.in_flight import PATIENCE
 from tune_brain.search.study import ATTEMPTS
 from tune_brain.slots import Slots
 

@@ -18,7 +18,7 @@ from tune_brain.records import write_json
 from tune_brain.search import run, workers
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
-from tune_brain.search.workers import AsTheyCome, Machines, Workers
+from tune_brain.search.workers import ArrivalOrderScheduler, Machines, Workers
 from tune_brain.slots import Slots
 
 RAISED = """Failure # 1 (occurred at 2026-11-26_12-00-00)
@@ -223,7 +223,7 @@ def test_a_trial_that_no_machine_can_hold_is_unstaged_and_stopped_in_tune() -> N
         stop_trial=lambda trial: told.append(("stopped", trial.trial_id)),
     )
     stranded = {"waits", "starts"}
-    scheduler = AsTheyCome(SimpleNamespace(stranded=lambda: stranded))
+    scheduler = ArrivalOrderScheduler(SimpleNamespace(stranded=lambda: stranded))
     assert scheduler.choose_trial_to_run(controller) is None
     assert told == [("unstaged", "waits"), ("stopped", "waits")]
     del controller._staged_trials

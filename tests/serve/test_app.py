@@ -22,7 +22,7 @@ from tune_brain.errors import ConfigError
 from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve import table
-from tune_brain.serve.answers import Speaker
+from tune_brain.serve.answers import Predictor
 from tune_brain.serve.app import create_app
 from tune_brain.serve.guard import HEADERS
 from tune_brain.serve.table import predict
@@ -79,12 +79,12 @@ def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
     import shutil
 
     folder = shutil.copytree(bundle_folder, tmp_path / "shy")
-    change(folder, abstention={"surest": 2.0})
+    change(folder, abstention={"min_confidence": 2.0})
     with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
         (weak,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
     assert (weak["unsure"], weak["foreign"]) == (True, False)
     assert weak["advice"] == "Unsure: please refer."
-    change(folder, looks={"farthest": 0.0})
+    change(folder, ood={"max_distance": 0.0})
     with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
         (strange,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
     assert (strange["unsure"], strange["foreign"]) == (True, True)
@@ -209,7 +209,7 @@ def test_what_cannot_be_kept_is_answered_and_counted(
 
 
 def test_a_fault_has_its_headers_too(client: TestClient, mri: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Speaker, "answer", lambda *_: 1 / 0)
+    monkeypatch.setattr(Predictor, "answer", lambda *_: 1 / 0)
     answer = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
     assert answer.status_code == 500
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS

@@ -92,7 +92,7 @@ def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:
 
 def test_doubt_is_said_first(page: Any, bundle_folder: Path, mri: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bundle_folder, tmp_path / "shy")
-    change(folder, abstention={"surest": 2.0})
+    change(folder, abstention={"min_confidence": 2.0})
     server = Server(folder)
     page.goto(server.url)
     page.locator("#files").set_input_files(mri)

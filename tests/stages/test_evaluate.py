@@ -20,7 +20,7 @@ def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
     monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: []))
     monkeypatch.setattr(stage, "open_test", lambda *_: opened.append("test"))
-    with pytest.raises(SearchError, match=r"all seed runs of the winners diverged: linear\.\nIt stays"):
+    with pytest.raises(SearchError, match=r"all of them diverged: linear\.\nIt stays"):
         stage.evaluate(run.folder)
     assert not opened
     assert not (run.folder / "sealed.json").exists()

@@ -9,7 +9,7 @@ from trained import train
 from tune_brain.errors import ConfigError
 from tune_brain.runs import Run
 from tune_brain.stages.extend import extended
-from tune_brain.stages.standing import unfinished
+from tune_brain.stages.preconditions import unfinished
 
 
 @pytest.mark.parametrize("more", [(2, 2), (3, 3)])

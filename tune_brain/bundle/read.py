@@ -13,11 +13,11 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
-from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
+from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
 from tune_brain.explain import width
-from tune_brain.portable.looks import MEASURES
 from tune_brain.portable.model import Model, assemble
+from tune_brain.portable.ood import FEATURES
 from tune_brain.records import as_json, write_text
 
 MANIFEST = "manifest.json"
@@ -76,7 +76,7 @@ def open_bundle(folder: Path) -> Bundle:
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise _broken(f"{folder}: {type(error).__name__} {str(error)[:300]}") from None
     network = next(one.network for one in model.members if one.name == about.embedding)
-    if len(about.looks.mean) != MEASURES or not _fit(embeddings, labels, width(network), len(about.classes)):
+    if len(about.ood.mean) != FEATURES or not _fit(embeddings, labels, width(network), len(about.classes)):
         raise _broken(f"{folder}: arrays that do not fit each other")
     if not all(
         value.isfinite().all() for one in model.members for value in one.network.state_dict().values()

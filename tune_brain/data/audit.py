@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_class, by_reason, scan, without
-from tune_brain.data.files import Looked, look
 from tune_brain.data.findings import summary
 from tune_brain.data.groups import join, of_two_kinds
-from tune_brain.data.likeness import one_thread
-from tune_brain.data.origins import DARK, floor, looks, nearness, origin
+from tune_brain.data.image_facts import ImageFacts, read_facts
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
+from tune_brain.data.shift import DARK, floor, nearness, origin, statistics
+from tune_brain.data.similarity import one_thread
 from tune_brain.data.split import blocks
 from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
@@ -67,7 +67,7 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         DataError: the folder cannot be searched, or not read.
     """
     catalogue = scan(root)
-    looked, failures = look([root / image.name for image in catalogue.images], progress, strict=strict)
+    looked, failures = read_facts([root / image.name for image in catalogue.images], progress, strict=strict)
     left_out, catalogue = catalogue.left_out, without(catalogue, failures)
     classes = [legible(name) for name in catalogue.classes]
     names = [legible(image.name) for image in catalogue.images]
@@ -120,8 +120,8 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
             for kind, first, second, similarity in shown
         ],
         "nearest": nearest,
-        "looks": _looks(looked, labels, parts, classes),
-        "origin": origin(looks(looked), labels, test, leaks["mirrored"], together, classes),
+        "looks": _quartiles(looked, labels, parts, classes),
+        "origin": origin(statistics(looked), labels, test, leaks["mirrored"], together, classes),
         "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
@@ -174,7 +174,9 @@ def _shown(twins: Twins, parts: Names) -> list[tuple[str, int, int, float]]:
     return shown
 
 
-def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut], test: Flags) -> dict[str, Any]:
+def _files(
+    catalogue: Catalogue, looked: ImageFacts, left_out: Sequence[LeftOut], test: Flags
+) -> dict[str, Any]:
     """What is unreadable, left out or odd, by kind: how many, and up to five names."""
     unreadable = catalogue.left_out[: len(catalogue.left_out) - len(left_out)]
     odd = [
@@ -192,9 +194,9 @@ def _files(catalogue: Catalogue, looked: Looked, left_out: Sequence[LeftOut], te
     }
 
 
-def _looks(looked: Looked, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
+def _quartiles(looked: ImageFacts, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
     """By part and class: quartiles of each look, and the share of pixels in 64 steps of grey."""
-    measured = looks(looked)
+    measured = statistics(looked)
     shares = looked.histograms.reshape(-1, 64, 4).sum(2) / looked.histograms.sum(1, keepdims=True)
     found: dict[str, Any] = {"dark_below": DARK}
     for part in dict.fromkeys(parts.tolist()):

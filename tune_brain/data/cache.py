@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.reading import each_file
+from tune_brain.data.decoding import each_file
 from tune_brain.errors import DataError
 from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
 from tune_brain.records import write_text

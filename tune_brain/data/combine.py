@@ -15,8 +15,8 @@ import numpy as np
 
 from tune_brain.data.catalogue import Catalogue, scan
 from tune_brain.data.destination import making, require_new
-from tune_brain.data.files import look
 from tune_brain.data.groups import of_two_kinds
+from tune_brain.data.image_facts import read_facts
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
@@ -129,7 +129,7 @@ def _decided(
     """A row for each image of each source, in their order."""
     every = [(source, image) for source, catalogue in catalogues.items() for image in catalogue.images]
     files = [catalogues[source].root / image.name for source, image in every]
-    looked, failures = look(files, progress, strict=True)
+    looked, failures = read_facts(files, progress, strict=True)
     groups = np.full(len(every), -1)
     groups[looked.files] = all_twins(looked).groups["any"]
     labels = [names[source][catalogues[source].classes[image.label]] for source, image in every]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.cells import Cells, Found, joined
-from tune_brain.data.likeness import AT_ONCE, Pairs, forms, one_thread, slowest, together
+from tune_brain.data.similarity import AT_ONCE, Pairs, dct_basis, one_thread, slowest, together
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -108,7 +108,7 @@ def _waves(images: Bytes, window: Window) -> Floats:
     """[N, 209], the slow waves of a window of each image [N, s, s], of length 1 in all."""
     left, top, part = window
     side = images.shape[1]
-    across, down = (forms(side, FINE).T @ _resampling(start, part, side) for start in (left, top))
+    across, down = (dct_basis(side, FINE).T @ _resampling(start, part, side) for start in (left, top))
     waves: Floats = np.matmul(np.matmul(down, images.astype(np.float32)), across.T)
     return _unit(waves[:, *slowest(FINE)], 0.5)
 

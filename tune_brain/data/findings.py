@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
-from tune_brain.data.files import BLACK
-from tune_brain.data.origins import LOOKS
+from tune_brain.data.image_facts import BLACK
+from tune_brain.data.shift import STATISTICS
 from tune_brain.text import counted
 
 Facts = dict[str, Any]
@@ -130,7 +130,7 @@ def elsewhere(facts: Facts) -> Iterator[str]:
     found = [(name, one) for name, one in facts["origin"].items() if one["elsewhere"]]
     other = "a training image" if rest(facts) == "training" else f"an image of {rest(facts)}"
     for name, one in sorted(found, key=lambda item: -abs(item[1]["share"] - 0.5)):
-        less, more = LOOKS[one["by"]]
+        less, more = STATISTICS[one["by"]]
         share, how = (one["share"], more) if one["share"] >= 0.5 else (1 - one["share"], less)
         yield (
             f"The test images of {name} come from somewhere else: of a test image without a twin and "

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.likeness import unit_vectors
+from tune_brain.data.similarity import unit_vectors
 from tune_brain.errors import DataError
 
 

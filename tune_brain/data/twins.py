@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.cropped import cropped
-from tune_brain.data.files import Looked
 from tune_brain.data.groups import tied
-from tune_brain.data.likeness import Likeness, Pairs, joined
+from tune_brain.data.image_facts import ImageFacts
+from tune_brain.data.similarity import Pairs, Similarity, joined
 
 Ints = NDArray[np.int64]
 
@@ -24,7 +24,7 @@ class Twins:
     """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
 
 
-def all_twins(looked: Looked) -> Twins:
+def all_twins(looked: ImageFacts) -> Twins:
     """Find the twins among images that were looked at, cropped ones included."""
     pairs = _pairs(looked.pictures, looked.thumbnails)
     groups = _groups(len(looked.files), pairs)
@@ -55,7 +55,7 @@ def _pairs(contents: Sequence[str], thumbnails: NDArray[np.uint8]) -> dict[str, 
     _, first, content = np.unique(np.asarray(contents, str), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[content] != np.arange(len(contents)))
     similarity = np.ones(len(copies), np.float32)
-    distinct = Likeness(thumbnails[first])
+    distinct = Similarity(thumbnails[first])
     return {
         "identical": Pairs(first=first[content[copies]], second=copies, similarity=similarity),
         "alike": _placed(distinct.same(), first),

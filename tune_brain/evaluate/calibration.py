@@ -68,9 +68,9 @@ def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RA
     source may show somewhat more errors.
 
     Returns:
-        `surest` (2, which no probability reaches, where no confidence is enough), `error_rate` asked for, and
-        on validation `answered`, the share of images with so much confidence, `errors`, the share of wrong
-        ones among them (None without answers), `n`.
+        `min_confidence` (2, which no probability reaches, where no confidence is enough), `error_rate`
+        asked for, and on validation `answered`, the share of images with so much confidence, `errors`, the
+        share of wrong ones among them (None without answers), `n`.
     """
     confidence, wrong = probabilities.max(1), probabilities.argmax(1) != labels
     order = np.argsort(-confidence, kind="stable")
@@ -80,7 +80,7 @@ def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RA
     enough = np.flatnonzero(last & (errors <= error_rate))
     count = int(enough[-1]) + 1 if len(enough) else 0
     return {
-        "surest": float(confidence[order[count - 1]]) if count else 2.0,
+        "min_confidence": float(confidence[order[count - 1]]) if count else 2.0,
         "error_rate": error_rate,
         "answered": count / len(labels),
         "errors": float(errors[count - 1]) if count else None,

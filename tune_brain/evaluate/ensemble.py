@@ -1,4 +1,4 @@
-"""Calibrated winners and their ensemble: fitted on validation, then held against the opened test."""
+"""Calibrated winners and their ensemble: fitted on validation, then scored on the test."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from tune_brain.evaluate import calibration
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
+from tune_brain.evaluate.predictions import Predictions
 from tune_brain.evaluate.scores import phrase
-from tune_brain.evaluate.sealed import Opened
 from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
-from tune_brain.evaluate.validated import Validated
-from tune_brain.portable.looks import Looks, distance, fit
+from tune_brain.evaluate.validation import Validated
+from tune_brain.portable.ood import Reference, distance, fit
 from tune_brain.portable.probabilities import Floats, calibrated, logits_of, mean
 from tune_brain.records import TEST_PARTS, seeds_of
 
@@ -22,8 +22,8 @@ LEAST = 0.01
 """An architecture with a smaller share costs its time for nothing and is left out."""
 
 Scores = dict[str, Any]
-Spoken = Mapping[str, Floats]
-"""Calibrated, of the test, [S, N, C] of an architecture's seed runs, [1, N, C] of the ensemble."""
+Calibrated = Mapping[str, Floats]
+"""Calibrated probabilities for the test: [S, N, C] by architecture, [1, N, C] of the ensemble."""
 
 
 def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
@@ -31,33 +31,33 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
 
     `temperatures` by seed run; `weights` by seed run, a share for each architecture split evenly over its
     seeds; `calibration_error` and `log_loss` on validation, before and after, and `abstention`, by exported
-    model: an architecture's first seed run, and the ensemble; `looks` of the training images.
+    model: an architecture's first seed run, and the ensemble; `ood`, what training images look like.
     """
     labels = found.labels
     temperatures = {name: calibration.temperature(logits, labels) for name, logits in found.logits.items()}
-    honest = {name: calibrated(logits, temperatures[name]) for name, logits in found.logits.items()}
+    by_name = {name: calibrated(logits, temperatures[name]) for name, logits in found.logits.items()}
     seeds = {arch: found.of(arch) for arch in archs}
-    by_arch = np.stack([np.mean([honest[name] for name in names], axis=0) for names in seeds.values()])
-    found_shares = calibration.weights(by_arch, labels)
-    found_shares[found_shares < LEAST] = 0
-    shares = dict(zip(archs, (found_shares / found_shares.sum()).tolist(), strict=True))
+    by_arch = np.stack([np.mean([by_name[name] for name in names], axis=0) for names in seeds.values()])
+    parts = calibration.weights(by_arch, labels)
+    parts[parts < LEAST] = 0
+    shares = dict(zip(archs, (parts / parts.sum()).tolist(), strict=True))
     weights = {
         name: shares[arch] / len(names) for arch, names in seeds.items() for name in names if shares[arch]
     }
     raw = {name: calibrated(logits, 1.0) for name, logits in found.logits.items()}
     before = {arch: raw[names[0]] for arch, names in seeds.items()}
     before[ENSEMBLE] = _mix(raw, weights)
-    after = {arch: honest[names[0]] for arch, names in seeds.items()}
-    mixed = _mix(honest, weights)
-    # The mean of calibrated members is less sure than it is right, so it gets a temperature of its own.
-    whole = calibration.temperature(logits_of(mixed), labels)
-    after[ENSEMBLE] = calibrated(logits_of(mixed), whole)
-    looks = fit(found.known_looks)
-    far = distance(looks, found.looks)
+    after = {arch: by_name[names[0]] for arch, names in seeds.items()}
+    mixed = logits_of(_mix(by_name, weights))
+    # The mean of calibrated members is underconfident, so it gets a temperature of its own.
+    ensemble_temperature = calibration.temperature(mixed, labels)
+    after[ENSEMBLE] = calibrated(mixed, ensemble_temperature)
+    reference = fit(found.known_features)
+    distances = distance(reference, found.features)
     return {
         "n": len(labels),
         "temperatures": temperatures,
-        "ensemble_temperature": whole,
+        "ensemble_temperature": ensemble_temperature,
         "weights": weights,
         "shares": shares,
         "validation": {
@@ -74,17 +74,21 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
             for name in after
         },
         "abstention": {name: calibration.abstention(said, labels) for name, said in after.items()},
-        "looks": {
-            "mean": looks.mean.tolist(),
-            "precision": looks.precision.tolist(),
-            "farthest": float(np.quantile(far, 1 - FALSE_REJECTIONS)),
+        "ood": {
+            "mean": reference.mean.tolist(),
+            "precision": reference.precision.tolist(),
+            "max_distance": float(np.quantile(distances, 1 - FALSE_REJECTIONS)),
             "false_rejections": FALSE_REJECTIONS,
         },
     }
 
 
 def add_scores(
-    scores: Scores, opened: Opened, fitted: Mapping[str, Any], spoken: Spoken, classes: Sequence[str]
+    scores: Scores,
+    test: Predictions,
+    fitted: Mapping[str, Any],
+    predicted: Calibrated,
+    classes: Sequence[str],
 ) -> Scores:
     """The scores with those of the ensemble and, for every winner and part, what calibration changes.
 
@@ -93,53 +97,61 @@ def add_scores(
     share of images taken for something else than those of the training; `exported` the scores of the exported
     model alone.
     """
-    far = distance(Looks(*(np.array(fitted["looks"][key]) for key in ("mean", "precision"))), opened.looks)
-    foreign = far > fitted["looks"]["farthest"]
+    distances = distance(
+        Reference(*(np.array(fitted["ood"][key]) for key in ("mean", "precision"))), test.features
+    )
+    foreign = distances > fitted["ood"]["max_distance"]
     whole: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
-    for name, probabilities in spoken.items():
+    for name, probabilities in predicted.items():
         for part in TEST_PARTS:
-            inside = opened.part(part)
-            labels, said = opened.labels[inside], probabilities[:, inside]
-            found = score(said, labels, opened.groups[inside], classes)
+            inside = test.part(part)
+            labels, said = test.labels[inside], probabilities[:, inside]
+            found = score(said, labels, test.groups[inside], classes)
             if name == ENSEMBLE:
                 whole[name][part] = found
             whole[name][part] = whole[name][part] | {
                 "calibrated": {measure: found[measure] for measure in ("calibration_error", "log_loss")},
-                "answered": _answered(said[0], labels, fitted["abstention"][name]["surest"], foreign[inside]),
+                "answered": _answered(
+                    said[0], labels, fitted["abstention"][name]["min_confidence"], foreign[inside]
+                ),
                 "foreign": _share(foreign[inside]),
                 "exported": exported(said[0], labels),
             }
     return whole
 
 
-def against_best(opened: Opened, spoken: Spoken, validation: Mapping[str, Sequence[float]]) -> Scores:
+def against_best(
+    test: Predictions, predicted: Calibrated, validation: Mapping[str, Sequence[float]]
+) -> Scores:
     """The ensemble beside the single winner that is best on validation, by its first seed run.
 
     Args:
-        opened: the test.
-        spoken: what `calibrated_test` gives.
+        test: the predictions.
+        predicted: what `calibrated_predictions` gives.
         validation: macro-F1 of the seed runs on validation, by the winner's architecture.
     """
     best = max(validation, key=lambda arch: float(np.mean(validation[arch])))
     parts = {}
     for part in TEST_PARTS:
-        inside = opened.part(part)
-        labels, groups = opened.labels[inside], opened.groups[inside]
-        ours, theirs = spoken[ENSEMBLE][0][inside], spoken[best][0][inside]
+        inside = test.part(part)
+        labels, groups = test.labels[inside], test.groups[inside]
+        ours, theirs = predicted[ENSEMBLE][0][inside], predicted[best][0][inside]
         parts[part] = {
             **mcnemar(ours.argmax(1) == labels, theirs.argmax(1) == labels),
             "macro_f1": difference(ours[None], theirs[None], labels, groups),
         }
-    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, opened)}
+    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, test)}
 
 
-def calibrated_test(opened: Opened, fitted: Mapping[str, Any], archs: Sequence[str]) -> Spoken:
+def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: Sequence[str]) -> Calibrated:
     """What the winners and the ensemble say of the test once they are calibrated."""
-    honest = {}
+    by_name = {}
     for name, temperature in fitted["temperatures"].items():
-        honest[name] = calibrated(logits_of(opened.probabilities[name]), temperature)
-    by_arch = {arch: np.stack([honest[name] for name in seeds_of(honest, "winner", arch)]) for arch in archs}
-    mixed = logits_of(_mix(honest, fitted["weights"]))
+        by_name[name] = calibrated(logits_of(test.probabilities[name]), temperature)
+    by_arch = {
+        arch: np.stack([by_name[name] for name in seeds_of(by_name, "winner", arch)]) for arch in archs
+    }
+    mixed = logits_of(_mix(by_name, fitted["weights"]))
     return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
 
 
@@ -156,9 +168,9 @@ def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> F
 
 
 def _answered(
-    probabilities: Floats, labels: NDArray[np.int64], surest: float, foreign: NDArray[np.bool_]
+    probabilities: Floats, labels: NDArray[np.int64], min_confidence: float, foreign: NDArray[np.bool_]
 ) -> Scores:
-    inside = (probabilities.max(1) >= surest) & ~foreign
+    inside = (probabilities.max(1) >= min_confidence) & ~foreign
     right = probabilities.argmax(1)[inside] == labels[inside]
     return {"n": int(inside.sum()), "share": _share(inside), "accuracy": _share(right)}
 
@@ -167,10 +179,10 @@ def _share(chosen: NDArray[np.bool_]) -> float | None:
     return float(chosen.mean()) if len(chosen) else None
 
 
-def _verdict(best: str, parts: Scores, opened: Opened) -> str:
-    found, n = parts[opened.telling], int(opened.part(opened.telling).sum())
+def _verdict(best: str, parts: Scores, test: Predictions) -> str:
+    found, n = parts[test.telling], int(test.part(test.telling).sum())
     said = phrase(found["macro_f1"], f"{best}, the best single winner on validation")
     return (
-        f"ensemble: it {said}, on {n} {opened.telling} images; McNemar p = {found['p']:.2g}, "
+        f"ensemble: it {said}, on {n} {test.telling} images; McNemar p = {found['p']:.2g}, "
         f"right alone on {found['only_a']}, {best} on {found['only_b']}."
     )

@@ -16,7 +16,7 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
 from tune_brain.models import build, state_of
-from tune_brain.portable.networks import CPU, SPEECH, predict
+from tune_brain.portable.networks import CPU, INFERENCE, predict
 from tune_brain.progress import Progress
 from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
 from tune_brain.runs import Run, Winner
@@ -182,5 +182,5 @@ def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDAr
     make_ready()
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, CPU, SPEECH, batch=1).numpy()
+    scores: NDArray[np.float32] = predict(model, pixels, CPU, INFERENCE, batch=1).numpy()
     return scores

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.evaluate.sealed import Opened
+from tune_brain.evaluate.predictions import Predictions
 from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
 from tune_brain.records import BASELINE, TEST_PARTS, SeedRow
 from tune_brain.runs import Winner
@@ -30,24 +30,24 @@ def marked(scores: Scores, allowed_leak: int) -> Scores:
     }
 
 
-def winner_scores(opened: Opened, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
+def winner_scores(test: Predictions, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
     """The scores of each winner over its seed runs: {arch: {"official": ..., "unseen": ...}}."""
-    return {arch: _both(opened, opened.seed_runs("winner", arch), classes) for arch in archs}
+    return {arch: _both(test, test.seed_runs("winner", arch), classes) for arch in archs}
 
 
 def comparisons(
-    opened: Opened, winners: Mapping[str, Winner], seed_rows: Sequence[SeedRow], classes: Sequence[str]
+    test: Predictions, winners: Mapping[str, Winner], seed_rows: Sequence[SeedRow], classes: Sequence[str]
 ) -> Scores:
     """What the winners are held against: floors, untuned baselines, each other; and a sentence for each."""
-    baselines = {arch: opened.seed_runs("baseline", arch) for arch in winners}
+    baselines = {arch: test.seed_runs("baseline", arch) for arch in winners}
     return {
         "classes": list(classes),
         "references": {
-            name: _both(opened, opened.probabilities[name][None], classes, probabilistic=False)
+            name: _both(test, test.probabilities[name][None], classes, probabilistic=False)
             for name in REFERENCES
         },
         "baselines": {
-            arch: _both(opened, spoken, classes) for arch, spoken in baselines.items() if len(spoken)
+            arch: _both(test, spoken, classes) for arch, spoken in baselines.items() if len(spoken)
         },
         "validation": {
             arch: {
@@ -59,35 +59,33 @@ def comparisons(
             }
             for arch, winner in winners.items()
         },
-        "mcnemar": _mcnemar(opened, list(winners)),
-        "verdicts": {
-            arch: _verdict(opened, arch, winner, baselines[arch]) for arch, winner in winners.items()
-        },
+        "mcnemar": _mcnemar(test, list(winners)),
+        "verdicts": {arch: _verdict(test, arch, winner, baselines[arch]) for arch, winner in winners.items()},
     }
 
 
 def _both(
-    opened: Opened, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
+    test: Predictions, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
 ) -> dict[str, Scores]:
     scores = {}
     for part in TEST_PARTS:
-        inside = opened.part(part)
+        inside = test.part(part)
         scores[part] = score(
             spoken[:, inside],
-            opened.labels[inside],
-            opened.groups[inside],
+            test.labels[inside],
+            test.groups[inside],
             classes,
             probabilistic=probabilistic,
         )
     return scores
 
 
-def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
+def _mcnemar(test: Predictions, archs: Sequence[str]) -> list[Scores]:
     """Each pair of winners by their first seed runs, Holm's correction within each part."""
     table: list[Scores] = []
-    right = {arch: opened.seed_runs("winner", arch)[0].argmax(1) == opened.labels for arch in archs}
+    right = {arch: test.seed_runs("winner", arch)[0].argmax(1) == test.labels for arch in archs}
     for part in TEST_PARTS:
-        inside = opened.part(part)
+        inside = test.part(part)
         rows = [
             {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}
             for a, b in combinations(archs, 2)
@@ -97,13 +95,13 @@ def _mcnemar(opened: Opened, archs: Sequence[str]) -> list[Scores]:
     return table
 
 
-def _verdict(opened: Opened, arch: str, winner: Winner, baseline: Floats) -> str:
+def _verdict(test: Predictions, arch: str, winner: Winner, baseline: Floats) -> str:
     """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
-    inside = opened.part(opened.telling)
-    labels, groups = opened.labels[inside], opened.groups[inside]
-    spoken = opened.seed_runs("winner", arch)[:, inside]
-    neighbour = opened.probabilities["nearest_neighbour"][None, inside]
-    place = f"on {len(labels)} {opened.telling} images"
+    inside = test.part(test.telling)
+    labels, groups = test.labels[inside], test.groups[inside]
+    spoken = test.seed_runs("winner", arch)[:, inside]
+    neighbour = test.probabilities["nearest_neighbour"][None, inside]
+    place = f"on {len(labels)} {test.telling} images"
     against_neighbour = phrase(difference(spoken, neighbour, labels, groups), "the nearest neighbour")
     if winner.configuration == BASELINE:
         return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {place}."

@@ -3,10 +3,9 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,61 +15,17 @@ from tune_brain.config import Frozen
 from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.evaluate.predictions import PREDICTIONS, Predictions, read_predictions, write_predictions
 from tune_brain.evaluate.retrain import SeedRun, digests, logits
-from tune_brain.portable.looks import measures
+from tune_brain.portable.ood import features
 from tune_brain.portable.probabilities import calibrated
-from tune_brain.records import (
-    DAMAGED,
-    Role,
-    SeedRow,
-    append,
-    named,
-    read,
-    read_json,
-    replacing,
-    seeds_of,
-    write_json,
-    writing,
-)
+from tune_brain.records import append, read, read_json, write_json
 from tune_brain.slots import Slots
 
 Ints = NDArray[np.int64]
 
-SPOKEN = "predictions.npz"
-"""What was said of the test, in a run's folder."""
 SEAL = "sealed.json"
 """Says when and by what the test was opened; absent while it is sealed."""
-BESIDE = ("labels", "unseen", "groups", "looks")
-"""What is kept of each test image beside what the models said."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opened:
-    """What the sealed test holds beside its pixels, and what each model said of it."""
-
-    labels: Ints
-    """[N], true classes."""
-    unseen: NDArray[np.bool_]
-    """[N], False where a training image is a twin."""
-    groups: Ints
-    """[N], images of one group share a number."""
-    looks: NDArray[np.float64]
-    """[N, F], measures of the images, see `tune_brain.portable.looks`."""
-    probabilities: dict[str, NDArray[np.float64]]
-    """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
-
-    def part(self, part: str) -> NDArray[np.bool_]:
-        """[N], which images count in a part: official, all of them, or unseen."""
-        return self.unseen | (part == "official")
-
-    @property
-    def telling(self) -> str:
-        """The part that tells most: unseen, if it has an image."""
-        return "unseen" if self.unseen.any() else "official"
-
-    def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
-        """[S, N, C], what the seed runs of one configuration said; S is 0 where there are none."""
-        return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])
 
 
 def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
@@ -86,12 +41,7 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
     seal = run / SEAL
     if not seal.exists():
         return
-    known, asked = read_json(seal)["for"], _spoken_for(planned)
-    if isinstance(known, list):
-        # Older seals hold names alone. What was trained under them stands in the rows.
-        rows = {one.name: one.values for one in read(run / "seed_runs.jsonl", SeedRow)}
-        known = {name: rows.get(name, asked.get(name)) for name in known}
-    if known != asked:
+    if read_json(seal)["for"] != _configurations(planned):
         raise SealedTestError(
             "The sealed test is opened once",
             found=f"{seal} says that it was, for other seed runs",
@@ -102,11 +52,11 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
 
 def open_test(
     run: Path, prepared: Prepared, planned: Sequence[SeedRun], runs: Sequence[SeedRun], slots: Slots
-) -> Opened:
-    """Open the test once and let every seed run, the majority class and the nearest neighbour speak on it.
+) -> Predictions:
+    """Open the test once: every seed run, the majority class and the nearest neighbour predict it.
 
-    What they said is kept in predictions.npz; from then on that file is read and the test stays closed. Where
-    it is gone they speak again, which the seal keeps on record.
+    The predictions are kept in predictions.npz; from then on that file is read and the test stays closed.
+    Where the file is gone they are made again, which the seal records.
 
     Args:
         run: the run's folder.
@@ -115,21 +65,17 @@ def open_test(
         runs: those of them that ended well.
         slots: where they predict.
     """
-    kept = run / SPOKEN
-    if kept.exists():
-        try:
-            return _read(kept)
-        except DAMAGED as error:
-            raise _unreadable(kept, error) from None
+    if (run / PREDICTIONS).exists():
+        return _read(run)
     opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
     if (run / SEAL).exists():
         # An opening that broke off was the first all the same.
         seal = read_json(run / SEAL)
         write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
     else:
-        before = _looks_before(prepared.summary["test_digest"], run, opening["opened"])
-        seal = {**opening, "digest": prepared.summary["digest"], "looks_before": before}
-        write_json(run / SEAL, {**seal, "for": _spoken_for(planned)})
+        before = _record_opening(prepared.summary["test_digest"], run, opening["opened"])
+        seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": before}
+        write_json(run / SEAL, {**seal, "for": _configurations(planned)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -145,17 +91,23 @@ def open_test(
     majority = np.full(len(labels), np.bincount(train.labels).argmax())
     probabilities["majority"] = one_hot[majority]
     probabilities["nearest_neighbour"] = one_hot[train.labels[_nearest(train.thumbnails, thumbnails)]]
-    opened = Opened(
-        labels=labels, unseen=unseen, groups=groups, looks=measures(pixels), probabilities=probabilities
+    predictions = Predictions(
+        labels=labels,
+        unseen=unseen,
+        groups=groups,
+        features=features(pixels),
+        names=np.array(json.loads((folder / "names.json").read_text(encoding="utf-8")), dtype=str),
+        probabilities=probabilities,
+        weights=digests(run, runs),
     )
-    _write(kept, opened, json.loads((folder / "names.json").read_text(encoding="utf-8")), digests(run, runs))
-    return opened
+    write_predictions(run / PREDICTIONS, predictions)
+    return predictions
 
 
-def _looks_before(digest: str, run: Path, opened: str) -> int | None:
-    """How many other runs on this machine have opened the same test; this one counts for those to come.
+def _record_opening(digest: str, run: Path, opened: str) -> int | None:
+    """Record the opening in this machine's cache; return how often other runs opened the same test before.
 
-    None where the cache, in which they are noted, cannot be read.
+    None where the cache cannot be read.
     """
     path = cache_root() / "openings.jsonl"
     try:
@@ -167,43 +119,35 @@ def _looks_before(digest: str, run: Path, opened: str) -> int | None:
     return before
 
 
-def those_that_spoke(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:
-    """The seed runs to score: all, and of a test that has been opened those that spoke on it then.
+def seed_runs_that_predicted(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:
+    """The seed runs to score: all, or once the test has been opened, those whose predictions are kept.
 
-    One that had diverged and now, on another processor, has not is left out as it was.
+    A seed run that had diverged then, and on another processor now has not, stays left out.
 
     Args:
         run: the run's folder.
         runs: the seed runs that ended well.
 
     Raises:
-        SealedTestError: one that spoke has diverged, or has come out otherwise: others said what is scored.
+        SealedTestError: one of them has diverged this time, or its weights differ from those that predicted.
     """
-    kept = run / SPOKEN
-    if not kept.exists():
+    if not (run / PREDICTIONS).exists():
         return runs
-    try:
-        with np.load(kept, allow_pickle=False) as file:
-            before = {name: str(file[f"weights/{name}"]) for name in named(file.files, "weights")}
-    except DAMAGED as error:
-        raise _unreadable(kept, error) from None
-    # Older files name no weights.
-    if not before:
-        return runs
+    before = _read(run).weights
     now = digests(run, runs)
     other = sorted(name for name in before if now.get(name) != before[name])
     if other:
         raise SealedTestError(
-            "The networks that are scored are those that spoke on the sealed test",
-            found=f"{', '.join(other)}: trained again, they have come out otherwise",
-            remedy=f"Bring their weights back from a copy of the run. Without {kept}\n"
-            "these networks speak in their place, and all scores are theirs.",
+            "The scored networks must be those whose test predictions are kept",
+            found=f"{', '.join(other)}: trained again, with different weights",
+            remedy=f"Bring their weights back from a copy of the run. Without {run / PREDICTIONS}\n"
+            "the retrained networks predict the test in their place, and all scores are theirs.",
         )
     return [one for one in runs if one.name in before]
 
 
-def _spoken_for(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
-    """The values of each configuration by the name of its seed run: names alone outlive their winners."""
+def _configurations(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
+    """The values of each configuration, by the name of its seed run: another winner may get the same name."""
     return {one.name: dict(one.values) for one in planned}
 
 
@@ -241,33 +185,12 @@ def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
     return found[:, 0]
 
 
-def _write(path: Path, opened: Opened, names: Sequence[str], digests: Mapping[str, str]) -> None:
-    spoken: dict[str, Any] = {f"probabilities/{name}": array for name, array in opened.probabilities.items()}
-    spoken |= {f"weights/{name}": np.array(digest) for name, digest in digests.items()}
-    beside = {name: getattr(opened, name) for name in BESIDE} | {"names": np.array(names, dtype=str)}
-    with writing(path.parent), replacing(path) as aside, aside.open("wb") as file:
-        np.savez_compressed(file, **beside, **spoken)
-
-
-def _read(path: Path) -> Opened:
-    with np.load(path, allow_pickle=False) as file:
-        if lacking := [name for name in BESIDE if name not in file.files]:
-            raise SealedTestError(
-                f"{path.name} must hold what this version of tune_brain scores",
-                found=f"no {', '.join(lacking)} in {path}, which an older one wrote",
-                remedy="Start a new run: the test of this one has been opened.",
-            )
-        return Opened(
-            **{name: file[name] for name in BESIDE},
-            probabilities={
-                name: file[f"probabilities/{name}"] for name in named(file.files, "probabilities")
-            },
-        )
-
-
-def _unreadable(kept: Path, error: Exception) -> SealedTestError:
-    return SealedTestError(
-        "What the models said of the sealed test must be readable, since they say it once",
-        found=f"{kept}: {error}",
-        remedy="Bring the file back from a copy of the run, or start a new run.",
-    )
+def _read(run: Path) -> Predictions:
+    try:
+        return read_predictions(run / PREDICTIONS)
+    except RunFolderError as error:
+        raise SealedTestError(
+            "The predictions for the sealed test must be readable: they are made once",
+            found=error.found,
+            remedy="Bring the file back from a copy of the run, or start a new run.",
+        ) from None

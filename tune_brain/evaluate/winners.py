@@ -7,7 +7,7 @@ from statistics import fmean
 from tune_brain import runs
 from tune_brain.config import PRETRAINED, Precision
 from tune_brain.data.prepare import Prepared
-from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.shrinkage import expected
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow
 from tune_brain.runs import Run, Winner

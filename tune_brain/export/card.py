@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tune_brain.bundle.about import About
+from tune_brain.bundle.schema import About
 
 
 def card(about: About) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from tune_brain.bundle.about import About, weights_file
+from tune_brain.bundle.schema import About, weights_file
 from tune_brain.errors import BundleError, ConfigError
 from tune_brain.portable.networks import network
 

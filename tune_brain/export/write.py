@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from tune_brain.bundle.about import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.bundle.read import seal
+from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.config import check
 from tune_brain.data.destination import making, require_new, writing
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
-from tune_brain.evaluate.validated import Validated, read
+from tune_brain.evaluate.validation import Validated, read
 from tune_brain.export.card import card
 from tune_brain.interrupts import interruptible
 from tune_brain.records import arch_of, as_json, read_json, write_text
@@ -149,7 +149,7 @@ def _about(found: _Found, name: str, weights: Mapping[str, float], embedding: st
         "members": [_member(found, member, weight) for member, weight in weights.items()],
         "temperature": found.calibration["ensemble_temperature"] if name == ENSEMBLE else 1.0,
         "embedding": embedding,
-        "looks": found.calibration["looks"],
+        "ood": found.calibration["ood"],
         "abstention": found.calibration["abstention"][name],
         "calibration": found.calibration["validation"][name],
         "scores": found.scores[name],

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load as load_state
 from torch import nn
 
-from .looks import Looks, distance, measures
-from .networks import CPU, SPEECH, network, predict
+from .networks import CPU, INFERENCE, network, predict
+from .ood import Reference, distance, features
 from .pictures import needed, open_grey, square
 from .probabilities import Floats, calibrated, logits_of, mean
 
@@ -53,15 +53,17 @@ class Model(NamedTuple):
     members: tuple[Member, ...]
     temperature: float
     """Of their mean."""
-    looks: Looks
-    farthest: float
+    reference: Reference
+    max_distance: float
     """Images farther from the looks are foreign."""
-    surest: float
+    min_confidence: float
     """Below this probability the bundle is unsure."""
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """[M, N, C] for images uint8 [N, 1, S, S], one image at a time, so that none depends on another."""
-        return np.stack([predict(one.network, pixels, CPU, SPEECH, batch=1).numpy() for one in self.members])
+        return np.stack(
+            [predict(one.network, pixels, CPU, INFERENCE, batch=1).numpy() for one in self.members]
+        )
 
     def answer(self, pixels: NDArray[np.uint8]) -> Answer:
         """What the bundle says of images uint8 [N, 1, S, S]."""
@@ -82,9 +84,11 @@ class Model(NamedTuple):
         )
         mixed = mean(members, [one.weight for one in self.members])
         probabilities = calibrated(logits_of(mixed), self.temperature)
-        far = distance(self.looks, measures(pixels))
-        foreign = far > self.farthest
-        return Answer(probabilities, members, far, foreign, foreign | (probabilities.max(1) < self.surest))
+        far = distance(self.reference, features(pixels))
+        foreign = far > self.max_distance
+        return Answer(
+            probabilities, members, far, foreign, foreign | (probabilities.max(1) < self.min_confidence)
+        )
 
 
 def read(files: Sequence[Path], image_size: int) -> NDArray[np.uint8]:
@@ -110,13 +114,13 @@ def assemble(about: Mapping[str, Any], weights: Mapping[str, bytes]) -> Model:
         net.load_state_dict(load_state(weights[one["name"]]))
         net.requires_grad_(False)
         members.append(Member(one["name"], net, one["temperature"], one["weight"]))
-    looks = Looks(*(np.array(about["looks"][key]) for key in ("mean", "precision")))
+    reference = Reference(*(np.array(about["ood"][key]) for key in ("mean", "precision")))
     return Model(
         tuple(about["classes"]),
         about["image_size"],
         tuple(members),
         about["temperature"],
-        looks,
-        about["looks"]["farthest"],
-        about["abstention"]["surest"],
+        reference,
+        about["ood"]["max_distance"],
+        about["abstention"]["min_confidence"],
     )

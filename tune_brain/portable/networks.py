@@ -152,7 +152,7 @@ def network(arch: str, classes: int, image_size: int) -> nn.Module:
     return model
 
 
-SPEECH = "fp32"
+INFERENCE = "fp32"
 """The precision in which a trained network speaks, whatever it was trained in.
 
 Where a CPU has no instructions for bf16, as most that serve have not, it takes several times as long there.

@@ -13,12 +13,12 @@ from tune_brain.data.audit import Audit
 from tune_brain.data.catalogue import named_of
 from tune_brain.data.destination import writing
 from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
-from tune_brain.data.likeness import TWINS
-from tune_brain.data.origins import LOOKS
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
+from tune_brain.data.shift import STATISTICS
+from tune_brain.data.similarity import TWINS
 from tune_brain.records import as_json, write_text
-from tune_brain.report import style, words
+from tune_brain.report import formatting, style
 from tune_brain.report.page import environment
 from tune_brain.text import counted
 
@@ -49,10 +49,10 @@ def _values(found: Audit) -> dict[str, Any]:
     tested = "test" in facts["counts"]
     return {
         "facts": facts,
-        "words": words,
+        "formatting": formatting,
         "kinds": KINDS,
         "counted": counted,
-        "looks": list(LOOKS),
+        "looks": list(STATISTICS),
         "threshold": TWINS,
         "model": MODEL,
         "rotation": Hyperparameters.model_fields["rotation"].default,

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from tune_brain.report.shown import Shown
+from tune_brain.report.formatting import classifier, epochs, number, share
+from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
-from tune_brain.report.words import classifier, epochs, number, share
 from tune_brain.search.convergence import wanted
 from tune_brain.search.ladder import came_to_nothing, expected_epochs
 from tune_brain.text import quoted
@@ -17,7 +17,7 @@ from tune_brain.text import quoted
 NOTHING_YET = "No full-length trial has ended well yet"
 
 
-def overview(shown: Shown) -> str:
+def overview(shown: RunView) -> str:
     """Who leads, by how much over what needs no search."""
     if shown.trials.empty:
         return "No trial has started yet"
@@ -33,7 +33,7 @@ def overview(shown: Shown) -> str:
     return f"{shown.leader} leads with macro-F1 {number(best)} on validation{against}"
 
 
-def next_step(shown: Shown) -> str:
+def next_step(shown: RunView) -> str:
     """What to do next with the run."""
     contents, config = shown.contents, shown.config
     folder = contents.folder
@@ -59,7 +59,7 @@ def next_step(shown: Shown) -> str:
     return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"
 
 
-def progress(shown: Shown) -> str:
+def progress(shown: RunView) -> str:
     """When the leader met the configuration that wins it."""
     leader = shown.leader
     if leader is None:
@@ -72,7 +72,7 @@ def progress(shown: Shown) -> str:
     )
 
 
-def ladder(shown: Shown) -> str:
+def ladder(shown: RunView) -> str:
     """How many climbed, and whether the short trials told what the long ones said."""
     rungs = shown.config.ladder
     sampled = shown.trials[~shown.trials["baseline"]]
@@ -84,7 +84,7 @@ def ladder(shown: Shown) -> str:
     return f"{top} of {count} sampled configurations climbed to {epochs(rungs[-1])}"
 
 
-def agreements(shown: Shown) -> Iterator[str]:
+def agreements(shown: RunView) -> Iterator[str]:
     """How far the order at each shorter length agrees with that at full length, by architecture."""
     rungs = shown.config.ladder
     for arch in shown.config.arch:
@@ -97,7 +97,7 @@ def agreements(shown: Shown) -> Iterator[str]:
                 )
 
 
-def parameters(shown: Shown) -> str:
+def parameters(shown: RunView) -> str:
     """Whether a best value lies at an edge of its range."""
     if shown.leader is None:
         return NOTHING_YET
@@ -111,7 +111,7 @@ def parameters(shown: Shown) -> str:
     return f"{inside}; no configuration beat the untuned {_and(untuned)}" if untuned else inside
 
 
-def warnings(shown: Shown, arch: str) -> list[str]:
+def warnings(shown: RunView, arch: str) -> list[str]:
     """A sentence for each value of an architecture's best that lies at an edge of its range."""
     return [
         f"{arch}: the best {name} lies at the {end} edge of its range; a wider one may hold better."
@@ -119,12 +119,12 @@ def warnings(shown: Shown, arch: str) -> list[str]:
     ]
 
 
-def _at_edges(shown: Shown) -> Iterator[str]:
+def _at_edges(shown: RunView) -> Iterator[str]:
     for arch in shown.config.arch:
         yield from warnings(shown, arch)
 
 
-def steps(shown: Shown) -> str:
+def steps(shown: RunView) -> str:
     """How much of the leader's best trial was clipped."""
     if shown.leader is None:
         return "No trial to look into yet" if shown.curves.empty else "Every trial from within"
@@ -135,7 +135,7 @@ def steps(shown: Shown) -> str:
     return f"The best trial of {shown.leader} had {share(clipped)} of its steps clipped"
 
 
-def machines(shown: Shown) -> str:
+def machines(shown: RunView) -> str:
     """How many slots there were, how busy, and what was lost."""
     busy = pace.busy(shown.timeline)
     if busy.empty:
@@ -146,7 +146,7 @@ def machines(shown: Shown) -> str:
     return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
 
 
-def _tested(shown: Shown) -> str:
+def _tested(shown: RunView) -> str:
     """The best winner on what counts most, beside the nearest neighbour."""
     table = shown.scores[(shown.scores["metric"] == "f1") & shown.scores["mean"].notna()]
     own = table[table["role"] == "winner"]
@@ -162,7 +162,7 @@ def _tested(shown: Shown) -> str:
     return f"{said}; a {classifier('nearest_neighbour', 'reference')} reaches {number(floor['mean'].iloc[0])}"
 
 
-def winners(shown: Shown) -> str:
+def winners(shown: RunView) -> str:
     """What tuning has changed on the test, from where it has lost most to where it has gained most."""
     if shown.worth.empty:
         return "No test scores yet"
@@ -194,7 +194,7 @@ def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
     return f"{best['run']} has the highest score on {where}: {best['arch']}, {number(best[column])}"
 
 
-def configurations(shown: Shown) -> str:
+def configurations(shown: RunView) -> str:
     """How many there are to choose from."""
     trials = shown.trials
     if trials.empty:

@@ -22,9 +22,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from tune_brain.errors import ConfigError, TuneBrainError
-from tune_brain.report.contents import Memory, Reader
 from tune_brain.report.page import fragment, page
-from tune_brain.report.shown import Shown
+from tune_brain.report.run_reader import Reader, VersionedCache
+from tune_brain.report.run_view import RunView
 from tune_brain.report.views import VIEWS
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -42,8 +42,8 @@ class Watched:
             RunFolderError: a folder holds no run, or a file of it is damaged.
         """
         self._readers = [Reader(folder) for folder in folders]
-        self._memories = [Memory() for _ in folders]
-        self._shown = Memory()
+        self._memories = [VersionedCache() for _ in folders]
+        self._shown = VersionedCache()
         self._lock = threading.Lock()
         self.names = [self.shown(run).name for run in range(len(folders))]
 
@@ -54,7 +54,7 @@ class Watched:
         """What changes when a run does, by what views need."""
         return self._readers[run].stamps()
 
-    def shown(self, run: int) -> Shown:
+    def shown(self, run: int) -> RunView:
         """A run as it stands now.
 
         Raises:
@@ -63,9 +63,9 @@ class Watched:
         """
         with self._lock:
             reader, memory = self._readers[run], self._memories[run]
-            return self._shown.keep(run, reader.stamps(), lambda: Shown(reader.read(), memory))
+            return self._shown.keep(run, reader.stamps(), lambda: RunView(reader.read(), memory))
 
-    def others(self, run: int) -> list[Shown]:
+    def others(self, run: int) -> list[RunView]:
         """The runs beside one."""
         return [self.shown(other) for other in range(len(self)) if other != run]
 
@@ -150,12 +150,12 @@ SHOWN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
 FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
-def image_file(shown: Shown, number: int) -> Path | None:
-    """The file of a test image that seed runs have spoken of, where the folder of images is at hand."""
-    root, said = shown.config.data, shown.spoken
-    if root is None or said is None or number >= len(said.names):
+def image_file(shown: RunView, number: int) -> Path | None:
+    """The file of a test image by its place in the predictions, where the image folder is at hand."""
+    root, test = shown.config.data, shown.predictions
+    if root is None or test is None or number >= len(test.names):
         return None
-    path = (root / said.names[number]).resolve()
+    path = (root / str(test.names[number])).resolve()
     inside = path.is_relative_to(root.resolve()) and path.suffix.lower() in SHOWN
     return path if inside and path.is_file() else None
 

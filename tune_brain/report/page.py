@@ -15,9 +15,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tune_brain.records import write_text
-from tune_brain.report import style, words
-from tune_brain.report.contents import read_contents
-from tune_brain.report.shown import Shown
+from tune_brain.report import formatting, style
+from tune_brain.report.run_reader import read_contents
+from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import scores
 from tune_brain.report.views import VIEWS, View
 from tune_brain.text import duration
@@ -35,14 +35,14 @@ def write_page(run: Path, others: Sequence[Path] = ()) -> Path:
         ConfigError: its run.toml or a space file is damaged.
     """
     path = run / "dashboard.html"
-    shown, *beside = (Shown(read_contents(folder)) for folder in (run, *others))
+    shown, *beside = (RunView(read_contents(folder)) for folder in (run, *others))
     write_text(path, page(shown, beside))
     return path
 
 
 def page(
-    shown: Shown,
-    others: Sequence[Shown],
+    shown: RunView,
+    others: Sequence[RunView],
     live: Sequence[str] = (),
     versions: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
@@ -60,7 +60,7 @@ def page(
     return pages().get_template("page.html").render(values, live=list(live), versions=versions)
 
 
-def fragment(view: View, shown: Shown, others: Sequence[Shown], images: str = "") -> Markup:
+def fragment(view: View, shown: RunView, others: Sequence[RunView], images: str = "") -> Markup:
     """The inside of one view's section.
 
     Args:
@@ -79,7 +79,11 @@ def pages() -> Environment:
     """Templates of the page of a run."""
     made = environment()
     made.globals.update(
-        words=words, duration=duration, style=style, LESS_IS_BETTER=scores.LESS_IS_BETTER, held=_held
+        formatting=formatting,
+        duration=duration,
+        style=style,
+        LESS_IS_BETTER=scores.LESS_IS_BETTER,
+        held=_held,
     )
     return made
 

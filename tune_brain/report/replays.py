@@ -9,7 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tune_brain.records import read_json, write_text
-from tune_brain.report import style, words
+from tune_brain.report import formatting, style
 from tune_brain.report.page import environment
 
 BAND = (0.05, 0.95)
@@ -132,7 +132,7 @@ def write_replay(found: Path) -> Path:
     page = environment().get_template("replay.html")
     name = found.parent.resolve().name
     known = {"name": name, "runs": told["runs"], "repeats": told["repeats"], "studies": studies}
-    write_text(path, page.render(words=words, no_seeds=NO_SEEDS, **known))
+    write_text(path, page.render(formatting=formatting, no_seeds=NO_SEEDS, **known))
     return path
 
 

@@ -7,12 +7,12 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tune_brain.records import TEST_PARTS
-from tune_brain.report import findings, words
+from tune_brain.report import findings, formatting
 from tune_brain.report.figures import compare as compare_figures
 from tune_brain.report.figures import scores as score_figures
-from tune_brain.report.shown import Shown
+from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import compare as comparison
-from tune_brain.report.tables import overtuning, scores, spoken
+from tune_brain.report.tables import overtuning, predictions, scores
 
 Values = dict[str, Any]
 
@@ -20,14 +20,14 @@ DRAWN = ("f1", "accuracy")
 """Metrics that are drawn beside being listed."""
 
 
-def winners(shown: Shown, _: Sequence[Shown]) -> Values:
+def winners(shown: RunView, _: Sequence[RunView]) -> Values:
     """What the winners were worth."""
     comparisons = shown.contents.comparisons
     table = shown.scores
     keys = table[["classifier", "role"]].drop_duplicates().itertuples(index=False, name=None)
-    names = {key: words.classifier(*key) for key in keys}
+    names = {key: formatting.classifier(*key) for key in keys}
     return {
-        "leak": words.leak(shown.contents),
+        "leak": formatting.leak(shown.contents),
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
         "worth": shown.worth.to_dict("records"),
@@ -35,35 +35,40 @@ def winners(shown: Shown, _: Sequence[Shown]) -> Values:
         "verdicts": comparisons.get("verdicts", {}),
         "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
         "pairs": scores.pairs(comparisons).to_dict("records"),
-        "spoken": _spoken(shown),
+        "predictions": _predictions(shown),
     }
 
 
-def _spoken(shown: Shown) -> Values | None:
+def _predictions(shown: RunView) -> Values | None:
     """ROC and reliability by part of the test, and the images most wrongly classified."""
-    said = shown.spoken
+    test = shown.predictions
     # Those of the record, or where it is missing of the scores.
     classes = list(shown.images.index) or shown.contents.comparisons.get("classes")
-    if said is None or not classes:
+    if test is None or not classes:
         return None
+    by_arch = {arch: test.seed_runs("winner", arch) for arch in shown.contents.scores}
+    winners = {arch: probabilities for arch, probabilities in by_arch.items() if len(probabilities)}
     found: dict[str, Any] = {}
     for part in TEST_PARTS:
-        inside = said.part(part)
+        inside = test.part(part)
         if not inside.any():
             continue
-        labels = said.labels[inside]
-        by_arch = {arch: told[:, inside] for arch, told in said.winners.items()}
+        labels = test.labels[inside]
+        of_part = {arch: probabilities[:, inside] for arch, probabilities in winners.items()}
         rocs = {
-            name: {arch: spoken.roc(told, labels, label) for arch, told in by_arch.items()}
+            name: {arch: predictions.roc(of, labels, label) for arch, of in of_part.items()}
             for label, name in enumerate(classes)
         }
         found[part] = {
             "roc": {n: score_figures.roc(of) for n, of in rocs.items() if any(map(len, of.values()))},
             "reliability": score_figures.reliability(
-                {arch: spoken.reliability(told, labels) for arch, told in by_arch.items()}
+                {arch: predictions.reliability(of, labels) for arch, of in of_part.items()}
             ),
         }
-    return {"parts": found, "wrong": spoken.wrong(said, classes).to_dict("records")}
+    return {
+        "parts": found,
+        "misclassified": predictions.misclassified(test, winners, classes).to_dict("records"),
+    }
 
 
 def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
@@ -77,11 +82,11 @@ def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
                 {
                     **{key: about[key] for key in ("n", "groups", "seeds")},
                     "part": part,
-                    "cells": [by_metric.get(metric) for metric in words.METRICS],
+                    "cells": [by_metric.get(metric) for metric in formatting.METRICS],
                 }
             )
         name, role = map(str, key)
-        yield {"name": words.classifier(name, role), "role": role, "lines": lines}
+        yield {"name": formatting.classifier(name, role), "role": role, "lines": lines}
 
 
 def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
@@ -96,7 +101,7 @@ def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
     }
 
 
-def compare(shown: Shown, others: Sequence[Shown]) -> Values:
+def compare(shown: RunView, others: Sequence[RunView]) -> Values:
     """A run beside others."""
     runs = [shown, *others]
     names = _names(runs)
@@ -129,7 +134,7 @@ def _alike(data: Sequence[Values], *facts: str) -> bool:
     return None not in known[0] and all(of == known[0] for of in known)
 
 
-def _names(runs: Sequence[Shown]) -> list[str]:
+def _names(runs: Sequence[RunView]) -> list[str]:
     """A name for each run: as much of the end of its path as tells it from the others."""
     paths = [run.contents.folder.resolve().parts for run in runs]
     for parts in range(1, max(map(len, paths))):

@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from tune_brain.report import findings, words
+from tune_brain.report import findings, formatting
 from tune_brain.report.figures import ladder as ladder_figures
 from tune_brain.report.figures import pace as pace_figures
 from tune_brain.report.figures import parameters as parameter_figures
 from tune_brain.report.figures import steps as step_figures
-from tune_brain.report.listing import epoch_columns, trial_columns
-from tune_brain.report.shown import Shown
+from tune_brain.report.page_data import epoch_columns, trial_columns
+from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
 from tune_brain.search.convergence import convergence
@@ -21,7 +21,7 @@ from tune_brain.search.convergence import convergence
 Values = dict[str, Any]
 
 
-def _cards(shown: Shown) -> list[dict[Hashable, Any]]:
+def _cards(shown: RunView) -> list[dict[Hashable, Any]]:
     """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
     cards, config = [], shown.config
     known = shown.expectations.dropna(subset="mean")
@@ -42,7 +42,7 @@ def _cards(shown: Shown) -> list[dict[Hashable, Any]]:
     return cards
 
 
-def overview(shown: Shown, _: Sequence[Shown]) -> Values:
+def overview(shown: RunView, _: Sequence[RunView]) -> Values:
     """Each architecture at a glance, what was run, what to do next."""
     floor = shown.scores[
         (shown.scores["classifier"] == "nearest_neighbour") & (shown.scores["metric"] == "f1")
@@ -53,14 +53,14 @@ def overview(shown: Shown, _: Sequence[Shown]) -> Values:
         "spent": shown.spent,
         "floor": {line["part"]: line for line in floor.to_dict("records") if line["mean"] == line["mean"]},
         "verdicts": shown.contents.comparisons.get("verdicts", {}),
-        "facts": list(words.facts(shown.contents)),
-        "notes": list(words.notes(shown.contents, shown.images)),
+        "facts": list(formatting.facts(shown.contents)),
+        "notes": list(formatting.notes(shown.contents, shown.images)),
         "images": shown.images,
         "ladder": shown.config.ladder,
     }
 
 
-def progress(shown: Shown, _: Sequence[Shown]) -> Values:
+def progress(shown: RunView, _: Sequence[RunView]) -> Values:
     """The best so far over time and over epochs."""
     drawn = {"": shown.ends} | {str(arch): own for arch, own in shown.ends.groupby("arch", sort=False)}
     if len(drawn) == 2:
@@ -79,7 +79,7 @@ def progress(shown: Shown, _: Sequence[Shown]) -> Values:
     }
 
 
-def ladder(shown: Shown, _: Sequence[Shown]) -> Values:
+def ladder(shown: RunView, _: Sequence[RunView]) -> Values:
     """The climb and the curves of each architecture."""
     rungs = shown.config.ladder
     found = {}
@@ -106,7 +106,7 @@ def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[dict[Hashable, An
     return cutoffs(trials, rungs).to_dict("records")
 
 
-def parameters(shown: Shown, _: Sequence[Shown]) -> Values:
+def parameters(shown: RunView, _: Sequence[RunView]) -> Values:
     """What was tuned against the score, for each architecture that has one."""
     scored = shown.trials[shown.trials["score"].notna()]
     return {
@@ -119,7 +119,7 @@ def parameters(shown: Shown, _: Sequence[Shown]) -> Values:
     }
 
 
-def _study(shown: Shown, arch: str) -> Values:
+def _study(shown: RunView, arch: str) -> Values:
     space, trials = shown.contents.spaces[arch], shown.of(arch)
     ended = trials[trials["state"] != "running"]
     pairs = combinations(space.tuned, 2)
@@ -133,7 +133,7 @@ def _study(shown: Shown, arch: str) -> Values:
     }
 
 
-def _importances(shown: Shown, arch: str) -> Values:
+def _importances(shown: RunView, arch: str) -> Values:
     from tune_brain.search.importance import FEWEST, importances  # optuna is not needed before
 
     rows = [row for row in shown.contents.trials if row.arch == arch]
@@ -147,7 +147,7 @@ def _importances(shown: Shown, arch: str) -> Values:
     }
 
 
-def steps(shown: Shown, _: Sequence[Shown]) -> Values:
+def steps(shown: RunView, _: Sequence[RunView]) -> Values:
     """Every epoch, and the trial to begin with."""
     leads = shown.trials["winner"] & (shown.trials["arch"] == shown.leader)
     first = shown.trials[leads if leads.any() else shown.trials["trial"].isin(shown.curves["trial"])]
@@ -158,7 +158,7 @@ def steps(shown: Shown, _: Sequence[Shown]) -> Values:
     }
 
 
-def machines(shown: Shown, _: Sequence[Shown]) -> Values:
+def machines(shown: RunView, _: Sequence[RunView]) -> Values:
     """What each slot did."""
     timeline = shown.timeline
     return {
@@ -169,7 +169,7 @@ def machines(shown: Shown, _: Sequence[Shown]) -> Values:
     }
 
 
-def configurations(shown: Shown, _: Sequence[Shown]) -> Values:
+def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
     """The winners' files, and every trial."""
     return {
         "winners": shown.contents.winners,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tune_brain.report import findings, score_views, search_views
-from tune_brain.report.shown import Shown
+from tune_brain.report.run_view import RunView
 
 Values = dict[str, Any]
 
@@ -19,8 +19,8 @@ class View:
     """What the navigation calls it."""
     needs: frozenset[str]
     """What it is made from: `trials`, `epochs` (rows), `files` (all others), `running`."""
-    title: Callable[[Shown], str]
-    values: Callable[[Shown, Sequence[Shown]], Values]
+    title: Callable[[RunView], str]
+    values: Callable[[RunView, Sequence[RunView]], Values]
 
 
 _ROWS = frozenset({"trials", "epochs"})

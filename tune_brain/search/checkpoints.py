@@ -23,7 +23,7 @@ EVERY = 30.0
 """Seconds of training between two checkpoints; a trial that is shorter leaves none."""
 
 
-class Keeper:
+class CheckpointKeeper:
     """Keeps the latest checkpoint of one trial after another, written beside the training.
 
     Args:
@@ -50,7 +50,7 @@ class Keeper:
         self._file: Path | None = None
         self._writing: Future[None] | None = None
 
-    def take_up(self, trial: int, training: Training) -> Rows:
+    def restore_or_begin(self, trial: int, training: Training) -> Rows:
         """Bring a trial to where its checkpoint stands, if there is one of it; the rows up to there."""
         self._file, self._last = self._folder / f"{trial}.safetensors", self._clock()
         return _load(self._file, training, self._identity(training))

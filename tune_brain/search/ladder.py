@@ -33,7 +33,7 @@ PROMOTED_IN_THE_END = 0.45
 
 
 @dataclass(frozen=True)
-class Again:
+class Retry:
     """Start a trial once more: it raised, or it was lost with its worker or its driver."""
 
     row: TrialRow
@@ -59,7 +59,7 @@ class Finished:
     """The study has trained all that it will."""
 
 
-Step = Again | Train | Wait | Finished
+Step = Retry | Train | Wait | Finished
 
 
 def next_step(
@@ -91,9 +91,9 @@ def next_step(
     """
     for _, row in sorted(study.unsettled.items()):
         if row.state == "running" and row.trial not in live:
-            return Again(row, row.attempt)
+            return Retry(row, row.attempt)
         if is_tried_again(row):
-            return Again(row, row.attempt + 1)
+            return Retry(row, row.attempt + 1)
     if until_converged:
         configs = configurations(study.rows, ladder[0], configs)
     step = _ladder_step(study, ladder, configs)
@@ -196,7 +196,7 @@ def room(step: Step, largest: int) -> int:
         step: what is trained next.
         largest: how many slots the largest machine has.
     """
-    if not isinstance(step, Again) or (step.row.why != "memory" and step.attempt < ATTEMPTS["lost"]):
+    if not isinstance(step, Retry) or (step.row.why != "memory" and step.attempt < ATTEMPTS["lost"]):
         return 1
     return min(2, largest)
 

@@ -25,7 +25,7 @@ from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
 from tune_brain.search.trainable import TrialWorker
-from tune_brain.search.workers import AsTheyCome, Machines, Workers, memory_ends_one_worker
+from tune_brain.search.workers import ArrivalOrderScheduler, Machines, Workers, memory_ends_one_worker
 from tune_brain.slots import Slots
 from tune_brain.space import Space
 from tune_brain.text import quoted
@@ -168,7 +168,7 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
     tuner = tune.Tuner(
         worker,
         tune_config=tune.TuneConfig(
-            search_alg=searcher, scheduler=AsTheyCome(searcher), num_samples=-1, reuse_actors=True
+            search_alg=searcher, scheduler=ArrivalOrderScheduler(searcher), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
             storage_path=scratch,
@@ -191,7 +191,7 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if searcher.crew.hopeless:
+    if searcher.crew.all_lost:
         lost = len(searcher.crew.lost_in_a_row)
         raise ClusterError(
             "The workers of a search must live",

@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
-from tune_brain.search.study import Climb, Study
+from tune_brain.search.study import Study, Trials
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -28,7 +28,7 @@ STARTUP = 10
 """Configurations sampled without looking at the rows before TPE or GP takes over (Optuna's own default)."""
 
 
-class _Told(FrozenTrial):
+class _SharedTrial(FrozenTrial):
     """A trial that one study after another may keep, without the copy and the check that each would make.
 
     To copy all of them took more than half of the time of a suggestion.
@@ -89,7 +89,7 @@ class StudySampler:
         self._space, self._seed, self._sampler = space, seed, sampler
         self._length = ladder[0 if sampler == "gp" else -1]
         self._distributions = distributions(space)
-        self._trials: dict[int, tuple[Climb, FrozenTrial | None]] = {}
+        self._trials: dict[int, tuple[Trials, FrozenTrial | None]] = {}
 
     def suggest(self, study: Study, number: int) -> dict[str, float]:
         """Values for configuration `number`, counted from 1, from the study's rows so far."""
@@ -101,15 +101,15 @@ class StudySampler:
             built = self.optuna_study((), optuna.samplers.RandomSampler(seed=own))
         elif sampler == "gp":
             gp = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
-            built = self.optuna_study(_scored(study.heard(), self._length), gp)
+            built = self.optuna_study(_scored(study.for_sampler(), self._length), gp)
             return _asked_on_one_thread(built, self._distributions)
         else:
             startup = STARTUP if sampler == "tpe" else 1
             tpe = _Tpe(self._distributions, n_startup_trials=startup, seed=own)
-            built = self.optuna_study(study.heard(), tpe)
+            built = self.optuna_study(study.for_sampler(), tpe)
         return dict(built.ask(self._distributions).params)
 
-    def optuna_study(self, heard: Iterable[Climb], sampler: BaseSampler | None = None) -> optuna.Study:
+    def optuna_study(self, heard: Iterable[Trials], sampler: BaseSampler | None = None) -> optuna.Study:
         """An in-memory Optuna study with one trial for each configuration, and the sampler to ask.
 
         Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial
@@ -122,13 +122,13 @@ class StudySampler:
         built.add_trials([trial for rows in heard if (trial := self._kept(rows))])
         return built
 
-    def _kept(self, rows: Climb) -> FrozenTrial | None:
+    def _kept(self, rows: Trials) -> FrozenTrial | None:
         number = rows[0].configuration
         if number not in self._trials or self._trials[number][0] is not rows:
             self._trials[number] = rows, self._made(rows)
         return self._trials[number][1]
 
-    def _made(self, rows: Climb) -> FrozenTrial | None:
+    def _made(self, rows: Trials) -> FrozenTrial | None:
         # A configuration that is at a longer length just now has its score at this one all the same.
         shown = [row for row in rows if row.epochs <= self._length]
         if not shown:
@@ -162,7 +162,7 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     return values
 
 
-def _scored(heard: Sequence[Climb], length: int) -> list[Climb]:
+def _scored(heard: Sequence[Trials], length: int) -> list[Trials]:
     """The trials at a length; where a configuration fails they have the lowest score, so that GP knows it."""
     shown = [tuple(row for row in rows if row.epochs <= length) for rows in heard]
     lowest = min((row.score for rows in shown for row in rows if row.score is not None), default=0.0)
@@ -201,7 +201,7 @@ def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_le
     else:
         state = TrialState.COMPLETE if full_length in scores else TrialState.PRUNED
     began, ended = rows[0].started, rows[-1].started + rows[-1].seconds
-    return _Told(
+    return _SharedTrial(
         # Optuna counts them as it hears of them.
         number=-1,
         trial_id=-1,

@@ -8,13 +8,13 @@ from ray.tune.search import Searcher
 
 from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
-from tune_brain.search.crew import Crew
-from tune_brain.search.ladder import Again, Step, Train, cycle, next_step, room
+from tune_brain.search.fair_share import by_need
+from tune_brain.search.in_flight import AllInFlight, InFlight
+from tune_brain.search.ladder import Retry, Step, Train, cycle, next_step, room
 from tune_brain.search.ledger import Ledger
-from tune_brain.search.live import AllLive, Live
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS, is_tried_again
-from tune_brain.search.turns import by_need
+from tune_brain.search.worker_health import WorkerHealth
 from tune_brain.seeds import derive
 from tune_brain.slots import Slots
 from tune_brain.space import Space
@@ -48,8 +48,8 @@ class RowSearcher(Searcher):
             arch: StudySampler(spaces[arch], config.ladder, seed=config.seed, sampler=config.sampler)
             for arch in config.arch
         }
-        self._live = AllLive()
-        self.crew = Crew(clock)
+        self._live = AllInFlight()
+        self.crew = WorkerHealth(clock)
         self.broken: Exception | None = None
         """What the end of a trial could not be written or told for."""
         self._deadline = clock() + config.time_budget if config.time_budget else None
@@ -62,15 +62,15 @@ class RowSearcher(Searcher):
             # Be it that there is no machine: what ended may be chosen from.
             self._give_back()
             return str(Searcher.FINISHED)
-        if self._live.taken(self._clock()) >= slots.count or self.crew.is_wary(len(self._live)):
+        if self._live.taken(self._clock()) >= slots.count or self.crew.holds_back(len(self._live)):
             return None
         if self._live.waits_for_room(slots.largest, self._clock()):
             return None
-        studies = [] if late or self.crew.hopeless else self._by_need(slots.count)
+        studies = [] if late or self.crew.all_lost else self._by_need(slots.count)
         # What needs more room than a slot goes first: others would take each that frees.
         for arch in sorted(studies, key=lambda arch: -self._room(arch, slots.largest)):
             step = self._next(arch)
-            if isinstance(step, Again | Train):
+            if isinstance(step, Retry | Train):
                 return self._begin(trial_id, arch, step, slots)
         if self._live:
             return None
@@ -147,7 +147,7 @@ class RowSearcher(Searcher):
         return self._live.waiting(self._clock() - seconds)
 
     def stranded(self) -> set[str]:
-        """The trials that have no worker and are to be withdrawn, see `AllLive.stranded`."""
+        """The trials that have no worker and are to be withdrawn, see `AllInFlight.stranded`."""
         return self._live.stranded(self._slots().largest, late=self._late)
 
     def _not_begun(self, trial: int, detail: str) -> None:
@@ -161,7 +161,7 @@ class RowSearcher(Searcher):
 
         One and not all: where they are the cause themselves, a search that goes on must come past them.
         """
-        for trial in set(self.crew.lost_in_a_row) if self.crew.hopeless else ():
+        for trial in set(self.crew.lost_in_a_row) if self.crew.all_lost else ():
             row = self._ledger.trials[trial]
             if row.state == "failed" and row.why in ("lost", "raised") and not is_tried_again(row):
                 self._ledger.amend(trial, attempt=ATTEMPTS[row.why] - 1)
@@ -201,11 +201,11 @@ class RowSearcher(Searcher):
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
 
-    def _begin(self, trial_id: str, arch: str, step: Again | Train, slots: Slots) -> dict[str, Any] | None:
+    def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any] | None:
         needed = room(step, slots.largest)
         if needed > 1 and self._live and self._live.taken(self._clock()) + needed > slots.count:
             return None
-        if isinstance(step, Again):
+        if isinstance(step, Retry):
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
             why = "memory" if step.row.why == "memory" else None
             row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
@@ -223,7 +223,7 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = Live(row.trial, needed, self._clock())
+        self._live[trial_id] = InFlight(row.trial, needed, self._clock())
         self.crew.called(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,

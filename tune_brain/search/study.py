@@ -9,11 +9,11 @@ from tune_brain.records import BASELINE, TrialRow, Why
 ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
 """How often a trial that ended so is started; others end for good. Who comes further begins to count
 anew, and so does who runs out of memory for the first time."""
-Climb = tuple[TrialRow, ...]
+Trials = tuple[TrialRow, ...]
 """Of one configuration, its first seeds' trials by number."""
-HEARD = 200
-"""How many ended configurations a sampler hears of; its time grows with them."""
-BEST_HEARD = 50
+SAMPLER_LIMIT = 200
+"""Ended configurations that a sampler is shown, at most: its time grows with them."""
+BEST_SHOWN = 50
 """How many of those are the best: twice as many as TPE ever models as good (25)."""
 
 
@@ -26,7 +26,7 @@ class Study:
 
     def __init__(self, rows: Iterable[TrialRow] = ()) -> None:
         self._rows: dict[int, TrialRow] = {}
-        self._of: dict[int, Climb] = {}
+        self._of: dict[int, Trials] = {}
         self._rungs = defaultdict[int, list[TrialRow]](list)
         self._ended: list[TrialRow] = []
         self._seconds, self._epochs = 0.0, 0
@@ -61,12 +61,12 @@ class Study:
         """Seconds an epoch of the trials that ended well, None while none has."""
         return self._seconds / self._epochs if self._epochs else None
 
-    def of(self, configuration: int) -> Climb:
+    def of(self, configuration: int) -> Trials:
         """The first seeds' trials of a configuration: the same object until one of them changes."""
         return self._of.get(configuration, ())
 
     @property
-    def configurations(self) -> list[Climb]:
+    def configurations(self) -> list[Trials]:
         """Those of all, by number."""
         return [self._of[number] for number in sorted(self._of)]
 
@@ -77,16 +77,16 @@ class Study:
         """
         return self._rungs.get(rung, [])
 
-    def heard(self) -> list[Climb]:
-        """The configurations that a sampler hears of, by number: of many not all.
+    def for_sampler(self) -> list[Trials]:
+        """The configurations that are shown to the sampler, by number.
 
-        Of more than `HEARD` that have ended it hears of the best, and of an even pick of the others by rank,
-        which leaves the shape of their density as it is. Of those that run it hears too.
+        At most `SAMPLER_LIMIT` that have ended: the best, and an even sample of the others by rank, which
+        keeps the shape of their density. Those that run are always among them.
         """
-        if len(self._of) <= HEARD:
+        if len(self._of) <= SAMPLER_LIMIT:
             return self.configurations
-        best, others = self._ended[:BEST_HEARD], self._ended[BEST_HEARD:]
-        room = HEARD - BEST_HEARD
+        best, others = self._ended[:BEST_SHOWN], self._ended[BEST_SHOWN:]
+        room = SAMPLER_LIMIT - BEST_SHOWN
         if len(others) > room:
             others = [others[place * len(others) // room] for place in range(room)]
         kept = {row.configuration for row in (*best, *others, *self.running)}

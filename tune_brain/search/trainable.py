@@ -36,13 +36,13 @@ class TrialWorker(tune.Trainable):
     ) -> None:
         """Take the arrays from Ray's object store and the first trial's configuration."""
         # Here and not above: the driver of a search needs this class and not torch.
-        from tune_brain.search.checkpoints import Keeper
+        from tune_brain.search.checkpoints import CheckpointKeeper
         from tune_brain.search.trial import rows
         from tune_brain.train.process import make_ready
 
         make_ready()
         self._device = compute.device()
-        self._keeper = Keeper(checkpoints, disk_budget, made_with)
+        self._keeper = CheckpointKeeper(checkpoints, disk_budget, made_with)
         self._begun = partial(
             rows, development=development, weights=weights, keeper=self._keeper, device=self._device
         )

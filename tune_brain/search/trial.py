@@ -8,7 +8,7 @@ import torch
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.models import build
-from tune_brain.search.checkpoints import Keeper
+from tune_brain.search.checkpoints import CheckpointKeeper
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin
 
@@ -17,7 +17,7 @@ def rows(
     asked: Mapping[str, Any],
     development: Development,
     weights: Mapping[str, torch.Tensor] | None,
-    keeper: Keeper,
+    keeper: CheckpointKeeper,
     device: torch.device,
 ) -> Iterator[dict[str, float]]:
     """A trial's rows: those that its checkpoint holds, then those of the epochs that are left.
@@ -34,7 +34,7 @@ def rows(
     """
     config = TrialConfig.model_validate(asked["trial"])
     training = begin(build(config, weights), config, development, device)
-    ended = keeper.take_up(asked["number"], training)
+    ended = keeper.restore_or_begin(asked["number"], training)
     yield from ended
     for row in fit(training):
         ended.append(row)

@@ -52,7 +52,7 @@ class Machines:
         return self._slots
 
 
-class AsTheyCome(FIFOScheduler):  # type: ignore[misc]
+class ArrivalOrderScheduler(FIFOScheduler):  # type: ignore[misc]
     """Trials start in the order in which they come, each on the worker that was free or was started for it.
 
     Tune's own order names, whenever a worker is free, the first trial whose worker still starts: that one is
@@ -91,7 +91,7 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, searcher: RowSearcher, say: Callable[[str], None], gpus: float = 0.0) -> None:
         self._searcher, self._say, self._gpus = searcher, say, gpus
-        self._barren = set[str]()
+        self._failed_machines = set[str]()
         self._over_budget = self._waits = False
         self.last_loss = ""
 
@@ -132,8 +132,8 @@ class Workers(tune.Callback):  # type: ignore[misc]
         if self._searcher.lost(trial.trial_id, why, self.last_loss):
             return
         machine = _machine(words)
-        if machine not in self._barren:
-            self._barren.add(machine)
+        if machine not in self._failed_machines:
+            self._failed_machines.add(machine)
             self._say(f"a worker did not start on {machine}, which is tried again: {self.last_loss}")
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ARG002

@@ -67,7 +67,7 @@ class Answer:
     """[448, 448] in 0..1, where it saw what speaks for its class; None without convolutions."""
 
 
-class Speaker:
+class Predictor:
     """A bundle that answers, one image at a time, from one thread."""
 
     def __init__(self, bundle: Bundle) -> None:

@@ -31,7 +31,7 @@ from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
 from tune_brain.records import replacing
 from tune_brain.serve import wire
-from tune_brain.serve.answers import Speaker
+from tune_brain.serve.answers import Predictor
 from tune_brain.serve.guard import HEADERS, LOCAL, Guard
 from tune_brain.serve.images import frames
 
@@ -77,7 +77,7 @@ def create_app(
             which.
         crowd: requests at a time; more are turned away.
     """
-    speaker = Speaker(bundle)
+    speaker = Predictor(bundle)
     # One thread, since the networks are hooked into; and one is what a slot of a search has.
     worker = ThreadPoolExecutor(1, thread_name_prefix="answer")
     # Decoders behind other decoders, as inside a DICOM file, know no other limit.

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tune_brain.bundle.read import Bundle, open_bundle
-from tune_brain.data.reading import content_of
+from tune_brain.data.decoding import content_of
 from tune_brain.errors import ImageError, TuneBrainError
-from tune_brain.serve.answers import Speaker
+from tune_brain.serve.answers import Predictor
 from tune_brain.serve.images import Frame, frames
 from tune_brain.text import legible
 
@@ -34,7 +34,7 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
         raise ImageError(
             "predict needs images", found=f"none of {', '.join(SUFFIXES)} in {', '.join(map(str, named))}"
         )
-    speaker, failures = Speaker(bundle), 0
+    speaker, failures = Predictor(bundle), 0
     with to.open("w", newline="", encoding="utf-8") if to else nullcontext(sys.stdout) as out:
         table = _writer(out, bundle)
         for file in files:
@@ -48,7 +48,7 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
     return failures
 
 
-def _line(speaker: Speaker, file: Path, frame: Frame) -> dict[str, Any]:
+def _line(speaker: Predictor, file: Path, frame: Frame) -> dict[str, Any]:
     said = speaker.answer(frame.pixels)
     return {
         "file": legible(str(file)),

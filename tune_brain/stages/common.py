@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
 
 RANDOM = "random weights"
-AS_BEFORE: Mapping[str, Any] = MappingProxyType({})
+UNCHANGED: Mapping[str, Any] = MappingProxyType({})
 """No field of a run's configuration, where a command may change some."""
 
 
-def asked_of(run: Run, given: Mapping[str, Any]) -> Run:
+def with_options(run: Run, given: Mapping[str, Any]) -> Run:
     """A run with some fields of its configuration as the options name them; nothing is written.
 
     Raises:
@@ -142,7 +142,7 @@ def check_digest(prepared: Prepared, known: str, what: str) -> None:
 
 
 @contextmanager
-def going_on(command: str) -> Iterator[None]:
+def resume_hint(command: str) -> Iterator[None]:
     """Say how to go on when a stage is interrupted."""
     try:
         yield
@@ -153,7 +153,7 @@ def going_on(command: str) -> Iterator[None]:
 
 
 @contextmanager
-def going_on_as_asked(folder: Path, command: str) -> Iterator[None]:
+def rerun_hint(folder: Path, command: str) -> Iterator[None]:
     """The same where a run is asked for something else: before run.toml says so, it must be asked again."""
     before = (folder / "run.toml").stat().st_mtime_ns
     try:
@@ -163,5 +163,5 @@ def going_on_as_asked(folder: Path, command: str) -> Iterator[None]:
             raise Interrupted(
                 "Interrupted before anything was changed", remedy="Go on with the same command."
             ) from None
-        with going_on(command):
+        with resume_hint(command):
             raise

@@ -8,30 +8,31 @@ from typing import Any
 from tune_brain import compute, lock, runs
 from tune_brain.config import check_seeds
 from tune_brain.errors import RunFolderError, SearchError
-from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_test, fit_all
+from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_predictions, fit_all
+from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import SEAL, SPOKEN, check_seal, open_test, those_that_spoke
-from tune_brain.evaluate.validated import validate
+from tune_brain.evaluate.sealed import SEAL, check_seal, open_test, seed_runs_that_predicted
+from tune_brain.evaluate.validation import validate
 from tune_brain.evaluate.winners import choose
 from tune_brain.progress import Progress
 from tune_brain.records import CHECKPOINTS, read_json, trials_of, write_json
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
-    AS_BEFORE,
-    asked_of,
+    UNCHANGED,
     check_same,
-    going_on,
-    going_on_as_asked,
     gpus_of,
     images,
+    rerun_hint,
+    resume_hint,
     starting_weights,
+    with_options,
 )
-from tune_brain.stages.standing import check_search_has_ended
+from tune_brain.stages.preconditions import check_search_has_ended
 from tune_brain.text import quoted
 
 
-def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
+def evaluate(folder: Path, given: Mapping[str, Any] = UNCHANGED) -> Path:
     """Train each winner and baseline again with several seeds, open the sealed test once, write the scores.
 
     Args:
@@ -44,12 +45,12 @@ def evaluate(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
     command = f"evaluate {quoted(folder)}"
-    with lock.hold(folder), going_on_as_asked(folder, command) if given else going_on(command):
+    with lock.hold(folder), rerun_hint(folder, command) if given else resume_hint(command):
         return _evaluate(folder, given)
 
 
 def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
-    run = asked_of(runs.open_run(folder), given)
+    run = with_options(runs.open_run(folder), given)
     if not (folder / SEAL).exists():
         check_seeds(run.config)
     progress = Progress()
@@ -69,43 +70,43 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             # So that it goes on as it was asked, and is exported with as many seeds.
             runs.create(run.config, run.spaces)
         state = start.state if start else None
-        if not (folder / SPOKEN).exists():
-            # Of a copy that came without what was said: no score may stand beside networks trained anew.
+        if not (folder / PREDICTIONS).exists():
+            # As in a copy without them: no score may stand beside networks that are trained anew.
             for name in ("scores.json", "comparisons.json"):
                 (folder / name).unlink(missing_ok=True)
         trained = train_all(run, planned, prepared.development(), state, slots, progress)
-        seed_runs = those_that_spoke(run.folder, trained)
-        spoken = validate(run.folder, seed_runs, prepared.development(), slots)
-        scored = [arch for arch in chosen if spoken.of(arch)]
+        seed_runs = seed_runs_that_predicted(run.folder, trained)
+        validated = validate(run.folder, seed_runs, prepared.development(), slots)
+        scored = [arch for arch in chosen if validated.of(arch)]
         if not scored:
             raise SearchError(
-                "The sealed test is opened for a winner with a seed run that ended well",
-                found=f"all seed runs of the winners diverged: {', '.join(chosen)}",
+                "No seed run of any winner finished, so there is nothing to score",
+                found=f"all of them diverged: {', '.join(chosen)}",
                 remedy="It stays sealed. Ask for more --seeds, or search a space of lower learning rates.",
             )
-        fitted = fit_all(spoken, scored)
-        write_json(run.folder / "calibration.json", fitted)
+        calibration = fit_all(validated, scored)
+        write_json(run.folder / "calibration.json", calibration)
         progress.say("opening the sealed test")
-        opened = open_test(run.folder, prepared, planned, seed_runs, slots)
+        test = open_test(run.folder, prepared, planned, seed_runs, slots)
         # The search cannot go on any more.
         shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
-        if before := read_json(run.folder / SEAL).get("looks_before"):
+        if before := read_json(run.folder / SEAL).get("earlier_openings"):
             progress.say(
                 f"other runs on this machine had opened the same test before ({before}): "
                 "what was learnt from it then flatters what is scored by it now"
             )
     chosen = {arch: chosen[arch] for arch in scored}
-    scores = winner_scores(opened, scored, prepared.classes)
-    said = calibrated_test(opened, fitted, scored)
-    scores = add_scores(scores, opened, fitted, said, prepared.classes)
-    against = comparisons(opened, chosen, rows_of(run, seed_runs), prepared.classes)
-    validation = {arch: against["validation"][arch]["winner"] for arch in scored}
-    against["ensemble"] = against_best(opened, said, validation)
-    against["verdicts"]["ensemble"] = against["ensemble"].pop("verdict")
+    scores = winner_scores(test, scored, prepared.classes)
+    predicted = calibrated_predictions(test, calibration, scored)
+    scores = add_scores(scores, test, calibration, predicted, prepared.classes)
+    comparison = comparisons(test, chosen, rows_of(run, seed_runs), prepared.classes)
+    validation = {arch: comparison["validation"][arch]["winner"] for arch in scored}
+    comparison["ensemble"] = against_best(test, predicted, validation)
+    comparison["verdicts"]["ensemble"] = comparison["ensemble"].pop("verdict")
     leak = prepared.summary.get("allowed_leak", 0)
-    write_json(run.folder / "comparisons.json", marked(against, leak))
+    write_json(run.folder / "comparisons.json", marked(comparison, leak))
     write_json(run.folder / "scores.json", marked(scores, leak))
-    for sentence in against["verdicts"].values():
+    for sentence in comparison["verdicts"].values():
         progress.say(sentence)
     return run.folder / "scores.json"
 

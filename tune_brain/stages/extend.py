@@ -9,8 +9,8 @@ from tune_brain.config import PRETRAINED, RunConfig, check, check_precision, che
 from tune_brain.errors import ConfigError
 from tune_brain.runs import Run
 from tune_brain.space import Range, Space
+from tune_brain.stages.preconditions import check_search_is_open
 from tune_brain.stages.resume import go_on
-from tune_brain.stages.standing import check_search_is_open
 
 
 def extend(folder: Path, given: Mapping[str, Any]) -> Path:

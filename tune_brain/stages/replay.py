@@ -15,7 +15,7 @@ from pydantic import Field
 from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
-from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.shrinkage import expected
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, write_json

@@ -6,12 +6,12 @@ from typing import Any
 
 from tune_brain import compute, lock, runs
 from tune_brain.runs import Run
-from tune_brain.stages.common import AS_BEFORE, asked_of, going_on_as_asked
-from tune_brain.stages.standing import check_search_is_open, unfinished
+from tune_brain.stages.common import UNCHANGED, rerun_hint, with_options
+from tune_brain.stages.preconditions import check_search_is_open, unfinished
 from tune_brain.text import quoted
 
 
-def resume(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
+def resume(folder: Path, given: Mapping[str, Any] = UNCHANGED) -> Path:
     """Go on with a search where its rows end; one that has come to its end stays as it is.
 
     Args:
@@ -29,7 +29,7 @@ def resume(folder: Path, given: Mapping[str, Any] = AS_BEFORE) -> Path:
     def ask(run: Run) -> Run:
         if unfinished(run):
             check_search_is_open(folder)
-        return asked_of(run, given)
+        return with_options(run, given)
 
     return go_on(folder, ask)
 
@@ -42,7 +42,7 @@ def go_on(folder: Path, ask: Callable[[Run], Run]) -> Path:
     """
     # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
     runs.open_run(folder)
-    with lock.hold(folder), going_on_as_asked(folder, f"resume {quoted(folder)}"):
+    with lock.hold(folder), rerun_hint(folder, f"resume {quoted(folder)}"):
         run = ask(runs.open_run(folder))
         with compute.session(run.config) as ray:
             from tune_brain.stages.search import search_on

@@ -20,14 +20,14 @@ from tune_brain.search.sampler import write_journal
 from tune_brain.slots import Slots
 from tune_brain.stages.common import (
     check_same,
-    going_on,
     gpus_of,
     images,
     origin_of,
+    resume_hint,
     same_for_all,
     starting_weights,
 )
-from tune_brain.stages.standing import unfinished
+from tune_brain.stages.preconditions import unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.text import quoted
 from tune_brain.train.precision import faster_precision
@@ -60,7 +60,7 @@ def search(config: RunConfig) -> Path:
         slots = ray.slots()
         with writing(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
-        with lock.hold(config.out), going_on(f"resume {quoted(config.out)}"):
+        with lock.hold(config.out), resume_hint(f"resume {quoted(config.out)}"):
             # Another search may have taken the folder while this one was looking at its images.
             runs.check_new(config.out)
             run = runs.create(config, spaces)

@@ -16,7 +16,7 @@ from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
-from tune_brain.stages.standing import unfinished, was_cut_short
+from tune_brain.stages.preconditions import unfinished, was_cut_short
 from tune_brain.text import duration, quoted
 
 WAIT = 60.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tune_brain.bundle.about import ABOUT, About
 from tune_brain.bundle.read import open_bundle
+from tune_brain.bundle.schema import ABOUT, About
 from tune_brain.config import RunConfig
 from tune_brain.errors import BundleError
 from tune_brain.evaluate.ensemble import CLAIMS, exported

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tune_brain.report import style, words
+from tune_brain.report import formatting, style
 from tune_brain.report.figures.ladder import special
 from tune_brain.report.tables.parameters import GRID, placed, surface
 from tune_brain.space import Range, Space
@@ -162,12 +162,12 @@ def importances(found: Mapping[int, tuple[Mapping[str, float], int]], names: Seq
     opacities = style.opacities(list(told)) if told else {}
     for rung, (shares, n) in told.items():
         figure.add_bar(
-            name=f"{words.epochs(rung)}, n = {n}",
+            name=f"{formatting.epochs(rung)}, n = {n}",
             orientation="h",
             x=[round(shares[name], 4) for name in reversed(names)],
             y=[style.text(name) for name in reversed(names)],
             marker={"color": style.FULL, "opacity": opacities[rung]},
-            hovertemplate=f"{words.epochs(rung)}, {n} trials: %{{x:.0%}}<extra></extra>",
+            hovertemplate=f"{formatting.epochs(rung)}, {n} trials: %{{x:.0%}}<extra></extra>",
         )
     figure.update_xaxes(title_text="share of importance", tickformat=".0%", range=[0, 1])
     figure.update_yaxes(showgrid=False)

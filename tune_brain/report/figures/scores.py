@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 
 from tune_brain.records import TEST_PARTS
 from tune_brain.report import style
+from tune_brain.report.formatting import METRICS as METRIC_NAMES
 from tune_brain.report.tables.scores import row_shares
-from tune_brain.report.words import METRICS as METRIC_NAMES
 
 
 def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str], str]) -> go.Figure:
@@ -116,7 +116,7 @@ def roc(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
     """ROC curves of one class against the others, a line for each architecture.
 
     Args:
-        curves: see `spoken.roc`, by architecture.
+        curves: see `predictions.roc`, by architecture.
     """
     figure = _square("share of the others called so", "share of the class found")
     for arch, curve in curves.items():
@@ -136,7 +136,7 @@ def reliability(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
     """How often the named class was right, by how sure the classifier was; on the dashed line it is honest.
 
     Args:
-        curves: see `spoken.reliability`, by architecture.
+        curves: see `predictions.reliability`, by architecture.
     """
     figure = _square("confidence", "share that was right")
     for arch, curve in curves.items():

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tune_brain.config import RunConfig
-from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.shrinkage import expected
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, TrialRow
 

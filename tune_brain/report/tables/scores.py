@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tune_brain.records import TEST_PARTS
-from tune_brain.report import words
+from tune_brain.report import formatting
 
 LESS_IS_BETTER = frozenset({"log_loss", "calibration_error"})
 
@@ -55,14 +55,16 @@ def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> I
         for role, found in (("winner", scores), ("baseline", baselines))
         if arch in found
     ]
-    classifiers += [(name, "reference", references[name]) for name in words.REFERENCES if name in references]
+    classifiers += [
+        (name, "reference", references[name]) for name in formatting.REFERENCES if name in references
+    ]
     for name, role, parts in classifiers:
         for part in TEST_PARTS:
             about = {"classifier": name, "role": role, "part": part}
             about |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
             # Beside the ensemble, which is calibrated, winners stand as calibrated as their bundles are.
             found = parts[part] | parts[part].get("calibrated", {})
-            for metric in words.METRICS:
+            for metric in formatting.METRICS:
                 if metric in found:
                     yield {**about, "metric": metric, **found[metric]}
 

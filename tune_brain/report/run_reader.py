@@ -60,7 +60,7 @@ def read_contents(folder: Path) -> Contents:
 _PLAIN = {name: f"{name}.json" for name in ("record", "scores", "comparisons", "sealed")}
 
 
-class Memory:
+class VersionedCache:
     """What was made last, by what it was made of."""
 
     def __init__(self) -> None:
@@ -83,7 +83,7 @@ class Reader:
         self.folder = folder
         self._trials = _Rows(folder / "trials.jsonl", TrialRow)
         self._epochs = _Rows(folder / "epochs.jsonl", EpochRow)
-        self._memory = Memory()
+        self._memory = VersionedCache()
 
     def read(self) -> Contents:
         """What stands in the folder now.

@@ -22,7 +22,7 @@ WIDTH = 8.0
 
 
 @dataclass(frozen=True)
-class Expected:
+class ShrunkenScore:
     """A configuration's mean score over seeds, as far as known: macro-F1 on validation."""
 
     mean: float
@@ -33,7 +33,7 @@ class Expected:
     """Standard deviation between seeds of a configuration."""
 
 
-def expected(scores: Mapping[int, Sequence[float]], configuration: int) -> Expected | None:
+def expected(scores: Mapping[int, Sequence[float]], configuration: int) -> ShrunkenScore | None:
     """What a configuration is expected to score on average over seeds; None while the noise is unknown.
 
     The hierarchical normal model of Gelman et al., Bayesian Data Analysis, 3rd ed., section 5.4, with their
@@ -53,16 +53,18 @@ def expected(scores: Mapping[int, Sequence[float]], configuration: int) -> Expec
     own = list(scores).index(configuration)
     squares = sum(float(np.sum((np.array(of) - np.mean(of)) ** 2)) for of in scores.values())
     if len(scores) > 2 and squares > 1e-16:
-        return _drawn(means, counts, squares, freedom, own)
+        return _partially_pooled(means, counts, squares, freedom, own)
 
     from scipy.stats import t  # half a second that most commands need not wait
 
     noise, mean = math.sqrt(squares / freedom), float(means[own])
     reach = float(t.ppf(0.975, freedom)) * noise / math.sqrt(counts[own])
-    return Expected(mean, mean - reach, mean + reach, noise)
+    return ShrunkenScore(mean, mean - reach, mean + reach, noise)
 
 
-def _drawn(means: np.ndarray, counts: np.ndarray, squares: float, freedom: int, own: int) -> Expected:
+def _partially_pooled(
+    means: np.ndarray, counts: np.ndarray, squares: float, freedom: int, own: int
+) -> ShrunkenScore:
     """One of several normal means, [n], with `counts` scores each and `squares` within them."""
     from scipy.special import ndtr
 
@@ -86,4 +88,4 @@ def _drawn(means: np.ndarray, counts: np.ndarray, squares: float, freedom: int, 
     at = mean + np.linspace(-WIDTH, WIDTH, 401) * deviation
     below = [np.sum(likely * ndtr((value - found) / each)) for value in at]
     low, high = np.interp((0.025, 0.975), below, at)
-    return Expected(mean, float(low), float(high), float(np.sum(likely * noise)))
+    return ShrunkenScore(mean, float(low), float(high), float(np.sum(likely * noise)))

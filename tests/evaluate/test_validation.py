@@ -17,9 +17,9 @@ from tune_brain import compute, runs
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
-from tune_brain.evaluate import retrain, validated
+from tune_brain.evaluate import retrain, validation
 from tune_brain.evaluate.retrain import SeedRun, logits, rows_of, train_all
-from tune_brain.evaluate.validated import VALIDATED, read, validate
+from tune_brain.evaluate.validation import VALIDATED, read, validate
 from tune_brain.export import write
 from tune_brain.export.write import export
 from tune_brain.models import build, state_of
@@ -113,11 +113,11 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("room", [retrain, validated])
+@pytest.mark.parametrize("room", [retrain, validation])
 def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, room: Any) -> None:
     monkeypatch.setattr(room, "replacing", full)
     with pytest.raises(RunFolderError, match="No space left"):
-        validate(run.folder, [], DEVELOPMENT, SLOTS) if room is validated else trained(run, 0.01, 1)
+        validate(run.folder, [], DEVELOPMENT, SLOTS) if room is validation else trained(run, 0.01, 1)
 
 
 @pytest.mark.parametrize(

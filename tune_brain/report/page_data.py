@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tune_brain.report.formatting import reason
 from tune_brain.report.tables.studies import parameters
-from tune_brain.report.words import reason
 from tune_brain.space import Space
 
 Columns = dict[str, list[Any]]

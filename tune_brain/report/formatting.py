@@ -9,7 +9,7 @@ import pandas as pd
 
 from tune_brain.config import PRETRAINED
 from tune_brain.data.catalogue import named_of
-from tune_brain.report.contents import Contents
+from tune_brain.report.run_reader import Contents
 from tune_brain.text import duration
 
 METRICS = {
@@ -82,7 +82,7 @@ def progress(study: Mapping[str, Any]) -> str:
 
 
 def reason(trial: Mapping[Any, Any]) -> str:
-    """What became of a trial and why, from its line of `Shown.trials`."""
+    """What became of a trial and why, from its line of `RunView.trials`."""
     fate = trial["fate"]
     if fate == "running":
         return f"running, attempt {trial['attempt']}" if trial["attempt"] > 1 else "running"
@@ -170,7 +170,7 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
         yield "Commit", commit[:12] + (" with local changes" if dirty else "")
     sealed = contents.sealed
     said = f"opened {_moment(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
-    if before := sealed.get("looks_before"):
+    if before := sealed.get("earlier_openings"):
         told = "one other run" if before == 1 else f"{before} other runs"
         said += f"; {told} on that machine had opened the same test before"
     if again := sealed.get("again"):

@@ -1,4 +1,4 @@
-"""Where the images of the test part come from, and how far a nearest neighbour gets with them."""
+"""Distribution shift: do test images look like the other images, and how far does a nearest neighbour get?"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.files import Looked
-from tune_brain.data.likeness import Likeness
+from tune_brain.data.image_facts import ImageFacts
+from tune_brain.data.similarity import Similarity
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 DARK = 25
 """Pixels below this grey are background."""
-LOOKS = {
+STATISTICS = {
     "brightness": ("darker", "brighter"),
     "contrast": ("flatter", "richer in contrast"),
     "background": ("less dark background", "more dark background"),
@@ -39,17 +39,17 @@ One is where twins begin, so that the valley about it can be seen.
 """
 
 
-def looks(looked: Looked) -> dict[str, NDArray[np.float64]]:
-    """What is measured of each image, [N] by name: see LOOKS; greys in 0..255, background as a share."""
+def statistics(facts: ImageFacts) -> dict[str, NDArray[np.float64]]:
+    """What is measured of each image, [N] by name: see STATISTICS; greys in 0..255, background as a share."""
     greys = np.arange(256)
-    pixels = looked.histograms.sum(1, dtype=np.int64)
-    mean = looked.histograms @ greys / pixels
+    pixels = facts.histograms.sum(1, dtype=np.int64)
+    mean = facts.histograms @ greys / pixels
     return {
         "brightness": mean,
-        "contrast": np.sqrt(np.clip(looked.histograms @ greys**2 / pixels - mean**2, 0, None)),
-        "background": looked.histograms[:, :DARK].sum(1) / pixels,
+        "contrast": np.sqrt(np.clip(facts.histograms @ greys**2 / pixels - mean**2, 0, None)),
+        "background": facts.histograms[:, :DARK].sum(1) / pixels,
         "pixels": pixels.astype(np.float64),
-        "aspect": looked.sizes[:, 0] / looked.sizes[:, 1],
+        "aspect": facts.sizes[:, 0] / facts.sizes[:, 1],
     }
 
 
@@ -66,7 +66,7 @@ def origin(
     Only test images without a twin in the other parts are asked, since the others come from there.
 
     Args:
-        measured: [N] by name, see `looks`.
+        measured: [N] by name, see `statistics`.
         labels: [N] classes by number.
         test: [N] true in the test part.
         leaked: [N] true for test images with a twin in the other parts.
@@ -74,17 +74,19 @@ def origin(
         classes: names.
 
     Returns:
-        By class: `n` images asked, which are so many `groups`, `shares` by LOOKS (in what share of all pairs
-        of a test and another image the test image has more), `elsewhere` (None where there are too few groups
-        to say), and then `by` and `share`, the most telling of the looks.
+        By class: `n` images asked, from so many `groups`, `shares` by STATISTICS (in what share of all
+        pairs of a test and another image the test image has more), `elsewhere` (None where there are too
+        few groups to say), and then `by` and `share`, the most telling statistic.
     """
     found = {}
     for number, name in enumerate(classes):
         own = labels == number
         asked, known = own & test & ~leaked, own & ~test
-        shares = {look: _more(values[asked], values[known]) for look, values in measured.items()}
-        told = [look for look in shares if shares[look] is not None]
-        by = max(told, key=lambda look: abs((shares[look] or 0.0) - 0.5), default=None)
+        shares = {
+            statistic: _superiority(values[asked], values[known]) for statistic, values in measured.items()
+        }
+        told = [statistic for statistic in shares if shares[statistic] is not None]
+        by = max(told, key=lambda statistic: abs((shares[statistic] or 0.0) - 0.5), default=None)
         share = shares[by] if by else None
         n = [len(np.unique(groups[side])) for side in (asked, known)]
         enough = min(n) >= ENOUGH
@@ -99,8 +101,11 @@ def origin(
     return found
 
 
-def _more(asked: NDArray[np.float64], known: NDArray[np.float64]) -> float | None:
-    """Share of all pairs in which the asked value is larger, ties by half; None where there is no pair."""
+def _superiority(asked: NDArray[np.float64], known: NDArray[np.float64]) -> float | None:
+    """Share of all pairs in which the asked value is larger, ties by half; None where there is no pair.
+
+    The probability of superiority: Mann and Whitney's U divided by the number of pairs.
+    """
     if not len(asked) or not len(known):
         return None
     known = np.sort(known)
@@ -117,7 +122,7 @@ def nearness(
         Edges of bins and counts for "test" and "train" (a sample), and for each class the median of "test";
         and the class of the likest other image of each test image, [T], empty without a test part.
     """
-    known = Likeness(thumbnails[~test])
+    known = Similarity(thumbnails[~test])
     sample = np.arange(0, len(known.thumbnails), -(-len(known.thumbnails) // ASKED))
     found: dict[str, Any] = {"edges": BINS.tolist()}
     _, among = known.nearest(known.thumbnails[sample], sample)

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from tune_brain.config import ARCHITECTURES, MOST_NETWORKS, Frozen
 
-FORMAT = 2
+FORMAT = 3
 ABOUT = "bundle.json"
 SIMILAR = "similar.safetensors"
 CARD = "MODEL_CARD.md"
@@ -26,19 +26,19 @@ class Member(Frozen):
     weight: float = Field(ge=0, le=1)
 
 
-class Looks(Frozen):
+class Reference(Frozen):
     """What training images look like, and how far an image may be from that."""
 
     mean: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
-    farthest: float
+    max_distance: float
     false_rejections: float
 
 
 class Abstention(Frozen):
     """When a bundle is sure enough, by validation."""
 
-    surest: float
+    min_confidence: float
     error_rate: float
     answered: float
     errors: float | None
@@ -48,7 +48,7 @@ class Abstention(Frozen):
 class About(Frozen):
     """The contents of bundle.json."""
 
-    format: Literal[2]
+    format: Literal[3]
     name: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
     """An architecture, or `ensemble`."""
     classes: tuple[str, ...] = Field(min_length=2, max_length=1000)
@@ -59,7 +59,7 @@ class About(Frozen):
     """Of the mean of the members, as theirs are of their logits; 1 for a single one."""
     embedding: str
     """The member by whose embeddings similar training images are found."""
-    looks: Looks
+    ood: Reference
     abstention: Abstention
     calibration: dict[str, Any]
     """Calibration error and log loss on validation, before and after."""
@@ -78,8 +78,8 @@ class About(Frozen):
             raise ValueError("members have names of their own, and one of them gives the embedding")
         if abs(sum(member.weight for member in self.members) - 1) > 1e-6:
             raise ValueError("the weights of the members add up to 1")
-        if any(len(row) != len(self.looks.mean) for row in (self.looks.precision, *self.looks.precision)):
-            raise ValueError("looks.precision is a square of the length of looks.mean")
+        if any(len(row) != len(self.ood.mean) for row in (self.ood.precision, *self.ood.precision)):
+            raise ValueError("ood.precision is a square of the length of ood.mean")
         return self
 
 

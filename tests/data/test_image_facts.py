@@ -9,10 +9,10 @@ import pytest
 from made import as_bytes, phantom, save
 from PIL import Image
 
-from tune_brain.data import reading
+from tune_brain.data import decoding
 from tune_brain.data.audit import audit
-from tune_brain.data.files import look
 from tune_brain.data.findings import terminal
+from tune_brain.data.image_facts import read_facts
 from tune_brain.data.prepare import prepare
 from tune_brain.portable.pictures import MOST_BYTES, open_grey
 
@@ -157,9 +157,9 @@ def test_several_oddities_of_one_file_all_count(folder: Path) -> None:
 
 
 def test_progress_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "AT_ONCE", 4)
+    monkeypatch.setattr(decoding, "AT_ONCE", 4)
     told: list[tuple[int, int]] = []
-    look(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
+    read_facts(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
     assert told == [(4, 10), (8, 10), (10, 10)]
 
 

@@ -7,18 +7,19 @@ from functools import cached_property
 import pandas as pd
 
 from tune_brain.config import Frozen
+from tune_brain.evaluate.predictions import Predictions, read_predictions
 from tune_brain.records import EpochRow, TrialRow
-from tune_brain.report.contents import Contents, Kind, Memory
-from tune_brain.report.tables import ladder, overtuning, pace, scores, spoken, studies
+from tune_brain.report.run_reader import Contents, Kind, VersionedCache
+from tune_brain.report.tables import ladder, overtuning, pace, scores, studies
 
 
-class Shown:
+class RunView:
     """What the views of one run show, as far as the run has come."""
 
-    def __init__(self, contents: Contents, memory: Memory | None = None) -> None:
+    def __init__(self, contents: Contents, memory: VersionedCache | None = None) -> None:
         """No table is made yet; a memory keeps the figures of architectures that have not changed."""
         self.contents = contents
-        self._memory = memory or Memory()
+        self._memory = memory or VersionedCache()
         self.config = contents.config
         self.name = contents.folder.resolve().name
 
@@ -92,10 +93,10 @@ class Shown:
         return pace.timeline(self.contents.rows, max(known, default=0.0))
 
     @cached_property
-    def spoken(self) -> spoken.Spoken | None:
-        """What the winners said of each test image; None where predictions.npz is not here."""
+    def predictions(self) -> Predictions | None:
+        """Those for the test; None where predictions.npz is not here or nothing is scored yet."""
         path = self.contents.predictions
-        return spoken.read_spoken(path, list(self.contents.scores)) if path and self.contents.scores else None
+        return read_predictions(path) if path and self.contents.scores else None
 
     def figure(self, name: str, arch: str, make: Callable[[], Kind], *, epochs: bool = False) -> Kind:
         """A figure of one architecture, made anew where its trials changed, or epochs that it shows."""

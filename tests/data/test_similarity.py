@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from tune_brain.data import cells, files, likeness
+from tune_brain.data import cells, image_facts, similarity
 from tune_brain.data import cropped as crops
 from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
-from tune_brain.data.files import FINE
-from tune_brain.data.likeness import Likeness, Pairs, unit_vectors
+from tune_brain.data.image_facts import FINE
+from tune_brain.data.similarity import Pairs, Similarity, unit_vectors
 from tune_brain.portable.pictures import Grey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -69,7 +69,7 @@ CHANGES: dict[str, Change] = {
 
 
 def shrunk(images: list[Image.Image]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    small, fine = zip(*(files.shrunk(Grey(image, image.size, 1)) for image in images), strict=True)
+    small, fine = zip(*(image_facts.shrunk(Grey(image, image.size, 1)) for image in images), strict=True)
     return np.stack(small), np.stack(fine)
 
 
@@ -92,7 +92,7 @@ def test_precision_and_recall_on_twins_that_are_known() -> None:
     n, changed = 400, 100
     images, known = generated(n, changed)
     thumbnails, fine = shrunk(images)
-    among = Likeness(thumbnails)
+    among = Similarity(thumbnails)
     found = ends(among.same()) | ends(among.mirrored()) | ends(cropped_twins(fine))
     original = np.concatenate([np.arange(n), *[np.arange(changed)] * len(CHANGES)])
     right = {pair for pair in found if original[pair[0]] == original[pair[1]]}
@@ -105,7 +105,7 @@ def test_precision_and_recall_on_twins_that_are_known() -> None:
 def test_each_change_has_its_rule() -> None:
     images, known = generated(24, 8)
     thumbnails, fine = shrunk(images)
-    among = Likeness(thumbnails)
+    among = Similarity(thumbnails)
     same, mirrored, less = (ends(pairs) for pairs in (among.same(), among.mirrored(), cropped_twins(fine)))
     for name in ("quality 95", "quality 75", "quality 40", "resized", "brighter", "flatter"):
         assert known[name] <= same, name
@@ -124,12 +124,12 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     full = vectors @ vectors.T
     wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
     assert 100 < len(wanted) < 1000
-    monkeypatch.setattr(likeness, "TWINS", 0.9)
+    monkeypatch.setattr(similarity, "TWINS", 0.9)
     for part, pairs, held in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
-        monkeypatch.setattr(likeness, "AT_ONCE", part)
-        monkeypatch.setattr(likeness, "PAIRS", pairs)
+        monkeypatch.setattr(similarity, "AT_ONCE", part)
+        monkeypatch.setattr(similarity, "PAIRS", pairs)
         monkeypatch.setattr(cells, "HELD", held)
-        found = Likeness(thumbnails.astype(np.uint8)).same()
+        found = Similarity(thumbnails.astype(np.uint8)).same()
         assert ends(found) == wanted
         assert len(found.first) == len(wanted)
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
@@ -144,13 +144,13 @@ def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch, rows: int
     own = np.arange(0, 50, 3)
     full = unit_vectors(thumbnails[own]) @ unit_vectors(thumbnails).T
     full[np.arange(len(own)), own] = -2
-    monkeypatch.setattr(likeness, "ROWS", rows)
-    place, similarity = Likeness(thumbnails).nearest(thumbnails[own], own)
+    monkeypatch.setattr(similarity, "ROWS", rows)
+    place, closeness = Similarity(thumbnails).nearest(thumbnails[own], own)
     assert (place == full.argmax(1)).all()
-    np.testing.assert_allclose(similarity, full.max(1), rtol=1e-5)
-    alone, none = Likeness(thumbnails[:1]).nearest(thumbnails[:1], np.zeros(1, np.int64))
+    np.testing.assert_allclose(closeness, full.max(1), rtol=1e-5)
+    alone, none = Similarity(thumbnails[:1]).nearest(thumbnails[:1], np.zeros(1, np.int64))
     assert (alone.tolist(), none.tolist()) == ([0], [-2])
-    assert Likeness(thumbnails).nearest(thumbnails[own])[0].tolist() == own.tolist()
+    assert Similarity(thumbnails).nearest(thumbnails[own])[0].tolist() == own.tolist()
 
 
 def test_a_crop_is_found_in_a_crowd_and_each_image_has_few_candidates(
@@ -177,7 +177,7 @@ def test_a_crop_is_found_in_a_crowd_and_each_image_has_few_candidates(
 
 @pytest.mark.parametrize("thumbnails", [np.zeros((0, 32, 32), np.uint8), np.full((3, 32, 32), 9, np.uint8)])
 def test_no_images_and_flat_ones_have_no_twins(thumbnails: NDArray[np.uint8]) -> None:
-    among = Likeness(thumbnails)
+    among = Similarity(thumbnails)
     fine = np.full((len(thumbnails), FINE, FINE), 9, np.uint8)
     for pairs in (among.same(), among.mirrored(), cropped_twins(fine)):
         assert len(pairs.first) == len(pairs.second) == len(pairs.similarity) == 0

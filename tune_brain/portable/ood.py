@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 FLAT = 2 / 255
 """A pixel whose Laplacian is below this is flat, as no pixel of a scan is outside its dark margin."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MEASURES = 18
+FEATURES = 18
 """F, how many there are."""
 AT_A_TIME = 256
 """Images: forty bytes a pixel are at work on them."""
@@ -23,20 +23,20 @@ RIDGE = 1e-3
 """Added to the variances, so that measures that move together can be inverted."""
 
 
-class Looks(NamedTuple):
+class Reference(NamedTuple):
     """What training images look like: [F] and [F, F] of their measures."""
 
     mean: Floats
     precision: Floats
 
 
-def measures(pixels: NDArray[np.uint8]) -> Floats:
+def features(pixels: NDArray[np.uint8]) -> Floats:
     """[N, F] of images uint8 [N, 1, S, S]: brightness, contrast, grain, symmetry, margin, centre."""
-    parts = [_measures(pixels[start : start + AT_A_TIME]) for start in range(0, len(pixels), AT_A_TIME)]
-    return np.concatenate(parts) if parts else np.empty((0, MEASURES))
+    parts = [_features(pixels[start : start + AT_A_TIME]) for start in range(0, len(pixels), AT_A_TIME)]
+    return np.concatenate(parts) if parts else np.empty((0, FEATURES))
 
 
-def _measures(pixels: NDArray[np.uint8]) -> Floats:
+def _features(pixels: NDArray[np.uint8]) -> Floats:
     images = pixels[:, 0].astype(np.float64) / 255
     size = images.shape[1]
     across = np.abs(np.diff(images, axis=2)).mean((1, 2))
@@ -69,16 +69,16 @@ def _measures(pixels: NDArray[np.uint8]) -> Floats:
     )
 
 
-def fit(known: Floats) -> Looks:
+def fit(known: Floats) -> Reference:
     """The looks of training images from their measures [N, F]."""
     covariance = np.cov(known.T)
     scale = np.sqrt(np.diagonal(covariance)) + TINY
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(scale))
-    return Looks(known.mean(0), np.linalg.inv(correlation) / np.outer(scale, scale))
+    return Reference(known.mean(0), np.linalg.inv(correlation) / np.outer(scale, scale))
 
 
-def distance(looks: Looks, asked: Floats) -> Floats:
+def distance(reference: Reference, asked: Floats) -> Floats:
     """[N], how far measures [N, F] are from those of the training images (Mahalanobis 1936)."""
-    away = asked - looks.mean
-    far: Floats = np.sqrt(np.maximum(np.einsum("nf,fg,ng->n", away, looks.precision, away), 0))
+    away = asked - reference.mean
+    far: Floats = np.sqrt(np.maximum(np.einsum("nf,fg,ng->n", away, reference.precision, away), 0))
     return far

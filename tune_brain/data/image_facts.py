@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_brain.data.reading import each_file
+from tune_brain.data.decoding import each_file
 from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, check_size, is_turned, squashed
 
 FINE = 48
@@ -25,7 +25,7 @@ PNG_DEPTH = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looked:
+class ImageFacts:
     """What was seen in N readable files, in their order."""
 
     files: NDArray[np.int64]
@@ -55,9 +55,9 @@ class _Seen:
     odd: tuple[str, ...]
 
 
-def look(
+def read_facts(
     files: Sequence[Path], progress: Callable[[int, int], None] | None = None, *, strict: bool = False
-) -> tuple[Looked, dict[int, str]]:
+) -> tuple[ImageFacts, dict[int, str]]:
     """Decode files at full size, in threads; nothing is changed.
 
     Args:
@@ -85,7 +85,7 @@ def look(
     seen, failures = each_file(files, one, progress, strict=strict)
     kept = np.array(list(seen), np.int64)
     every = list(seen.values())
-    looked = Looked(
+    looked = ImageFacts(
         files=kept,
         thumbnails=small[kept],
         fine=fine[kept],

@@ -10,7 +10,7 @@ from tune_brain import runs
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.records import TrialRow, append, read
 from tune_brain.runs import Run
-from tune_brain.stages.standing import check_search_is_open, unfinished
+from tune_brain.stages.preconditions import check_search_is_open, unfinished
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 

@@ -17,14 +17,14 @@ from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.retrain import SeedRun, digests, logits
 from tune_brain.explain import embeddings
 from tune_brain.models import build
-from tune_brain.portable.looks import measures
+from tune_brain.portable.ood import features
 from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing
 from tune_brain.slots import Slots
 from tune_brain.text import quoted
 
 VALIDATED = "validation.npz"
 """What the winners' seed runs said of validation, in a run's folder."""
-PLAIN, BY_NAME = ("labels", "known", "looks", "known_looks"), ("logits", "embeddings", "weights")
+PLAIN, BY_NAME = ("labels", "known", "features", "known_features"), ("logits", "embeddings", "weights")
 """Its arrays, and those that each seed run has one of."""
 
 
@@ -40,10 +40,10 @@ class Validated:
     """[N], true classes of the training images."""
     embeddings: dict[str, NDArray[np.float16]]
     """[N, D] by seed run: the first of each architecture."""
-    looks: NDArray[np.float64]
-    """[V, F], measures of the validation images."""
-    known_looks: NDArray[np.float64]
-    """[N, F], measures of the training images."""
+    features: NDArray[np.float64]
+    """[V, F], image features of the validation images."""
+    known_features: NDArray[np.float64]
+    """[N, F], image features of the training images."""
     weights: dict[str, NDArray[np.str_]]
     """SHA-256 of each seed run's weights: names outlive their winners."""
 
@@ -77,8 +77,8 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
         logits={one.name: results[one.name][0] for one in winners},
         known=np.asarray(development.train.labels),
         embeddings={name: results[name][1] for name in first.values()},
-        looks=measures(development.validation.pixels),
-        known_looks=measures(development.train.pixels),
+        features=features(development.validation.pixels),
+        known_features=features(development.train.pixels),
         weights={name: np.array(digest) for name, digest in weights.items()},
     )
     _write(run / VALIDATED, found)

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from tune_brain.evaluate.expected import expected
+from tune_brain.evaluate.shrinkage import expected
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import TrialRow
 

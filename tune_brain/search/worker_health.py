@@ -8,7 +8,7 @@ PATIENCE = 30.0
 """Seconds that a search waits with another worker where one did not start."""
 
 
-class Crew:
+class WorkerHealth:
     """Which workers are up, for which trials one is on its way, and which trials have lost theirs."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -21,7 +21,7 @@ class Crew:
         """The trials that lost their workers since an epoch was heard of last."""
 
     @property
-    def hopeless(self) -> bool:
+    def all_lost(self) -> bool:
         """Whether no worker can live."""
         return len(self.lost_in_a_row) >= max(LOST_IN_A_ROW, 2 * self._slots)
 
@@ -33,7 +33,7 @@ class Crew:
         """
         self._slots = max(self._slots, slots)
 
-    def is_wary(self, live: int) -> bool:
+    def holds_back(self, live: int) -> bool:
         """Whether one more than `live` trials would go where no worker may start, as one just did not."""
         return self._clock() < self.wary_until and live >= max(1, len(self._up) + len(self._coming))
 

@@ -54,7 +54,7 @@ class Pairs:
         return cls(first=empty, second=empty, similarity=np.zeros(0, np.float32))
 
 
-class Likeness:
+class Similarity:
     """Images ready to be compared."""
 
     def __init__(self, thumbnails: Bytes) -> None:
@@ -66,8 +66,8 @@ class Likeness:
                 self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails), ROWS)
             ]
             self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
-            self._axes = _main_axes(self._waves[:, :-1])
-            self._cells = Cells(self._along_axes(self._waves))
+            self._axes = _principal_axes(self._waves[:, :-1])
+            self._cells = Cells(self._project(self._waves))
 
     def same(self) -> Pairs:
         """Pairs whose thumbnails correlate, whatever the light, size and quality."""
@@ -139,7 +139,7 @@ class Likeness:
             waves = self._shortened(vectors)
             least = np.full(len(vectors), TWINS, np.float32)
             found = [Pairs.none()]
-            for rows, places, _ in self._cells.near(self._along_axes(waves), least):
+            for rows, places, _ in self._cells.near(self._project(waves), least):
                 for start in range(0, len(rows), PAIRS):
                     of, to = rows[start : start + PAIRS], places[start : start + PAIRS]
                     near = np.einsum("ij,ij->i", waves[of], self._waves[to]) >= TWINS - ROUNDING
@@ -160,7 +160,7 @@ class Likeness:
         """
         return _with_rest(vectors @ self._basis, (vectors**2).sum(1))
 
-    def _along_axes(self, waves: Floats) -> Floats:
+    def _project(self, waves: Floats) -> Floats:
         """[N, 65], coarser by the same rule."""
         return _with_rest(waves[:, :-1] @ self._axes, (waves**2).sum(1))
 
@@ -185,7 +185,7 @@ def slowest(waves: int) -> tuple[Ints, Ints]:
     return down, across
 
 
-def forms(side: int, waves: int) -> Floats:
+def dct_basis(side: int, waves: int) -> Floats:
     """[side, waves], cosines of 0, 1, ... half waves, each of length 1 and square to all others."""
     cosines = np.cos(np.pi / side * (np.arange(side) + 0.5)[:, None] * np.arange(waves))
     return np.asarray(cosines / np.linalg.norm(cosines, axis=0), np.float32)
@@ -214,7 +214,7 @@ def one_thread() -> threadpool_limits:
 
 def _basis(side: int) -> Floats:
     """[side * side, 209], the slowest waves of an image."""
-    cosines = forms(side, WAVES)
+    cosines = dct_basis(side, WAVES)
     down, across = slowest(WAVES)
     return (cosines[:, None, down] * cosines[None, :, across]).reshape(side * side, -1)
 
@@ -233,7 +233,7 @@ def _with_rest(short: Floats, squares: Floats) -> Floats:
     return np.column_stack([short, np.sqrt(rest)]).astype(np.float32)
 
 
-def _main_axes(vectors: Floats) -> Floats:
+def _principal_axes(vectors: Floats) -> Floats:
     """[K, 64], square to each other and of length 1: along them vectors [N, K] spread most."""
     centred = vectors - vectors.mean(0) if len(vectors) else vectors
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))

@@ -7,7 +7,7 @@ PATIENCE = 600.0
 
 
 @dataclass
-class Live:
+class InFlight:
     """A trial in Ray's hands."""
 
     trial: int
@@ -27,7 +27,7 @@ class Live:
         return self.up is None and self.room > 1 and self.since <= now - PATIENCE
 
 
-class AllLive(dict[str, Live]):
+class AllInFlight(dict[str, InFlight]):
     """All of them, by Ray's name of each."""
 
     @property
