@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Sourced by workstation.sh and tests/run.sh, so that both make and keep the same environment.
+# Sourced by workstation.sh and tests/run.sh, so that both create and use the same environment.
 #
-#   environment EXTRA    ("" for none) makes or updates .venv in the project's folder, then puts its bin first on PATH
+#   environment EXTRA    ("" for none) creates or updates .venv in the project's folder, then puts its bin first on PATH
 #
-# PYTHON names the interpreter; without it, .venv keeps the one it was made with, and a first one gets python3.
-# .venv/stamp says what was installed.
+# PYTHON names the interpreter; without it, an existing .venv keeps its own, and a new one gets python3.
+# .venv/stamp records what was installed.
 
 root=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 venv=$root/.venv
@@ -22,7 +22,7 @@ check_interpreter() {
         say "Name a newer interpreter: PYTHON=/path/to/python3 $0"
         return 1
     fi
-    # Debian ships venv without the ensurepip that it needs.
+    # Debian's python3 lacks ensurepip, which venv needs.
     if ! "$python" -I -c 'import ensurepip, venv' 2>/dev/null; then
         say "tune_brain needs Python with its venv module; found: $python has none."
         say "Install it (Debian, Ubuntu: apt install python3-venv), or name another interpreter: PYTHON=/path/to/python3 $0"
@@ -30,7 +30,7 @@ check_interpreter() {
     fi
 }
 
-# The interpreter that .venv was made with; nothing where it is missing, broken or too old.
+# The interpreter that .venv was created with; nothing if it is missing, broken or too old.
 own_interpreter() {
     "$venv/bin/python" -I -c '
 import sys
@@ -40,7 +40,7 @@ if sys.version_info >= (3, 11) and sys.prefix != sys.base_prefix:
 
 version() { "$1" -I -c 'import sys; print(sys.version)' 2>/dev/null; }
 
-# The folder is in it because a moved .venv still points at its old place.
+# Includes the folder, because a .venv that was moved still points to its old place.
 fingerprint() {
     "$python" -I -c '
 import hashlib, pathlib, sys
@@ -51,7 +51,7 @@ print(hashlib.sha256(repr([sys.version, str(root), *files]).encode()).hexdigest(
 
 stamp() { cat "$venv/stamp" 2>/dev/null || true; }
 
-# dev holds the others.
+# The extra `dev` includes the others.
 installed() { [[ $(stamp) == "$wanted"*"$extra" || $(stamp) == "$wanted dev" ]] && "$venv/bin/python" -I -c 'import tune_brain' 2>/dev/null; }
 
 reusable() {
@@ -62,7 +62,7 @@ reusable() {
 install() {
     local before quiet=--quiet
     if ! reusable; then
-        say "Making $venv with $("$python" -V)"
+        say "Creating $venv with $("$python" -V)"
         rm -rf "$venv"
         mkdir "$venv"
         echo unfinished >"$venv/stamp"
@@ -70,7 +70,7 @@ install() {
     fi
     before=$(stamp)
     echo unfinished >"$venv/stamp"
-    # pip ends with an ordinary failure on Ctrl-C, which must not pass for one that left the environment whole.
+    # On Ctrl-C, pip exits with an ordinary failure, which must not be taken for one that left the environment intact.
     trap 'exit 130' INT TERM HUP
     say "Installing tune_brain${extra:+ with its $extra tools} (the first time takes minutes and about 7 GB)"
     if [[ -t 2 ]]; then quiet=; fi
@@ -89,10 +89,10 @@ environment() {
     check_interpreter
     wanted=$(fingerprint)
     if ! installed; then
-        # A subshell keeps the lock, and gives it up before anything else starts. The file is a lock, nothing is written to it.
+        # A subshell holds the lock and releases it before anything else starts. The file only serves as a lock.
         (
             if command -v flock >/dev/null && ! flock --nonblock 9; then
-                say "Waiting for another start to finish installing"
+                say "Waiting for another process to finish installing"
                 flock 9
             fi
             if ! installed; then install; fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# One machine, from nothing: makes the environment where it is missing, then `tune-brain run` with the options given.
+# Set up one machine from scratch: create the environment if needed, then call `tune-brain run` with the given options.
 #
-#   launch/workstation.sh                                         everything on the built-in demo images
+#   launch/workstation.sh                                         everything, on the built-in demo images
 #   launch/workstation.sh --data DIR --configs 24 --image-size 64
 #   PYTHON=python3.13 launch/workstation.sh                       with another interpreter
 set -euo pipefail

@@ -1,4 +1,4 @@
-"""A real browser for tests: Debian's chromium, cut off from every network but this machine."""
+"""A real browser for tests: Debian's chromium, which may only contact this machine."""
 
 import shutil
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ def chromium() -> Iterator:
 
 @pytest.fixture
 def page(chromium) -> Iterator:
-    """A page that fails its test where a script fails, the console shows an error or a stranger is asked.
+    """A page that fails its test on script errors, console errors or warnings, or requests to other machines.
 
-    `page.troubles` holds what it has met; a test that means to meet some takes them out.
+    `page.troubles` lists them; a test that provokes some on purpose removes them.
     """
     context = chromium.new_context(accept_downloads=True)
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -36,13 +36,14 @@ def page(chromium) -> Iterator:
         if url.scheme in ("file", "data", "blob") or url.hostname == "127.0.0.1":
             route.continue_()
         else:
-            troubles.append(f"asked for {route.request.url}")
+            troubles.append(f"requested {route.request.url}")
             route.abort()
 
     context.route("**/*", guard)
     shown.on("pageerror", lambda error: troubles.append(f"error: {error}"))
     shown.on(
-        "console", lambda said: troubles.append(said.text) if said.type in ("error", "warning") else None
+        "console",
+        lambda message: troubles.append(message.text) if message.type in ("error", "warning") else None,
     )
     shown.troubles = troubles
     yield shown

@@ -1,5 +1,6 @@
-"""A small bundle of untrained networks: what it says is nonsense, how it says it is not."""
+"""A small, complete bundle of untrained networks; its predictions are meaningless."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1] / "tune_brain"
 
 
 def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int = SIZE) -> Path:
-    """Write a bundle whose looks are those of a folder of images."""
+    """Write a bundle whose out-of-distribution reference is fitted to a folder of images."""
     files = sorted((images / "Training").rglob("*.*"))
     pixels = decode(files, size)[0].pixels
     reference = fit(features(pixels))
@@ -42,9 +43,9 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
         (folder / weights_file(name)).write_bytes(save(state_of(model)))
         member = {"name": name, "arch": arch, "temperature": 0.5}
         members.append({**member, "weight": 1 / len(archs)})
-    known = embeddings(model, pixels)
+    training = embeddings(model, pixels)
     labels = np.array([CLASSES.index(file.parent.name) for file in files])
-    (folder / SIMILAR).write_bytes(save_arrays({"embeddings": known, "labels": labels}))
+    (folder / SIMILAR).write_bytes(save_arrays({"embeddings": training, "labels": labels}))
     about: dict[str, Any] = {
         "format": 3,
         "name": "ensemble" if len(archs) > 1 else archs[0],
@@ -77,9 +78,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
 
 
 def change(folder: Path, **fields: Any) -> None:
-    """Change fields of bundle.json and seal the bundle anew."""
-    import json
-
+    """Change fields of bundle.json and write a new manifest."""
     path = folder / ABOUT
     about = json.loads(path.read_text())
     for name, value in fields.items():

@@ -13,8 +13,8 @@ from program import PROGRAM
 
 from tune_brain.data.demo import write_demo
 
-# A shell lets what it starts in the background ignore SIGINT, and nohup SIGHUP: so would the commands that
-# tests interrupt.
+# A shell makes background commands ignore SIGINT, and nohup SIGHUP. If pytest is started that way, the
+# commands that tests interrupt must not inherit it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -35,17 +35,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """As in the search's workers; on a busy machine torch's threads wait for each other."""
+    """Use one thread, as the search's workers do: on a busy machine, torch's threads wait for each other."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def environment(cache: Path) -> Iterator[dict[str, str]]:
-    """That of a command, whose temporary files stand in a folder of its own: see `left_behind`."""
-    # A short path: Ray's sockets stand in it.
+    """The environment of commands, with a separate folder for temporary files, which `left_behind` checks."""
+    # The path is short because it will contain Ray's sockets.
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
-        own = {"TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200", "TMPDIR": folder}
-        yield {**os.environ, **own}
+        yield {**os.environ, "TUNE_BRAIN_CACHE": str(cache), "COLUMNS": "200", "TMPDIR": folder}
 
 
 @pytest.fixture(scope="session")

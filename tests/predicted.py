@@ -1,4 +1,4 @@
-"""Made-up predictions for a test."""
+"""Made-up predictions for a test set."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from tune_brain.evaluate.predictions import Predictions
 
 
 def predictions(labels: np.ndarray, **given: Any) -> Predictions:
-    """Of unseen images, each a group of its own, called 0.png, 1.png, ...; by no model but those given."""
+    """Unseen images named 0.png, 1.png, ..., each a group of its own, predicted by the given models alone."""
     n = len(labels)
-    plain = {
+    defaults = {
         "unseen": np.ones(n, bool),
         "groups": np.arange(n),
         "features": np.zeros((n, 1)),
@@ -18,4 +18,4 @@ def predictions(labels: np.ndarray, **given: Any) -> Predictions:
         "probabilities": {},
         "weights": {},
     }
-    return Predictions(labels=labels, **{**plain, **given})
+    return Predictions(labels=labels, **{**defaults, **given})

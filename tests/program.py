@@ -1,4 +1,4 @@
-"""How tests start the program."""
+"""The command by which tests start tune-brain."""
 
 import sys
 

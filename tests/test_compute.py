@@ -1,4 +1,4 @@
-"""A session's signals, its watch on a cluster's head and its machines, without Ray."""
+"""Without Ray: the signals of a session, the watch on the head node, slots, and jobs."""
 
 import contextlib
 import errno
@@ -29,7 +29,7 @@ def send(number: int) -> None:
 
 @pytest.fixture
 def closing(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
-    """What is done while a session closes; there is no Ray behind it."""
+    """Replace `Session` by one without Ray; the functions added to this list are called while it closes."""
     done: list[Callable[[], None]] = []
 
     class Session:
@@ -47,7 +47,7 @@ def closing(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """Those of the tests, whatever a session leaves."""
+    """Restore the signal handlers of the tests after a session has changed them."""
     before = {number: signal.getsignal(number) for number in ENDING}
     yield
     for number, handler in before.items():
@@ -57,37 +57,39 @@ def handlers() -> Iterator[None]:
 @pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("number", ENDING)
 @pytest.mark.parametrize(
-    ("inside", "said"),
+    ("inside", "message"),
     [(contextlib.nullcontext, "Interrupted"), (lambda: resume_hint("resume it"), "resume it")],
 )
-def test_what_ends_a_command_ends_it_as_ctrl_c_does_and_no_second_one_disturbs(
+def test_sigterm_and_sighup_act_as_ctrl_c_and_later_signals_are_ignored(
     closing: list[Callable[[], None]],
     tmp_path: Path,
     number: int,
     inside: Callable[[], contextlib.AbstractContextManager[None]],
-    said: str,
+    message: str,
 ) -> None:
     closing += [lambda one=one: send(one) for one in ENDING]
-    with pytest.raises(Interrupted, match=said), compute.session(RunConfig(out=tmp_path)) as opened, inside():
+    with (
+        pytest.raises(Interrupted, match=message),
+        compute.session(RunConfig(out=tmp_path)) as opened,
+        inside(),
+    ):
         send(number)
     assert not opened.scratch.exists()
-    # Nor does one that comes while the command says how to go on.
+    # Signals are still ignored while the command prints how to continue.
     for one in ENDING:
         send(one)
 
 
 @pytest.mark.usefixtures("handlers")
-def test_no_product_is_shared_among_threads_while_ray_forks(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """OpenBLAS ends its threads at a fork, and a product under way would wait for them for ever."""
+def test_blas_uses_one_thread_while_ray_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """OpenBLAS ends its threads at a fork, and a matrix product that uses them would wait for ever."""
 
     def threads() -> set[int]:
         return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
     up = threading.Event()
     monkeypatch.setattr(compute, "_start", lambda *_: up.wait())
-    monkeypatch.setattr(compute, "_slots", lambda *_: Slots(count=2, cpus=1, gpus=0))
+    monkeypatch.setattr(compute, "_count_slots", lambda *_: Slots(count=2, cpus=1, gpus=0))
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     before = threads()
     with threadpool_limits(2, "blas"), compute.session(RunConfig(out=tmp_path)) as session:
@@ -99,7 +101,7 @@ def test_no_product_is_shared_among_threads_while_ray_forks(
 
 
 @pytest.mark.usefixtures("closing", "handlers")
-def test_a_session_that_ends_well_leaves_signals_as_they_were(tmp_path: Path) -> None:
+def test_a_session_that_is_not_interrupted_restores_the_signal_handlers(tmp_path: Path) -> None:
     before = [signal.getsignal(one) for one in ENDING]
     with compute.session(RunConfig(out=tmp_path)):
         assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
@@ -107,7 +109,7 @@ def test_a_session_that_ends_well_leaves_signals_as_they_were(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("closing")
-def test_what_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
+def test_a_command_started_by_nohup_survives_its_terminal(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with compute.session(RunConfig(out=tmp_path)):
@@ -116,23 +118,32 @@ def test_what_nohup_started_outlives_its_terminal(tmp_path: Path) -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_head_that_is_gone_is_said_once_with_the_way_to_go_on(
+def test_the_loss_of_the_head_node_is_reported_once_with_the_command_to_continue(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compute, "GLANCE", 0.01)
-    over = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as head:
-        address = f"127.0.0.1:{head.getsockname()[1]}"
-        watching = threading.Thread(target=compute._watch, args=(address, Path("out"), over))
-        watching.start()
-        assert not over.wait(0.1)
-        assert capsys.readouterr().err == ""
-    over.wait(0.2)
-    over.set()
-    watching.join()
-    told = capsys.readouterr().err
-    assert told.count("The head of the cluster must be reachable") == 1
-    assert "tune-brain resume out" in told
+    """Three failures are too few, a success starts the count again, and then every connection fails."""
+    closed, attempts = threading.Event(), list[tuple[str, int]]()
+    reachable = [True, *[False] * (compute.MISSED - 1), True]
+
+    def connect(address: tuple[str, int], timeout: float) -> contextlib.AbstractContextManager[None]:
+        assert timeout == compute.GLANCE
+        attempts.append(address)
+        if len(attempts) == len(reachable) + compute.MISSED:
+            assert capsys.readouterr().err == ""
+        if len(attempts) == len(reachable) + 2 * compute.MISSED:
+            closed.set()
+        if len(attempts) <= len(reachable) and reachable[len(attempts) - 1]:
+            return contextlib.nullcontext()
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(compute, "GLANCE", 0.001)
+    monkeypatch.setattr(socket, "create_connection", connect)
+    compute._watch("[::1]:6379", Path("out"), closed)
+    assert set(attempts) == {("::1", 6379)}
+    printed = capsys.readouterr().err
+    assert printed.count("Lost contact with the cluster's head node") == 1
+    assert "[::1]:6379: refused" in printed
+    assert "tune-brain resume out" in printed
 
 
 def alive(monkeypatch: pytest.MonkeyPatch, *machines: dict[str, float]) -> None:
@@ -140,7 +151,7 @@ def alive(monkeypatch: pytest.MonkeyPatch, *machines: dict[str, float]) -> None:
     monkeypatch.setattr(compute.ray, "nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
 
 
-def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_with_too_few_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 0.0}, {}]
     alive(monkeypatch, *machines)
     assert Slots(count=1, cpus=1, gpus=1).unused() == 1
@@ -148,7 +159,7 @@ def test_machines_without_the_gpus_of_a_trial_are_counted(monkeypatch: pytest.Mo
     assert Slots(count=16, cpus=1, gpus=0).unused() == 0
 
 
-def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
+def test_jobs_on_cpus_take_no_gpu_and_use_every_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alive(monkeypatch, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0})
@@ -158,19 +169,20 @@ def test_jobs_that_compute_on_cpus_take_no_gpu_and_all_the_room_there_is(
 
 
 @pytest.mark.parametrize(
-    ("gpus", "room", "asked"), [(1, 1, 1), (1, 2, 1), (0.25, 2, 0.5), (0.75, 2, 1), (2, 2, 2), (0, 2, None)]
+    ("gpus", "room", "requested"),
+    [(1, 1, 1), (1, 2, 1), (0.25, 2, 0.5), (0.75, 2, 1), (2, 2, 2), (0, 2, None)],
 )
 def test_more_room_is_a_larger_share_of_one_gpu_and_never_a_second(
-    gpus: float, room: int, asked: float | None
+    gpus: float, room: int, requested: float | None
 ) -> None:
-    assert Slots(count=1, cpus=1, gpus=gpus).resources(room).get("GPU") == asked
+    assert Slots(count=1, cpus=1, gpus=gpus).resources(room).get("GPU") == requested
 
 
 @pytest.mark.parametrize(
     ("option", "before", "takes"), [(None, None, 1), (None, 0.0, 0), (None, 0.5, 0.5), (0.25, 1.0, 0.25)]
 )
 @pytest.mark.usefixtures("handlers")
-def test_what_goes_on_trains_on_what_it_began_with_unless_it_is_told(
+def test_gpus_per_trial_come_from_the_option_then_the_record_then_the_machines(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     option: float | None,
@@ -184,7 +196,7 @@ def test_what_goes_on_trains_on_what_it_began_with_unless_it_is_told(
         assert session.slots(before).gpus == takes
 
 
-def test_one_job_that_fails_costs_none_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_jobs_end_before_the_failure_of_one_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     class Failed(Exception):
         pass
 
@@ -201,12 +213,12 @@ def test_one_job_that_fails_costs_none_that_is_under_way(monkeypatch: pytest.Mon
     slots = Slots(count=3, cpus=1, gpus=0)
     with pytest.raises(ClusterError, match=r"(?s)CUDA out of memory.*--concurrency"):
         done.extend(index for index, _ in compute.each(lambda job: job, ((job,) for job in range(9)), slots))
-    # The fourth began when the first had ended, before the second failed.
+    # Job 3 was submitted when job 0 had ended, before job 1 failed.
     assert done == [0, 2, 3]
 
 
 @pytest.mark.parametrize(("slots", "most"), [(0, 1), (1, 1), (3, 3)])
-def test_jobs_wait_for_a_machine_where_there_is_none_for_the_moment(
+def test_one_job_is_submitted_even_if_there_is_no_machine(
     monkeypatch: pytest.MonkeyPatch, slots: int, most: int
 ) -> None:
     running = [0]
@@ -226,7 +238,7 @@ def test_jobs_wait_for_a_machine_where_there_is_none_for_the_moment(
 
 
 @pytest.mark.parametrize("error", ["ObjectStoreFullError", "OutOfDiskError"])
-def test_arrays_that_have_no_room_are_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
+def test_a_full_object_store_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     def full(_: object) -> None:
         raise getattr(compute.ray.exceptions, error)("no room for 128 MB\nmore of it")
 
@@ -236,7 +248,9 @@ def test_arrays_that_have_no_room_are_told_with_a_remedy(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("handlers")
-def test_no_temporary_folder_is_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_temporary_folder_is_an_error_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def none(**_: object) -> None:
         raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
 

@@ -1,4 +1,4 @@
-"""The border where values are checked, and the files in which they are kept."""
+"""Validation of configurations, and the files in which they are stored."""
 
 import tomllib
 from pathlib import Path
@@ -65,17 +65,17 @@ TRIALS = st.builds(
 
 @settings(deadline=None, max_examples=50)
 @given(RUNS)
-def test_a_run_file_reads_back_as_it_was_asked_for(config: RunConfig) -> None:
+def test_a_run_file_is_read_back_unchanged(config: RunConfig) -> None:
     assert check(RunConfig, tomllib.loads(to_toml(config, "A comment.")), "run.toml") == config
 
 
 @settings(deadline=None, max_examples=50)
 @given(TRIALS)
-def test_a_trial_file_reads_back_to_the_last_bit(config: TrialConfig) -> None:
+def test_a_trial_file_is_read_back_to_the_last_bit(config: TrialConfig) -> None:
     assert check(TrialConfig, tomllib.loads(to_toml(config, "A comment.")), "cnn.toml") == config
 
 
-def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -> None:
+def test_a_file_starts_with_its_comment_and_omits_what_it_is_told_to(tmp_path: Path) -> None:
     text = to_toml(
         RunConfig(out=Path("results/a"), seed=7), "Two lines,\nboth of them comments.", frozenset({"out"})
     )
@@ -96,18 +96,22 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
         (RunConfig, {"out": "a", "configs": 0}, ["configs", "greater than or equal to 1", "not 0"]),
         (RunConfig, {"out": "a", "image_size": 8}, ["image_size", "greater than or equal to 16", "not 8"]),
         (RunConfig, {"out": "a", "time_budget": float("nan")}, ["time_budget", "finite number", "not nan"]),
-        (RunConfig, {"out": "a", "ladder": [3, 6, 6]}, ["ladder must rise", "(3, 6, 6)"]),
-        (RunConfig, {"out": "a", "ladder": [6, 3]}, ["ladder must rise", "(6, 3)"]),
-        (RunConfig, {"out": "a", "ladder": [0, 3]}, ["ladder must rise from at least 1 epoch", "(0, 3)"]),
+        (RunConfig, {"out": "a", "ladder": [3, 6, 6]}, ["ladder must increase", "(3, 6, 6)"]),
+        (RunConfig, {"out": "a", "ladder": [6, 3]}, ["ladder must increase", "(6, 3)"]),
+        (RunConfig, {"out": "a", "ladder": [0, 3]}, ["ladder must increase from at least 1 epoch", "(0, 3)"]),
         (RunConfig, {"out": "a", "ladder": []}, ["ladder", "at least 1 item", "not []"]),
         (RunConfig, {"out": "a", "final_round": [1, 2]}, ["at least two trials", "(1, 2)"]),
         (RunConfig, {"out": "a", "arch": ["vgg"]}, ["arch must be among", *ARCHITECTURES, "not vgg"]),
         (RunConfig, {"out": "a", "arch": ["cnn", "cnn"]}, ["arch", "once", "cnn, cnn"]),
         (RunConfig, {"out": "a", "epochs": 12}, ["epochs", "not permitted", "not 12"]),
-        (RunConfig, {"out": "a", "gpus_per_trial": 1.5}, ["a share of one GPU or a whole number", "not 1.5"]),
+        (
+            RunConfig,
+            {"out": "a", "gpus_per_trial": 1.5},
+            ["a fraction of one GPU or a whole number", "not 1.5"],
+        ),
         (RunConfig, {"configs": 3}, ["out", "required"]),
         (TrialConfig, TRIAL, ["hyperparameters", "required"]),
-        (TrialConfig, {**TRIAL, "hyperparameters": HYPERPARAMETERS, "cycle": 2}, ["as long as its trial"]),
+        (TrialConfig, {**TRIAL, "hyperparameters": HYPERPARAMETERS, "cycle": 2}, ["as long as the trial"]),
         (
             TrialConfig,
             {**TRIAL, "classes": 1, "hyperparameters": {**HYPERPARAMETERS, "max_lr": -1}},
@@ -128,13 +132,13 @@ def test_a_comment_stands_on_top_and_can_be_left_out_of_a_file(tmp_path: Path) -
         (Hyperparameters, {**HYPERPARAMETERS, "flip": 1.5}, ["flip", "less than or equal to 1", "not 1.5"]),
     ],
 )
-def test_a_broken_rule_is_told_with_source_field_and_value(
+def test_an_invalid_value_is_reported_with_source_field_and_value(
     kind: type[Any], values: dict[str, Any], words: list[str]
 ) -> None:
-    with pytest.raises(ConfigError) as told:
+    with pytest.raises(ConfigError) as raised:
         check(kind, values, "the/file.toml")
     for word in ["the/file.toml", *words]:
-        assert word in str(told.value)
+        assert word in str(raised.value)
 
 
 def test_a_configuration_cannot_change() -> None:
@@ -149,19 +153,19 @@ def test_full_length_is_the_top_of_the_ladder() -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "readable"), (b"max_lr = 1e-4e", "TOML 1.0"), (b"name = '\xff'", "TOML 1.0")],
+    [(None, "Cannot read"), (b"max_lr = 1e-4e", "TOML 1.0"), (b"name = '\xff'", "TOML 1.0")],
     ids=["missing", "not TOML", "not UTF-8"],
 )
 def test_an_unreadable_file_is_named(content: bytes | None, words: str, tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(ConfigError, match=words) as told:
+    with pytest.raises(ConfigError, match=words) as raised:
         read_toml(file)
-    assert str(file) in str(told.value)
+    assert str(file) in str(raised.value)
 
 
-def test_a_home_is_no_folder_of_that_name_and_a_path_can_be_written_down(
+def test_the_home_folder_is_expanded_and_paths_that_are_not_utf8_are_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -172,7 +176,7 @@ def test_a_home_is_no_folder_of_that_name_and_a_path_can_be_written_down(
         check(RunConfig, {"out": Path("Donn\udce9es")}, "An option")
 
 
-def test_an_ensemble_of_more_networks_than_a_bundle_holds_is_refused() -> None:
+def test_more_seed_runs_than_a_bundle_can_hold_are_refused() -> None:
     check_seeds(RunConfig(out=Path("a"), seeds=25))
     check_seeds(RunConfig(out=Path("a"), seeds=100, arch=("cnn",)))
     with pytest.raises(ConfigError, match="26 seeds of 4 architectures"):

@@ -1,4 +1,4 @@
-"""A run copied to a bucket and back: fsspec's own file system in memory stands for the bucket."""
+"""Copies of a run to a bucket and back, with fsspec's file system in memory as the bucket."""
 
 import json
 import threading
@@ -30,7 +30,7 @@ def bucket() -> Iterator[dict[str, object]]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """The files of a run, as far as a copy looks into them."""
+    """The files of a run, as far as `copy` reads them."""
     return made(tmp_path / "run", "2026-11-26T12:00:00")
 
 
@@ -65,9 +65,7 @@ def test_a_run_goes_to_a_bucket_and_comes_back_without_its_checkpoints(run: Path
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_later_copy_replaces_an_earlier_one_of_the_same_run_and_of_no_other(
-    run: Path, tmp_path: Path
-) -> None:
+def test_a_copy_replaces_only_an_earlier_copy_of_the_same_run(run: Path, tmp_path: Path) -> None:
     copy(str(run), BUCKET)
     (run / "run.toml").write_text("configs = 8\n")
     copy(str(run), BUCKET)
@@ -82,7 +80,7 @@ def test_a_later_copy_replaces_an_earlier_one_of_the_same_run_and_of_no_other(
 
 
 @pytest.mark.usefixtures("bucket")
-def test_where_there_is_no_run_nothing_is_copied(tmp_path: Path) -> None:
+def test_without_a_run_nothing_is_copied(tmp_path: Path) -> None:
     for source in (str(tmp_path), str(tmp_path / "missing"), "memory://nothing"):
         with pytest.raises(RunFolderError, match=r"no run\.toml"):
             copy(source, BUCKET)
@@ -92,7 +90,7 @@ def test_where_there_is_no_run_nothing_is_copied(tmp_path: Path) -> None:
 def test_the_end_of_a_trial_is_never_copied_without_its_epochs(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search goes on between the reads of two files: what is read last is newest."""
+    """The search continues between the reads of two files, so the file read last is the newest."""
     read = copies.Place.read
 
     def slow(place: copies.Place, name: str) -> bytes:
@@ -110,7 +108,7 @@ def test_the_end_of_a_trial_is_never_copied_without_its_epochs(
 
 
 @pytest.mark.parametrize("fails", range(5))
-def test_a_copy_that_broke_off_lacks_no_epochs_and_is_gone_on_with(
+def test_an_interrupted_copy_lacks_no_epochs_and_can_be_completed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
 ) -> None:
     write, written = copies.Place.write, []
@@ -124,44 +122,44 @@ def test_a_copy_that_broke_off_lacks_no_epochs_and_is_gone_on_with(
     target = tmp_path / "copy"
     with monkeypatch.context() as broken:
         broken.setattr(copies.Place, "write", breaks_off)
-        with pytest.raises(RunFolderError, match="Call it again"):
+        with pytest.raises(RunFolderError, match="Repeat the command"):
             copy(str(run), str(target))
     assert (target / "epochs.jsonl").exists() or not (target / "trials.jsonl").exists()
     copy(str(run), str(target))
     assert contents(target) == {name: text for name, text in contents(run).items() if name in KEPT}
 
 
-def test_a_place_that_cannot_be_reached_for_a_while_does_not_end_the_following(
+def test_a_place_that_is_unreachable_for_a_while_does_not_end_a_followed_copy(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, told = copies.Place.write, list[str]()
+    write, reports = copies.Place.write, list[str]()
 
     def fails_once(place: copies.Place, name: str, content: bytes) -> None:
-        if not told:
+        if not reports:
             raise ConnectionError("no route")
         write(place, name, content)
 
     monkeypatch.setattr(copies.Place, "write", fails_once)
     monkeypatch.setattr(copies, "_rounds", lambda *_: iter([False, True]))
-    copy(str(run), str(tmp_path / "copy"), follow=True, said=told.append)
-    assert "no route" in told[0]
-    assert told[1].startswith("5 files copied")
+    copy(str(run), str(tmp_path / "copy"), follow=True, report=reports.append)
+    assert "no route" in reports[0]
+    assert reports[1].startswith("5 files copied")
 
 
-def test_rows_that_the_source_does_not_have_are_not_replaced(run: Path, tmp_path: Path) -> None:
+def test_rows_that_only_the_target_has_are_not_overwritten(run: Path, tmp_path: Path) -> None:
     target = tmp_path / "copy"
     copy(str(run), str(target))
-    # What a stop has torn is no row.
+    # An incomplete last line does not count as a row.
     (target / "trials.jsonl").write_text('{"trial": 0}\n{"tri')
     copy(str(run), str(target))
     (target / "trials.jsonl").write_text('{"trial": 0}\n{"trial": 1}\n')
-    with pytest.raises(RunFolderError, match="replaces rows by the same and more"):
+    with pytest.raises(RunFolderError, match="would lose rows"):
         copy(str(run), str(target))
     copy(str(target), str(run))
     assert '{"trial": 1}' in (run / "trials.jsonl").read_text()
 
 
-def test_a_test_that_was_opened_again_is_the_same_and_more(run: Path, tmp_path: Path) -> None:
+def test_a_seal_may_only_be_replaced_by_one_with_more_openings(run: Path, tmp_path: Path) -> None:
     target, seal = tmp_path / "copy", {"opened": "1", "for": {"a": {"max_lr": 0.1}}}
     (run / "sealed.json").write_text(json.dumps(seal, indent=2) + "\n")
     copy(str(run), str(target))
@@ -175,7 +173,7 @@ def test_a_test_that_was_opened_again_is_the_same_and_more(run: Path, tmp_path: 
             copy(str(run), str(target))
 
 
-def test_that_the_test_was_opened_is_copied_before_what_tells_of_it(
+def test_the_seal_is_copied_before_results_of_the_test(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("sealed.json", "predictions.npz", "calibration.json"):
@@ -190,31 +188,33 @@ def test_that_the_test_was_opened_is_copied_before_what_tells_of_it(
     assert written[:3] == ["run.toml", "record.json", "sealed.json"]
 
 
-def test_both_files_of_rows_are_read_where_one_has_changed(
+def test_both_files_of_rows_are_copied_if_one_has_changed(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, there = (copies.Place.of(str(folder)) for folder in (run, tmp_path / "copy"))
-    known = copies._copy(here, there, {}, print)
+    copied = copies._copy(here, there, {}, print)
     (run / "trials.jsonl").write_text('{"trial": 0}\n{"trial": 1}\n')
     listed = here.files()
-    # Epochs that come after the files were listed.
+    # Epochs that were written after the files were listed.
     (run / "epochs.jsonl").write_text('{"trial": 0, "epoch": 1}\n{"trial": 1, "epoch": 1}\n')
     monkeypatch.setattr(copies.Place, "files", lambda _: listed)
-    copies._copy(here, there, known, print)
+    copies._copy(here, there, copied, print)
     assert '"trial": 1' in (tmp_path / "copy" / "epochs.jsonl").read_text()
 
 
-def test_no_copy_is_made_into_its_run_or_one_that_is_being_written(run: Path, tmp_path: Path) -> None:
+def test_the_target_must_not_be_inside_the_run_or_a_run_that_is_being_written(
+    run: Path, tmp_path: Path
+) -> None:
     before = contents(run)
     for place in (run, run / "a/backup"):
-        with pytest.raises(ConfigError, match="beside its run"):
+        with pytest.raises(ConfigError, match="must not be inside the run"):
             copy(str(run), str(place))
     assert contents(run) == before
-    # The options of file systems tell hosts apart.
+    # File systems with other options are different places, since options can name the host.
     elsewhere = copies.Place(LocalFileSystem(auto_mkdir=True), str(run / "a"), "")
     assert not elsewhere.is_within(copies.Place.of(str(run)))
     copy(str(run), str(tmp_path / "run-copy"))
-    with lock.hold(run), pytest.raises(RunFolderError, match="a command writes to"):
+    with lock.hold(run), pytest.raises(RunFolderError, match="writing to the target"):
         copy(str(tmp_path / "run-copy"), str(run))
 
 
@@ -222,9 +222,9 @@ def test_a_copy_follows_a_run_until_its_command_has_ended(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(copies, "EVERY", 0.01)
-    told: list[str] = []
+    lines: list[str] = []
     following = threading.Thread(
-        target=copy, args=(str(run), str(tmp_path / "copy")), kwargs={"follow": True, "said": told.append}
+        target=copy, args=(str(run), str(tmp_path / "copy")), kwargs={"follow": True, "report": lines.append}
     )
     copied = tmp_path / "copy/trials.jsonl"
 
@@ -243,20 +243,20 @@ def test_a_copy_follows_a_run_until_its_command_has_ended(
     following.join(60)
     assert not following.is_alive()
     assert (tmp_path / "copy/scores.json").exists()
-    # Only what has changed.
-    assert any(line.startswith("1 files copied") for line in told)
+    # Only files that have changed are copied again.
+    assert any(line.startswith("1 files copied") for line in lines)
 
 
 @pytest.mark.usefixtures("bucket")
 @pytest.mark.parametrize("key", ["../evil", "winners/../../evil", ".hidden/evil"])
-def test_keys_that_lead_out_of_the_folder_stay_behind(
+def test_keys_that_lead_out_of_the_folder_are_not_copied(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     copy(str(run), BUCKET)
     whole = MemoryFileSystem.find
 
-    def with_key(system: MemoryFileSystem, root: str, **asked: object) -> dict[str, dict[str, object]]:
-        return {**whole(system, root, **asked), f"{root}/{key}": {"size": 1, "created": 0}}
+    def with_key(system: MemoryFileSystem, root: str, **options: object) -> dict[str, dict[str, object]]:
+        return {**whole(system, root, **options), f"{root}/{key}": {"size": 1, "created": 0}}
 
     monkeypatch.setattr(MemoryFileSystem, "find", with_key)
     monkeypatch.setattr(
@@ -268,8 +268,8 @@ def test_keys_that_lead_out_of_the_folder_stay_behind(
     assert not list(tmp_path.rglob("evil"))
 
 
-def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None:
-    with pytest.raises(ConfigError, match="a URL that fsspec knows"):
+def test_an_unusable_place_is_an_error_that_shows_no_password(run: Path) -> None:
+    with pytest.raises(ConfigError, match="a URL that fsspec supports"):
         copy(str(run), "nowhere://bucket")
     with pytest.raises(RunFolderError, match=r"ftp://127\.0\.0\.1:1/x") as failed:
         copy(str(run), "ftp://user:secret@127.0.0.1:1/x")
@@ -285,12 +285,12 @@ def test_a_place_that_is_none_is_said_and_its_password_is_not(run: Path) -> None
         copy(str(run), str(run.parent / "file/copy"))
 
 
-def test_the_command(run: Path, tmp_path: Path) -> None:
+def test_the_command_reports_the_number_of_files(run: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["copy", str(run), str(tmp_path / "copy")])
     assert (done.exit_code, done.output) == (0, f"5 files copied to {tmp_path / 'copy'}\n")
 
 
-def test_a_copy_does_not_take_the_moment_between_two_stages_for_the_end(
+def test_a_followed_copy_continues_over_the_moment_between_two_stages(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holders = iter(["search", None, "evaluate", None, None])

@@ -1,4 +1,4 @@
-"""What ends a command, and what does not."""
+"""Signals that interrupt a command, and one that it ignores."""
 
 import os
 import signal
@@ -18,7 +18,9 @@ def ended(folder: Path, end: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_block_is_unwound_and_the_handlers_are_put_back(tmp_path: Path, end: signal.Signals) -> None:
+def test_a_signal_unwinds_the_block_and_the_handlers_are_restored(
+    tmp_path: Path, end: signal.Signals
+) -> None:
     before = signal.getsignal(end)
     with pytest.raises(Interrupted, match="Interrupted; nothing is kept"):
         ended(tmp_path, end)
@@ -26,7 +28,7 @@ def test_a_block_is_unwound_and_the_handlers_are_put_back(tmp_path: Path, end: s
     assert signal.getsignal(end) is before
 
 
-def test_what_nohup_lets_a_command_ignore_it_goes_on_ignoring() -> None:
+def test_a_signal_ignored_because_of_nohup_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with interruptible("Interrupted"):

@@ -32,7 +32,7 @@ def other(tmp_path: Path):
         process.kill()
 
 
-def test_a_second_writer_is_refused_and_told_who_the_first_is(tmp_path: Path, other) -> None:
+def test_a_second_writer_is_refused_with_the_process_of_the_first(tmp_path: Path, other) -> None:
     found = lock.holder(tmp_path)
     assert found
     assert (found.pid, found.host) == (other.pid, socket.gethostname())
@@ -58,7 +58,7 @@ def test_a_run_that_was_never_written_to_has_no_holder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_disk_that_knows_no_locks_is_said(
+def test_a_disk_without_locks_is_an_error_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     def refuse(*_: object) -> None:
@@ -70,7 +70,7 @@ def test_a_disk_that_knows_no_locks_is_said(
     assert lock.holder(tmp_path) is None
 
 
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -79,6 +79,6 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         pass
 
 
-def test_a_folder_that_is_not_there_cannot_be_held(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="writable"), lock.hold(tmp_path / "none"):
+def test_a_missing_folder_cannot_be_locked(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="Cannot write"), lock.hold(tmp_path / "none"):
         pass

@@ -1,4 +1,4 @@
-"""A search as its user watches, cancels and extends it."""
+"""A search watched, interrupted, cancelled and extended through the command line."""
 
 import signal
 import subprocess
@@ -20,13 +20,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def own(environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """An environment of its own: what its search has open does not pass for what other commands left."""
+    """A separate environment for the long search, whose files and processes other commands do not leave."""
     with tempfile.TemporaryDirectory(prefix="t-") as folder:
         yield {**environment, "TMPDIR": folder}
 
 
 def as_from_a_shell() -> None:
-    """A command in the background: Ctrl-C does not reach it, the end of its terminal does."""
+    """Start like a background command of a shell: it ignores Ctrl-C but not the end of its terminal."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -38,11 +38,11 @@ def long_search(
     folder: Path,
     begins: Callable[[], None] | None = as_from_a_shell,
 ) -> Iterator[subprocess.Popen[str]]:
-    """A search whose first trial would take minutes, after its first epoch."""
+    """A running search that has ended its first epoch and whose first trial would take minutes."""
     program = [*PROGRAM, "search", "--data", str(images), "--out", str(folder)]
-    asked = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
+    options = ("--arch", "cnn", "--ladder", "5000", "--image-size", "32", "--concurrency", "1")
     running = subprocess.Popen(
-        [*program, *asked],
+        [*program, *options],
         env=environment,
         stderr=subprocess.PIPE,
         text=True,
@@ -58,21 +58,21 @@ def long_search(
         running.wait()
 
 
-def test_whoever_is_impatient_is_told_how_to_go_on_too(
+def test_repeated_ctrl_c_still_ends_with_the_command_to_continue(
     own: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
     with long_search(own, phantoms, tmp_path / "run", begins=None) as running:
         for _ in range(6):
             running.send_signal(signal.SIGINT)
             time.sleep(0.3)
-        said = running.communicate()[1]
-    assert running.returncode == 130, said
-    assert "tune-brain resume" in said
-    assert "Traceback" not in said
+        output = running.communicate()[1]
+    assert running.returncode == 130, output
+    assert "tune-brain resume" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_sigterm_or_a_closed_terminal_ends_a_search_and_leaves_nothing(
+def test_sigterm_and_a_closed_terminal_end_a_search_without_leftovers(
     own: dict[str, str], phantoms: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     with long_search(own, phantoms, tmp_path / "run") as running:
@@ -89,23 +89,23 @@ def test_a_search_is_watched_and_cancelled(
     folder = tmp_path / "run"
     with long_search(own, phantoms, folder) as running:
         assert f"process {running.pid} on" in command("status", folder).stdout
-        said = (folder / "run.log").read_text()
+        log = (folder / "run.log").read_text()
         assert f"process {running.pid} on" in command("resume", folder, code=5).stderr
-        assert (folder / "run.log").read_text() == said
+        assert (folder / "run.log").read_text() == log
         assert "cancelled" in command("cancel", folder).stdout
         assert f"tune-brain resume {folder}" in running.communicate()[1]
     assert running.returncode == 130
     assert left_behind(own) == []
     assert "nothing was running" in command("cancel", folder).stdout
-    told = command("status", folder).stdout
-    assert "not running" in told
-    assert "interrupted: cnn baseline" in told
+    printed = command("status", folder).stdout
+    assert "not running" in printed
+    assert "interrupted: cnn baseline" in printed
 
 
 def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    asked = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
-    command("search", "--data", phantoms, "--out", folder, *asked)
+    options = ("--arch", "linear", "--configs", "2", "--ladder", "1,2", "--image-size", "32")
+    command("search", "--data", phantoms, "--out", folder, *options)
     before = trials_of(folder)
     command("extend", folder, "--configs", 1, code=2)
     command("extend", folder, "--configs", 4, "--arch", "cnn")
@@ -118,4 +118,4 @@ def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
     assert all(row.epochs == 2 for row in rows if row.repeat)
     assert "Next: tune-brain evaluate" in command("status", folder).stdout
     (folder / "seed_runs.jsonl").write_text("")
-    assert "before its winners are trained again" in command("extend", folder, "--configs", 8, code=5).stderr
+    assert "can no longer be continued" in command("extend", folder, "--configs", 8, code=5).stderr

@@ -1,14 +1,14 @@
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models import resnet18, resnet34
+from torchvision.models import ResNet34_Weights, resnet18, resnet34
 
 from tune_brain.config import ARCHITECTURES, Hyperparameters, Precision, TrialConfig
 from tune_brain.errors import ConfigError
 from tune_brain.models import build
 from tune_brain.portable.networks import BUILDERS, GREY, IMAGENET, place
 from tune_brain.train.fit import step
-from tune_brain.train.optim import optimizer
+from tune_brain.train.optim import make_optimizer
 
 
 def trial(arch: str, *, image_size: int = 16, classes: int = 3, seed: int = 0) -> TrialConfig:
@@ -32,9 +32,9 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_every_architecture_has_a_builder() -> None:
+def test_every_architecture_has_a_builder_and_an_identifier_as_its_name() -> None:
     assert tuple(BUILDERS) == ARCHITECTURES
-    # Files and seed runs are named by them, in parts that hyphens divide.
+    # They are parts of the names of files and seed runs, which are split at hyphens.
     assert all(arch.isidentifier() for arch in ARCHITECTURES)
 
 
@@ -66,35 +66,35 @@ class TestEveryArchitecture:
     def test_a_step_lowers_the_loss_of_its_batch(self, arch: str, precision: Precision) -> None:
         config = trial(arch, image_size=20)
         model = build(config).train()
-        update = optimizer(model, config.hyperparameters)
+        optimizer = make_optimizer(model, config.hyperparameters)
         batch, labels = images(6, 20), torch.arange(6) % 3
-        before, after = (float(step(model, update, batch, labels, 1.0, precision).loss) for _ in range(2))
+        before, after = (float(step(model, optimizer, batch, labels, 1.0, precision).loss) for _ in range(2))
         assert after < before
 
     def test_a_step_is_the_same_in_any_memory_layout(self, arch: str) -> None:
-        # torch's fused AdamW alone is silently wrong where a gradient lies in another order than its weight.
-        config, moved = trial(arch, image_size=48), []
-        for placed in (False, True):
+        # torch's own fused AdamW is silently wrong if a gradient has another memory layout than its weight.
+        config, parameters = trial(arch, image_size=48), []
+        for channels_last in (False, True):
             model = build(config).train()
-            if placed:
-                # For bf16 convolutions lie channels last.
+            if channels_last:
+                # The layout of convolutions that train in bf16.
                 place(model, torch.device("cpu"), "bf16")
-            update = optimizer(model, config.hyperparameters)
-            step(model, update, images(6, 48), torch.arange(6) % 3, 1.0, "fp32")
-            moved.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
-        # A gradient next to zero may be rounded to either sign, and AdamW steps as far in either case.
-        elsewhere = (moved[0] - moved[1]).abs() > config.hyperparameters.max_lr / 10
-        assert elsewhere.float().mean() < 0.01
+            optimizer = make_optimizer(model, config.hyperparameters)
+            step(model, optimizer, images(6, 48), torch.arange(6) % 3, 1.0, "fp32")
+            parameters.append(torch.cat([value.detach().flatten() for value in model.parameters()]))
+        # Rounding may flip the sign of a gradient near zero, and AdamW's first step is as long either way.
+        different = (parameters[0] - parameters[1]).abs() > config.hyperparameters.max_lr / 10
+        assert different.float().mean() < 0.01
 
     @pytest.mark.parametrize("image_size", [17, 48])
-    def test_gradients_in_bf16_are_near_those_in_fp32(self, arch: str, image_size: int) -> None:
+    def test_gradients_in_bf16_are_close_to_those_in_fp32(self, arch: str, image_size: int) -> None:
         config = trial(arch, image_size=image_size)
         gradients = []
         for precision in ("fp32", "bf16"):
             model = build(config).eval()
             place(model, torch.device("cpu"), precision)
-            update = torch.optim.SGD(model.parameters(), lr=0.0)
-            step(model, update, images(4, image_size), torch.arange(4) % 3, 1.0, precision)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+            step(model, optimizer, images(4, image_size), torch.arange(4) % 3, 1.0, precision)
             gradients.append({name: value.grad for name, value in model.named_parameters()})
         for name, exact in gradients[0].items():
             assert exact is not None
@@ -102,19 +102,19 @@ class TestEveryArchitecture:
             assert error < 0.7 * torch.linalg.vector_norm(exact) + 1e-6, name
 
 
-def test_an_unknown_architecture_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_architecture_is_refused_and_the_known_ones_are_listed() -> None:
     with pytest.raises(ConfigError, match="linear, cnn, resnet18, resnet34; found: vgg"):
         build(trial("vgg"))
 
 
-def test_resnets_are_not_trained_in_bf16_where_its_gradients_are_wrong() -> None:
+def test_resnets_are_not_trained_in_bf16_at_sizes_where_gradients_are_wrong() -> None:
     config = trial("resnet18", image_size=16).model_copy(update={"precision": "bf16"})
-    with pytest.raises(ConfigError, match="17 pixels or more; found: 16 pixels"):
+    with pytest.raises(ConfigError, match="at least 17 pixels; found: 16 pixels"):
         build(config)
 
 
 def randomise_batch_norm(model: nn.Module) -> None:
-    """Give batch norm statistics and scales that a wrong order or a missing layer would show in."""
+    """Give batch norm distinct statistics and scales, so that a wrong order or a missing layer shows."""
     generator = torch.Generator().manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -123,7 +123,7 @@ def randomise_batch_norm(model: nn.Module) -> None:
                 tensor.data.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)
 
 
-def test_resnet18_is_torchvisions_with_its_own_weights() -> None:
+def test_resnet18_with_torchvisions_weights_predicts_as_torchvisions() -> None:
     torch.manual_seed(0)
     theirs = resnet18(num_classes=1000).eval()
     randomise_batch_norm(theirs)
@@ -135,7 +135,7 @@ def test_resnet18_is_torchvisions_with_its_own_weights() -> None:
         torch.testing.assert_close(ours(colour), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_resnet34_takes_the_given_weights_but_for_its_head() -> None:
+def test_resnet34_starts_from_the_given_weights_except_for_its_head() -> None:
     torch.manual_seed(0)
     given = resnet34(num_classes=7).state_dict()
     model = build(trial("resnet34"), given)
@@ -147,9 +147,16 @@ def test_resnet34_takes_the_given_weights_but_for_its_head() -> None:
             assert torch.equal(value, given[name]), name
 
 
-def test_the_other_architectures_leave_weights_aside() -> None:
+def test_the_other_architectures_ignore_given_weights() -> None:
     given = resnet18(num_classes=3).state_dict()
     assert same(build(trial("resnet18"), given), build(trial("resnet18")))
+
+
+def test_the_normalisation_is_that_of_the_pretrained_weights_and_never_changes_for_the_others() -> None:
+    transforms = ResNet34_Weights.DEFAULT.transforms()
+    assert (tuple(transforms.mean), tuple(transforms.std)) == IMAGENET
+    # Changed constants would change what every exported model predicts.
+    assert GREY == ((0.18,), (0.18,))
 
 
 @pytest.mark.parametrize(("arch", "constants"), [("resnet18", GREY), ("resnet34", IMAGENET)])
@@ -165,11 +172,11 @@ def test_grey_becomes_three_normalised_channels(
 
 
 @pytest.mark.parametrize("arch", ["linear", "cnn"])
-def test_one_channel_suffices_where_no_weights_ask_for_three(arch: str) -> None:
+def test_architectures_without_pretrained_weights_take_one_channel(arch: str) -> None:
     assert build(trial(arch)).input(images(2, 16)).shape == (2, 1, 16, 16)  # type: ignore[operator]
 
 
-def test_cnn_stays_small_for_large_images() -> None:
+def test_the_cnn_does_not_grow_with_large_images() -> None:
     sizes = {
         side: sum(p.numel() for p in build(trial("cnn", image_size=side)).parameters()) for side in (112, 224)
     }

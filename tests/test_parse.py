@@ -1,4 +1,4 @@
-"""Values that an option holds as text, and what is said of those that break a rule."""
+"""Parsing of option values, and the errors for invalid ones."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tune_brain.parse import final_round, seconds
     ("duration", "wanted"),
     [("90s", 90), ("90", 90), ("30m", 1800), ("2h", 7200), ("1h30m", 5400), (" 1h1s ", 3601)],
 )
-def test_durations(duration: str, wanted: float) -> None:
+def test_durations_are_parsed_to_seconds(duration: str, wanted: float) -> None:
     assert seconds("time_budget", duration) == wanted
 
 
@@ -23,7 +23,7 @@ def test_an_error_names_the_option_and_the_value(name: str, duration: str) -> No
     assert repr(duration) in str(caught.value) or duration in str(caught.value)
 
 
-def test_what_a_search_was_bounded_by_can_be_taken_away() -> None:
+def test_none_removes_a_limit() -> None:
     assert changes({"time_budget": "none", "trial_timeout": "none"}) == {
         "time_budget": None,
         "trial_timeout": None,
@@ -32,7 +32,7 @@ def test_what_a_search_was_bounded_by_can_be_taken_away() -> None:
     assert changes({"address": "auto"}) == {"address": "auto"}
 
 
-def test_a_final_round_is_trials_times_seeds() -> None:
+def test_a_final_round_is_parsed_as_trials_and_seeds() -> None:
     assert [final_round(given) for given in ("3x1", "2x4", "0x0", "1x0")] == [(3, 1), (2, 4), (0, 0), (1, 0)]
-    with pytest.raises(ConfigError, match="trials x seeds, as in 3x2; found: 3"):
+    with pytest.raises(ConfigError, match="trials x seeds, such as 3x2; found: 3"):
         final_round("3")

@@ -1,4 +1,4 @@
-"""What a person reads while something runs: on the screen and in the log."""
+"""What people see on the screen and in the log."""
 
 import io
 import sys
@@ -9,20 +9,18 @@ import pytest
 from tune_brain.progress import Progress
 
 
-def test_a_line_stays_one_line_whatever_names_are_in_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_control_characters_in_a_line_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     progress = Progress()
     progress.say("left out: \udcff\n2026-01-01 00:00:00  a forged line\x1b[2J [red]x")
     progress.log_to(tmp_path / "run.log")
-    said = r"left out: \xff\n2026-01-01 00:00:00  a forged line\x1b[2J [red]x"
+    shown = r"left out: \xff\n2026-01-01 00:00:00  a forged line\x1b[2J [red]x"
     (line,) = (tmp_path / "run.log").read_text(encoding="utf-8").splitlines()
-    assert line[21:] == said
-    assert capsys.readouterr().err == f"{said}\n"
+    assert line[21:] == shown
+    assert capsys.readouterr().err == f"{shown}\n"
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError])
-def test_the_end_of_the_screen_is_not_that_of_a_search(
+def test_a_broken_terminal_does_not_stop_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
 ) -> None:
     class Gone(io.StringIO):
@@ -47,11 +45,11 @@ def test_a_terminal_shows_lines_bars_and_tables(
         progress.say("a line above the bar")
     with progress.table(lambda: "three running"):
         progress.say("a line above the table")
-    told = capsys.readouterr().err
-    assert all(word in told for word in ("decoding", "above the bar", "three running", "above the table"))
+    printed = capsys.readouterr().err
+    assert all(word in printed for word in ("decoding", "above the bar", "three running", "above the table"))
 
 
-def test_without_standard_error_there_is_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_log_is_written_without_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", None)
     progress = Progress()
     progress.log_to(tmp_path / "run.log")

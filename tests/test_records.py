@@ -1,4 +1,4 @@
-"""Rows survive what a crash does to the end of a file; other files appear whole or not at all."""
+"""Rows survive a crash in the middle of a line; other files appear complete or not at all."""
 
 import os
 from pathlib import Path
@@ -15,6 +15,7 @@ from tune_brain.records import (
     SeedRow,
     TrialRow,
     arch_of,
+    by_arch,
     latest,
     read_json,
     seed_name,
@@ -38,7 +39,7 @@ TRIALS = st.builds(
 
 
 def trial(number: int, **values: object) -> TrialRow:
-    """A row of one trial, running unless told otherwise."""
+    """A row of one trial, running unless the values say otherwise."""
     plain = {
         "arch": "cnn",
         "configuration": 0,
@@ -52,7 +53,7 @@ def trial(number: int, **values: object) -> TrialRow:
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(TRIALS, max_size=4))
-def test_rows_read_back_equal_and_in_order(
+def test_rows_are_read_back_equal_and_in_order(
     tmp_path_factory: pytest.TempPathFactory, rows: list[TrialRow]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "read_back.jsonl"
@@ -69,14 +70,14 @@ def test_a_row_is_one_line_whatever_its_text(tmp_path: Path) -> None:
     assert path.read_bytes().endswith(b"\n")
 
 
-def test_a_missing_file_has_no_rows_and_is_made(tmp_path: Path) -> None:
+def test_a_missing_file_has_no_rows_and_is_created(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     assert records.read(path, TrialRow) == []
     records.append(path, trial(0))
     assert records.read(path, TrialRow) == [trial(0)]
 
 
-def test_a_run_that_was_moved_away_is_not_begun_anew(tmp_path: Path) -> None:
+def test_the_folder_of_a_moved_run_is_not_recreated(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
     records.append(run / "trials.jsonl", trial(0))
@@ -87,12 +88,12 @@ def test_a_run_that_was_moved_away_is_not_begun_anew(tmp_path: Path) -> None:
 
 
 class Note(Frozen):
-    """A row so short that every place where it can be torn is tried."""
+    """A row so short that the test can cut it off at every byte."""
 
     text: str
 
 
-def test_a_torn_last_line_is_passed_over_and_cut_off_wherever_it_was_torn(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_skipped_and_removed_wherever_it_was_cut(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     rows, after = [Note(text="first"), Note(text="größer: 脳\n")], Note(text="after")
     for row in rows:
@@ -107,29 +108,29 @@ def test_a_torn_last_line_is_passed_over_and_cut_off_wherever_it_was_torn(tmp_pa
 
 
 @pytest.mark.parametrize("line", [b"{", b"", b"{}", b"\xff", b'{"trial": 0}'])
-def test_a_damaged_whole_line_is_told_not_passed_over(line: bytes, tmp_path: Path) -> None:
+def test_a_damaged_complete_line_is_an_error(line: bytes, tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     records.append(path, trial(0))
     path.write_bytes(line + b"\n" + path.read_bytes())
-    with pytest.raises(RunFolderError, match="TrialRow") as told:
+    with pytest.raises(RunFolderError, match="TrialRow") as raised:
         records.read(path, TrialRow)
-    assert str(path) in str(told.value)
+    assert str(path) in str(raised.value)
 
 
-def test_a_row_of_a_newer_version_is_no_damaged_line(tmp_path: Path) -> None:
+def test_a_row_of_a_newer_version_is_not_reported_as_damaged(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_bytes(b'{"text": "a", "colour": 3}\n')
     with pytest.raises(RunFolderError, match="Another version"):
         records.read(path, Note)
 
 
-def test_a_damaged_line_is_named_by_its_number(tmp_path: Path) -> None:
+def test_a_damaged_line_is_reported_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "notes.jsonl"
     path.write_bytes(b'{"text": "a"}\n{"text": "b"}\n{"text": \n{"text": "d"}\n')
     for start in (0, len(b'{"text": "a"}\n')):
-        with pytest.raises(RunFolderError, match=r"notes\.jsonl, line 3: Invalid JSON") as told:
+        with pytest.raises(RunFolderError, match=r"notes\.jsonl, line 3: Invalid JSON") as raised:
             records.read_on(path, Note, start)
-        assert "line 1" not in str(told.value)
+        assert "line 1" not in str(raised.value)
 
 
 @pytest.mark.parametrize("kind", [EpochRow, SeedRow])
@@ -151,7 +152,15 @@ def test_the_last_row_of_a_trial_counts() -> None:
     assert latest([]) == []
 
 
-def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_grouped_by_the_given_architectures_in_their_order() -> None:
+    rows = [trial(0, arch="cnn"), trial(1, arch="linear"), trial(2, arch="cnn"), trial(3, arch="resnet18")]
+    grouped = by_arch((row for row in rows), ("linear", "cnn", "resnet34"))
+    assert list(grouped.items()) == [("linear", rows[1:2]), ("cnn", [rows[0], rows[2]]), ("resnet34", [])]
+
+
+def test_a_text_file_is_replaced_completely_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "made" / "run.toml"
     write_text(path, "first\n")
     write_text(path, "größer\n")
@@ -167,7 +176,7 @@ def test_a_text_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch
     assert path.read_text(encoding="utf-8") == "größer\n"
 
 
-def test_json_reads_back_and_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+def test_json_is_read_back_unchanged_and_refuses_nan(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     value = {"cnn": {"accuracy": {"mean": 0.1 + 0.2, "low": None}}, "names": ["größer"]}
     write_json(path, value)
@@ -179,16 +188,16 @@ def test_json_reads_back_and_refuses_what_json_cannot_say(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [None, "{", ""])
-def test_a_missing_or_broken_json_file_is_named(content: str | None, tmp_path: Path) -> None:
+def test_a_missing_or_broken_json_file_is_an_error_with_its_path(content: str | None, tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    with pytest.raises(RunFolderError) as told:
+    with pytest.raises(RunFolderError) as raised:
         read_json(path)
-    assert str(path) in str(told.value)
+    assert str(path) in str(raised.value)
 
 
-def test_seed_runs_of_a_configuration_stand_in_the_order_of_their_seeds() -> None:
+def test_seed_runs_of_a_configuration_are_ordered_by_their_seeds() -> None:
     names = [seed_name("winner", "cnn", index) for index in (10, 2, 0)]
     others = [seed_name("baseline", "cnn", 1), seed_name("winner", "resnet18", 1)]
     wanted = ["winner-cnn-0", "winner-cnn-2", "winner-cnn-10"]

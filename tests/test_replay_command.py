@@ -1,4 +1,4 @@
-"""A search replayed as its user does it."""
+"""A search replayed through the command line."""
 
 import json
 from pathlib import Path
@@ -17,16 +17,18 @@ pytestmark = pytest.mark.slow
 
 def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    asked = ("--arch", "linear", "--configs", "6", "--ladder", "1,2", "--final-round", "2x1")
-    # One after another, since which trial ends first can decide which is promoted.
-    asked = (*asked, "--concurrency", "1")
-    command("search", "--data", phantoms, "--out", folder, "--image-size", 32, "--sampler", "halton", *asked)
+    options = ("--arch", "linear", "--configs", "6", "--ladder", "1,2", "--final-round", "2x1")
+    # One trial at a time, since the order in which trials end can decide which are promoted.
+    options = (*options, "--concurrency", "1")
+    command(
+        "search", "--data", phantoms, "--out", folder, "--image-size", 32, "--sampler", "halton", *options
+    )
     assert "again = [" in (folder / "winners" / "linear.toml").read_text()
     assert "trained were [1, 2]" in command("replay", folder, "--ladder", "1,3", code=2).stderr
     assert "--slots takes numbers" in command("replay", folder, "--slots", "two", code=2).stderr
-    told = command("replay", folder, "--ladder", "1,2/2", "--slots", "1,2", "--repeats", 2).stdout
-    assert "tpe 1,2 of 6, final 2x1, 2 slots" not in told
-    assert "halton 1,2 of 6, final 2x1, 2 slots" in told
+    printed = command("replay", folder, "--ladder", "1,2/2", "--slots", "1,2", "--repeats", 2).stdout
+    assert "tpe 1,2 of 6, final 2x1, 2 slots" not in printed
+    assert "halton 1,2 of 6, final 2x1, 2 slots" in printed
     (study,) = json.loads((folder / "replay.json").read_text())["studies"]
     assert [way["name"] for way in study["variants"]] == [
         "random 2 of 6, 1 slots",
@@ -36,12 +38,12 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
         "halton 2 of 6, final 2x1, 2 slots",
     ]
     _retraced(folder)
-    # Two slots end sooner than one and train as much.
+    # With two slots the search ends sooner and trains as much.
     one, two = study["variants"][3:]
     for first, second in zip(one["repeats"], two["repeats"], strict=True):
         assert first["epochs"][-1] == second["epochs"][-1] == 2 * (1 + 6 + 2)
         assert second["seconds"][-1] < first["seconds"][-1]
-    # A run of two architectures, one of which never had a score, and whose rows have lost a damaged line.
+    # A second architecture without any score, and epochs from which a damaged line was removed.
     toml = (folder / "run.toml").read_text()
     (folder / "run.toml").write_text(toml.replace('["linear"]', '["linear", "cnn"]'))
     (folder / "spaces" / "cnn.toml").write_text((default_folder() / "cnn.toml").read_text())
@@ -54,7 +56,7 @@ def test_a_search_with_a_final_round_is_replayed(command, phantoms: Path, tmp_pa
 
 
 def _retraced(folder: Path) -> None:
-    """With the search's own seed and slots its replay trains what it trained, to scores within the noise."""
+    """A replay with the search's own seed and slots trains the same trials, with scores within the noise."""
     surrogate, config = Surrogate(read_outcomes([folder], "linear")), open_run(folder).config
     trained = trials_of(folder)
     slots = read_json(folder / "record.json")["slots"]
@@ -66,6 +68,6 @@ def _retraced(folder: Path) -> None:
     assert real.keys() == replayed.keys()
     for trial, row in real.items():
         assert row.values == replayed[trial].values
-        # Short trials have one seed, which a surrogate knows exactly.
+        # Short trials have one seed, whose score the surrogate reproduces exactly.
         noise = 4 * surrogate.noise if row.epochs == config.epochs else 1e-6
         assert row.score == pytest.approx(replayed[trial].score, abs=noise)

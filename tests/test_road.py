@@ -1,4 +1,4 @@
-"""The whole road through the command line, on real Ray and generated images."""
+"""The whole pipeline through the command line, on real Ray and generated images."""
 
 import json
 import os
@@ -36,7 +36,7 @@ SMALL = (
 
 @pytest.fixture(scope="module")
 def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run, from images to bundles."""
+    """A complete run, from images to bundles."""
     folder = tmp_path_factory.mktemp("road") / "run"
     done = command("run", "--data", phantoms, "--out", folder, "--seeds", 2, *SMALL)
     for line in done.stdout.splitlines()[-4:-1]:
@@ -46,7 +46,7 @@ def finished(command, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def trials(folder: Path) -> list[dict[str, Any]]:
-    """What the rows say of each trial, but for when and how fast it ran."""
+    """The latest row of each trial, without when and how fast it ran."""
     timing = {"started", "seconds", "worker"}
     return [row.model_dump(exclude=timing) for row in trials_of(folder)]
 
@@ -66,13 +66,13 @@ def test_every_trial_and_epoch_has_its_row(finished: Path) -> None:
     assert all(scores[row.trial, row.epochs] == row.score for row in rows)
 
 
-def test_the_images_are_audited_before_anything_else(finished: Path) -> None:
-    said = [line.split("  ", 1)[1] for line in (finished / "run.log").read_text().splitlines()]
-    assert [line.startswith("audit: ") for line in said[:4]] == [True, True, True, False]
-    assert "test images" in said[0]
+def test_the_images_are_audited_first(finished: Path) -> None:
+    lines = [line.split("  ", 1)[1] for line in (finished / "run.log").read_text().splitlines()]
+    assert [line.startswith("audit: ") for line in lines[:4]] == [True, True, True, False]
+    assert "test images" in lines[0]
 
 
-def test_a_leak_that_was_allowed_stands_in_every_score(
+def test_an_allowed_leak_is_noted_in_every_score(
     finished: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(cache))
@@ -94,7 +94,7 @@ def test_a_leak_that_was_allowed_stands_in_every_score(
     assert "allowed_leak" not in (finished / "scores.json").read_text()
 
 
-def test_the_winner_is_best_on_average_of_those_trained_again(finished: Path) -> None:
+def test_the_winner_is_the_finalist_with_the_best_mean(finished: Path) -> None:
     for arch in ("linear", "cnn"):
         winner = read_winner(finished / "winners" / f"{arch}.toml")
         rows = [row for row in trials_of(finished) if row.arch == arch]
@@ -127,11 +127,11 @@ def test_scores_are_official_and_unseen_with_n_spread_and_interval(finished: Pat
     assert against["ensemble"]["best_single"] in against["verdicts"]["ensemble"]
 
 
-def test_scores_are_those_of_the_predictions_that_were_kept(finished: Path) -> None:
+def test_scores_follow_from_the_stored_predictions(finished: Path) -> None:
     scores = json.loads((finished / "scores.json").read_text())
-    with np.load(finished / "predictions.npz") as kept:
+    with np.load(finished / "predictions.npz") as file:
         right = [
-            (kept[f"probabilities/winner-cnn-{seed}"].argmax(1) == kept["labels"])[kept["unseen"]].mean()
+            (file[f"probabilities/winner-cnn-{seed}"].argmax(1) == file["labels"])[file["unseen"]].mean()
             for seed in (0, 1)
         ]
     assert scores["cnn"]["unseen"]["accuracy"]["mean"] == pytest.approx(np.mean(right))
@@ -145,7 +145,7 @@ def test_no_seed_run_has_the_seed_of_a_trial(finished: Path) -> None:
     assert searched.isdisjoint(seeds)
 
 
-def test_the_record_says_what_and_where(finished: Path) -> None:
+def test_the_record_and_the_log_describe_the_run(finished: Path) -> None:
     record = json.loads((finished / "record.json").read_text())
     assert record["weights"] == "random weights"
     assert record["precision"] == {"linear": "bf16", "cnn": "bf16"}
@@ -161,20 +161,20 @@ def test_a_search_repeats_bit_for_bit_and_cannot_reach_the_sealed_test(
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(cache))
     sealed = prepare(phantoms, image_size=32, seed=0).sealed
-    kept = {file: file.read_bytes() for file in sealed.iterdir()}
-    for file, content in kept.items():
-        file.write_bytes(b"!" * len(content))  # not readable as what it was
+    contents = {file: file.read_bytes() for file in sealed.iterdir()}
+    for file, content in contents.items():
+        file.write_bytes(b"!" * len(content))  # unreadable
     try:
         command("search", "--config", finished / "run.toml", "--out", tmp_path / "again")
     finally:
-        for file, content in kept.items():
+        for file, content in contents.items():
             file.write_bytes(content)
     assert trials(tmp_path / "again") == trials(finished)
     assert epochs(tmp_path / "again") == epochs(finished)
     assert not (tmp_path / "again" / "sealed.json").exists()
 
 
-def test_a_winner_trains_again_as_it_was(finished: Path, command, tmp_path: Path) -> None:
+def test_a_winner_is_retrained_bit_for_bit(finished: Path, command, tmp_path: Path) -> None:
     done = command("train", finished / "winners" / "cnn.toml", "--to", tmp_path / "cnn")
     assert done.stdout.strip() == str(tmp_path / "cnn")
     assert "as in the search" in done.stderr
@@ -191,7 +191,7 @@ def test_the_sealed_test_is_opened_once(finished: Path, command) -> None:
     command("evaluate", finished, "--seeds", 2)
     assert {name: (finished / name).read_bytes() for name in before} == before
     refused = command("evaluate", finished, "--seeds", 3, code=6)
-    assert "opened once" in refused.stderr
+    assert "opened only once" in refused.stderr
     assert {name: (finished / name).read_bytes() for name in before} == before
 
 
@@ -200,15 +200,15 @@ def test_changed_images_are_refused(finished: Path, command, phantoms: Path, tmp
     shutil.copytree(phantoms, changed)
     shutil.copytree(finished, copy)
     next((changed / "Training" / "glioma").iterdir()).unlink()
-    asked = (copy / "run.toml").read_text().replace(str(phantoms), str(changed))
-    (copy / "run.toml").write_text(asked)
+    text = (copy / "run.toml").read_text().replace(str(phantoms), str(changed))
+    (copy / "run.toml").write_text(text)
     assert "digest" in command("resume", copy, code=3).stderr
 
 
-def test_bundles_that_score_as_they_claim_and_studies_are_exported(
+def test_exported_bundles_are_verified_and_studies_written(
     finished: Path, command, tmp_path: Path, phantoms: Path
 ) -> None:
-    # As a mount, over which nothing can be renamed.
+    # An existing folder, like a mount point, which cannot be replaced by a rename.
     models = tmp_path / "models"
     models.mkdir()
     mounted = models.stat().st_ino
@@ -228,7 +228,7 @@ def test_bundles_that_score_as_they_claim_and_studies_are_exported(
     assert "trained since" in command("export", weights.parent, "--to", tmp_path / "new", code=5).stderr
 
 
-def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
+def test_a_search_resumed_after_ctrl_c_ends_as_an_uninterrupted_one(
     finished: Path, command, environment: dict[str, str], phantoms: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
@@ -240,25 +240,25 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_goes_on_as_if_it_had_not_been(
         start_new_session=True,
     ) as running:
         assert running.stderr is not None
-        said = ""
-        while "trial 1 " not in said:
+        output = ""
+        while "trial 1 " not in output:
             line = running.stderr.readline()
-            assert line, said
-            said += line
+            assert line, output
+            output += line
         os.killpg(running.pid, signal.SIGINT)
-        said += running.stderr.read()
-    assert running.returncode == 130, said
-    assert "Traceback" not in said
-    assert f"tune-brain resume {folder}" in said
+        output += running.stderr.read()
+    assert running.returncode == 130, output
+    assert "Traceback" not in output
+    assert f"tune-brain resume {folder}" in output
     assert len(epochs(folder)) < len(epochs(finished))
     command("resume", folder)
     assert trials(folder) == trials(finished)
     assert epochs(folder) == epochs(finished)
 
 
-def test_a_search_is_not_extended_once_its_test_is_open(finished: Path, command) -> None:
-    assert "has its scores" in command("extend", finished, "--configs", 9, code=6).stderr
-    assert "It has its scores" in command("status", finished).stdout
+def test_a_search_cannot_be_extended_once_its_test_is_open(finished: Path, command) -> None:
+    assert "can no longer be" in command("extend", finished, "--configs", 9, code=6).stderr
+    assert "It is evaluated" in command("status", finished).stdout
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_a_search_is_not_extended_once_its_test_is_open(finished: Path, command)
         (("train", "nowhere.toml"), 2, "nowhere.toml"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_message_with_its_exit_code(
+def test_user_errors_are_one_message_and_an_exit_code(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -293,8 +293,8 @@ def test_what_cannot_be_done_is_said_in_one_message_with_its_exit_code(
     assert not (tmp_path / "results").exists()
 
 
-def test_run_toml_holds_what_was_asked(finished: Path, phantoms: Path) -> None:
-    asked = RunConfig.model_validate({**read_toml(finished / "run.toml"), "out": finished})
-    assert asked.data == phantoms
-    assert asked.ladder == (1, 2)
-    assert asked.arch == ("linear", "cnn")
+def test_run_toml_holds_the_given_options(finished: Path, phantoms: Path) -> None:
+    config = RunConfig.model_validate({**read_toml(finished / "run.toml"), "out": finished})
+    assert config.data == phantoms
+    assert config.ladder == (1, 2)
+    assert config.arch == ("linear", "cnn")

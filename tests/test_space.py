@@ -34,7 +34,7 @@ def written(folder: Path, text: str = GOOD) -> Path:
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_the_spaces_that_come_along_tune_what_the_brief_says(arch: str) -> None:
+def test_the_default_spaces_tune_learning_rate_decay_and_clipping(arch: str) -> None:
     space = load(default_folder(), [arch])[arch]
     assert space.tuned.keys() == {"max_lr", "weight_decay", "grad_clip"}
     assert all(limits.log for limits in space.tuned.values())
@@ -49,7 +49,9 @@ def test_a_saved_space_is_read_back_equal(tmp_path: Path) -> None:
     assert load(tmp_path / "kept", ["cnn"]) == spaces
 
 
-def test_a_space_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_space_file_is_replaced_completely_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spaces = load(written(tmp_path), ["cnn"])
     save(spaces, tmp_path)
     wider = {"cnn": spaces["cnn"].model_copy(update={"fixed": {"batch_size": 64}})}
@@ -69,15 +71,15 @@ def test_a_space_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
         ("low = 1e-4", "low = 1.0", "low must be below high"),
         ("low = 0.0\nhigh = 0.1\nlog = false", "low = 0.0\nhigh = 0.1", "above 0 where log"),
         ("max_lr = 1e-3", "max_lr = 5.0", "must lie in its range"),
-        ("grad_clip = 1.0\n", "", "names what is tuned"),
-        ("batch_size = 32", "max_lr = 0.1", "fixed or tuned, not both"),
+        ("grad_clip = 1.0\n", "", "must hold the tuned hyperparameters"),
+        ("batch_size = 32", "max_lr = 0.1", "cannot be both fixed and tuned"),
         ("batch_size = 32", "batch_sise = 32", "batch_sise"),
         ("batch_size = 32", "batch_size = 0", "batch_size"),
         ('arch = "cnn"', 'arch = "linear"', "must say arch"),
         ('arch = "cnn"', "arch = ", "TOML"),
     ],
 )
-def test_a_broken_space_file_is_refused_with_its_fault(
+def test_an_invalid_space_file_is_refused_with_the_reason(
     tmp_path: Path, broken: str, by: str, says: str
 ) -> None:
     assert broken in GOOD
@@ -86,7 +88,7 @@ def test_a_broken_space_file_is_refused_with_its_fault(
     assert "cnn.toml" in str(error.value)
 
 
-def test_a_batch_size_may_be_tuned_and_is_whole(tmp_path: Path) -> None:
+def test_a_tuned_batch_size_is_an_integer(tmp_path: Path) -> None:
     tuned = GOOD.replace("[fixed]\nbatch_size = 32\n", "") + "batch_size = 32\n"
     tuned += "[tuned.batch_size]\nlow = 16\nhigh = 64\n"
     assert load(written(tmp_path, tuned), ["cnn"])["cnn"].whole == {"batch_size"}

@@ -1,4 +1,4 @@
-"""Names and lines as they can be shown anywhere."""
+"""Escaping names and lines, and formatting counts and paths."""
 
 import shlex
 from pathlib import Path
@@ -9,7 +9,7 @@ from tune_brain.text import counted, legible, quoted
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "escaped"),
     [
         ("tumo\udcffr.png", r"tumo\xffr.png"),
         ("\ud800", r"\ud800"),
@@ -19,16 +19,16 @@ from tune_brain.text import counted, legible, quoted
         ("gliome, méningé · ± 脳 (1).png", "gliome, méningé · ± 脳 (1).png"),
     ],
 )
-def test_what_cannot_be_shown_stands_as_escapes(name: str, shown: str) -> None:
-    assert legible(name) == shown
-    assert shown.encode("utf-8").decode().isprintable()
+def test_unprintable_characters_are_escaped(name: str, escaped: str) -> None:
+    assert legible(name) == escaped
+    assert escaped.encode("utf-8").decode().isprintable()
 
 
-def test_one_is_not_many() -> None:
-    said = [counted(n, "file", "files") for n in (0, 1, 2, 1200)]
-    assert said == ["0 files", "1 file", "2 files", "1,200 files"]
+def test_nouns_are_singular_or_plural() -> None:
+    counts = [counted(n, "file", "files") for n in (0, 1, 2, 1200)]
+    assert counts == ["0 files", "1 file", "2 files", "1,200 files"]
 
 
-def test_a_path_can_be_pasted_into_a_shell() -> None:
+def test_a_quoted_path_is_one_word_to_a_shell() -> None:
     for name in ("results/a", "my run", "it's", "$HOME;rm"):
         assert shlex.split(f"tune-brain resume {quoted(Path(name))}") == ["tune-brain", "resume", name]

@@ -1,4 +1,4 @@
-"""A search that starts from what an earlier one found."""
+"""A search that starts from the best configurations of an earlier one."""
 
 import shutil
 from pathlib import Path
@@ -55,16 +55,16 @@ def old(tmp_path: Path) -> Path:
 def test_the_best_full_length_configurations_of_the_same_architecture_come_first(old: Path) -> None:
     (found,) = warmed({"cnn": space()}, old).values()
     assert len(found.first) == FIRST
-    # The eighth has a short trial only.
+    # The full-length trial of configuration 8 has no score.
     assert [one["max_lr"] for one in found.first] == pytest.approx([0.81, 0.71, 0.61, 0.51, 0.41])
 
 
-def test_an_architecture_that_was_not_searched_starts_from_the_others_in_turn(old: Path) -> None:
+def test_an_architecture_that_was_not_searched_starts_from_the_best_of_the_others(old: Path) -> None:
     (found,) = warmed({"resnet18": space("resnet18")}, old).values()
     assert [one["max_lr"] for one in found.first] == pytest.approx([0.8, 0.81, 0.7, 0.71, 0.6])
 
 
-def test_only_what_lies_inside_the_space_is_taken_and_nothing_twice(old: Path) -> None:
+def test_only_configurations_inside_the_space_are_used_and_none_twice(old: Path) -> None:
     (found,) = warmed({"cnn": space(high=0.45)}, old).values()
     # The baseline is trained anyway.
     assert [one["max_lr"] for one in found.first] == pytest.approx([0.41, 0.31, 0.21])
@@ -76,7 +76,9 @@ def test_only_what_lies_inside_the_space_is_taken_and_nothing_twice(old: Path) -
         warmed({"cnn": space()}, old.parent)
 
 
-def test_a_run_keeps_what_it_started_from_when_the_earlier_one_is_gone(old: Path, tmp_path: Path) -> None:
+def test_a_run_keeps_its_first_configurations_when_the_earlier_run_is_deleted(
+    old: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "new"
     runs.spaces_for(RunConfig(out=folder, arch=("linear", "cnn")))
     config = RunConfig(out=folder, arch=("cnn",), spaces=old / "spaces", warm_start=old)
@@ -86,7 +88,7 @@ def test_a_run_keeps_what_it_started_from_when_the_earlier_one_is_gone(old: Path
     opened = runs.open_run(folder)
     assert opened.spaces == asked
     assert (opened.config.warm_start, len(opened.spaces["cnn"].first)) == (old, FIRST)
-    # To repeat it, its own spaces are enough; to extend it, too.
+    # Its own spaces are enough to repeat and to extend it.
     again = run_config({"config": folder / "run.toml", "out": tmp_path / "again"})
     assert again.warm_start is None
     assert spaces_to_search(again) == asked
@@ -97,15 +99,15 @@ def test_a_run_keeps_what_it_started_from_when_the_earlier_one_is_gone(old: Path
     assert longer.spaces["cnn"].first == asked["cnn"].first
 
 
-def test_a_space_that_begins_with_what_it_does_not_hold_is_refused() -> None:
-    with pytest.raises(ValueError, match="first holds values of what is tuned, in its ranges"):
+def test_first_configurations_outside_the_space_are_refused() -> None:
+    with pytest.raises(ValueError, match="first must hold values of the tuned hyperparameters"):
         space(first=[values(2.0)])
-    with pytest.raises(ValueError, match="first holds values of what is tuned, in its ranges"):
+    with pytest.raises(ValueError, match="first must hold values of the tuned hyperparameters"):
         space(first=[{"max_lr": 0.1}])
 
 
 @pytest.mark.slow
-def test_a_search_begins_with_what_an_earlier_one_found(
+def test_a_search_first_tries_the_best_of_an_earlier_one(
     command, old: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "spaces").mkdir()
@@ -115,6 +117,6 @@ def test_a_search_begins_with_what_an_earlier_one_found(
     warm = ("--spaces", tmp_path / "spaces", "--out", folder, "--warm-start")
     assert "run.toml" in command("search", *asked, *warm, tmp_path, code=5).stderr
     said = command("search", *asked, *warm, old).stderr
-    assert "linear: begins with 5 configurations of" in said
+    assert "linear: starts with 5 configurations of" in said
     tried = {row.configuration: row.values["max_lr"] for row in read(folder / "trials.jsonl", TrialRow)}
     assert tried == pytest.approx({0: 1e-3, 1: 0.8, 2: 0.7, 3: 0.6})

@@ -19,7 +19,7 @@ from tune_brain.weights import resolve
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, Tensor]:
-    """A whole ResNet-34 whose parameters are each one number repeated, so that its torch file is small."""
+    """The parameters of a ResNet-34, each one number repeated, so that its torch file is small."""
     with torch.device("meta"):
         shapes = {name: (value.shape, value.dtype) for name, value in resnet34().state_dict().items()}
     return {
@@ -41,7 +41,7 @@ def test_none_means_random_weights() -> None:
 
 
 @pytest.mark.parametrize("classes", [1000, 3, None])
-def test_a_torch_file_with_any_head_or_none(
+def test_a_torch_file_may_have_any_head_or_none(
     state: dict[str, Tensor], tmp_path: Path, classes: int | None
 ) -> None:
     given = headless(state)
@@ -56,7 +56,7 @@ def test_a_torch_file_with_any_head_or_none(
     assert resolved.origin == f"mine.pth, SHA-256 {sha256(path)}"
 
 
-def test_a_safetensors_file(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_safetensors_file_is_read(state: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "mine.safetensors"
     save_file({name: value.half().contiguous() for name, value in headless(state).items()}, path)
     resolved = resolve(str(path))
@@ -71,7 +71,7 @@ def test_weights_of_old_torch_lack_the_batch_counters(state: dict[str, Tensor], 
     assert resolve(str(tmp_path / "old.pth")) is not None
 
 
-def test_what_does_not_fit_is_named(state: dict[str, Tensor], tmp_path: Path) -> None:
+def test_parameters_that_do_not_fit_are_named(state: dict[str, Tensor], tmp_path: Path) -> None:
     wrong = dict(state)
     wrong["layer4.2.conv2.weight"] = torch.zeros(1).expand(512, 256, 3, 3)
     wrong["extra"] = torch.zeros(1)
@@ -102,7 +102,7 @@ class Payload:
 def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path, save: object) -> None:
     trace, path = tmp_path / "ran", tmp_path / "evil.pth"
     save({"conv1.weight": Payload(trace)}, path)  # type: ignore[operator]
-    with pytest.raises(WeightsError, match="tensors alone, and no code"):
+    with pytest.raises(WeightsError, match="nothing but tensors, and no code"):
         resolve(str(path))
     assert not trace.exists()
     torch.load(path, weights_only=False) if save is torch.save else pickle.loads(path.read_bytes())
@@ -112,7 +112,7 @@ def test_a_file_that_would_run_code_is_refused_and_not_run(tmp_path: Path, save:
 @pytest.mark.parametrize(
     "name", ["torn.pth", "torn.safetensors", "text.pth", "text.safetensors", "empty.pth"]
 )
-def test_a_damaged_file_is_an_error_in_words(tmp_path: Path, name: str) -> None:
+def test_a_damaged_file_is_a_weights_error_that_names_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     if name.startswith("torn"):
         part = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
@@ -125,21 +125,21 @@ def test_a_damaged_file_is_an_error_in_words(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [[torch.zeros(1)], {"epoch": 3}, {"state_dict": {"conv1": torch.zeros(1)}}])
-def test_what_is_not_a_state_dict_is_refused(tmp_path: Path, value: object) -> None:
+def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, value: object) -> None:
     torch.save(value, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="maps names to tensors"):
         resolve(str(tmp_path / "other.pth"))
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "missing.safetensors", ""])
-def test_a_path_without_a_file(tmp_path: Path, name: str) -> None:
-    with pytest.raises(WeightsError, match="must be readable"):
+def test_a_missing_file_is_a_weights_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
         resolve(str(tmp_path / name))
 
 
 @pytest.fixture
 def served(state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A web server with the file that stands for torchvision's, and an empty cache of torch."""
+    """A web server with a file in place of torchvision's, and an empty torch cache."""
     folder = tmp_path / "served"
     folder.mkdir()
     torch.save(state, folder / "weights")
@@ -199,7 +199,7 @@ def test_imagenet_weights_out_of_reach_come_with_three_ways_out(
     assert not cached(served, tmp_path).exists()
 
 
-def test_a_damaged_cache_is_named(served: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_in_the_cache_is_named(served: Path, tmp_path: Path) -> None:
     path = cached(served, tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes(served.read_bytes()[:-1])

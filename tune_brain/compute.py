@@ -1,4 +1,4 @@
-"""Ray: start or join it, arrays into its store, a function over jobs."""
+"""Ray: start it or join a cluster, share arrays through its object store, run a function over jobs."""
 
 import contextlib
 import itertools
@@ -23,9 +23,9 @@ from tune_brain.text import quoted
 if TYPE_CHECKING:
     import torch
 
-# Ray reads these when it starts. A trial that changes its working directory would break relative paths;
-# workers that Ray starts ahead are never used, since those of Tune have an environment of their own, and cost
-# each core a second; the other two are noise on a workstation.
+# Ray reads these when it starts. Trials must not change the working directory, which would break relative
+# paths. Prestarted workers cost each core a second and are never used, since Tune's workers need their own
+# environment. The other two prevent a warning and usage statistics.
 _ENVIRONMENT = {
     "RAY_prestart_worker_first_driver": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -34,19 +34,25 @@ _ENVIRONMENT = {
 }
 
 GLANCE, MISSED = 5.0, 4
-"""Seconds between two looks at a cluster's head; after so many in vain it is said. Ray gives up after 60."""
+"""Seconds between two connections to a cluster's head node, and how many of them must fail in a row before
+the user is warned. Ray itself gives up after 60 seconds."""
 
 
 class Session:
-    """Ray, on its way up in a thread of its own, so that imports and decoding need not wait for it."""
+    """Ray, started in a thread of its own so that imports and decoding need not wait for it.
+
+    Args:
+        config: says which cluster to join, or to start Ray on this machine.
+        scratch: path of a temporary folder for Ray's files.
+    """
 
     def __init__(self, config: RunConfig, scratch: str) -> None:
         self._config, self._scratch = config, scratch
         self._error: ClusterError | None = None
-        self._up, self._over = threading.Event(), threading.Event()
-        # Ray forks, which ends OpenBLAS's threads: a product of thumbnails that they share at that moment
-        # would wait for them for ever.
-        self._products = threadpool_limits(1, "blas")
+        self._up, self._closed = threading.Event(), threading.Event()
+        # Ray forks, which ends OpenBLAS's threads: a matrix product that they share at that moment, such as
+        # the comparison of thumbnails, would wait for them for ever.
+        self._one_blas_thread = threadpool_limits(1, "blas")
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -54,7 +60,7 @@ class Session:
         """Wait until Ray is up, and count the slots.
 
         Args:
-            gpus: how many a trial takes where the configuration does not say; None: one if there are any.
+            gpus: GPUs per trial if the configuration does not say; None: one if there are any.
 
         Raises:
             ClusterError: the cluster cannot be reached, or no machine has room for one trial.
@@ -62,21 +68,21 @@ class Session:
         self._wait()
         if self._error:
             raise self._error
-        # Ray's core, coming up, takes SIGTERM for a crash.
+        # Ray installs a handler when it starts that treats SIGTERM as a crash.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        asked = self._config.gpus_per_trial
-        return _slots(gpus if asked is None else asked, self._config.concurrency)
+        configured = self._config.gpus_per_trial
+        return _count_slots(gpus if configured is None else configured, self._config.concurrency)
 
     def close(self) -> None:
         """Stop Ray, or leave the cluster."""
         self._wait()
         ray.shutdown()
-        self._over.set()
+        self._closed.set()
         self._thread.join()
 
     def _wait(self) -> None:
         self._up.wait()
-        self._products.restore_original_limits()
+        self._one_blas_thread.restore_original_limits()
 
     def _run(self) -> None:
         try:
@@ -86,22 +92,25 @@ class Session:
         finally:
             self._up.set()
         if self._config.address and not self._error:
-            _watch(ray.get_runtime_context().gcs_address, self._config.out, self._over)
-        # Linux ends Ray's processes with the thread that started them.
-        self._over.wait()
+            _watch(ray.get_runtime_context().gcs_address, self._config.out, self._closed)
+        # Linux ends Ray's processes when the thread that started them ends.
+        self._closed.wait()
 
 
 _open: list[Session] = []
-"""The session of this process, or none: Ray is one for a process, too."""
+"""The session of this process, if any: a process can have only one, as it can have only one Ray."""
 
 
 @contextlib.contextmanager
 def session(config: RunConfig) -> Iterator[Session]:
     """Start Ray on this machine, or join the cluster at `config.address`, for the length of a `with` block.
 
-    Within another session it is that one, which lasts to the end of the outer block. SIGTERM, and SIGHUP of a
-    terminal that is closed, are turned into Ctrl-C, so that all end alike. While Ray shuts down they are
-    ignored, and after an interrupted session they stay so.
+    Inside another session, that one is reused; it lasts to the end of the outer block. SIGTERM, and SIGHUP
+    from a closed terminal, act as Ctrl-C does. All three are ignored while Ray shuts down, and stay ignored
+    after an interrupted session.
+
+    Args:
+        config: the run.
 
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
@@ -112,7 +121,7 @@ def session(config: RunConfig) -> Iterator[Session]:
     os.environ.update(_ENVIRONMENT)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What nohup started outlives its terminal.
+    # A command started by nohup must survive its terminal.
     if before[signal.SIGHUP] != signal.SIG_IGN:
         signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
@@ -122,13 +131,13 @@ def session(config: RunConfig) -> Iterator[Session]:
             try:
                 yield opened
             finally:
-                # Another Ctrl-C would leave Ray's processes behind, and the user without a word how to go on.
+                # A second Ctrl-C would leave Ray's processes behind, and hide how to continue.
                 for number in before:
                     signal.signal(number, signal.SIG_IGN)
                 _open.clear()
                 opened.close()
     except (KeyboardInterrupt, Interrupted) as end:
-        # The command ends with it, and nothing disturbs that either: it says how to go on.
+        # The command is about to end with a message on how to continue, so signals stay ignored.
         before.clear()
         raise (end if isinstance(end, Interrupted) else Interrupted("Interrupted")) from None
     finally:
@@ -138,37 +147,43 @@ def session(config: RunConfig) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def _scratch() -> Iterator[str]:
-    """A short path for Ray, since Unix sockets allow 107 bytes; what Ray leaves behind goes with it."""
+    """A temporary folder for Ray's files, with a short path because Unix sockets allow only 107 bytes."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="tb-", ignore_cleanup_errors=True)
     except OSError as error:
         raise ClusterError(
-            "Ray needs room in a temporary folder",
+            "Cannot create a temporary folder for Ray",
             found=error.strerror,
-            remedy="Make room there, or set TMPDIR to another.",
+            remedy="Free some space there, or set TMPDIR to another folder.",
         ) from None
     with folder as path:
         yield path
 
 
-def _watch(head: str, run: Path, over: threading.Event) -> None:
-    """Say how to go on when a cluster's head is gone: soon after, Ray ends this process with no such word."""
+def _watch(head: str, run: Path, closed: threading.Event) -> None:
+    """Print how to continue when the cluster's head node is lost: Ray then ends this process without a word.
+
+    Args:
+        head: host and port of the head node.
+        run: the run's folder.
+        closed: set when the session ends.
+    """
     host, _, port = head.rpartition(":")
     missed = 0
-    while not over.wait(GLANCE):
+    while not closed.wait(GLANCE):
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=GLANCE):
                 missed = 0
         except OSError as error:
             missed += 1
             if missed == MISSED:
-                gone = ClusterError(
-                    "The head of the cluster must be reachable, without which Ray ends this command",
+                lost = ClusterError(
+                    "Lost contact with the cluster's head node; Ray will end this command",
                     found=f"{head}: {error}",
-                    remedy="What is finished is kept. When it is back, call the command again;\n"
-                    f"a search goes on with: tune-brain resume {quoted(run)}",
+                    remedy="Finished work is kept. When the head node is back, repeat the command;\n"
+                    f"continue a search with: tune-brain resume {quoted(run)}",
                 )
-                print(f"tune-brain: {gone}", file=sys.stderr, flush=True)
+                print(f"tune-brain: {lost}", file=sys.stderr, flush=True)
 
 
 def _start(config: RunConfig, scratch: str) -> None:
@@ -178,27 +193,27 @@ def _start(config: RunConfig, scratch: str) -> None:
             ray.init(address=config.address, **quiet)
         else:
             ray.init(address="local", include_dashboard=False, _temp_dir=scratch, **quiet)
-    except Exception as error:  # Ray raises plain Exception where a node does not start in time
+    except Exception as error:  # Ray raises plain Exception if a node does not start in time
         raise ClusterError(
-            "Ray must be reachable",
-            found=f"{config.address or 'this machine'}: {error}",
-            remedy="--address local is this machine alone; `ray start --head` starts a cluster.\n"
-            "A cluster with a token wants RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token."
+            "Cannot reach the Ray cluster" if config.address else "Cannot start Ray on this machine",
+            found=f"{config.address}: {error}" if config.address else error,
+            remedy="--address local uses this machine alone; `ray start --head` starts a cluster.\n"
+            "A cluster with a token needs RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token."
             if config.address
-            else "Make room in the temporary folder (or set TMPDIR to another) and in /dev/shm, and call it\n"
-            "again; --address joins a cluster that runs.",
+            else "Free some space in the temporary folder (or set TMPDIR to another) and in /dev/shm, and\n"
+            "repeat the command; --address joins a running cluster.",
         ) from None
 
 
-def _slots(gpus: float | None, limit: int | None) -> Slots:
+def _count_slots(gpus: float | None, limit: int | None) -> Slots:
     nodes = machines()
     if gpus is None:
         gpus = float(any(node.get("GPU", 0) > 0 for node in nodes))
-    # One thread a trial: two one-thread trials side by side beat one two-thread trial.
+    # One thread per trial: two one-thread trials side by side are faster than one two-thread trial.
     slots = Slots(count=0, cpus=1, gpus=gpus, limit=limit).now()
     if slots.count < 1:
         raise ClusterError(
-            f"A trial needs 1 CPU and {gpus:g} GPUs on one machine",
+            f"No machine has room for one trial, which needs 1 CPU and {gpus:g} GPUs",
             found="; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes),
             remedy="Lower --gpus-per-trial (0 trains on CPUs), or join a larger cluster with --address.",
         )
@@ -207,24 +222,24 @@ def _slots(gpus: float | None, limit: int | None) -> Slots:
 
 @contextlib.contextmanager
 def storing() -> Iterator[None]:
-    """Say what to do where Ray's object store has no room for what the block places in it.
+    """Report that Ray's object store has no room for what the block places in it, with a remedy.
 
     Raises:
-        ClusterError: it has none.
+        ClusterError: there is no room, neither in memory nor on disk.
     """
     try:
         yield
     except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
         raise ClusterError(
-            "The images must have room in Ray's object store, or on the disk of its temporary folder",
+            "The images fit neither in Ray's object store nor on the disk of its temporary folder",
             found=str(error).partition("\n")[0],
-            remedy="Make room in the temporary folder, or set TMPDIR to another; a new run may take a lower\n"
-            "--image-size; on a cluster: ray start --object-store-memory BYTES.",
+            remedy="Free some space in the temporary folder, or set TMPDIR to another; a new run may use a\n"
+            "lower --image-size; on a cluster: ray start --object-store-memory BYTES.",
         ) from None
 
 
 def put(value: Any) -> Any:
-    """Place a value in Ray's object store, once for all workers, which read its arrays without a copy.
+    """Place a value in Ray's object store; workers read its arrays without copying them.
 
     Raises:
         ClusterError: there is no room for it.
@@ -234,11 +249,11 @@ def put(value: Any) -> Any:
 
 
 def device() -> "torch.device":
-    """What a job or a trial computes on: a GPU if Ray gave it one, else the CPU, whatever else is there."""
+    """The device of a job or trial: a GPU if Ray assigned one to it, else the CPU even if there are GPUs."""
     import torch
 
-    given = ray.is_initialized() and ray.get_gpu_ids()
-    return torch.device("cuda" if given and torch.cuda.is_available() else "cpu")
+    assigned = ray.is_initialized() and ray.get_gpu_ids()
+    return torch.device("cuda" if assigned and torch.cuda.is_available() else "cpu")
 
 
 def each(
@@ -246,19 +261,22 @@ def each(
 ) -> Iterator[tuple[int, Any]]:
     """Run a function over jobs, as many at a time as there are slots; yield (index, result) as each ends.
 
-    A job is taken from `jobs` when a slot is free for it. References made by `put` among its arguments
-    arrive as their values.
+    Args:
+        function: runs in a worker process.
+        jobs: positional arguments of each job, taken when a slot is free. References made by `put` among
+            them arrive as their values.
+        slots: how many jobs run at a time, and the resources of each.
 
     Raises:
-        ClusterError: a job raised; the message carries the job's own error. Those that were under way have
-            ended before, and no other was begun.
+        ClusterError: a job raised; the message contains its error. No job is started after that, and those
+            that are running end first.
     """
     remote = ray.remote(num_cpus=slots.cpus, num_gpus=slots.gpus)(function)
     waiting = enumerate(jobs)
     running: dict[Any, int] = {}
     failed: Exception | None = None
     while True:
-        # Where no machine is left for the moment, one job waits for the next.
+        # If there is no machine at the moment, one job is submitted anyway and waits for one.
         room = 0 if failed else max(1, slots.count) - len(running)
         for index, job in itertools.islice(waiting, room):
             running[remote.remote(*job)] = index
@@ -275,8 +293,8 @@ def each(
     if failed:
         cause = getattr(failed, "cause", None) or failed
         raise ClusterError(
-            "A job must end without an error",
+            "A Ray task failed",
             found=f"{type(cause).__name__}: {cause}",
-            remedy="What ended is kept: call it again, or, for a search, tune-brain resume RUN. Where\n"
-            "memory ended, with a smaller --concurrency or a larger --gpus-per-trial.",
+            remedy="Finished work is kept: repeat the command, or continue a search with tune-brain resume\n"
+            "RUN. If memory ran out, use a smaller --concurrency or a larger --gpus-per-trial.",
         ) from failed

@@ -1,4 +1,4 @@
-"""Frozen configuration, checked once at the border: what a trial is, what a run was asked for."""
+"""Immutable configurations of a trial and of a run, validated once when they are built."""
 
 import re
 import tomllib
@@ -12,63 +12,63 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 from tune_brain.errors import ConfigError
 
 ARCHITECTURES = ("linear", "cnn", "resnet18", "resnet34")
-"""Lightest first: a search keeps the heavier ones ahead. Files and seed runs are named by them."""
+"""Lightest first: a search keeps the heavier ones ahead. Files and seed runs carry these names."""
 PRETRAINED = "resnet34"
-"""The architecture that starts from given weights."""
+"""The architecture that starts from pretrained weights."""
 
 Precision = Literal["fp32", "bf16"]
 Sampler = Literal["tpe", "halton-tpe", "halton", "gp", "random"]
 
 MOST_NETWORKS = 100
-"""In a bundle."""
+"""The largest number of networks in a bundle."""
 BF16_RESNET_SIZE = 17
 """Smallest image side, in pixels, at which a ResNet is trained in bf16.
 
-Below it, the last stage's strided convolution sees a single pixel, and there oneDNN (torch 2.14.1, a CPU with
-avx512_bf16) leaves part of the weight gradient uninitialised.
+Below it, the strided convolution of the last stage sees a single pixel, for which oneDNN (torch 2.14.1, a CPU
+with avx512_bf16) leaves part of the weight gradient uninitialised.
 """
 
 
 class Frozen(BaseModel):
-    """A configuration that cannot change, knows no other field than its own and holds finite numbers only."""
+    """Base of all configurations: immutable, without unknown fields, with finite numbers only."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Hyperparameters(Frozen):
-    """What a space file fixes or tunes for one architecture; every field can be either."""
+    """The hyperparameters that a space file fixes or tunes for one architecture; each can be either."""
 
     max_lr: float = Field(gt=0)
     """Peak learning rate of the one-cycle schedule."""
     weight_decay: float = Field(ge=0)
     """Decoupled weight decay of AdamW (Loshchilov & Hutter, ICLR 2019)."""
     grad_clip: float = Field(gt=0)
-    """Largest total L2 norm of a step's gradient; a longer one is scaled down to it."""
+    """Largest total L2 norm of a step's gradient; larger gradients are scaled down to it."""
     batch_size: int = Field(default=32, ge=1)
     """Images in one optimizer step."""
     warmup_share: float = Field(default=0.3, gt=0, lt=1)
-    """Share of the cycle's steps in which the learning rate rises."""
+    """Fraction of the cycle's steps in which the learning rate rises."""
     rotation: float = Field(default=10.0, ge=0, le=180)
-    """Largest random rotation of a training image, in degrees to either side."""
+    """Largest random rotation of a training image, in degrees in either direction."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Probability that a training image is flipped left to right."""
 
 
 class TrialConfig(Frozen):
-    """All that decides a trial beside the arrays it trains on and the weights it starts from."""
+    """Everything that determines a trial except the images it trains on and its initial weights."""
 
     arch: str
     """Name of the architecture, a key of `tune_brain.portable.networks.BUILDERS`."""
     epochs: int = Field(ge=1)
-    """Length of the trial."""
+    """Epochs that the trial trains."""
     cycle: int | None = Field(default=None, ge=1)
-    """Epochs of the one-cycle that the trial is the beginning of; left out: it is all of one."""
+    """Epochs of the one-cycle of which the trial is the beginning; omitted: it is a complete one-cycle."""
     image_size: int = Field(ge=16)
     """Side of the square images, in pixels."""
     classes: int = Field(ge=2)
     """Number of classes."""
     seed: int = Field(ge=0)
-    """Decides the initial weights, the order of the images and their augmentation."""
+    """Seed of the initial weights, the order of the images and their augmentation."""
     precision: Precision = "fp32"
     """Arithmetic of the forward and backward pass; weights and optimizer stay in fp32."""
     hyperparameters: Hyperparameters
@@ -76,74 +76,75 @@ class TrialConfig(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.cycle is not None and self.cycle < self.epochs:
-            raise ValueError(f"a cycle is as long as its trial at least, not {self.cycle} epochs")
+            raise ValueError(f"cycle must be at least as long as the trial, not {self.cycle} epochs")
         return self
 
 
 class RunConfig(Frozen):
-    """Everything that a run was asked for; `run.toml` in its folder."""
+    """Everything that a run was asked for, stored as `run.toml` in its folder."""
 
     data: Path | None = None
-    """Folder of images in class folders; left out: the built-in demo images."""
+    """Folder of images in class folders; omitted: the built-in demo images."""
     out: Path
     """Folder of the run."""
     arch: tuple[str, ...] = Field(default=ARCHITECTURES, min_length=1)
     """Architectures to search."""
     configs: int = Field(default=24, ge=1)
-    """Configurations sampled for each architecture, the untuned baseline not counted."""
+    """Configurations sampled per architecture, not counting the untuned baseline."""
     ladder: tuple[int, ...] = Field(default=(1, 12), min_length=1)
-    """Lengths of the trials, in epochs, rising; the last is the full length."""
+    """Trial lengths, in epochs, increasing; the last is the full length."""
     sampler: Sampler = "tpe"
-    """Where configurations come from; `tpe` and `gp` learn from the trials before them."""
+    """How configurations are sampled; `tpe` and `gp` learn from earlier trials."""
     final_round: tuple[int, int] = (3, 1)
-    """How many of the best full-length trials are trained again before the winner is chosen, how often."""
+    """How many of the best full-length trials are retrained before the winner is chosen, and with how many
+    further seeds each."""
     until_converged: bool = False
-    """Whether a study ends when further configurations would bring no more than seeds differ by."""
+    """Whether a study ends once further configurations would gain no more than the noise between seeds."""
     image_size: int = Field(default=224, ge=16, le=1024)
     """Side to which images are resized and centre-cropped, in pixels."""
     spaces: Path | None = None
-    """Folder of space files; left out: those that come with tune_brain."""
+    """Folder of space files; omitted: those that come with tune_brain."""
     warm_start: Path | None = None
-    """Folder of an earlier run whose best configurations were tried first; they stand in the run's spaces."""
+    """Folder of an earlier run whose best configurations were tried first; the run's spaces list them."""
     time_budget: float | None = Field(default=None, gt=0)
-    """Seconds after which no further trial starts; left out: none."""
+    """Seconds after which no further trial starts; omitted: no limit."""
     trial_timeout: float | None = Field(default=None, gt=0)
-    """Seconds of training after which a trial counts as hanging and is ended; left out: none."""
+    """Seconds of training after which a trial is considered hung and killed; omitted: no limit."""
     disk_budget: ByteSize = ByteSize(2_000_000_000)
     """Bytes that the checkpoints of a search may take: `2GB`, `500MiB`."""
     concurrency: int | None = Field(default=None, ge=1)
-    """Trials at a time; left out: as many as the machines have room for."""
+    """Trials at a time; omitted: as many as the machines have room for."""
     gpus_per_trial: float | None = Field(default=None, ge=0)
-    """GPUs that a trial takes, a share of one or whole ones; left out: 1 where there are GPUs, else 0."""
+    """GPUs per trial, a fraction of one or a whole number; omitted: 1 if there are GPUs, else 0."""
     address: str | None = None
-    """Address of a running Ray cluster (`auto` finds it); left out: this machine alone."""
+    """Address of a running Ray cluster (`auto` finds it); omitted: this machine alone."""
     seed: int = Field(default=0, ge=0)
-    """Decides the cut, the configurations and every trial."""
+    """Seed of the split, of the sampler and of every trial."""
     weights: str = "imagenet"
-    """Where resnet34 starts: `imagenet`, the path of a state dict, or `none` for random weights."""
+    """Initial weights of resnet34: `imagenet`, the path of a state dict, or `none` for random weights."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the trials; `auto` measures which is faster for each architecture."""
+    """Arithmetic of the trials; `auto` measures which one is faster for each architecture."""
     seeds: int = Field(default=3, ge=1)
-    """Seeds with which each winner and each baseline is trained again."""
+    """Number of seeds with which each winner and each baseline is retrained."""
 
     @field_validator("data", "out", "spaces", "warm_start")
     @classmethod
-    def _at_home(cls, path: Path | None) -> Path | None:
+    def _expand_home(cls, path: Path | None) -> Path | None:
         if path is None or path.parts[:1] != ("~",):
             return path
         try:
             return path.expanduser()
         except RuntimeError:
-            raise ValueError("no home is known of the user who asks") from None
+            raise ValueError("~ cannot be expanded for this user: write the absolute path") from None
 
     @field_validator("data", "out", "spaces", "warm_start")
     @classmethod
-    def _written(cls, path: Path | None) -> Path | None:
+    def _is_utf8(cls, path: Path | None) -> Path | None:
         try:
             str(path).encode()
         except UnicodeEncodeError:
             raise ValueError(
-                "the files of a run are UTF-8 and cannot name it: give a link to it with a name that is"
+                "the path is not valid UTF-8, which the run's files need: use a symbolic link to it"
             ) from None
         return path
 
@@ -151,26 +152,26 @@ class RunConfig(Frozen):
     def _consistent(self) -> Self:
         gpus = self.gpus_per_trial or 0
         if gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"gpus_per_trial must be a share of one GPU or a whole number, not {gpus:g}")
-        # Path has made s3:/bucket of s3://bucket.
+            raise ValueError(f"gpus_per_trial must be a fraction of one GPU or a whole number, not {gpus:g}")
+        # Path turns s3://bucket into s3:/bucket.
         if re.match(r"[a-z][a-z0-9+.-]+:/", str(self.out)):
             raise ValueError(
-                f"out must be a folder, since rows are appended and locked, not {self.out}: search into a "
-                "folder on a disk, and let `tune-brain copy FOLDER URL --follow` keep a copy there"
+                f"out must be a folder on a disk, since rows are appended and locked, not {self.out}: "
+                "`tune-brain copy FOLDER URL --follow` keeps a copy there while a search runs"
             )
         if list(self.ladder) != sorted(set(self.ladder)) or self.ladder[0] < 1:
-            raise ValueError(f"ladder must rise from at least 1 epoch, not {self.ladder}")
+            raise ValueError(f"ladder must increase from at least 1 epoch, not {self.ladder}")
         if min(self.final_round) < 0:
-            raise ValueError(f"final_round counts trials and seeds, not {self.final_round}")
+            raise ValueError(f"final_round must hold two numbers of at least 0, not {self.final_round}")
         if self.final_round[0] == 1 and self.final_round[1]:
-            # A mean of several seeds would stand beside the lucky single scores of the others.
-            raise ValueError(f"final_round compares at least two trials, not {self.final_round}")
+            # A mean over several seeds would be compared with the lucky single scores of the others.
+            raise ValueError(f"final_round must retrain at least two trials, not {self.final_round}")
         if self.until_converged and len(self.ladder) < 2:
-            raise ValueError("until_converged needs a ladder of two lengths, of which the shortest tells")
+            raise ValueError("until_converged needs a ladder of at least two lengths, not one")
         if unknown := [arch for arch in self.arch if arch not in ARCHITECTURES]:
             raise ValueError(f"arch must be among {', '.join(ARCHITECTURES)}, not {', '.join(unknown)}")
         if len(set(self.arch)) != len(self.arch):
-            raise ValueError(f"arch names each architecture once, not {', '.join(self.arch)}")
+            raise ValueError(f"arch must name each architecture once, not {', '.join(self.arch)}")
         return self
 
     @property
@@ -180,35 +181,35 @@ class RunConfig(Frozen):
 
 
 def allows_bf16(arch: str, image_size: int) -> bool:
-    """Whether bf16 gives right gradients for an architecture at an image size."""
+    """Whether bf16 gives correct gradients for an architecture at an image size; see `BF16_RESNET_SIZE`."""
     return not arch.startswith("resnet") or image_size >= BF16_RESNET_SIZE
 
 
 def check_seeds(config: RunConfig) -> None:
-    """Refuse more seeds than the ensemble's bundle can hold networks.
+    """Refuse more seed runs than the bundle of the ensemble can hold networks.
 
     Raises:
-        ConfigError: there may be too many.
+        ConfigError: there would be more than `MOST_NETWORKS` if every architecture joins the ensemble.
     """
     if config.seeds * len(config.arch) > MOST_NETWORKS:
         raise ConfigError(
-            f"A bundle holds up to {MOST_NETWORKS} networks",
+            f"--seeds is too large: a bundle holds at most {MOST_NETWORKS} networks",
             found=f"{config.seeds} seeds of {len(config.arch)} architectures",
-            remedy="Take fewer --seeds.",
+            remedy="Lower --seeds.",
         )
 
 
 def check_precision(arch: str, image_size: int, precision: str) -> None:
-    """Refuse bf16 where it gives wrong gradients.
+    """Refuse bf16 where it gives wrong gradients; see `BF16_RESNET_SIZE`.
 
     Raises:
         ConfigError: the images are too small for the architecture in bf16.
     """
     if precision == "bf16" and not allows_bf16(arch, image_size):
         raise ConfigError(
-            f"{arch} in bf16 needs images of {BF16_RESNET_SIZE} pixels or more",
+            f"{arch} in bf16 needs images of at least {BF16_RESNET_SIZE} pixels",
             found=f"{image_size} pixels",
-            remedy="Take larger images, or precision fp32 or auto, in a new run.",
+            remedy="Start a new run with a larger --image-size, or with --precision fp32 or auto.",
         )
 
 
@@ -218,8 +219,13 @@ Model = TypeVar("Model", bound=Frozen)
 def check(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
     """Build a configuration from plain values.
 
+    Args:
+        model: the class to build.
+        values: its fields by name.
+        source: where the values come from, which the error message begins with.
+
     Raises:
-        ConfigError: a value breaks its rule; the message names source, field, rule and value.
+        ConfigError: a value is invalid; the message names source, field, rule and value.
     """
     try:
         return model.model_validate(dict(values))
@@ -229,7 +235,7 @@ def check(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
             + (f", not {problem['input']!r}" if problem["loc"] and problem["type"] != "missing" else "")
             for problem in error.errors()
         )
-        raise ConfigError(f"{source} does not fit", found=found) from None
+        raise ConfigError(f"{source} is invalid", found=found) from None
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -241,13 +247,19 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError("A TOML file must be readable", found=f"{path}: {error.strerror}") from None
+        raise ConfigError("Cannot read a TOML file", found=f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("A TOML file must follow TOML 1.0", found=f"{path}: {error}") from None
+        raise ConfigError("A file is not valid TOML 1.0", found=f"{path}: {error}") from None
 
 
 def to_toml(model: Frozen, comment: str, leave_out: frozenset[str] = frozenset()) -> str:
-    """A configuration as TOML under a comment; fields that are None are left out, since TOML has no null."""
+    """A configuration as TOML below a comment. Fields that are None are omitted, since TOML has no null.
+
+    Args:
+        model: the configuration.
+        comment: one or more lines, without `#`.
+        leave_out: names of fields to omit.
+    """
     document = tomlkit.document()
     for line in comment.splitlines():
         document.add(tomlkit.comment(line))

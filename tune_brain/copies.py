@@ -1,4 +1,4 @@
-"""A run's files in another place, a bucket or a folder, kept up while the run is written; and back."""
+"""Copy a run to a bucket or another folder, once or continuously while it is being written, and back."""
 
 import json
 import re
@@ -13,14 +13,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tune_brain import lock
 from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
-from tune_brain.records import CHECKPOINTS, replacing
+from tune_brain.layout import CHECKPOINTS, EPOCHS, RECORD, RUN, SEAL, SEED_RUNS, TRIALS
+from tune_brain.records import replacing
 
 EVERY = 30.0
-"""Seconds between two copies of a run that is being written: what the loss of its disk can cost."""
-RUN, RECORD = "run.toml", "record.json"
-SEED_RUNS, SEAL = "seed_runs.jsonl", "sealed.json"
-ROWS = ("trials.jsonl", "epochs.jsonl")
-"""Read in this order and written in the other: so a copy never has a trial's end without its epochs."""
+"""Seconds between two copies of a run that is being written: the work that the loss of its disk can cost."""
+ROWS = (TRIALS, EPOCHS)
+"""Read in this order and written in reverse: a copy never has the end of a trial without its epochs."""
 
 
 @dataclass(frozen=True)
@@ -30,50 +29,50 @@ class Place:
     system: Any
     """Its fsspec file system."""
     root: str
-    told: str
-    """How it is named to people: a password in its URL is not."""
+    name: str
+    """Its name for messages, without passwords."""
 
     @classmethod
     def of(cls, url: str) -> "Place":
-        """The place that an fsspec URL or a path names.
+        """The place named by a path or an fsspec URL.
 
         Raises:
-            ConfigError: there is no such kind of place, or its library is not installed.
+            ConfigError: fsspec does not support the URL, or the library for it is not installed.
+            RunFolderError: the place cannot be reached.
         """
-        told = _without_passwords(url)
+        name = _without_passwords(url)
         try:
             system, root = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError) as error:
             raise ConfigError(
-                "A copy needs a path, or a URL that fsspec knows",
-                found=f"{told}: {error}",
-                remedy="For s3:// install s3fs, for gs:// gcsfs, for az:// adlfs, into the same environment.",
+                "Not a path, nor a URL that fsspec supports",
+                found=f"{name}: {error}",
+                remedy="For s3:// install s3fs, for gs:// gcsfs, for az:// adlfs, in the same environment.",
             ) from None
         except Exception as error:
-            raise _failed(told, error) from None
-        return cls(system, root.rstrip("/"), told)
+            raise _failed(name, error) from None
+        return cls(system, root.rstrip("/"), name)
 
     def is_within(self, other: "Place") -> bool:
-        """Whether this is the other place, or one in it."""
+        """Whether this is the other place or lies inside it."""
         return bool(self.system == other.system) and f"{self.root}/".startswith(f"{other.root}/")
 
     def files(self) -> dict[str, tuple[int, Any]]:
-        """Sizes and times of a run's files, by names relative to the place.
+        """Size and modification time of each file of a run, by its name relative to the place.
 
-        What says which run it is comes first, so that a copy which broke off can be gone on with; then that
-        the test was opened, of which the rest may tell.
+        The files that identify the run come first, so that an interrupted copy can be continued; then the
+        seal, so that no copy has results of the test without the note that it was opened.
         """
         if not self.system.isdir(self.root):
             return {}
-        found = self.system.find(self.root, detail=True)
-        named = {
-            name.removeprefix(self.root).lstrip("/"): (one["size"], one.get("mtime") or one.get("created"))
-            for name, one in found.items()
+        details = {
+            path.removeprefix(self.root).lstrip("/"): (file["size"], file.get("mtime") or file.get("created"))
+            for path, file in self.system.find(self.root, detail=True).items()
         }
-        kept = [name for name in named if _is_kept(PurePosixPath(name))]
+        copied = [name for name in details if _is_copied(PurePosixPath(name))]
         first = (RUN, RECORD, SEAL)
-        order = sorted(kept, key=lambda name: (first.index(name) if name in first else len(first), name))
-        return {name: named[name] for name in order}
+        order = sorted(copied, key=lambda name: (first.index(name) if name in first else len(first), name))
+        return {name: details[name] for name in order}
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -81,7 +80,7 @@ class Place:
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """Make or replace a file. It appears whole: an object does, a file is written aside and renamed."""
+        """Create or replace a file atomically: objects in buckets are, local files go through `replacing`."""
         path = f"{self.root}/{name}"
         if isinstance(self.system, LocalFileSystem):
             with replacing(Path(path)) as aside:
@@ -91,45 +90,45 @@ class Place:
             self.system.pipe_file(path, content)
 
 
-def copy(source: str, target: str, *, follow: bool = False, said: Callable[[str], None] = print) -> None:
-    """Copy a run to a place, or back from one; checkpoints stay behind.
+def copy(source: str, target: str, *, follow: bool = False, report: Callable[[str], None] = print) -> None:
+    """Copy a run to another place, or back from it, without checkpoints.
 
     Args:
         source: the run's folder, or the URL of a copy.
-        target: a URL or a path; it holds nothing, or an earlier copy of the same run.
-        follow: go on, every half a minute, until no command writes to the run any more. A round that fails is
-            said and made up for by the next.
-        said: told how many files were copied.
+        target: a path or URL that is empty or holds an earlier copy of the same run.
+        follow: repeat every half minute until no command writes to the run. A failed round is reported and
+            made up for by the next one.
+        report: called with a line for each round that copied files or failed.
 
     Raises:
-        ConfigError: a URL cannot be used, or the target lies in the source.
-        RunFolderError: there is no run at the source, another or a newer one at the target, or one of them
-            fails.
+        ConfigError: a URL cannot be used, or the target lies inside the source.
+        RunFolderError: there is no run at the source, there is another or a newer one at the target, or
+            reading or writing fails.
     """
     here, there = Place.of(source), Place.of(target)
     if there.is_within(here):
         raise ConfigError(
-            "A copy stands beside its run, not in it",
-            found=f"{there.told} in {here.told}",
-            remedy="Name another place.",
+            "The target of a copy must not be inside the run",
+            found=f"{there.name} in {here.name}",
+            remedy="Choose another place.",
         )
-    known: dict[str, tuple[int, Any]] = {}
+    copied: dict[str, tuple[int, Any]] = {}
     for last in _rounds(here, follow):
         try:
-            known = _copy(here, there, known, said)
+            copied = _copy(here, there, copied, report)
         except TuneBrainError:
             raise
         except Exception as error:
-            failure = _failed(f"{here.told} to {there.told}", error)
+            failure = _failed(f"{here.name} to {there.name}", error)
             if last:
                 raise failure from None
-            said(str(failure))
+            report(str(failure))
 
 
 def _rounds(here: Place, follow: bool) -> Iterator[bool]:
-    """One round, or with `follow` one after another while the run is written, and the last, which is True.
+    """Yield False for each round while the run is being written, with `follow`, and True for the last round.
 
-    A run has ended when twice in a row nothing writes to it: between its stages nothing does for a moment.
+    The run has ended when two looks in a row find no writer: between two stages there is none for a moment.
     """
     idle = 0
     while follow and idle < 2:
@@ -141,93 +140,101 @@ def _rounds(here: Place, follow: bool) -> Iterator[bool]:
 
 
 def _copy(
-    here: Place, there: Place, known: dict[str, tuple[int, Any]], said: Callable[[str], None]
+    here: Place, there: Place, copied: dict[str, tuple[int, Any]], report: Callable[[str], None]
 ) -> dict[str, tuple[int, Any]]:
-    """Copy the files that are not known to be there as they are; returns what is there then."""
+    """Copy the files that have changed since they were copied; returns the state of all files copied by now.
+
+    Args:
+        here: the source.
+        there: the target.
+        copied: sizes and times of the files copied in earlier rounds, by name.
+        report: called with the number of files, if any were copied.
+    """
     files = here.files()
     if RUN not in files:
         raise RunFolderError(
-            "A copy needs a run to copy",
-            found=f"no run.toml in {here.told}",
-            remedy="Name the folder that --out named, or the URL that a run was copied to.",
+            "There is no run to copy",
+            found=f"no {RUN} in {here.name}",
+            remedy="Name the folder given as --out, or the URL to which a run was copied.",
         )
-    if not known:
-        _check(here, there, files)
+    if not copied:
+        _check_target(here, there, files)
     if isinstance(there.system, LocalFileSystem) and lock.holder(Path(there.root)) is not None:
         raise RunFolderError(
-            "A copy is not made into a run that a command writes to",
-            found=there.told,
-            remedy="Name another place, or the two the other way round.",
+            "A command is writing to the target of the copy",
+            found=there.name,
+            remedy="Choose another place, or exchange source and target.",
         )
-    changed = [name for name in files if files[name] != known.get(name)]
+    changed = [name for name in files if files[name] != copied.get(name)]
     for name in changed:
         if name not in ROWS:
             there.write(name, here.read(name))
-    # Both, be it that one has changed since the files were listed.
-    of_both = [name for name in ROWS if name in files] if set(ROWS) & set(changed) else []
-    rows = {name: here.read(name) for name in of_both}
+    # Both files, even if only one is listed as changed: the other may have changed since.
+    of_rows = [name for name in ROWS if name in files] if set(ROWS) & set(changed) else []
+    rows = {name: here.read(name) for name in of_rows}
     for name in reversed(rows):
         there.write(name, rows[name])
     if changed:
-        said(f"{len(changed)} files copied to {there.told}")
+        report(f"{len(changed)} files copied to {there.name}")
     return files
 
 
-def _check(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
-    """Refuse to copy over another run, or over one that is further."""
-    others = there.files()
-    if others and not _are_of_one_run(here, files, there, others):
+def _check_target(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
+    """Refuse to overwrite another run, or a copy that has rows which the source lacks."""
+    existing = there.files()
+    if existing and not _are_of_one_run(here, files, there, existing):
         raise RunFolderError(
-            "A copy needs an empty place, or one that holds an earlier copy of the same run",
-            found=f"{there.told} holds {len(others)} files of something else",
-            remedy="Name another place.",
+            "The target of a copy must be empty or hold an earlier copy of the same run",
+            found=f"{there.name} holds {len(existing)} files of something else",
+            remedy="Choose another place.",
         )
     for name in (*ROWS, SEED_RUNS, SEAL):
-        if name in others and not _goes_on(name, there.read(name), here.read(name) if name in files else b""):
+        content = here.read(name) if name in files else b""
+        if name in existing and not _extends(name, there.read(name), content):
             raise RunFolderError(
-                "A copy replaces rows by the same and more",
-                found=f"{name} in {there.told} holds what that in {here.told} does not",
-                remedy="Name another place, or the two the other way round.",
+                "The copy would lose rows that only the target has",
+                found=f"{name} in {there.name} holds more than, or other rows than, that in {here.name}",
+                remedy="Choose another place, or exchange source and target.",
             )
 
 
-def _goes_on(name: str, before: bytes, now: bytes) -> bool:
-    """Whether a file holds what it held before, and perhaps more."""
+def _extends(name: str, before: bytes, now: bytes) -> bool:
+    """Whether the new content of a file holds all of its earlier content, and perhaps more."""
     if name == SEAL and now:
         old, new = json.loads(before), json.loads(now)
-        said, more = old.pop("again", []), new.pop("again", [])
-        return bool(old == new and more[: len(said)] == said)
-    # What follows the last line's end was torn as it was written.
+        openings, more = old.pop("again", []), new.pop("again", [])
+        return bool(old == new and more[: len(openings)] == openings)
+    # An incomplete last line was cut off while it was written, and does not count.
     return now.startswith(before.rpartition(b"\n")[0])
 
 
-def _are_of_one_run(here: Place, files: Container[str], there: Place, others: Container[str]) -> bool:
-    """By their records, or by what was asked where a search or a first copy was not as far as that."""
-    if RECORD in files and RECORD in others:
-        return _made(here) == _made(there)
-    return RECORD not in others and RUN in others and here.read(RUN) == there.read(RUN)
+def _are_of_one_run(here: Place, files: Container[str], there: Place, existing: Container[str]) -> bool:
+    """Compare the records or, where the search or the first copy had not got that far, the configurations."""
+    if RECORD in files and RECORD in existing:
+        return _identity(here) == _identity(there)
+    return RECORD not in existing and RUN in existing and here.read(RUN) == there.read(RUN)
 
 
 def _failed(where: str, error: Exception) -> RunFolderError:
-    """What a place raised: each kind has its own errors, and their texts can hold a URL with a password."""
+    """Convert an error of a file system: each kind has its own classes, and messages may hold passwords."""
     return RunFolderError(
-        "A run must be readable, and the place of its copy writable",
+        "Cannot read the run or write its copy",
         found=f"{where}: {type(error).__name__}: {_without_passwords(str(error))}",
-        remedy="What was copied stays. Call it again when the cause is gone.",
+        remedy="Files copied so far stay. Repeat the command when the cause is gone.",
     )
 
 
-def _made(place: Place) -> object:
-    """What tells a run from all others: when, where and on which images it began."""
+def _identity(place: Place) -> object:
+    """What distinguishes a run from all others: when, where and on which images it began."""
     record = json.loads(place.read(RECORD))
     return [record.get(name) for name in ("started", "machine", "data")]
 
 
-def _is_kept(name: PurePosixPath) -> bool:
-    """Whether a file belongs to a copy: no hidden one such as the lock, no key of a bucket with `..`."""
+def _is_copied(name: PurePosixPath) -> bool:
+    """Whether a file belongs in a copy: not checkpoints, hidden files such as the lock, or keys with `..`."""
     return name.parts[0] != CHECKPOINTS and not any(part.startswith(".") for part in name.parts)
 
 
 def _without_passwords(text: str) -> str:
-    """A text whose URLs name no user, no password and nothing that is asked of them, as a signature is."""
+    """The text with users, passwords and query strings, which may hold signatures, removed from its URLs."""
     return re.sub(r"://(?:[^/\s]*@)?([^?\s]*)(?:\?\S*)?", r"://\1", text)

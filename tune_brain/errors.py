@@ -1,31 +1,42 @@
-"""Every error a user can cause or meet, each with its exit code.
+"""All errors that a user can cause or encounter, each with its exit code.
 
 TuneBrainError               1
-├── ConfigError              2   an option, a space file or a run file breaks a rule
-├── DataError                3   the image folder cannot be searched
+├── ConfigError              2   an option, a space file or a run file is invalid
+├── DataError                3   the image folder is not a usable data set, or cannot be read or written
 ├── WeightsError             4   pretrained weights are missing or do not fit
-├── RunFolderError           5   a run folder is missing, incomplete or not what the command needs
+├── RunFolderError           5   a run folder is missing, incomplete or unsuitable for the command
 ├── SealedTestError          6   the sealed test would be opened twice
-├── ClusterError             7   Ray cannot be reached or has not what a trial asks for
-├── SearchError              8   the search ended without what was asked of it
-├── BundleError              9   a bundle is damaged, foreign, or not what it claims to be
-├── DownloadError           10   a data set cannot be fetched
+├── ClusterError             7   Ray is unreachable or lacks the resources that a trial needs
+├── SearchError              8   the search ended without a usable result
+├── BundleError              9   a bundle is damaged, foreign or not what it claims to be
+├── DownloadError           10   a data set cannot be downloaded
 ├── ImageError              11   an image cannot be read
-├── FileError               12   a file of another kind cannot be read, or not written
-└── Interrupted            130   Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable
+├── FileError               12   another file cannot be read or written
+└── Interrupted            130   Ctrl-C, SIGTERM or a closed terminal; finished work is kept
 
-`Diverged` is not among them: it is how one trial ends, and no user ever sees it raised.
+`Diverged` is not among them: it marks how a trial ends, and is never shown to users as an error.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from tune_brain.text import legible
 
 
 class TuneBrainError(Exception):
-    """A rule, the value that breaks it, and the remedy: printed as one message, never as a traceback."""
+    """An error with a rule, the offending value and a remedy; printed as one message, without a traceback."""
 
     exit_code = 1
 
     def __init__(self, rule: str, *, found: object = None, remedy: str = "") -> None:
+        """Compose the message.
+
+        Args:
+            rule: what must hold.
+            found: the value that violates the rule; None leaves it out.
+            remedy: what the user can do.
+        """
         self.rule, self.found, self.remedy = rule, found, remedy
         parts = [rule.rstrip(".")]
         if found is not None:
@@ -37,13 +48,13 @@ class TuneBrainError(Exception):
 
 
 class ConfigError(TuneBrainError):
-    """An option, a space file or a run file breaks a rule."""
+    """An option, a space file or a run file is invalid."""
 
     exit_code = 2
 
 
 class DataError(TuneBrainError):
-    """The image folder cannot be searched."""
+    """The image folder is not a usable data set, or cannot be read or written."""
 
     exit_code = 3
 
@@ -55,7 +66,7 @@ class WeightsError(TuneBrainError):
 
 
 class RunFolderError(TuneBrainError):
-    """A run folder is missing, incomplete or not what the command needs."""
+    """A run folder is missing, incomplete or unsuitable for the command."""
 
     exit_code = 5
 
@@ -67,25 +78,25 @@ class SealedTestError(TuneBrainError):
 
 
 class ClusterError(TuneBrainError):
-    """Ray cannot be reached or has not what a trial asks for."""
+    """Ray is unreachable or lacks the resources that a trial needs."""
 
     exit_code = 7
 
 
 class SearchError(TuneBrainError):
-    """The search ended without what was asked of it."""
+    """The search ended without a usable result."""
 
     exit_code = 8
 
 
 class BundleError(TuneBrainError):
-    """A bundle is damaged, foreign, or not what it claims to be."""
+    """A bundle is damaged, foreign or not what it claims to be."""
 
     exit_code = 9
 
 
 class DownloadError(TuneBrainError):
-    """A data set cannot be fetched."""
+    """A data set cannot be downloaded."""
 
     exit_code = 10
 
@@ -97,16 +108,35 @@ class ImageError(TuneBrainError):
 
 
 class FileError(TuneBrainError):
-    """A file that a command needs cannot be read, or one that it writes cannot be written."""
+    """A file other than an image cannot be read or written."""
 
     exit_code = 12
 
 
 class Interrupted(TuneBrainError):
-    """Ctrl-C, SIGTERM or a closed terminal; what is finished stays readable."""
+    """Ctrl-C, SIGTERM or a closed terminal; finished work is kept."""
 
     exit_code = 130
 
 
 class Diverged(Exception):
-    """A trial met a non-finite loss: it ends as failed and is not tried again."""
+    """A trial met a non-finite loss: it ends as failed and is not retried."""
+
+
+@contextmanager
+def writing(path: Path, error: type[TuneBrainError], remedy: str = "") -> Iterator[None]:
+    """Report a failed write (missing permission, full disk) as `error`.
+
+    Args:
+        path: the file or folder that the block writes, for the message.
+        error: class of the error to raise.
+        remedy: what the user can do about it.
+
+    Raises:
+        TuneBrainError: of the class `error`, in place of an `OSError`.
+    """
+    try:
+        yield
+    except OSError as failure:
+        problem = failure.strerror or failure
+        raise error("Cannot write a file or folder", found=f"{path}: {problem}", remedy=remedy) from None

@@ -1,4 +1,4 @@
-"""What a network looked at: one forward pass that also gives an image's embedding and its Grad-CAM."""
+"""Explain a prediction: one forward pass yields an image's logits, embedding and Grad-CAM heat map."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,96 +12,96 @@ from torch.nn.functional import relu
 
 from tune_brain.portable.networks import CPU, INFERENCE, place, predict, view
 
-FINEST = 6
-"""Smallest side of a map of features that says where; the last layers for small images have less."""
+SMALLEST_MAP = 6
+"""Smallest side of a feature map that still localises; for small images the last layers fall below it."""
 
 
-class Seen(NamedTuple):
-    """One image after its way through a network."""
+class Trace(NamedTuple):
+    """Intermediate results of one image's forward pass."""
 
     logits: Tensor
-    """float32 [1, C], the same bits as `predict` gives for a batch of one."""
+    """float32 [1, C], bit for bit those of `predict` with a batch of one."""
     embedding: NDArray[np.float32]
-    """[D], what the last layer decides by."""
+    """[D], the input of the last linear layer."""
     features: Tensor | None
-    """[1, K, H, W], the last map of features fine enough to say where; None without convolutions."""
+    """[1, K, H, W], output of the network's `cam_layer`; None without one."""
 
 
-def see(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) -> Seen:
-    """One image uint8 [1, 1, S, S] through a network whose parameters want no gradient.
+def trace(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) -> Trace:
+    """Run one image uint8 [1, 1, S, S] through a network.
 
-    Not for two threads at a time: the network is hooked into meanwhile.
+    Not thread-safe: it registers hooks on the network.
 
     Args:
-        model: the network.
-        layer: what `finest` found in it.
+        model: a network whose parameters do not require gradients.
+        layer: the network's `cam_layer`.
         pixels: the image.
     """
     place(model, CPU, INFERENCE)
     model.eval()
-    kept: dict[str, Tensor] = {}
+    captured: dict[str, Tensor] = {}
 
-    def leaf(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        # From here on, and no further back, a gradient can be had.
-        kept["features"] = output.detach().requires_grad_()
-        return kept["features"]
+    def make_leaf(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        # Track gradients from this layer on only, which is all that Grad-CAM needs.
+        captured["features"] = output.detach().requires_grad_()
+        return captured["features"]
 
-    handle = layer.register_forward_hook(leaf) if layer is not None else None
+    handle = layer.register_forward_hook(make_leaf) if layer is not None else None
     try:
-        with _embedding(model, kept):
+        with _embedding(model, captured):
             logits = model(view(pixels).float() / 255)
     finally:
         if handle is not None:
             handle.remove()
-    return Seen(logits, kept["embedding"][0].detach().numpy(), kept.get("features"))
+    return Trace(logits, captured["embedding"][0].detach().numpy(), captured.get("features"))
 
 
-def grad_cam(seen: Seen, target: int) -> NDArray[np.float32] | None:
-    """[H, W] in 0..1, where a network saw what speaks for a class; None without convolutions.
+def grad_cam(trace: Trace, target: int) -> NDArray[np.float32] | None:
+    """Grad-CAM heat map [H, W] in 0..1 of what speaks for class `target`; None without a feature map.
 
-    Grad-CAM: Selvaraju et al. (ICCV 2017), equations 1 and 2, over the largest value. Libraries for it need a
-    second pass through the network, and matplotlib or OpenCV; the tests hold this against captum's.
+    Selvaraju et al. (ICCV 2017), equations 1 and 2, divided by the maximum. Libraries for it need a second
+    forward pass, and matplotlib or OpenCV; the tests compare this one with captum's.
     """
-    if seen.features is None:
+    if trace.features is None:
         return None
-    gradient = torch.autograd.grad(seen.logits[0, target], seen.features, retain_graph=True)[0]
-    weighted = gradient.mean((2, 3), keepdim=True) * seen.features.detach()
-    found = relu(weighted.sum(1))[0]
-    heat: NDArray[np.float32] = (found / found.max().clamp_min(1e-12)).numpy()
+    gradient = torch.autograd.grad(trace.logits[0, target], trace.features, retain_graph=True)[0]
+    weighted = gradient.mean((2, 3), keepdim=True) * trace.features.detach()
+    positive = relu(weighted.sum(1))[0]
+    heat: NDArray[np.float32] = (positive / positive.max().clamp_min(1e-12)).numpy()
     return heat
 
 
-def finest(model: nn.Module, image_size: int) -> nn.Module | None:
-    """The last layer with a map of features of `FINEST` a side or more; None where there is none."""
+def cam_layer(model: nn.Module, image_size: int) -> nn.Module | None:
+    """The last layer whose feature map has a side of at least `SMALLEST_MAP`; None if there is none."""
     model.eval()
-    found: nn.Module | None = None
+    chosen: nn.Module | None = None
     with torch.inference_mode():
         x = model.get_submodule("input")(torch.zeros(1, 1, image_size, image_size))
         for layer in model.get_submodule("net").children():
             if isinstance(layer, nn.Flatten | nn.AdaptiveAvgPool2d | nn.Linear):
                 break
             x = layer(x)
-            if min(x.shape[2:]) < FINEST:
+            if min(x.shape[2:]) < SMALLEST_MAP:
                 break
-            # What follows a convolution or pooling may write over its output.
+            # The layer after one of these works in place and would overwrite the captured output.
             if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.BatchNorm2d):
-                found = layer
-    return found
+                chosen = layer
+    return chosen
 
 
 def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """[N, D] of images uint8 [N, 1, S, S]: what the last layer decides by."""
-    found: list[Tensor] = []
-    kept: dict[str, Tensor] = {}
-    with _embedding(model, kept):
+    """Embeddings [N, D] of images uint8 [N, 1, S, S]: the inputs of the last linear layer."""
+    batches: list[Tensor] = []
+    captured: dict[str, Tensor] = {}
+    with _embedding(model, captured):
         for start in range(0, len(pixels), 128):
             predict(model, pixels[start : start + 128], CPU, INFERENCE)
-            found.append(kept["embedding"].half())
-    return torch.cat(found).numpy()
+            batches.append(captured["embedding"].half())
+    return torch.cat(batches).numpy()
 
 
 def width(model: nn.Module) -> int:
-    """D, how many numbers the embedding of an image has."""
+    """D, the length of a network's embeddings."""
     return _last(model).in_features
 
 
@@ -110,8 +110,11 @@ def _last(model: nn.Module) -> nn.Linear:
 
 
 @contextmanager
-def _embedding(model: nn.Module, kept: dict[str, Tensor]) -> Iterator[None]:
-    handle = _last(model).register_forward_pre_hook(lambda _module, inputs: kept.update(embedding=inputs[0]))
+def _embedding(model: nn.Module, captured: dict[str, Tensor]) -> Iterator[None]:
+    def capture(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        captured["embedding"] = inputs[0]
+
+    handle = _last(model).register_forward_pre_hook(capture)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal end a block alike."""
+"""Handle Ctrl-C, SIGTERM and a closed terminal alike."""
 
 import contextlib
 import signal
@@ -8,24 +8,24 @@ from tune_brain.errors import Interrupted
 
 
 @contextlib.contextmanager
-def interruptible(said: str) -> Iterator[None]:
-    """Let each of them unwind a block, so that what it has made aside goes with it.
+def interruptible(message: str) -> Iterator[None]:
+    """Let each of them unwind a block, so that its cleanup removes temporary files.
 
     Args:
-        said: what the error says, in words.
+        message: the message of the error.
 
     Raises:
-        Interrupted: one of them came.
+        Interrupted: one of them arrived.
     """
-    before = {kind: signal.getsignal(kind) for kind in (signal.SIGTERM, signal.SIGHUP)}
-    for kind, handler in before.items():
-        # What a command was started to ignore, by nohup for example, it goes on ignoring.
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        # A signal that the command was started to ignore, for example by nohup, stays ignored.
         if handler is not signal.SIG_IGN:
-            signal.signal(kind, signal.default_int_handler)
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(said) from None
+        raise Interrupted(message) from None
     finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

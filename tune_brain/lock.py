@@ -1,4 +1,4 @@
-"""One command at a time writes to a run: a lock that a crash releases."""
+"""A lock that lets one command at a time write to a run, and that a crash releases."""
 
 import fcntl
 import json
@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tune_brain.errors import RunFolderError
+from tune_brain.errors import RunFolderError, writing
 from tune_brain.text import quoted
 
 FILE = ".lock"
+UNWRITABLE = "Free some space on its disk, or check the folder's permissions."
 GLANCE = 0.05
-"""Seconds after which a look at the lock is over."""
+"""Seconds after which a brief look at the lock by `holder` is certainly over."""
 
 
 class Holder(NamedTuple):
@@ -24,51 +25,47 @@ class Holder(NamedTuple):
     pid: int
     host: str
     since: float
-    """Unix time, in seconds."""
+    """Unix time, in seconds, at which it took the lock."""
 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep other commands from writing to a run for the length of a `with` block.
+    """Hold the lock of a run, so that no other command writes to it, for the length of a `with` block.
 
     Raises:
-        RunFolderError: another command does, the folder cannot be written, or its disk knows no locks.
+        RunFolderError: another command holds it, the folder cannot be written, or its disk has no locks.
     """
-    try:
+    with writing(folder, RunFolderError, UNWRITABLE):
         file = (folder / FILE).open("a+")
-    except OSError as error:
-        raise _unwritable(folder, error) from None
     with file:
-        # Whoever asks for the holder has the lock for a moment, and a dashboard asks every other second.
+        # `holder` takes the lock for a moment, and a dashboard calls it every other second: try twice.
         try:
             locked = _locked(file, fcntl.LOCK_EX) or _locked_after(file, GLANCE)
         except OSError as error:
             raise RunFolderError(
-                "The disk of a run's folder must know locks (flock)",
+                "The disk of the run's folder does not support file locks (flock)",
                 found=f"{folder}: {error.strerror}",
-                remedy="Name a folder on another disk (--out; `tune-brain copy` brings a run there), or\n"
+                remedy="Use a folder on another disk (--out; `tune-brain copy` copies a run there), or\n"
                 "mount this one with locks (Lustre: -o flock; NFS: a server with its lock service).",
             ) from None
         if not locked:
             other = _read(file)
             raise RunFolderError(
-                "One command at a time writes to a run",
-                found=f"{folder} is in the hands of process {other.pid} on {other.host}",
-                remedy=f"Wait for it, or end it with: tune-brain cancel {quoted(folder)}\n"
-                "A new search takes another --out. If its machine is gone for good, remove the .lock.",
+                "Another command is writing to this run",
+                found=f"{folder} is being written by process {other.pid} on {other.host}",
+                remedy=f"Wait for it, or cancel it with: tune-brain cancel {quoted(folder)}\n"
+                "A new search needs another --out. If that machine is gone for good, remove the file .lock.",
             )
-        own = Holder(os.getpid(), socket.gethostname(), time.time())
-        try:
+        ours = Holder(os.getpid(), socket.gethostname(), time.time())
+        with writing(folder, RunFolderError, UNWRITABLE):
             file.truncate(0)
-            # Not kept back by the file, whose closing would raise once more.
-            os.write(file.fileno(), json.dumps(own._asdict()).encode())
-        except OSError as error:
-            raise _unwritable(folder, error) from None
+            # Unbuffered: if the disk is full, closing a buffered file would raise a second time.
+            os.write(file.fileno(), json.dumps(ours._asdict()).encode())
         yield
 
 
 def holder(folder: Path) -> Holder | None:
-    """The process that writes to a run now, or None; on a disk that knows no locks there can be none."""
+    """The process that is writing to a run, or None; None also on a disk without locks."""
     try:
         file = (folder / FILE).open()
     except OSError:
@@ -80,16 +77,8 @@ def holder(folder: Path) -> Holder | None:
             return None
 
 
-def _unwritable(folder: Path, error: OSError) -> RunFolderError:
-    return RunFolderError(
-        "A run's folder must be writable",
-        found=f"{folder}: {error.strerror}",
-        remedy="Make room on its disk, or see who may write there.",
-    )
-
-
 def _locked(file: IO[str], kind: int) -> bool:
-    """Take the lock until the file is closed, if it is free."""
+    """Try to take the lock, which lasts until the file is closed; returns whether it was free."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -107,5 +96,5 @@ def _read(file: IO[str]) -> Holder:
     try:
         return Holder(**json.load(file))
     except (ValueError, TypeError):
-        # Taken this moment, and not signed yet.
+        # The lock has just been taken, and its holder has not been written yet.
         return Holder(0, "an unknown host", time.time())

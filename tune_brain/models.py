@@ -1,4 +1,4 @@
-"""The model of a trial: an architecture's network with the weights that its seed draws."""
+"""The model of a trial: an architecture's network, initialised from the trial's seed."""
 
 from collections.abc import Mapping
 
@@ -12,19 +12,19 @@ from tune_brain.seeds import derive
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
-    """A model's parameters and buffers on the CPU, packed as safetensors wants them."""
+    """A model's parameters and buffers, on the CPU and contiguous, as safetensors requires."""
     return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
-    """The model of a trial: float [N, 1, H, W] in 0..1 to logits [N, classes].
+    """Build the model of a trial: float [N, 1, H, W] in 0..1 to logits [N, classes].
 
-    The seed alone decides the random weights; the global generator is neither read nor moved.
+    The random weights depend on the seed alone; the global generator is neither read nor advanced.
 
     Args:
-        config: names the architecture, its sizes and its seed.
-        weights: where resnet34 starts, checked by `tune_brain.weights`; its head is left aside for a
-            new one. The other architectures always start at random.
+        config: the trial, for its architecture, sizes, precision and seed.
+        weights: the pretrained weights of resnet34, checked by `tune_brain.weights`; their head is ignored,
+            and a new one is initialised. The other architectures always start from random weights.
 
     Raises:
         ConfigError: there is no such architecture, or it cannot be trained in bf16 at this image size.
@@ -42,5 +42,5 @@ def build(config: TrialConfig, weights: Mapping[str, Tensor] | None = None) -> n
 
 
 def is_head(name: str) -> bool:
-    """Whether a parameter of a ResNet, by name, belongs to its last layer."""
+    """Whether a parameter's name is that of a ResNet's last layer, the classifier."""
     return name.startswith("fc.")

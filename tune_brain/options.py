@@ -1,4 +1,4 @@
-"""The options of the commands that search and train: one table, and what they ask for as a configuration."""
+"""The options of the commands that search: one table, and their conversion to a configuration."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -19,21 +19,28 @@ DEMO: dict[str, Any] = {
     "image_size": 48,
     "seeds": 2,
 }
-"""What a run on the demo images asks for where the user does not: minutes on two cores."""
+"""Defaults of a run on the demo images, which then takes minutes on two cores."""
 
 
 def option(*names: str, help: str, default: str) -> Any:
-    """An option that is None when it is not given, with its true default shown."""
+    """An option that is None unless given, with its effective default in the help.
+
+    Args:
+        names: its flags; if there are none, typer derives them from the parameter.
+        help: its description.
+        default: the effective default as text.
+    """
     return typer.Option(*names, help=help, show_default=default)
 
 
-def _shown(name: str, unit: str = "", joint: str = ",") -> str:
-    demo = f"; demo {_plain(DEMO[name], joint)}" if name in DEMO else ""
-    return f"{_plain(RunConfig.model_fields[name].default, joint)}{unit}{demo}"
+def _default(name: str, unit: str = "", separator: str = ",") -> str:
+    """The default of a field of `RunConfig` as the help shows it, with that of the demo if it differs."""
+    demo = f"; demo {_as_text(DEMO[name], separator)}" if name in DEMO else ""
+    return f"{_as_text(RunConfig.model_fields[name].default, separator)}{unit}{demo}"
 
 
-def _plain(value: Any, joint: str) -> str:
-    return joint.join(map(str, value)) if isinstance(value, tuple) else str(value)
+def _as_text(value: Any, separator: str) -> str:
+    return separator.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 _FULL = f"{RunConfig.model_fields['ladder'].default[-1]}; demo {DEMO['ladder'][-1]}"
@@ -42,83 +49,83 @@ OPTIONS: dict[str, tuple[Any, str, str]] = {
     "data": (Path, "Folder of images in class folders.", "built-in demo images"),
     "out": (Path, "New folder for the run.", "results/<data>, numbered if taken"),
     "config": (Path, "run.toml of a run to repeat; other options override it.", "none"),
-    "arch": (list[str], "Architecture to search; give it once for each.", "all four"),
+    "arch": (list[str], "Architecture to search; repeat the option for several.", "all four"),
     "configs": (
         int,
-        "Configurations sampled for each architecture, the untuned baseline not counted.",
-        _shown("configs"),
+        "Configurations sampled per architecture, not counting the untuned baseline.",
+        _default("configs"),
     ),
-    "epochs": (int, "Full length of a trial, in epochs, the ladder's top.", _FULL),
+    "epochs": (int, "Full length of a trial in epochs, the top of the ladder.", _FULL),
     "ladder": (
         str,
-        "Lengths of trials in epochs, rising. Each is a complete one-cycle; one of a twelfth of the "
-        "longest or less is its beginning. One number trains every configuration at full length.",
-        _shown("ladder") + "; with --epochs N alone 1,N",
+        "Trial lengths in epochs, increasing. Each is a complete one-cycle, but lengths up to a twelfth of "
+        "the longest are its beginning. One number trains every configuration at full length.",
+        _default("ladder") + "; with --epochs N alone 1,N",
     ),
     "sampler": (
         str,
-        "Where configurations come from: tpe, halton-tpe, halton, gp or random.",
-        _shown("sampler"),
+        "How configurations are sampled: tpe, halton-tpe, halton, gp or random.",
+        _default("sampler"),
     ),
     "final_round": (
         str,
-        "KxR: the best K full-length trials are trained again with R further seeds each; the best "
-        "on average wins. K is at least 2; 0x0 for none.",
-        _shown("final_round", joint="x"),
+        "KxR: retrain the best K full-length trials with R further seeds each; the best on average "
+        "wins. K is at least 2; 0x0 for none.",
+        _default("final_round", separator="x"),
     ),
     "until_converged": (
         bool,
-        "End an architecture's study when further configurations would bring no more than seeds "
-        "differ by, and leave its slots to the others.",
+        "End the study of an architecture once further configurations would gain no more than the noise "
+        "between seeds, and give its slots to the others.",
         "no",
     ),
-    "image_size": (int, "Side of the images trained on.", _shown("image_size", " px")),
+    "image_size": (int, "Side of the images trained on.", _default("image_size", " px")),
     "spaces": (Path, "Folder of space files, <arch>.toml.", "those of tune_brain"),
     "warm_start": (
         Path,
-        "An earlier run, of these or other images: its best configurations are tried first.",
+        "An earlier run, on the same or other images, whose best configurations are tried first.",
         "none",
     ),
     "time_budget": (
         str,
-        "No trial starts after it: 90s, 30m, 2h, 1h30m, or none; it begins anew with resume and "
-        "extend. Trials that run are finished.",
+        "Stop starting trials after this long (90s, 30m, 2h, 1h30m, none); running trials finish. "
+        "Restarts on resume and extend.",
         "none",
     ),
     "trial_timeout": (
         str,
-        "A trial that trains for longer hangs: it is ended, and fails. 90s, 30m, 2h, or none.",
+        "Kill and fail a trial that trains longer than this (90s, 30m, 2h, none).",
         "none",
     ),
     "disk_budget": (
         str,
-        "Room for the checkpoints from which interrupted trials go on: 500MB, 4GB.",
+        "Disk space for the checkpoints from which interrupted trials continue: 500MB, 4GB.",
         RunConfig.model_fields["disk_budget"].default.human_readable(decimal=True),
     ),
-    "concurrency": (int, "Trials at a time.", "one a CPU, or what the GPUs hold"),
-    "gpus_per_trial": (float, "GPUs a trial takes; fractions share one.", "1 if there are any"),
-    "address": (str, "A running Ray cluster; `auto` finds it, `local` is this machine alone.", "local"),
-    "seed": (int, "Decides the split and every trial.", _shown("seed")),
+    "concurrency": (int, "Trials at a time.", "one per CPU, or as many as fit on the GPUs"),
+    "gpus_per_trial": (float, "GPUs per trial; with a fraction, trials share a GPU.", "1 if there are any"),
+    "address": (str, "Address of a running Ray cluster; `auto` finds it, `local` is this machine.", "local"),
+    "seed": (int, "Seed of the split, the sampler and every trial.", _default("seed")),
     "weights": (
         str,
-        "Where resnet34 starts: imagenet, the path of a state dict, or none for random weights.",
+        "Initial weights of resnet34: imagenet, the path of a state dict, or none for random weights.",
         "imagenet; the demo falls back to none",
     ),
-    "precision": (str, "auto (the faster, measured), fp32 or bf16.", _shown("precision")),
-    "seeds": (int, "Seed runs of each winner and baseline.", _shown("seeds")),
+    "precision": (str, "Arithmetic: auto (the faster one, measured), fp32 or bf16.", _default("precision")),
+    "seeds": (int, "Seed runs per winner and baseline.", _default("seeds")),
 }
-"""The options of a run by the names of their parameters: type, help, default as it is shown."""
+"""The options of a run by parameter name: type, help, and the default as the help shows it."""
 
 
 def takes_options(
     *names: str, default: str | None = None, **arguments: Any
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command that takes one dict of what the user gave these options; if none is named, all.
+    """Decorate a command that takes one dict of given options, so that typer offers these options.
 
     Args:
-        names: options of the table.
-        default: shown in place of their own.
-        arguments: further annotated parameters, which the user has to give.
+        names: keys of `OPTIONS`; none means all.
+        default: shown in the help in place of the options' own defaults.
+        arguments: further annotated parameters, which are required.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -130,7 +137,7 @@ def takes_options(
         def wrapped(**given: Any) -> None:
             command({name: value for name, value in given.items() if value is not None})
 
-        # Typer reads a command's options off its signature.
+        # Typer reads the options from the signature.
         wrapped.__name__, wrapped.__doc__, wrapped.__annotations__ = command.__name__, command.__doc__, taken
         wrapped.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [
@@ -149,36 +156,42 @@ def takes_options(
 
 
 def changes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What options ask for as fields of `RunConfig`, nothing added.
+    """Given options as fields of `RunConfig`, without defaults.
+
+    Args:
+        given: values from the command line by option name.
 
     Raises:
-        ConfigError: an option breaks a rule.
+        ConfigError: an option is invalid.
     """
-    asked = dict(given)
+    fields = dict(given)
     if "arch" in given:
-        asked["arch"] = tuple(given["arch"])
+        fields["arch"] = tuple(given["arch"])
     if "final_round" in given:
-        asked["final_round"] = final_round(given["final_round"])
+        fields["final_round"] = final_round(given["final_round"])
     for name in ("time_budget", "trial_timeout"):
         if name in given:
-            asked[name] = None if given[name] == "none" else seconds(name, given[name])
+            fields[name] = None if given[name] == "none" else seconds(name, given[name])
     if given.get("address") == "local":
-        asked["address"] = None
-    return asked
+        fields["address"] = None
+    return fields
 
 
 def run_config(given: Mapping[str, Any]) -> RunConfig:
-    """What the options ask for, over a repeated run's or the demo's configuration, over the defaults.
+    """The configuration of a new run: given options first, then a repeated run or the demo, then defaults.
+
+    Args:
+        given: values from the command line by option name.
 
     Raises:
-        ConfigError: an option breaks a rule.
+        ConfigError: an option is invalid.
     """
-    asked = changes({name: value for name, value in given.items() if name not in ("config", "epochs")})
+    fields = changes({name: value for name, value in given.items() if name not in ("config", "epochs")})
     if "epochs" in given or "ladder" in given:
-        asked["ladder"] = _ladder(given.get("epochs"), given.get("ladder"))
-    asked = _base(given) | asked
-    name = asked["data"].resolve().name if "data" in asked else "demo"
-    return check(RunConfig, {"out": _free(Path("results") / name)} | asked, "An option")
+        fields["ladder"] = _ladder(given.get("epochs"), given.get("ladder"))
+    fields = _base(given) | fields
+    name = fields["data"].resolve().name if "data" in fields else "demo"
+    return check(RunConfig, {"out": _unused(Path("results") / name)} | fields, "An option")
 
 
 def _base(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,12 +202,13 @@ def _base(given: Mapping[str, Any]) -> dict[str, Any]:
     return {} if "data" in given else dict(DEMO)
 
 
-def _free(path: Path) -> Path:
-    taken, number = path, 1
-    while taken.exists():
+def _unused(path: Path) -> Path:
+    """The path, with a number appended if something exists there."""
+    candidate, number = path, 1
+    while candidate.exists():
         number += 1
-        taken = path.with_name(f"{path.name}-{number}")
-    return taken
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
 
 
 def _ladder(epochs: int | None, ladder: str | None) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Progress that a person can read: a live table in a terminal, plain dated lines in a log file."""
+"""Progress for people: lines and a live table or bar in a terminal, dated lines in a log file."""
 
 import contextlib
 import io
@@ -12,17 +12,17 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import Progress as Bar
 
-from tune_brain.errors import RunFolderError
+from tune_brain.errors import RunFolderError, writing
 from tune_brain.text import legible
 
 REFRESH = 2
-"""Times a second that a terminal is redrawn."""
+"""Redraws of the terminal per second."""
 
 
 class _Screen(io.TextIOBase):
-    """Standard error, whose end is not the end of a search: the log has every line.
+    """Standard error that ignores failures such as a closed terminal: the log still gets every line.
 
-    While rich draws, `sys.stderr` is a proxy of its own that leads back here.
+    While rich draws, `sys.stderr` is rich's own proxy, which writes back to this object.
     """
 
     @property
@@ -31,53 +31,57 @@ class _Screen(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """As its own."""
+        """The encoding of standard error."""
         return getattr(self._stderr, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """As of any file; what cannot be written is left out."""
+        """Write text; failures are ignored."""
         with contextlib.suppress(OSError, AttributeError):
             self._stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As of any file."""
+        """Flush; failures are ignored."""
         with contextlib.suppress(OSError, AttributeError):
             self._stderr.flush()
 
     def isatty(self) -> bool:
-        """Whether a person may see it."""
+        """Whether standard error is a terminal."""
         return self._stderr is not None and bool(self._stderr.isatty())
 
     def fileno(self) -> int:
-        """By which its size is asked for."""
+        """The file descriptor, by which rich asks for the size of the terminal."""
         return int(self._stderr.fileno())
 
 
 class Progress:
-    """Lines go to the screen as they are and, dated, to a log; a terminal shows a table or bar below."""
+    """Prints lines to the screen and, dated, to a log; a terminal shows a table or bar below them."""
 
     def __init__(self) -> None:
-        """Lines are remembered until `log_to` names a log."""
+        """Start without a log; lines are buffered until `log_to` names one."""
         self._console = Console(file=cast(IO[str], _Screen()), highlight=False)
-        self._remembered: list[str] = []
+        self._buffered: list[str] = []
         self._log: Path | None = None
 
     def log_to(self, log: Path) -> None:
-        """Write the remembered lines and all that follow to the end of a file."""
+        """Append the buffered lines and all later ones to a file."""
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
-        self._write("".join(self._remembered))
+        self._write("".join(self._buffered))
 
     def say(self, line: str) -> None:
-        """One line for the log and the screen; names in it may be of any kind."""
+        """Print one line to the log and the screen; unprintable characters in it are escaped."""
         line = legible(line)
         self._write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
         self._console.print(line, markup=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def table(self, draw: Callable[[], RenderableType]) -> Iterator[None]:
-        """Keep a table in sight while a block runs, where there is a terminal."""
+        """Show a table below the lines while a block runs, if there is a terminal.
+
+        Args:
+            draw: returns the current table; called `REFRESH` times a second.
+        """
         if not self._console.is_terminal:
             yield
             return
@@ -86,19 +90,21 @@ class Progress:
 
     @contextlib.contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """A bar in a terminal, moved by calling what is yielded with the numbers done and of all."""
+        """Show a progress bar while a block runs, if there is a terminal.
+
+        Args:
+            what: its label.
+
+        Yields:
+            A function that moves the bar, called with the number done and the total.
+        """
         with Bar(console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
             task = bar.add_task(what, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
     def _write(self, text: str) -> None:
         if self._log is None:
-            self._remembered.append(text)
+            self._buffered.append(text)
             return
-        try:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise RunFolderError(
-                "A run's log must be writable", found=f"{self._log}: {error.strerror}"
-            ) from None
+        with writing(self._log, RunFolderError), self._log.open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,8 +1,8 @@
-"""Rows on disk and where they came from: the one source of truth of a run.
+"""The files of a run: rows of epochs, trials and seed runs, which are its source of truth, and plain JSON.
 
-A row is one line of JSON, appended whole and flushed. A last line without its line feed was torn by a
-crash: readers pass it over and the next append cuts it off. Everything else is written aside and renamed,
-so that a half-written file is never read as a whole one.
+A row is one line of JSON, appended in one write and flushed. A last line without a line feed was cut off by
+a crash: readers skip it, and the next append removes it. Every other file is written under a temporary name
+and renamed, so that a half-written file is never taken for a complete one.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from zipfile import BadZipFile
@@ -18,17 +19,16 @@ from zipfile import BadZipFile
 from pydantic import ValidationError
 
 from tune_brain.config import Frozen
-from tune_brain.errors import RunFolderError
+from tune_brain.errors import RunFolderError, writing
+from tune_brain.layout import TRIALS
 
 State = Literal["running", "completed", "failed"]
 Why = Literal["finished", "diverged", "raised", "memory", "timeout", "lost"]
 Role = Literal["winner", "baseline"]
 
 DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
-"""What NumPy raises of an .npz file that is missing, torn or not what it should be."""
+"""What NumPy raises for an .npz file that is missing, truncated or of another format."""
 
-CHECKPOINTS = "checkpoints"
-"""In a run's folder, where trials are that go on after a loss."""
 BASELINE = 0
 """The configuration number of the untuned baseline."""
 
@@ -37,7 +37,7 @@ class EpochRow(Frozen):
     """One epoch of one trial, as measured at its end."""
 
     trial: int
-    """The trial's number, counted through the run."""
+    """The trial's number, unique in the run."""
     arch: str
     epoch: int
     """From 1."""
@@ -61,30 +61,30 @@ class EpochRow(Frozen):
 
 
 class TrialRow(Frozen):
-    """One trial: written when it starts and again when it ends; the last row of a number counts."""
+    """One trial: written when it starts and again when it ends; a trial's last row counts."""
 
     trial: int
-    """Counted through the run, from 0."""
+    """The trial's number, unique in the run, from 0."""
     arch: str
     configuration: int
     """The configuration's number in its study; 0 is the untuned baseline."""
     epochs: int
     """The rung: how many epochs the trial trains."""
     cycle: int | None = None
-    """Epochs of the one-cycle that it is the beginning of; None: it is all of one."""
+    """Epochs of the one-cycle of which the trial is the beginning; None: it is a complete one-cycle."""
     values: dict[str, float]
     """The tuned hyperparameters, by name."""
     repeat: int = 0
-    """Counts a configuration's trials beside the ladder, each with a seed of its own: in the final round, and
-    of the baseline at the shortest length, where they measure the noise between seeds; 0 on the ladder."""
+    """Numbers a configuration's trials outside the ladder, each with its own seed: those of the final round,
+    and the baseline's at the shortest length, which measure the noise between seeds. 0: on the ladder."""
     seed: int
     state: State
     why: Why | None = None
-    """Why it ended. While it runs None, or `memory`: it ran out of it and now has twice the room."""
+    """Why it ended. While it runs: None, or `memory` if it ran out of memory and now has twice the slots."""
     detail: str = ""
-    """The divergence, the exception or the loss in words."""
+    """The divergence, exception or worker loss in words."""
     attempt: int = 1
-    """How often it was started since it last came further, or first ran out of memory."""
+    """How often it was started since it last completed an epoch, or first ran out of memory."""
     score: float | None = None
     """Macro-F1 on validation after the last epoch; None unless completed."""
     started: float
@@ -99,12 +99,12 @@ class TrialRow(Frozen):
 
 
 class SeedRow(Frozen):
-    """One seed run: a winner or a baseline trained again at full length, scored on validation."""
+    """One seed run: a winner or a baseline retrained at full length, scored on validation."""
 
     arch: str
     role: Role
     index: int
-    """The seed's place, from 0."""
+    """Index of the seed, from 0."""
     seed: int
     values: dict[str, float]
     val_loss: float
@@ -114,33 +114,33 @@ class SeedRow(Frozen):
 
     @property
     def name(self) -> str:
-        """How its weights and predictions are called."""
+        """The name of its weights and predictions."""
         return seed_name(self.role, self.arch, self.index)
 
 
 TEST_PARTS = ("official", "unseen")
-"""The whole test, and those of its images that have no copy outside it."""
+"""The whole test, and those of its images that have no twin outside it."""
 
 
 def seed_name(role: Role, arch: str, index: int) -> str:
-    """How the weights and the predictions of a seed run are called."""
+    """The name of a seed run's weights and predictions."""
     return f"{role}-{arch}-{index}"
 
 
 def arch_of(name: str) -> str:
-    """The architecture of a seed run, from its name."""
+    """The architecture of a seed run, parsed from its name."""
     _, arch, _ = name.split("-")
     return arch
 
 
 def seeds_of(names: Iterable[str], role: Role, arch: str) -> list[str]:
-    """Of the names of seed runs those of one configuration, in the order of their seeds."""
-    own = (name for name in names if name.startswith(f"{role}-{arch}-"))
-    return sorted(own, key=lambda name: int(name.rpartition("-")[2]))
+    """Select the names of one architecture's winner or baseline, ordered by seed index."""
+    matching = (name for name in names if name.startswith(f"{role}-{arch}-"))
+    return sorted(matching, key=lambda name: int(name.rpartition("-")[2]))
 
 
 def named(members: Iterable[str], kind: str) -> list[str]:
-    """Of the members `kind/name` of an .npz file, the names."""
+    """The names of those members of an .npz file that are called `kind/name`."""
     return [name.removeprefix(f"{kind}/") for name in members if name.startswith(f"{kind}/")]
 
 
@@ -148,43 +148,35 @@ Row = TypeVar("Row", bound=Frozen)
 
 
 def append(path: Path, *rows: Frozen) -> None:
-    """Add rows to a file, making it where it is missing; not its folder, which was moved away then.
+    """Append rows to a file, creating it if needed; its folder must exist (if not, the run was moved away).
 
     Raises:
-        RunFolderError: it cannot be written, or its disk is full.
+        RunFolderError: the file cannot be written, or its disk is full.
     """
-    with writing(path.parent), path.open("ab+") as file:
+    with writing_run(path.parent), path.open("ab+") as file:
         _cut_torn_line(file)
         file.write(b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
         file.flush()
 
 
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn what a disk says while a run's folder is written into an error with its remedy.
-
-    Raises:
-        RunFolderError: the folder cannot be written, or its disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise RunFolderError(
-            "A run's folder must be writable",
-            found=f"{folder}: {error.strerror}",
-            remedy="What is finished is kept. When it is, call the command again; a search goes on with\n"
-            "`tune-brain resume`.",
-        ) from None
+def writing_run(folder: Path) -> AbstractContextManager[None]:
+    """Report a failed write to a run's folder as a `RunFolderError` with a remedy; see `writing`."""
+    return writing(
+        folder,
+        RunFolderError,
+        "Finished work is kept. Once the folder is writable, repeat the command, or continue a search with\n"
+        "`tune-brain resume`.",
+    )
 
 
 def try_writing(folder: Path) -> None:
-    """See that a folder, there or not, can be written; nothing is left in it.
+    """Check that files can be written to a folder, which need not exist yet; leaves nothing behind.
 
     Raises:
-        OSError: it cannot.
+        OSError: they cannot.
     """
-    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
-    tempfile.TemporaryFile(dir=there).close()
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    tempfile.TemporaryFile(dir=existing).close()
 
 
 def _cut_torn_line(file: Any) -> None:
@@ -202,16 +194,16 @@ def read(path: Path, kind: type[Row]) -> list[Row]:
     """The rows of a file in the order in which they were written; a missing file has none.
 
     Raises:
-        RunFolderError: a whole line is not a row of this kind.
+        RunFolderError: a complete line is not a row of this kind.
     """
     return read_on(path, kind, 0)[0]
 
 
 def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
-    """The rows of a file from a place on, and the place after the last whole one, in bytes.
+    """The rows of a file from byte `start` on, and the offset of the byte after the last complete row.
 
     Raises:
-        RunFolderError: a whole line is not a row of this kind.
+        RunFolderError: a complete line is not a row of this kind.
     """
     if not path.exists():
         return [], 0
@@ -225,15 +217,15 @@ def read_on(path: Path, kind: type[Row], start: int) -> tuple[list[Row], int]:
             rows.append(kind.model_validate_json(line))
     except ValidationError as error:
         number = path.read_bytes()[:start].count(b"\n") + len(rows) + 1
-        # The parser counts lines within this one.
         problem = error.errors()[0]
+        # The parser adds a position within this line.
         why = problem["msg"].partition(" at line 1 ")[0]
         raise RunFolderError(
             f"Each line of {path.name} must be one {kind.__name__}",
             found=f"{path}, line {number}: {why}",
-            remedy="Another version of tune_brain has written it: record.json says which."
+            remedy="Another version of tune_brain wrote it; record.json names the version."
             if problem["type"] == "extra_forbidden"
-            else "Remove the damaged line, or take the file from a backup.",
+            else "Remove the damaged line, or restore the file from a backup.",
         ) from None
     return rows, end
 
@@ -250,14 +242,20 @@ def trials_of(folder: Path) -> list[TrialRow]:
     Raises:
         RunFolderError: a row is damaged.
     """
-    return latest(read(folder / "trials.jsonl", TrialRow))
+    return latest(read(folder / TRIALS, TrialRow))
+
+
+def by_arch(rows: Iterable[TrialRow], archs: Iterable[str]) -> dict[str, list[TrialRow]]:
+    """The rows of each of these architectures, in their order."""
+    rows = list(rows)
+    return {arch: [row for row in rows if row.arch == arch] for arch in archs}
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The file to write in place of `path`: whole and on disk it takes that name at the block's end.
+    """Yield a temporary path to write to; when the block ends, it is flushed to disk and renamed to `path`.
 
-    After an error nothing has changed.
+    If the block raises, `path` stays as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -271,19 +269,19 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and rename it into place."""
+    """Write a text file through `replacing`."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def as_json(value: Mapping[str, Any]) -> str:
-    """Plain values as indented JSON; NaN and infinity are refused."""
+    """Plain values as indented JSON; NaN and infinity raise ValueError."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values to a file of a run, see `as_json`, aside and renamed."""
-    with writing(path.parent):
+    """Write plain values to a JSON file of a run, through `replacing`."""
+    with writing_run(path.parent):
         write_text(path, as_json(value))
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: made once from what was asked, opened by every later stage."""
+"""A run's folder: created once from a configuration, opened by every later stage."""
 
 import importlib.metadata
 import os
@@ -15,7 +15,8 @@ from typing import Any
 from tune_brain import __version__, space
 from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import RunFolderError
-from tune_brain.records import read_json, try_writing, write_text, writing
+from tune_brain.layout import RECORD, RUN
+from tune_brain.records import read_json, try_writing, write_text, writing_run
 from tune_brain.space import Space
 from tune_brain.text import legible, quoted
 
@@ -24,112 +25,118 @@ _PACKAGES = ("torch", "torchvision", "ray", "optuna", "numpy", "scikit-learn", "
 
 @dataclass(frozen=True)
 class Run:
-    """What a run was asked for, and the spaces that it searches."""
+    """A run's configuration and the spaces that it searches."""
 
     config: RunConfig
     spaces: Mapping[str, Space]
 
     @property
     def folder(self) -> Path:
-        """Where everything that the run makes stands."""
+        """The folder that holds all files of the run."""
         return self.config.out
 
 
 class Winner(Frozen):
-    """The configuration chosen on validation for one architecture; all that is needed to train it again."""
+    """The configuration chosen on validation for one architecture, with all that is needed to retrain it."""
 
     configuration: int
     """Its number in the study; 0 is the untuned baseline."""
     trial: int
     """The full-length trial that won."""
     score: float
-    """That trial's macro-F1 on validation. A best of many: another seed will more often score less."""
+    """That trial's macro-F1 on validation, an optimistic best of many: most other seeds score less."""
     again: tuple[float, ...] = ()
-    """Macro-F1 on validation of its trials of the final round, with other seeds."""
+    """Macro-F1 on validation of its trials in the final round, with other seeds."""
     values: dict[str, float]
     """The tuned hyperparameters."""
     data: Path | None = None
-    """The folder of images; left out: the built-in demo images."""
+    """The folder of images; omitted: the built-in demo images."""
     data_digest: str
-    """Digest of the images, their classes, and which trained and which validated."""
+    """Digest of the images, their classes, and their split into training and validation."""
     split_seed: int
-    """Seed that cut validation from training."""
+    """Seed of the split into training and validation."""
     weights: str
-    """Where a pretrained architecture started."""
+    """Initial weights of a pretrained architecture."""
     training: TrialConfig
-    """The trial, complete."""
+    """The complete configuration of the trial."""
 
 
 def spaces_for(config: RunConfig) -> dict[str, Space]:
-    """The spaces that a new run will search.
+    """Load the spaces that a new run will search.
 
     Raises:
         ConfigError: a space file is missing or breaks a rule.
-        RunFolderError: the run's folder holds a run already.
     """
-    check_new(config.out)
     return space.load(config.spaces or space.default_folder(), config.arch)
 
 
 def check_new(folder: Path) -> None:
-    """Refuse a folder that holds a run already, or anything else that a run would take for its own.
+    """Refuse the folder of a new run if it already holds a run or other files.
 
     Raises:
-        RunFolderError: it does.
+        RunFolderError: it does, or it is not a folder.
     """
-    if (folder / "run.toml").exists():
+    if (folder / RUN).exists():
         raise RunFolderError(
-            "A new run needs a folder of its own",
-            found=f"{folder} holds a run",
-            remedy=f"Name another with --out, or go on with `tune-brain resume {quoted(folder)}`.",
+            "The folder of a new run already holds a run",
+            found=str(folder),
+            remedy=f"Name another with --out, or continue it with `tune-brain resume {quoted(folder)}`.",
         )
-    if folder.exists() and not (folder.is_dir() and all(map(_is_nobodys, folder.iterdir()))):
+    if folder.exists() and not (folder.is_dir() and all(map(_is_ignored, folder.iterdir()))):
         raise RunFolderError(
-            "A new run needs a folder of its own",
-            found=f"{folder} is no empty folder",
+            "A new run needs a new or empty folder",
+            found=f"{folder} is not an empty folder",
             remedy="Name another with --out.",
         )
 
 
 def check_writable(folder: Path) -> None:
-    """Refuse a folder, there or not, in which no run can be made; nothing is left in it.
+    """Refuse a folder, which need not exist yet, that cannot be written; leaves nothing behind.
 
     Raises:
         RunFolderError: it cannot be written.
     """
-    with writing(folder):
+    with writing_run(folder):
         try_writing(folder)
 
 
-def _is_nobodys(entry: Path) -> bool:
-    """Whether an entry of a folder is hidden, as our lock is, or of the disk itself."""
+def _is_ignored(entry: Path) -> bool:
+    """Whether an entry of a folder is hidden, like the lock, or belongs to the file system."""
     return entry.name.startswith(".") or entry.name == "lost+found"
 
 
 def create(config: RunConfig, spaces: Mapping[str, Space]) -> Run:
-    """Make a run's folder with run.toml and its spaces.
+    """Create a run's folder with run.toml and its spaces, or replace these files of an existing run.
 
     Raises:
         RunFolderError: the folder cannot be written.
     """
-    kept, folder = config.model_copy(update={"spaces": None}), config.out / "spaces"
+    stored, folder = config.model_copy(update={"spaces": None}), config.out / "spaces"
     new = not folder.exists()
-    path = config.out / "run.toml"
-    with writing(config.out):
+    path = config.out / RUN
+    with writing_run(config.out):
         try:
             space.save(spaces, folder)
             comment = f"Repeat this run with: tune-brain run --config {legible(quoted(path))}"
-            write_text(path, to_toml(kept, comment, leave_out=frozenset({"out"})))
+            write_text(path, to_toml(stored, comment, leave_out=frozenset({"out"})))
         except BaseException:
             if new and not path.exists():
-                # Else the folder could be taken by no new run, and is none.
+                # Otherwise the folder would hold no run, and yet no new run could be created in it.
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-    return Run(kept, spaces)
+    return Run(stored, spaces)
 
 
 def read_config(path: Path, out: Path) -> RunConfig:
-    """What a run.toml asks for, to be written to another folder; its spaces stand beside it."""
+    """Read a run.toml.
+
+    Args:
+        path: the file; the spaces are read from the folder `spaces` beside it if there is one.
+        out: folder of the run, which the file does not name.
+
+    Raises:
+        ConfigError: the file is missing or invalid.
+    """
     values = read_toml(path)
     beside = path.parent / "spaces"
     spaces = {"spaces": beside} if beside.is_dir() else {}
@@ -141,13 +148,13 @@ def open_run(folder: Path) -> Run:
 
     Raises:
         RunFolderError: there is no run in it.
-        ConfigError: its run.toml or a space file was damaged.
+        ConfigError: its run.toml or a space file is damaged.
     """
-    path = folder / "run.toml"
+    path = folder / RUN
     if not path.is_file():
         raise RunFolderError(
-            "A run's folder holds run.toml",
-            found=f"none in {folder}",
+            "This folder holds no run",
+            found=f"no {RUN} in {folder}",
             remedy=_where_it_is(folder),
         )
     config = read_config(path, folder)
@@ -155,25 +162,25 @@ def open_run(folder: Path) -> Run:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Where a run comes from; empty where it has not been written down, as before a search has begun."""
-    path = folder / "record.json"
+    """The record of a run; empty if there is none yet, because the search has not begun."""
+    path = folder / RECORD
     return read_json(path) if path.exists() else {}
 
 
 def _where_it_is(folder: Path) -> str:
-    inside = next((parent for parent in folder.absolute().parents if (parent / "run.toml").is_file()), None)
-    return f"It is {inside}." if inside else "Give the folder that --out named, such as results/NAME."
+    inside = next((parent for parent in folder.absolute().parents if (parent / RUN).is_file()), None)
+    return f"The run is {inside}." if inside else "Name the folder given as --out, such as results/NAME."
 
 
 def winner_file(folder: Path, arch: str) -> Path:
-    """Where the winner of an architecture stands."""
+    """The path of an architecture's winner."""
     return folder / "winners" / f"{arch}.toml"
 
 
 def write_winner(folder: Path, winner: Winner) -> Path:
-    """Write a winner to its file."""
+    """Write a winner to its file in the run's folder; returns its path."""
     path = winner_file(folder, winner.training.arch)
-    with writing(folder):
+    with writing_run(folder):
         write_text(path, to_toml(winner, f"Train it again with: tune-brain train {quoted(path)}"))
     return path
 
@@ -191,22 +198,22 @@ def read_winners(run: Run) -> dict[str, Winner]:
     """The winners of a run, by architecture, in the run's order.
 
     Raises:
-        RunFolderError: the search has left none yet.
+        RunFolderError: there are none, because the search has not finished.
     """
     files = {arch: winner_file(run.folder, arch) for arch in run.config.arch}
     winners = {arch: read_winner(path) for arch, path in files.items() if path.is_file()}
     if not winners:
         raise RunFolderError(
-            "Winners stand when the search has ended",
+            "This run has no winners yet, because its search has not finished",
             found=f"none in {run.folder / 'winners'}",
-            remedy=f"End it first: tune-brain resume {quoted(run.folder)}\n"
-            f"What is left of it, and what has failed: tune-brain status {quoted(run.folder)}",
+            remedy=f"Finish it with: tune-brain resume {quoted(run.folder)}\n"
+            f"See what is left and what has failed with: tune-brain status {quoted(run.folder)}",
         )
     return winners
 
 
 def origin() -> dict[str, Any]:
-    """Where a run was made: versions, machine, git commit and time, as plain values."""
+    """The provenance of a run started now: versions, machine, git commit and time, as plain values."""
     return {
         "tune_brain": __version__,
         "python": platform.python_version(),
@@ -218,9 +225,9 @@ def origin() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The name of this machine's processor, and its instructions for bf16.
+    """The name of this machine's processor, followed by the bf16 instructions that it has.
 
-    Behind a hypervisor one name can stand for processors with and without them.
+    Behind a hypervisor, processors with and without them can have the same name.
     """
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -237,16 +244,16 @@ def _versions(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout that runs, marked where files differ from it; None outside a checkout."""
-    own = Path(__file__)
+    """The commit of this checkout, marked -dirty if files differ from it; None outside a checkout."""
+    module = Path(__file__)
 
-    def git(*asked: str) -> str:
-        command = ["git", "-C", str(own.parent), *asked]
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(module.parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
 
     try:
-        # Installed into an environment inside some checkout, these files are not that checkout's.
-        if not git("ls-files", own.name):
+        # Files installed into an environment inside another project's checkout are not part of it.
+        if not git("ls-files", module.name):
             return None
         return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or None
     except (OSError, subprocess.TimeoutExpired):
@@ -254,6 +261,6 @@ def _commit() -> str | None:
 
 
 def changes_since(record: Mapping[str, Any]) -> list[str]:
-    """Which versions, or which commit, are others than those that a record was made with, in words."""
+    """One sentence for each version, or the commit, that differs from the record's."""
     before, now = _versions(record), _versions(origin())
     return [f"{name} is {now[name]}, was {before.get(name)}" for name in now if now[name] != before.get(name)]

@@ -1,4 +1,4 @@
-"""A space: what is fixed and what is tuned for one architecture, read from one TOML file."""
+"""Search spaces: the fixed and the tuned hyperparameters of one architecture, read from a TOML file."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ from tune_brain.records import write_text
 
 
 class Range(Frozen):
-    """The values that a tuned hyperparameter may take: low to high, both included."""
+    """The range of a tuned hyperparameter, from low to high inclusive."""
 
     low: float
     high: float
     log: bool = True
-    """Sampled evenly in the logarithm; otherwise evenly in the value."""
+    """Whether values are sampled uniformly in their logarithm; otherwise uniformly."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -28,15 +28,19 @@ class Range(Frozen):
             raise ValueError(f"low must be above 0 where log = true, not {self.low}")
         return self
 
+    def contains(self, other: "Range") -> bool:
+        """Whether every value of another range lies in this one and both are sampled on the same scale."""
+        return self.log == other.log and self.low <= other.low and self.high >= other.high
+
     def share(self, value: float) -> float:
-        """Where a value stands in the range: 0 at its low end, 1 at its high one."""
-        low, high, at = self.low, self.high, value
+        """The position of a value in the range: 0 at its low end, 1 at its high end."""
+        low, high = self.low, self.high
         if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(at)
-        return (at - low) / (high - low)
+            low, high, value = math.log(low), math.log(high), math.log(value)
+        return (value - low) / (high - low)
 
     def value(self, share: float) -> float:
-        """The value that stands at a share of the range."""
+        """The value at a position in the range; the inverse of `share`."""
         if not self.log:
             return self.low + share * (self.high - self.low)
         low, high = math.log(self.low), math.log(self.high)
@@ -44,28 +48,29 @@ class Range(Frozen):
 
 
 class Space(Frozen):
-    """What is fixed and what is tuned for one architecture, and the untuned baseline."""
+    """The fixed and tuned hyperparameters of one architecture, and its untuned baseline."""
 
     arch: str
     fixed: dict[str, int | float] = Field(default_factory=dict)
     tuned: dict[str, Range] = Field(min_length=1)
     baseline: dict[str, float]
     first: tuple[dict[str, float], ...] = ()
-    """Configurations that are tried before any is sampled: those of a warm start."""
+    """Configurations that are tried before any is sampled, set by a warm start."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if twice := sorted(self.fixed.keys() & self.tuned.keys()):
-            raise ValueError(f"a hyperparameter is fixed or tuned, not both: {', '.join(twice)}")
+            raise ValueError(f"a hyperparameter cannot be both fixed and tuned: {', '.join(twice)}")
         if self.baseline.keys() != self.tuned.keys():
             raise ValueError(
-                f"the baseline names what is tuned ({', '.join(self.tuned)}), not {', '.join(self.baseline)}"
+                f"baseline must hold the tuned hyperparameters ({', '.join(self.tuned)}), "
+                f"not {', '.join(self.baseline)}"
             )
         for name, value in self.baseline.items():
             if not self.tuned[name].low <= value <= self.tuned[name].high:
                 raise ValueError(f"baseline {name} must lie in its range, not {value}")
-        if strange := [values for values in self.first if not self.holds(values)]:
-            raise ValueError(f"first holds values of what is tuned, in its ranges, not {strange[0]}")
+        if outside := [values for values in self.first if not self.holds(values)]:
+            raise ValueError(f"first must hold values of the tuned hyperparameters, not {outside[0]}")
         for values in (
             {name: limits.low for name, limits in self.tuned.items()},
             {name: limits.high for name, limits in self.tuned.items()},
@@ -77,18 +82,18 @@ class Space(Frozen):
 
     @property
     def whole(self) -> frozenset[str]:
-        """The tuned hyperparameters that are whole numbers, as a batch size is."""
-        kinds = Hyperparameters.model_fields
-        return frozenset(name for name in self.tuned if kinds[name].annotation is int)
+        """The tuned hyperparameters that are integers, such as the batch size."""
+        fields = Hyperparameters.model_fields
+        return frozenset(name for name in self.tuned if fields[name].annotation is int)
 
     def holds(self, values: Mapping[str, float]) -> bool:
-        """Whether these are values of what is tuned, each in its range."""
+        """Whether these are values of exactly the tuned hyperparameters, each in its range."""
         return values.keys() == self.tuned.keys() and all(
             limits.low <= values[name] <= limits.high for name, limits in self.tuned.items()
         )
 
     def hyperparameters(self, values: Mapping[str, float]) -> Hyperparameters:
-        """The fixed hyperparameters completed by values for the tuned ones."""
+        """The fixed hyperparameters combined with values for the tuned ones."""
         return Hyperparameters.model_validate({**self.fixed, **values})
 
     def trial(
@@ -102,7 +107,7 @@ class Space(Frozen):
         precision: Precision,
         cycle: int | None = None,
     ) -> TrialConfig:
-        """The configuration of one trial with these values for what is tuned."""
+        """The configuration of one trial with these values for the tuned hyperparameters."""
         return TrialConfig(
             arch=self.arch,
             epochs=epochs,
@@ -126,16 +131,16 @@ def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
     """Read `<arch>.toml` for each architecture.
 
     Raises:
-        ConfigError: a file is missing, breaks a rule, or speaks of another architecture.
+        ConfigError: a file is missing, invalid, or names another architecture.
     """
     spaces = {}
     for arch in archs:
         path = folder / f"{arch}.toml"
         if not path.is_file():
-            there = ", ".join(sorted(file.name for file in folder.glob("*.toml"))) or "no space file"
+            existing = ", ".join(sorted(file.name for file in folder.glob("*.toml"))) or "no space file"
             raise ConfigError(
-                f"Each architecture needs a space file {arch}.toml",
-                found=f"{there} in {folder}",
+                f"The space file {arch}.toml is missing",
+                found=f"{existing} in {folder}",
                 remedy="Copy one of the files that come with tune_brain and edit it.",
             )
         space = check(Space, read_toml(path), str(path))
@@ -148,5 +153,6 @@ def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
 def save(spaces: Mapping[str, Space], folder: Path) -> None:
     """Write each space to `<arch>.toml`, so that a run keeps the spaces that it searched."""
     for arch, space in spaces.items():
-        none = frozenset() if space.first else frozenset({"first"})
-        write_text(folder / f"{arch}.toml", to_toml(space, f"The space that was searched for {arch}.", none))
+        unused = frozenset() if space.first else frozenset({"first"})
+        text = to_toml(space, f"The space that was searched for {arch}.", unused)
+        write_text(folder / f"{arch}.toml", text)

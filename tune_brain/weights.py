@@ -1,4 +1,4 @@
-"""Where the pretrained architecture starts: ImageNet weights, a file, or random numbers."""
+"""The starting weights of the pretrained architecture: ImageNet weights, a file, or random weights."""
 
 import hashlib
 import socket
@@ -21,40 +21,40 @@ from tune_brain.models import is_head
 from tune_brain.portable.networks import BUILDERS
 
 WAYS_OUT = """\
-Three ways out:
+There are three ways to continue:
   1. Connect this machine to the internet and start again, or put the file into torch's cache yourself:
      {url}
      as {cache}
-  2. --weights PATH   start from a ResNet-34 state dict of your own (.safetensors, or .pth without code)
+  2. --weights PATH   start from your own ResNet-34 state dict (.safetensors, or .pth without code)
   3. --weights none   start from random weights, as the other architectures do
-2 and 3 are for a new search, and for extend where it adds resnet34; a run that stands needs 1."""
+2 and 3 are for a new search, or for an extend that adds resnet34. A run that already has resnet34 needs 1."""
 
 _DOWNLOAD_TIMEOUT = 20.0
-"""Seconds without an answer after which the server counts as not reachable."""
+"""Seconds without an answer after which the server counts as unreachable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedWeights:
-    """Pretrained weights, checked to fit."""
+    """Pretrained weights that fit ResNet-34."""
 
     state: dict[str, Tensor]
-    """ResNet-34 parameters by torchvision's names, with a head of any size or none."""
+    """Parameters by torchvision's names, with a head of any size or without one."""
     origin: str
-    """What they are, for the record of a run: a name and a SHA-256, no path."""
+    """Their name and SHA-256, for the record of a run; never a path."""
 
 
 def resolve(spec: str) -> ResolvedWeights | None:
-    """Find, read and check the weights that resnet34 starts from.
+    """Find, read and check the weights from which resnet34 starts.
 
     Args:
-        spec: `imagenet` (torchvision's, downloaded unless they are in its cache), `none`, or the path of a
-            state dict: `.safetensors`, or else a file of `torch.save`, of which only tensors are read.
+        spec: `imagenet` (torchvision's weights, downloaded unless they are in torch's cache), `none`, or the
+            path of a state dict: `.safetensors`, or else a file of `torch.save` that holds tensors alone.
 
     Returns:
         The weights; None for `none`.
 
     Raises:
-        WeightsError: they cannot be reached, cannot be read without running code, or do not fit ResNet-34.
+        WeightsError: the weights cannot be downloaded, cannot be read without running code, or do not fit.
     """
     if spec == "none":
         return None
@@ -67,7 +67,7 @@ def resolve(spec: str) -> ResolvedWeights | None:
 
 
 def _imagenet() -> ResolvedWeights:
-    # Torchvision takes a second to import, which a search without this architecture need not wait for.
+    # Imported here because torchvision takes a second, which searches without this architecture can save.
     from torchvision.models import ResNet34_Weights
 
     url = ResNet34_Weights.DEFAULT.url
@@ -77,19 +77,19 @@ def _imagenet() -> ResolvedWeights:
         cache.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _timeout(_DOWNLOAD_TIMEOUT):
-                torch.hub.download_url_to_file(url, str(cache), _promised(name), progress=False)
+                torch.hub.download_url_to_file(url, str(cache), _digest_prefix(name), progress=False)
         except (OSError, RuntimeError) as error:
             if isinstance(error, HTTPError):
                 error.close()  # It holds the connection open.
             raise WeightsError(
-                "The ImageNet weights of resnet34 must be in torch's cache or within reach",
+                "The ImageNet weights of resnet34 are not in torch's cache and cannot be downloaded",
                 found=f"{type(error).__name__}: {error}",
                 remedy=WAYS_OUT.format(url=url, cache=cache),
             ) from None
     digest = _sha256(cache)
-    if not digest.startswith(_promised(name)):
+    if not digest.startswith(_digest_prefix(name)):
         raise WeightsError(
-            f"The SHA-256 of {name} must begin as its name says",
+            f"The SHA-256 of {name} must begin with the digits in its name",
             found=digest,
             remedy=f"Delete {cache}, which is damaged, and start again.",
         )
@@ -98,14 +98,14 @@ def _imagenet() -> ResolvedWeights:
     return ResolvedWeights(state=state, origin=f"ImageNet, torchvision's {name}, SHA-256 {digest}")
 
 
-def _promised(name: str) -> str:
-    """The beginning of a file's SHA-256 that torchvision writes at the end of its name."""
+def _digest_prefix(name: str) -> str:
+    """The first digits of a file's SHA-256, which torchvision puts at the end of its name."""
     return Path(name).stem.rpartition("-")[2]
 
 
 @contextmanager
 def _timeout(seconds: float) -> Iterator[None]:
-    # Torch's download has no time limit of its own and would wait minutes for a network that drops packets.
+    # Torch's download sets no timeout and would wait minutes for a network that drops packets.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -128,21 +128,23 @@ def _read(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise WeightsError(
-            "A file of weights must be readable",
+            "The file of weights cannot be read",
             found=f"{path}: {error.strerror or error}",
-            remedy="" if path.is_absolute() else "A relative path counts from where the search was started.",
+            remedy="" if path.is_absolute() else "A relative path starts where the search was started.",
         ) from None
     except UnpicklingError:
         raise WeightsError(
-            "A file of weights must hold tensors alone, and no code", found=path, remedy=remedy
+            "A file of weights must hold nothing but tensors, and no code", found=path, remedy=remedy
         ) from None
     except (SafetensorError, EOFError, RuntimeError, ValueError) as error:
         raise WeightsError(
-            "A file of weights must be whole", found=f"{path}: {type(error).__name__} {error}", remedy=remedy
+            "The file of weights is damaged or in another format",
+            found=f"{path}: {type(error).__name__} {error}",
+            remedy=remedy,
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(
-            "A file of weights must be a state dict, which maps names to tensors", found=path, remedy=remedy
+            "A file of weights must hold a state dict, which maps names to tensors", found=path, remedy=remedy
         )
     return dict(state)
 
@@ -150,19 +152,20 @@ def _read(path: Path) -> dict[str, Tensor]:
 def _check(state: Mapping[str, Tensor], name: str) -> None:
     with torch.device("meta"):
         net = BUILDERS[PRETRAINED](2, 224)
-    needed = {key: value.shape for key, value in net.state_dict().items() if not is_head(key)}
-    wrong = [f"no {key}" for key in needed if key not in state and not key.endswith("num_batches_tracked")]
+    expected = {key: value.shape for key, value in net.state_dict().items() if not is_head(key)}
+    # Old versions of torch saved no num_batches_tracked.
+    wrong = [f"no {key}" for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     for key, value in state.items():
         if is_head(key):
             continue
-        if key not in needed:
+        if key not in expected:
             wrong.append(f"unknown {key}")
-        elif value.shape != needed[key]:
-            wrong.append(f"{key} {list(value.shape)} instead of {list(needed[key])}")
+        elif value.shape != expected[key]:
+            wrong.append(f"{key} {list(value.shape)} instead of {list(expected[key])}")
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise WeightsError(
-            f"Weights for resnet34 must have torchvision's names and shapes, the head aside ({name})",
+            f"Weights for resnet34 must have torchvision's names and shapes, except for the head ({name})",
             found=", ".join(wrong[:5]) + more,
-            remedy="Give the state dict of torchvision.models.resnet34 itself, not of a model around it.",
+            remedy="Give the state dict of torchvision.models.resnet34 itself, not of a model that wraps it.",
         )

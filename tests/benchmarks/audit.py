@@ -1,9 +1,10 @@
-"""What `tune-brain audit` takes: seconds, CPU seconds and memory, on the two sets and as folders grow.
+"""Wall-clock time, CPU time and memory of `tune-brain audit`, on the two data sets and on growing folders.
 
     python tests/benchmarks/audit.py [--quick] [--sizes 3000,12000,48000] [--data data/sartaj]
 
-The second set is looked for beside the first. The folders that grow hold generated JPEG files of 128 pixels.
-CPU seconds of all threads stand beside the wall clock, which other work on the machine makes longer.
+nickparvar is expected beside the folder of --data. The growing folders hold generated JPEG files of 128
+pixels. CPU seconds of all threads are reported beside the wall clock, which other load on the machine
+lengthens.
 """
 
 import os
@@ -22,7 +23,7 @@ from tune_brain.data.demo import CLASSES, draw
 
 
 def write_image(root: Path, number: int) -> None:
-    """One generated image, every fifth for the test."""
+    """Write one generated image; every fifth of a class goes to the test folder."""
     name = CLASSES[number % 4]
     file = root / ("Testing" if number // 4 % 5 == 0 else "Training") / name / f"{number}.jpg"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -30,18 +31,18 @@ def write_image(root: Path, number: int) -> None:
 
 
 def generate(root: Path, n: int) -> Path:
-    """A folder of n images, none a twin of another."""
+    """Fill a folder with n images, no two of them twins."""
     with ProcessPoolExecutor() as pool:
         list(pool.map(write_image, [root] * n, range(n), chunksize=256))
     return root
 
 
 def audit(folder: Path) -> dict[str, float]:
-    """Wall-clock and CPU seconds and peak memory, in MiB, of one audit."""
-    with tempfile.TemporaryDirectory() as to:
+    """Wall-clock and CPU seconds and peak memory in MiB of one audit."""
+    with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         running = subprocess.Popen(
-            [*measure.PROGRAM, "audit", str(folder), "--to", f"{to}/audit"],
+            [*measure.PROGRAM, "audit", str(folder), "--to", f"{out}/audit"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -58,19 +59,23 @@ def audit(folder: Path) -> dict[str, float]:
 
 def main() -> None:
     options = measure.parser(__doc__)
-    options.add_argument("--sizes", default="3000,12000,48000", help="images of the generated folders")
-    asked = options.parse_args()
-    known = [folder for folder in (asked.data, asked.data.with_name("nickparvar")) if folder.is_dir()]
-    sizes = [int(size) for size in asked.sizes.split(",")][: 1 if asked.quick else None]
+    options.add_argument(
+        "--sizes", default="3000,12000,48000", help="numbers of images of the generated folders"
+    )
+    args = options.parse_args()
+    known = [folder for folder in (args.data, args.data.with_name("nickparvar")) if folder.is_dir()]
+    sizes = [int(size) for size in args.sizes.split(",")][: 1 if args.quick else None]
     result: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as made:
-        folders = [*known, *(generate(Path(made) / f"{n} generated", n) for n in sizes)]
+    with tempfile.TemporaryDirectory() as root:
+        folders = [*known, *(generate(Path(root) / f"{n} generated", n) for n in sizes)]
         for folder in folders:
-            audit(folder)  # warms the disk's cache
-            times = [audit(folder) for _ in range(1 if asked.quick else asked.repeats)]
-            result[folder.name] = {name: measure.spread([one[name] for one in times]) for name in times[0]}
+            audit(folder)  # Warms the page cache.
+            times = [audit(folder) for _ in range(1 if args.quick else args.repeats)]
+            result[folder.name] = {
+                name: measure.spread([audited[name] for audited in times]) for name in times[0]
+            }
             print(folder.name, result[folder.name], file=sys.stderr, flush=True)
-    measure.tell("audit", result, quick=asked.quick)
+    measure.report("audit", result, quick=args.quick)
 
 
 if __name__ == "__main__":

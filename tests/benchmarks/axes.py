@@ -1,11 +1,11 @@
-"""What each tuned hyperparameter does to a score: on the tables of `results/tables`, and beyond the ranges.
+"""The effect of each tuned hyperparameter on the score, on `results/tables` and beyond the ranges.
 
     python tests/benchmarks/axes.py [--quick] [--arch cnn] [--data DIR]
 
-On each table: how much of the scores' variance a cubic in the logarithm of the learning rate explains, and
-how what is left ranks with decay and clip (Spearman). Then the untuned baseline with one of the two changed
-at a time, also to values outside its range: 48 px, 12 epochs, macro-F1 on validation after the last, several
-seeds.
+On each table: the share of the scores' variance that a cubic in the logarithm of the learning rate explains,
+and the Spearman correlation of the residuals with weight decay and clip. Then the untuned baseline is trained
+with one of these two changed at a time, also to values outside its range: 48 px, 12 epochs, macro-F1 on
+validation after the last, several seeds.
 """
 
 import itertools
@@ -42,8 +42,8 @@ VALUES = {
 
 
 def on_tables() -> dict[str, Any]:
-    """By table: variance that the learning rate explains, rank correlations of the others with the rest."""
-    found = {}
+    """By table, the variance explained by the learning rate and the rank correlations with the residuals."""
+    results = {}
     for folder in sorted(TABLES.glob(f"*-{EPOCHS}")):
         by_configuration: dict[int, list[TrialRow]] = {}
         for row in trials_of(folder):
@@ -55,23 +55,23 @@ def on_tables() -> dict[str, Any]:
             for name in ("max_lr", *VALUES)
         }
         rate = (logs["max_lr"] - logs["max_lr"].mean()) / logs["max_lr"].std()
-        rest = scores - np.polyval(np.polyfit(rate, scores, 3), rate)
-        found[folder.name.removesuffix(f"-{EPOCHS}")] = {
+        residuals = scores - np.polyval(np.polyfit(rate, scores, 3), rate)
+        results[folder.name.removesuffix(f"-{EPOCHS}")] = {
             "configurations": len(scores),
-            "explained by the learning rate": round(1 - float(rest.var() / scores.var()), 2),
-            **{f"{name}, the rest": round(float(spearmanr(logs[name], rest)[0]), 2) for name in VALUES},
+            "explained by the learning rate": round(1 - float(residuals.var() / scores.var()), 2),
+            **{f"{name}, the rest": round(float(spearmanr(logs[name], residuals)[0]), 2) for name in VALUES},
         }
-    return found
+    return results
 
 
 def trained(data: Path, arch: str, changed: dict[str, float], seed: int, epochs: int) -> float | None:
-    """Macro-F1 of the untuned baseline with one hyperparameter changed; None where it diverges."""
+    """Macro-F1 of the untuned baseline with one hyperparameter changed; None if it diverges."""
     make_ready()
     prepared = prepare(data, image_size=SIZE, seed=0)
-    own = space.load(space.default_folder(), [arch])[arch]
-    hyperparameters = own.hyperparameters(own.baseline).model_copy(update=changed)
-    config = own.trial(
-        own.baseline,
+    of_arch = space.load(space.default_folder(), [arch])[arch]
+    hyperparameters = of_arch.hyperparameters(of_arch.baseline).model_copy(update=changed)
+    config = of_arch.trial(
+        of_arch.baseline,
         epochs=epochs,
         image_size=SIZE,
         classes=len(prepared.classes),
@@ -88,30 +88,30 @@ def trained(data: Path, arch: str, changed: dict[str, float], seed: int, epochs:
 def main() -> None:
     options = measure.parser(__doc__)
     options.add_argument("--arch", choices=ARCHITECTURES, action="append")
-    asked = options.parse_args()
-    seeds, epochs = (2, 1) if asked.quick else (asked.repeats, EPOCHS)
+    args = options.parse_args()
+    seeds, epochs = (2, 1) if args.quick else (args.repeats, EPOCHS)
     result: dict[str, Any] = {"tables": on_tables()}
-    prepare(asked.data, image_size=SIZE, seed=0)
+    prepare(args.data, image_size=SIZE, seed=0)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
-        for arch in asked.arch or ("linear", "cnn"):
+        for arch in args.arch or ("linear", "cnn"):
             jobs = [
                 (name, value, seed)
                 for name, values in VALUES.items()
                 for value, seed in itertools.product(values, range(seeds))
             ]
             scores: dict[str, list[float]] = {f"{name} {value:g}": [] for name, value, _ in jobs}
-            futures = [pool.submit(trained, asked.data, arch, {n: v}, seed, epochs) for n, v, seed in jobs]
+            futures = [pool.submit(trained, args.data, arch, {n: v}, seed, epochs) for n, v, seed in jobs]
             for (name, value, _), future in zip(jobs, futures, strict=True):
                 if (score := future.result()) is not None:
                     scores[f"{name} {value:g}"].append(score)
             result[arch] = {
-                setting: {"mean": round(fmean(of), 4), "sd": round(stdev(of), 4), "n": len(of)}
-                if len(of) == seeds
-                else {"diverged": seeds - len(of)}
-                for setting, of in scores.items()
+                setting: {"mean": round(fmean(values), 4), "sd": round(stdev(values), 4), "n": len(values)}
+                if len(values) == seeds
+                else {"diverged": seeds - len(values)}
+                for setting, values in scores.items()
             }
             print(arch, result[arch], flush=True)
-    measure.tell(f"axes-{asked.data.name}", result, quick=asked.quick)
+    measure.report(f"axes-{args.data.name}", result, quick=args.quick)
 
 
 if __name__ == "__main__":

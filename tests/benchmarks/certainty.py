@@ -1,7 +1,7 @@
-"""How sure a table is of its configurations: how far they differ, and what its seeds leave open.
+"""The uncertainty of a table: how much its configurations truly differ, and how much its seeds leave open.
 
-What other seeds might have said is told by tables that are drawn from the surrogate of the real one, whose
-truth is then known.
+The effect of other seeds is estimated with tables drawn from the surrogate of the real one, whose truth is
+known.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from tune_brain.search.surrogate import Surrogate
 Floats = NDArray[np.float64]
 PARTS = {"all": 1.0, "better half": 0.5, "best quarter": 0.25}
 DRAWN = 20
-"""Tables."""
+"""Tables drawn from the surrogate."""
 
 
 def own_deviations(scores: Floats) -> dict[str, float]:
-    """Standard deviation of what configurations are worth: of all and of the better.
+    """Standard deviation of the configurations' true scores, over all of them and over the better ones.
 
-    Those are the better half and the best quarter by two seeds; the deviation is told by the covariance of
-    two others, in which no seed's noise is. The mean over the ways to choose two of four; nothing where there
-    are fewer.
+    The better half and the best quarter are selected by two seeds. The variance is the covariance of two
+    other seeds, which is free of seed noise. Averaged over all ways to choose two of four seeds; empty if
+    there are fewer than four.
 
     Args:
         scores: [n, seeds] at full length.
@@ -34,26 +34,27 @@ def own_deviations(scores: Floats) -> dict[str, float]:
     full = scores[np.isfinite(scores[:, :4]).all(axis=1), :4]
     if full.shape[1] < 4:
         return {}
-    found = {}
+    deviations = {}
     for part, share in PARTS.items():
-        shared = []
-        for one in itertools.combinations(range(4), 2):
-            other = [seed for seed in range(4) if seed not in one]
-            mean = full[:, one].mean(axis=1)
-            first, second = full[mean >= np.quantile(mean, 1 - share)][:, other].T
-            shared.append(np.cov(first, second)[0, 1])
-        found[part] = round(math.sqrt(max(0.0, float(np.mean(shared)))), 4)
-    return found
+        covariances = []
+        for selecting in itertools.combinations(range(4), 2):
+            held_out = [seed for seed in range(4) if seed not in selecting]
+            mean = full[:, selecting].mean(axis=1)
+            first, second = full[mean >= np.quantile(mean, 1 - share)][:, held_out].T
+            covariances.append(np.cov(first, second)[0, 1])
+        deviations[part] = round(math.sqrt(max(0.0, float(np.mean(covariances)))), 4)
+    return deviations
 
 
-def certainty(own: Surrogate) -> dict[str, Any]:
-    """Own deviations of a table and of tables drawn from its surrogate, and how far its truth may be off.
+def certainty(surrogate: Surrogate) -> dict[str, Any]:
+    """True deviations of a table and of tables drawn from its surrogate, and the error of its truth.
 
-    The error is the root of the mean square over the better half, `spread` how far the truth differs there.
+    The error is the root mean square over the better half of the configurations. The spread is the standard
+    deviation of the truth there.
     """
-    full, places, space = own.outcomes.full_length, own.outcomes.places, own.outcomes.space
-    truth, scores = own.truth, own.outcomes.scores[full]
-    residuals = own._noise[full][np.isfinite(own._noise[full])]
+    full, places, space = surrogate.outcomes.full_length, surrogate.outcomes.places, surrogate.outcomes.space
+    truth, scores = surrogate.truth, surrogate.outcomes.scores[full]
+    residuals = surrogate._noise[full][np.isfinite(surrogate._noise[full])]
     better = truth >= np.median(truth)
     baseline = int(np.argmin(np.linalg.norm(places - place(space, space.baseline), axis=1)))
     rng, errors, deviations = np.random.default_rng(0), [], []
@@ -61,12 +62,12 @@ def certainty(own: Surrogate) -> dict[str, Any]:
         noise = rng.choice(residuals, scores.shape) * rng.choice((-1, 1), scores.shape)
         drawn = np.where(np.isfinite(scores), truth[:, None] + noise, np.nan)
         deviations.append(own_deviations(drawn))
-        errors.append(Surrogate(dataclasses.replace(own.outcomes, scores={full: drawn})).truth - truth)
+        errors.append(Surrogate(dataclasses.replace(surrogate.outcomes, scores={full: drawn})).truth - truth)
     error = np.array(errors)
     return {
         "own deviations": own_deviations(scores),
         "own deviations of drawn tables, 5 and 95 %": {
-            part: np.quantile([one[part] for one in deviations], (0.05, 0.95)).round(4).tolist()
+            part: np.quantile([drawn[part] for drawn in deviations], (0.05, 0.95)).round(4).tolist()
             for part in deviations[0]
         },
         "error of the truth": round(float(np.sqrt(np.mean(error[:, better] ** 2))), 4),

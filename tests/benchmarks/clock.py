@@ -1,12 +1,12 @@
-"""On the clock: how long `tune-brain search` takes to find as much as the plain script does in 24 trials.
+"""Time to target: how long `tune-brain search` takes to find as much as the plain script does in 24 trials.
 
     python tests/benchmarks/clock.py [--quick] [--repeats 3] [--data DIR]
 
-The cnn at 64 px, ours on the default ladder, start-up and decoding counted. Both searches tell when they came
-to hold which configuration for the best. Each such configuration is then trained anew for 12 epochs with
-three seeds, by the search that found it, on a cut of the training images by groups that is neither's own, and
-scored by macro-F1 on validation. The mark is what the plain script's last configuration scores so; a search
-has reached it when it first holds one that scores as much.
+The cnn at 64 px, with our default ladder, including start-up and decoding. Both searches record when their
+best configuration changed. Each of these configurations is then retrained for 12 epochs with three seeds, by
+the code of the search that found it, on a split of the training images by groups that neither search used,
+and scored by macro-F1 on validation. The target is the score of the plain script's final configuration; a
+search reaches it when its best configuration first scores as much.
 """
 
 import functools
@@ -52,31 +52,31 @@ ARCH, SIZE, TRIALS, EPOCHS = "cnn", 64, 24, 12
 SEEDS = (101, 102, 103)
 SHARE = 0.15
 Held = tuple[float, Any]
-"""Seconds since a search was started, and what it then came to hold for the best."""
+"""Seconds since the start of a search, and the configuration that became its best then."""
 
 _development: Development
 _files: tuple[list[int], list[int]]
 _load = functools.cache(default_loader)
-"""Images are decoded once where scores are asked for and not the time."""
+"""Decodes each image once: here only scores matter, not time."""
 
 
-def _take(data: Path) -> None:
+def _init_worker(data: Path) -> None:
     global _development, _files
     torch.set_num_threads(1)
     names, labels, pixels, thumbnails, held = neutral(data)
-    seen = ~held
+    kept = ~held
     samples = ImageFolder(str(data / "Training")).samples
     place = {Path(name): number for number, (name, _) in enumerate(samples)}
     places = np.array([place[data / name] for name in names])
-    _files = places[seen].tolist(), places[held].tolist()
+    _files = places[kept].tolist(), places[held].tolist()
     train, validation = (
-        Images(pixels=pixels[part], labels=labels[part], thumbnails=thumbnails[part]) for part in (seen, held)
+        Images(pixels=pixels[part], labels=labels[part], thumbnails=thumbnails[part]) for part in (kept, held)
     )
     _development = Development(classes=scan(data).classes, train=train, validation=validation)
 
 
 def neutral(data: Path) -> tuple[list[str], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
-    """Names, labels, pixels and thumbnails of the training images, and which of them are held out."""
+    """Names, labels, pixels and thumbnails of the training images, and a mask of those held out."""
     catalogue = scan(data)
     images = [image for image in catalogue.images if image.part == "train"]
     names = [image.name for image in images]
@@ -89,7 +89,7 @@ def neutral(data: Path) -> tuple[list[str], NDArray[Any], NDArray[Any], NDArray[
 
 
 def plain(data: Path, trials: int, epochs: int, seed: int) -> list[Held]:
-    """Search as the plain script does; what it held for the best, from when on."""
+    """Run the plain script; returns its successive best configurations."""
     options = [str(data), ARCH, str(trials), str(epochs), str(SIZE), str(seed)]
     started = time.time()
     command = [sys.executable, str(Path(plain_search.__file__)), *options]
@@ -99,17 +99,17 @@ def plain(data: Path, trials: int, epochs: int, seed: int) -> list[Held]:
         for trial in json.loads(done.stdout.splitlines()[-1])["trials"]
         for at, accuracy in trial["reports"]
     ]
-    found, best = list[Held](), 0.0
+    successive, best = list[Held](), 0.0
     for at, accuracy, config in sorted(reports, key=lambda report: report[0]):
         if accuracy > best:
             best = accuracy
-            if not found or found[-1][1] != config:
-                found.append((at - started, config))
-    return found
+            if not successive or successive[-1][1] != config:
+                successive.append((at - started, config))
+    return successive
 
 
 def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held]:
-    """Search with `tune-brain search` and an empty cache; what it held for the best, from when on."""
+    """Run `tune-brain search` with an empty cache; returns its successive best configurations."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         options = f"--arch {ARCH} --configs {trials} --image-size {SIZE} --seed {seed}".split()
@@ -125,7 +125,7 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
         run = runs.open_run(out)
         rows = trials_of(out)
         precision = runs.read_winners(run)[ARCH].training.precision
-    ended, found = list[TrialRow](), list[Held]()
+    ended, successive = list[TrialRow](), list[Held]()
     for row in sorted(rows, key=lambda row: row.started + row.seconds):
         ended.append(row)
         chosen = choose(ended, run.config.epochs)
@@ -139,20 +139,20 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
             seed=0,
             precision=precision,
         )
-        if not found or found[-1][1] != config:
-            found.append((row.started + row.seconds - started, config))
-    return found
+        if not successive or successive[-1][1] != config:
+            successive.append((row.started + row.seconds - started, config))
+    return successive
 
 
 def plain_score(job: tuple[Mapping[str, Any], int]) -> float:
-    """Macro-F1 of one of the plain script's configurations, trained by its own code with another seed."""
+    """Macro-F1 of one of the plain script's configurations, retrained by its own code with a seed."""
     config, seed = job
     *_, (predicted, labels) = plain_search.fitted(dict(config), *_files, seed, _load)
     return float(f1_score(labels, predicted, average="macro"))
 
 
 def own_score(job: tuple[TrialConfig, int]) -> float:
-    """Macro-F1 of one of our configurations with another seed."""
+    """Macro-F1 of one of our configurations, retrained with a seed; 0 if it diverges."""
     config = job[0].model_copy(update={"seed": derive(job[1], "clock")})
     try:
         rows = list(fit(begin(build(config, None), config, _development, torch.device("cpu"))))
@@ -161,15 +161,23 @@ def own_score(job: tuple[TrialConfig, int]) -> float:
     return float(rows[-1]["val_macro_f1"])
 
 
-def reached(held: Sequence[Held], score: Callable[[Any], float], mark: float | None = None) -> dict[str, Any]:
-    """When a search first held a configuration that is worth the mark, and what its last one is worth."""
-    known: dict[str, float] = {}
+def reached(
+    held: Sequence[Held], score: Callable[[Any], float], target: float | None = None
+) -> dict[str, Any]:
+    """When a search's best configuration first scored the target, and the scores of all of them.
+
+    Args:
+        held: the successive best configurations.
+        score: returns the score of a configuration.
+        target: the score to reach; by default that of the last configuration.
+    """
+    scored: dict[str, float] = {}
     for _, config in held:
-        # A search may go back to what it held before.
-        if repr(config) not in known:
-            known[repr(config)] = score(config)
-    scores = [known[repr(config)] for _, config in held]
-    first = (at for (at, _), worth in zip(held, scores, strict=True) if worth >= (mark or scores[-1]))
+        # A search may return to an earlier configuration.
+        if repr(config) not in scored:
+            scored[repr(config)] = score(config)
+    scores = [scored[repr(config)] for _, config in held]
+    first = (at for (at, _), value in zip(held, scores, strict=True) if value >= (target or scores[-1]))
     return {
         "held since: s": [round(at, 1) for at, _ in held],
         "macro-F1": scores,
@@ -180,30 +188,32 @@ def reached(held: Sequence[Held], score: Callable[[Any], float], mark: float | N
 def main() -> None:
     options = measure.parser(__doc__)
     options.set_defaults(repeats=3)
-    asked = options.parse_args()
-    data = asked.data.resolve()
-    trials, epochs, ladder = (2, 2, (1, 2)) if asked.quick else (TRIALS, EPOCHS, (1, EPOCHS))
-    seeds: Iterable[int] = SEEDS[:1] if asked.quick else SEEDS
+    args = options.parse_args()
+    data = args.data.resolve()
+    trials, epochs, ladder = (2, 2, (1, 2)) if args.quick else (TRIALS, EPOCHS, (1, EPOCHS))
+    seeds: Iterable[int] = SEEDS[:1] if args.quick else SEEDS
     rounds = []
-    for repeat in range(1 if asked.quick else asked.repeats):
+    for repeat in range(1 if args.quick else args.repeats):
         arms = {"plain": plain(data, trials, epochs, repeat), "ours": ours(data, trials, ladder, repeat)}
         print(repeat, arms, flush=True)
-        pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_take, initargs=(data,))
+        pool = ProcessPoolExecutor(
+            2, mp_context=get_context("spawn"), initializer=_init_worker, initargs=(data,)
+        )
         with pool:
 
             def mean(score: Callable[[Any], float], config: Any, pool: ProcessPoolExecutor = pool) -> float:
                 return fmean(pool.map(score, [(config, seed) for seed in seeds]))
 
             theirs = reached(arms["plain"], functools.partial(mean, plain_score))
-            mark = theirs["macro-F1"][-1]
-            own = reached(arms["ours"], functools.partial(mean, own_score), mark)
-        rounds.append({"mark": mark, "plain": theirs, "ours": own})
+            target = theirs["macro-F1"][-1]
+            of_ours = reached(arms["ours"], functools.partial(mean, own_score), target)
+        rounds.append({"mark": target, "plain": theirs, "ours": of_ours})
         print(rounds[-1], flush=True)
     result: dict[str, Any] = {"trials": trials, "rounds": rounds}
-    if all(own["ours"]["reached: s"] for own in rounds):
-        times = [[one[arm]["reached: s"] for one in rounds] for arm in ("plain", "ours")]
+    if all(of_ours["ours"]["reached: s"] for of_ours in rounds):
+        times = [[of_round[arm]["reached: s"] for of_round in rounds] for arm in ("plain", "ours")]
         result["plain / ours"] = measure.ratio(*times)
-    measure.tell("clock", result, quick=asked.quick)
+    measure.report("clock", result, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How soon a page of 2,000 trials of 12 epochs paints and answers, and what watching costs a search.
+"""How soon the page of 2,000 trials of 12 epochs paints and responds, and what the live page costs a search.
 
     python tests/benchmarks/dashboard.py [--quick]
 
-The page is opened in chromium from its file and from the server. The cost is the processor time of the server
-while the rows of a reference run (sartaj) come at the pace at which they came, from its third minute on, with
-a browser looking on.
+The page is opened in Chromium, from its file and from the server. The cost is the server's processor time
+while a browser is open and the rows of a reference run (sartaj) arrive at their original pace, from its third
+minute on.
 """
 
 import json
@@ -29,10 +29,10 @@ from tune_brain.space import default_folder, load
 
 TRIALS, EPOCHS = 2_000, 12
 REFERENCE = measure.ROOT / "results" / "reference" / "sartaj"
-FROM = 150.0
-"""Seconds of the reference search that have passed when the replay starts."""
+START = 150.0
+"""Seconds into the reference search at which the replay starts."""
 
-# Time from an event until what it changed is on the screen: two frames later.
+# Time from an event until its effect is on the screen, two frames later.
 INTERACT = """async ([selector, value, type]) => {
   const target = document.querySelector(selector);
   const started = performance.now();
@@ -51,7 +51,7 @@ INTERACTIONS = {
 
 
 def large_run(folder: Path) -> Path:
-    """A run of 2,000 made-up full-length trials."""
+    """Write a run of 2,000 synthetic full-length trials."""
     config = RunConfig(out=folder, configs=TRIALS // 4 - 1, ladder=(EPOCHS,), final_round=(0, 0))
     spaces = load(default_folder(), ARCHITECTURES)
     runs.create(config, spaces)
@@ -88,7 +88,7 @@ def large_run(folder: Path) -> Path:
 
 @contextmanager
 def served(*folders: Path) -> Iterator[tuple[str, int]]:
-    """The address and the process of a server."""
+    """Serve runs; yields the address and the process id of the server."""
     command = [*measure.PROGRAM, "dashboard", *map(str, folders), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -97,25 +97,25 @@ def served(*folders: Path) -> Iterator[tuple[str, int]]:
 
 
 def first_paint(page: Page, url: str) -> float:
-    """Seconds until the first content of a page is on the screen."""
+    """Open a page; returns the seconds until its first content is on the screen."""
     page.goto(url)
     paint = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     return float(page.wait_for_function(paint).json_value()) / 1000
 
 
 def interactions(page: Page) -> dict[str, float]:
-    """Milliseconds of each interaction, with the figures about it drawn."""
-    found = {}
+    """Milliseconds of each interaction, once the surrounding figures are drawn."""
+    durations = {}
     for name, event in INTERACTIONS.items():
         section = "steps" if name == "another trial" else "ladder" if "arch" in name else "configurations"
         page.locator(f"#{section}").scroll_into_view_if_needed()
         page.wait_for_timeout(4000)
-        found[f"{name}: ms"] = float(page.evaluate(INTERACT, list(event)))
-    return found
+        durations[f"{name}: ms"] = float(page.evaluate(INTERACT, list(event)))
+    return durations
 
 
-def look(browser: Browser, url: str) -> tuple[float, dict[str, float]]:
-    """First paint and interactions of a page."""
+def visit(browser: Browser, url: str) -> tuple[float, dict[str, float]]:
+    """Open a page in a new tab; returns its first paint in seconds and its interactions."""
     page = browser.new_page()
     try:
         painted = first_paint(page, url)
@@ -126,29 +126,29 @@ def look(browser: Browser, url: str) -> tuple[float, dict[str, float]]:
 
 
 def events() -> list[tuple[float, str, str]]:
-    """When each row of the reference run came, in seconds of the search, its file and its line."""
+    """The rows of the reference run: seconds into the search at which each was written, file and line."""
     trials = [json.loads(line) for line in (REFERENCE / "trials.jsonl").read_text().splitlines()]
-    began = min(row["started"] for row in trials)
-    at = {row["trial"]: row["started"] - began for row in trials}
-    found = [
-        (row["started"] + row["seconds"] - began, "trials.jsonl", json.dumps(row) + "\n") for row in trials
+    start = min(row["started"] for row in trials)
+    ended = {row["trial"]: row["started"] - start for row in trials}
+    rows = [
+        (row["started"] + row["seconds"] - start, "trials.jsonl", json.dumps(row) + "\n") for row in trials
     ]
     for line in (REFERENCE / "epochs.jsonl").read_text().splitlines():
         row = json.loads(line)
-        at[row["trial"]] += row["seconds"]
-        found.append((at[row["trial"]], "epochs.jsonl", line + "\n"))
-    return sorted(found)
+        ended[row["trial"]] += row["seconds"]
+        rows.append((ended[row["trial"]], "epochs.jsonl", line + "\n"))
+    return sorted(rows)
 
 
 def cost(browser: Browser, folder: Path, view: str, seconds: float) -> float:
-    """Share of the machine's processors that the server takes while rows come and a browser is at a view."""
+    """Share of the machine's processors that the server uses while rows arrive and a browser shows a view."""
     shutil.copytree(REFERENCE, folder)
     for name in ("trials.jsonl", "epochs.jsonl", "scores.json", "comparisons.json"):
         (folder / name).unlink()
     shutil.rmtree(folder / "winners")
     rows = events()
     for at, name, line in rows:
-        if at < FROM:
+        if at < START:
             with (folder / name).open("a") as file:
                 file.write(line)
     with served(folder) as (url, process):
@@ -160,27 +160,27 @@ def cost(browser: Browser, folder: Path, view: str, seconds: float) -> float:
         page.wait_for_timeout(3000)
         before, started = processor(process), time.perf_counter()
         for at, name, line in rows:
-            if FROM <= at < FROM + seconds:
-                # The browser must be heard meanwhile: playwright's own wait does that.
-                left = at - FROM - (time.perf_counter() - started)
+            if START <= at < START + seconds:
+                # Playwright's own wait handles the browser's events meanwhile.
+                left = at - START - (time.perf_counter() - started)
                 page.wait_for_timeout(max(0.0, left * 1000))
                 with (folder / name).open("a") as file:
                     file.write(line)
         page.wait_for_timeout(max(0.0, (seconds - (time.perf_counter() - started)) * 1000))
-        spent, passed = processor(process) - before, time.perf_counter() - started
+        used, elapsed = processor(process) - before, time.perf_counter() - started
         page.close()
-    return spent / passed / (os.cpu_count() or 1)
+    return used / elapsed / (os.cpu_count() or 1)
 
 
 def processor(process: int) -> float:
-    """Processor seconds that a process has taken."""
+    """Processor time that a process has used, in seconds."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
-    asked = measure.parser(__doc__).parse_args()
-    repeats, seconds = (1, 20.0) if asked.quick else (asked.repeats, 40.0)
+    args = measure.parser(__doc__).parse_args()
+    repeats, seconds = (1, 20.0) if args.quick else (args.repeats, 40.0)
     result: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
@@ -191,10 +191,10 @@ def main() -> None:
         result["the page: MB"] = page.stat().st_size / 1e6
         with served(run) as (url, _):
             for name, address in (("file", page.as_uri()), ("live", url)):
-                looks = [look(browser, address) for _ in range(repeats)]
-                result[f"{name}, first paint: s"] = measure.spread([paint for paint, _ in looks])
-                for what in looks[0][1]:
-                    result[f"{name}, {what}"] = measure.spread([told[what] for _, told in looks])
+                visits = [visit(browser, address) for _ in range(repeats)]
+                result[f"{name}, first paint: s"] = measure.spread([paint for paint, _ in visits])
+                for what in visits[0][1]:
+                    result[f"{name}, {what}"] = measure.spread([times[what] for _, times in visits])
         for view in ("overview", "ladder"):
             shares = [
                 cost(browser, Path(folder) / f"{view}-{repeat}", view, seconds)
@@ -202,7 +202,7 @@ def main() -> None:
             ]
             result[f"watching {view}: share of the processors"] = measure.spread(shares)
         browser.close()
-    measure.tell("dashboard", result, quick=asked.quick)
+    measure.report("dashboard", result, quick=args.quick)
 
 
 if __name__ == "__main__":

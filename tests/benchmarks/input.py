@@ -1,11 +1,12 @@
-"""Images per second into a training step, and how long the cache takes to build.
+"""Images per second into a training step, and the time to build the cache.
 
     python tests/benchmarks/input.py [--quick] [--data DIR]
 
-The plain arm is that of the plain script (`plain_search.py`): ImageFolder, PIL transforms with the same
-augmentation of every sample before it is made smaller, a DataLoader in the training process, JPEGs decoded in
-each epoch. Ours gathers a batch from the cached array and augments it. Both on one thread. The cache is built
-from nothing on all cores, against one such plain epoch over the training folder.
+The plain arm is the input of the plain script (`plain_search.py`): ImageFolder, PIL transforms with the same
+augmentation of every sample before it is resized, and a DataLoader in the training process, which decodes the
+JPEG files in every epoch. Our arm gathers batches from the cached array and augments them. Both use one
+thread. The cache is built from scratch on all cores and compared with one such plain epoch over the training
+folder.
 """
 
 import os
@@ -31,7 +32,7 @@ SIZE, BATCH = 64, 32
 
 
 def plain(data: Path, images: int | None) -> tuple[int, float]:
-    """Images and seconds of one plain epoch over a folder, or over so many images of it."""
+    """Number of images and seconds of one plain epoch over a folder, or over this many of its images."""
     pipeline = [
         transforms.RandomHorizontalFlip(),
         transforms.RandomRotation(10),
@@ -49,17 +50,19 @@ def plain(data: Path, images: int | None) -> tuple[int, float]:
 
 
 def ours(pixels: np.ndarray, epochs: int) -> float:
-    """Images per second of our batches."""
-    images, order, chance = view(pixels), torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
+    """Images per second of our augmented batches."""
+    images, order, augmentation = view(pixels), torch.Generator(), torch.Generator()
+    order.manual_seed(0)
+    augmentation.manual_seed(1)
     started = time.perf_counter()
     for _ in range(epochs):
         for index in training_batches(len(images), BATCH, order):
-            augment(images[index], rotation=10, flip=0.5, generator=chance)
+            augment(images[index], rotation=10, flip=0.5, generator=augmentation)
     return epochs * len(images) / (time.perf_counter() - started)
 
 
 def built(data: Path) -> float:
-    """Seconds to make the cache of a data set from nothing: scan, decode, group, cut, write."""
+    """Seconds to build the cache of a data set from scratch: scan, decode, group, split, write."""
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TUNE_BRAIN_CACHE"] = cache
         started = time.perf_counter()
@@ -68,7 +71,7 @@ def built(data: Path) -> float:
 
 
 def difference(data: Path, images: int) -> dict[str, float]:
-    """Mean absolute difference of scaled and full decoding in grey levels: of all images, of the worst."""
+    """Mean absolute difference between scaled and full decoding in grey levels, over all and at worst."""
     catalogue = scan(data)
     chosen = catalogue.images[:: max(1, len(catalogue.images) // images)]
     files = [(data / image.name).read_bytes() for image in chosen]
@@ -84,23 +87,23 @@ def difference(data: Path, images: int) -> dict[str, float]:
 
 
 def main() -> None:
-    asked = measure.parser(__doc__).parse_args()
+    args = measure.parser(__doc__).parse_args()
     torch.set_num_threads(1)
-    repeats, images = (1, 200) if asked.quick else (asked.repeats, None)
-    prepared = prepare(asked.data, image_size=SIZE, seed=0)
+    repeats, images = (1, 200) if args.quick else (args.repeats, None)
+    prepared = prepare(args.data, image_size=SIZE, seed=0)
     pixels = prepared.development().train.pixels
-    # Both read warm files.
-    count, _ = plain(asked.data, images)
+    # Warms the page cache for both arms.
+    count, _ = plain(args.data, images)
     values = measure.alternate(
         {
-            "plain epoch": lambda: plain(asked.data, images)[1],
+            "plain epoch": lambda: plain(args.data, images)[1],
             "ours": lambda: ours(pixels, 3),
-            "building the cache": lambda: built(asked.data),
+            "building the cache": lambda: built(args.data),
         },
         repeats,
     )
     rates = [count / seconds for seconds in values["plain epoch"]]
-    measure.tell(
+    measure.report(
         "input",
         {
             "image size": SIZE,
@@ -108,13 +111,13 @@ def main() -> None:
             "ours: images/s": measure.spread(values["ours"]),
             "ours / plain": measure.ratio(values["ours"], rates),
             "building the cache: s": measure.spread(values["building the cache"]),
-            "images of a plain epoch, of the cache": [count, len(scan(asked.data).images)],
+            "images of a plain epoch, of the cache": [count, len(scan(args.data).images)],
             "plain epoch / building the cache": measure.ratio(
                 values["plain epoch"], values["building the cache"]
             ),
-            "scaled against full decoding, grey levels": difference(asked.data, 200 if asked.quick else 1000),
+            "scaled against full decoding, grey levels": difference(args.data, 200 if args.quick else 1000),
         },
-        quick=asked.quick,
+        quick=args.quick,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: arms in turns, medians with their spread, a JSON file that says where it ran."""
+"""Shared by the benchmarks: alternating arms, medians with their range, and result files with provenance."""
 
 import argparse
 import json
@@ -25,9 +25,9 @@ LIBRARIES = ("torch", "torchvision", "ray", "optuna", "numpy", "pillow")
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
+    """An argument parser with the options that all benchmarks have."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--quick", action="store_true", help="a look: less work, no file written")
+    options.add_argument("--quick", action="store_true", help="a smoke run: less work, no file written")
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument(
         "--data",
@@ -39,7 +39,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def alternate(arms: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
-    """Call every arm once a round, so that a change in the machine's load meets all of them."""
+    """Time the arms in turn, once per round, so that changes in the machine's load affect all of them."""
     values: dict[str, list[float]] = {name: [] for name in arms}
     for repeat in range(repeats):
         for name, arm in arms.items():
@@ -49,7 +49,7 @@ def alternate(arms: Mapping[str, Callable[[], float]], repeats: int) -> dict[str
 
 
 def spread(values: list[float]) -> dict[str, Any]:
-    """Median, smallest, largest and number of some values."""
+    """Median, minimum, maximum and number of values."""
     return {
         "median": statistics.median(values),
         "low": min(values),
@@ -58,15 +58,15 @@ def spread(values: list[float]) -> dict[str, Any]:
     }
 
 
-def ratio(above: list[float], below: list[float]) -> dict[str, Any]:
-    """The spread of the ratios of two arms, round by round."""
-    return spread([one / other for one, other in zip(above, below, strict=True)])
+def ratio(numerators: list[float], denominators: list[float]) -> dict[str, Any]:
+    """The spread of the ratios of two arms, computed round by round."""
+    return spread([above / below for above, below in zip(numerators, denominators, strict=True)])
 
 
-def tell(name: str, result: Mapping[str, Any], *, quick: bool) -> None:
-    """Print a result, and keep it in results/benchmarks unless it was only a look."""
-    whole = {"command": " ".join(["python", *_relative(sys.argv)]), **machine(), **result}
-    text = json.dumps(whole, indent=2) + "\n"
+def report(name: str, result: Mapping[str, Any], *, quick: bool) -> None:
+    """Print a result with its provenance; unless `quick`, also write it to results/benchmarks/<name>.json."""
+    record = {"command": " ".join(["python", *_relative(sys.argv)]), **machine(), **result}
+    text = json.dumps(record, indent=2) + "\n"
     print(text, end="")
     if not quick:
         RESULTS.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ def tell(name: str, result: Mapping[str, Any], *, quick: bool) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Where a figure comes from."""
+    """The provenance of a result: machine, date, versions and commit."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
@@ -87,10 +87,10 @@ def machine() -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """The commit of the code that is measured, `-dirty` where other files than measurements are changed."""
+    """The current commit, with `-dirty` if files other than results/benchmarks have changed."""
 
-    def git(*asked: str) -> str:
-        command = ["git", "-C", str(ROOT), *asked]
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results/benchmarks")
@@ -98,4 +98,4 @@ def _commit() -> str:
 
 
 def _relative(arguments: list[str]) -> list[str]:
-    return [os.path.relpath(one, ROOT) if one.startswith("/") else one for one in arguments]
+    return [os.path.relpath(word, ROOT) if word.startswith("/") else word for word in arguments]

@@ -1,10 +1,10 @@
-"""What a trial costs beside its work: trials that do nothing for 12 epochs.
+"""The overhead of a trial: trials that do nothing for 12 epochs.
 
     python tests/benchmarks/orchestration.py [--quick] [--long]
 
-Ours against OptunaSearch as Ray ships it with reused workers, and against a plain function trainable, two
-slots each, milliseconds a trial from `fit` to its return. --long searches 5,000 configurations on the default
-ladder and compares the last tenth of the trials with the first.
+Our search against OptunaSearch as Ray ships it, once with reused workers and once with a plain function
+trainable, with two slots each: milliseconds per trial from the call of `fit` to its return. --long searches
+5,000 configurations on the default ladder and compares the last tenth of the trials with the first.
 """
 
 import itertools
@@ -42,21 +42,21 @@ METRICS = dict.fromkeys(
 
 
 def score(max_lr: float) -> float:
-    """Something to search: best at 1e-3."""
+    """A synthetic score with its optimum at 1e-3."""
     return 1 / (1 + (math.log10(max_lr) + 3) ** 2)
 
 
 class Idle(tune.Trainable):
-    """Speaks as `TrialWorker` does, of epochs that take no time, so that they come in one result."""
+    """Reports as `TrialWorker` does; its epochs take no time, so they come in a single result."""
 
     def setup(self, config: dict[str, Any], **_: Any) -> None:
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         trial = new_config["trial"]
-        made_up = {**METRICS, "clipped_share": 0.5, "seconds": 0.0}
-        made_up["val_macro_f1"] = score(trial["hyperparameters"]["max_lr"])
-        self._rows = [{**made_up, "epoch": epoch} for epoch in range(1, trial["epochs"] + 1)]
+        metrics = {**METRICS, "clipped_share": 0.5, "seconds": 0.0}
+        metrics["val_macro_f1"] = score(trial["hyperparameters"]["max_lr"])
+        self._rows = [{**metrics, "epoch": epoch} for epoch in range(1, trial["epochs"] + 1)]
         return True
 
     def step(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Idle(tune.Trainable):
 
 
 class Reused(tune.Trainable):
-    """The same for stock OptunaSearch."""
+    """The same trial as a class trainable for stock OptunaSearch."""
 
     def setup(self, config: dict[str, Any]) -> None:
         self.reset_config(config)
@@ -80,13 +80,13 @@ class Reused(tune.Trainable):
 
 
 def function(config: dict[str, Any]) -> None:
-    """The same as a plain function."""
+    """The same trial as a plain function trainable."""
     for epoch in range(1, EPOCHS + 1):
         tune.report({**METRICS, "epoch": epoch, "score": score(config["max_lr"])})
 
 
 def ours(trials: int, slots: Slots, ladder: tuple[int, ...] = (EPOCHS,)) -> tuple[float, list[TrialRow]]:
-    """Seconds of a search of so many trials or a few more, and its rows."""
+    """Seconds of our search over at least this many trials, and its rows."""
     out = Path(tempfile.mkdtemp())
     small = {"ladder": ladder, "final_round": (0, 0), "image_size": 16}
     config = RunConfig(out=out, configs=trials // len(ARCHITECTURES), **small)
@@ -96,12 +96,12 @@ def ours(trials: int, slots: Slots, ladder: tuple[int, ...] = (EPOCHS,)) -> tupl
         )
         for arch in ARCHITECTURES
     }
-    one = Images(
+    images = Images(
         pixels=np.zeros((2, 1, 16, 16), np.uint8),
         labels=np.zeros(2, np.int64),
         thumbnails=np.zeros((2, 32, 32), np.uint8),
     )
-    development = Development(classes=("a", "b"), train=one, validation=one)
+    development = Development(classes=("a", "b"), train=images, validation=images)
     progress = Progress()
     progress.log_to(out / "run.log")
     progress._console.quiet = True
@@ -114,7 +114,7 @@ def ours(trials: int, slots: Slots, ladder: tuple[int, ...] = (EPOCHS,)) -> tupl
 
 
 def stock(trainable: Any, trials: int, *, reuse: bool) -> float:
-    """Seconds of as many trials on OptunaSearch and Ray Tune's defaults."""
+    """Seconds of as many trials with OptunaSearch and Ray Tune's defaults."""
     storage = tempfile.mkdtemp()
     space = {name: tune.loguniform(limits["low"], limits["high"]) for name, limits in TUNED.items()}
     tuner = tune.Tuner(
@@ -142,14 +142,16 @@ def stock(trainable: Any, trials: int, *, reuse: bool) -> float:
 
 def main() -> None:
     options = measure.parser(__doc__)
-    options.add_argument("--long", action="store_true", help="5,000 configurations: does the cost grow?")
-    asked = options.parse_args()
-    trials, few, repeats = (100, 8, 1) if asked.quick else (500, 20, asked.repeats)
+    options.add_argument(
+        "--long", action="store_true", help="search 5,000 configurations: does the cost grow?"
+    )
+    args = options.parse_args()
+    trials, few, repeats = (100, 8, 1) if args.quick else (500, 20, args.repeats)
     run.TrialWorker = Idle  # type: ignore[misc]
     with compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session:
         slots = session.slots()
-        if asked.long:
-            grown(500 if asked.quick else 5000, repeats, slots, quick=asked.quick)
+        if args.long:
+            growth(500 if args.quick else 5000, repeats, slots, quick=args.quick)
             return
         arms = {
             "ours": lambda: 1e3 * ours(trials, slots)[0] / trials,
@@ -161,18 +163,18 @@ def main() -> None:
     result |= {
         f"{name} / ours": measure.ratio(values[name], values["ours"]) for name in values if name != "ours"
     }
-    measure.tell("orchestration", {"trials": trials, **result}, quick=asked.quick)
+    measure.report("orchestration", {"trials": trials, **result}, quick=args.quick)
 
 
-def grown(trials: int, repeats: int, slots: Slots, *, quick: bool) -> None:
-    """Milliseconds a trial at the beginning and at the end of a long search on the default ladder."""
+def growth(trials: int, repeats: int, slots: Slots, *, quick: bool) -> None:
+    """Measure milliseconds per trial at the start and at the end of a long search on the default ladder."""
     firsts, lasts, counts = [], [], []
     for _ in range(repeats):
         rows = ours(trials, slots, RunConfig.model_fields["ladder"].default)[1]
         starts = sorted(row.started for row in rows)
         gaps = [1e3 * (later - former) for former, later in itertools.pairwise(starts)]
         share = len(starts) // 10
-        # The first trials wait for the workers to start.
+        # Skips the first trials, which wait for the workers to start.
         firsts.append(statistics.mean(gaps[10:share]))
         lasts.append(statistics.mean(gaps[-share:]))
         counts.append(float(len(rows)))
@@ -182,7 +184,7 @@ def grown(trials: int, repeats: int, slots: Slots, *, quick: bool) -> None:
         "last tenth: ms a trial": measure.spread(lasts),
         "last / first": measure.ratio(lasts, firsts),
     }
-    measure.tell("orchestration-long", result, quick=quick)
+    measure.report("orchestration-long", result, quick=quick)
 
 
 if __name__ == "__main__":

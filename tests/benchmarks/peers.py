@@ -1,10 +1,10 @@
-"""Other ways to search, replayed on a surrogate of the scores after each epoch of one long cycle.
+"""Peers: other search strategies, replayed on a surrogate of the scores after each epoch of a long cycle.
 
-Their schedulers are Ray's and Optuna's own, as a plain script uses them. They stop trials in the middle of
-their one-cycle. The configuration with the best last score is taken, of those that came to the end as soon as
-there are any: that is kinder to them than the best of any epoch, which plain scripts take. They cut as the
-plain script and Optuna's examples do, from the third epoch on, and from the first, where the learning rate is
-still small; and some train the untuned baseline first, as this product does.
+They use the schedulers of Ray and Optuna as a plain script does, and stop trials in the middle of their
+one-cycle. The winner is the configuration with the best last score, among those that reached the end once
+there are any. This favours the peers: plain scripts take the best score of any epoch. They stop trials from
+the third epoch on, as the plain script and Optuna's examples do, or from the first, where the learning rate
+is still low. Some train the untuned baseline first, as this product does.
 """
 
 import heapq
@@ -29,29 +29,29 @@ BEST = 8
 
 
 class OneCycle(Surrogate):
-    """A surrogate whose lengths are the epochs of one trial: its seed's luck goes through all of them."""
+    """A surrogate whose lengths are the epochs of one trial, all of which share the noise of its seed."""
 
     def _luck(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> np.random.Generator:  # noqa: ARG002
         return np.random.default_rng(derive(seed, "noise", repeat, *map(str, values.values())))
 
 
 class Peer(Protocol):
-    """A way to search: what to train, and whether to go on after an epoch."""
+    """A search strategy: which values to train, and whether to continue after an epoch."""
 
     def ask(self, number: int) -> Mapping[str, float]:
-        """Values for the next trial."""
+        """Values for trial `number`."""
 
     def goes_on(self, number: int, epoch: int, score: float) -> bool:
-        """Hear of an epoch's score."""
+        """Take an epoch's score; returns whether the trial continues."""
 
 
 class AshaTpe:
-    """As the plain script: ASHA, and OptunaSearch, which takes a stopped trial's last score as final.
+    """ASHA and TPE as in the plain script: OptunaSearch takes a stopped trial's last score as its final one.
 
     Args:
-        space: to search.
-        seed: TPE's.
-        first: the epoch after which a trial may be stopped; the plain script's is the third, Ray's default 1.
+        space: the space to search.
+        seed: of TPE.
+        first: first epoch after which a trial may be stopped: 3 in the plain script, 1 by Ray's default.
         baseline: whether the untuned baseline is the first trial.
     """
 
@@ -70,17 +70,17 @@ class AshaTpe:
         return self._asked[number].params
 
     def goes_on(self, number: int, epoch: int, score: float) -> bool:
-        """What ASHA says; the study hears of the end."""
+        """Whether ASHA continues the trial; the study is told its last score when it ends."""
         result = {"training_iteration": epoch, "score": score}
-        says = self._asha.on_trial_result(None, SimpleNamespace(trial_id=number), result)
-        goes_on = epoch < EPOCHS and says == TrialScheduler.CONTINUE
+        decision = self._asha.on_trial_result(None, SimpleNamespace(trial_id=number), result)
+        goes_on = epoch < EPOCHS and decision == TrialScheduler.CONTINUE
         if not goes_on:
             self._study.tell(self._asked[number], score)
         return goes_on
 
 
 class Pruned:
-    """Optuna's own loop: TPE and one of its pruners; perhaps with the untuned baseline first."""
+    """Optuna's own loop with TPE and one of its pruners, optionally with the untuned baseline first."""
 
     def __init__(
         self, space: Space, seed: int, pruner: optuna.pruners.BasePruner, *, baseline: bool = False
@@ -100,7 +100,7 @@ class Pruned:
         return self._asked[number].params
 
     def goes_on(self, number: int, epoch: int, score: float) -> bool:
-        """What the pruner says."""
+        """Whether the pruner continues the trial; the study is told when it ends."""
         trial = self._asked[number]
         trial.report(score, epoch)
         if epoch == EPOCHS:
@@ -135,28 +135,28 @@ PEERS: dict[str, Callable[[Space, int], Peer]] = {
 
 
 Ended = tuple[float, Mapping[str, float], float, int, bool]
-"""Seconds at which epochs ended, the trial's values, its score then, how many they were, whether the last."""
+"""Time in seconds, values of the trial, its score, epochs just trained, and whether it reached the end."""
 
 
 def simulate(surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: int) -> Iterator[Ended]:
-    """A peer's search, epoch by epoch.
+    """Simulate a peer's search, epoch by epoch.
 
     Args:
-        surrogate: whose lengths are the epochs of one long cycle.
-        peer: the way to search.
-        trials: how many.
+        surrogate: has the epochs of one long cycle as its lengths.
+        peer: the search strategy.
+        trials: number of trials.
         slots: trials at a time.
         seed: of the noise.
     """
-    pace, begun = surrogate.outcomes.seconds, 0
+    pace, started = surrogate.outcomes.seconds, 0
     running: list[tuple[float, int, int]] = []
     values: dict[int, Mapping[str, float]] = {}
     now = START
     while True:
-        while begun < trials and len(running) < slots:
-            values[begun] = dict(peer.ask(begun))
-            heapq.heappush(running, (now + HANDOVER + pace, begun, 1))
-            begun += 1
+        while started < trials and len(running) < slots:
+            values[started] = dict(peer.ask(started))
+            heapq.heappush(running, (now + HANDOVER + pace, started, 1))
+            started += 1
         if not running:
             return
         now, number, epoch = heapq.heappop(running)
@@ -167,36 +167,47 @@ def simulate(surrogate: Surrogate, peer: Peer, trials: int, slots: int, seed: in
 
 
 def one_epoch(surrogate: Surrogate, trials: int, slots: int, seed: int) -> Iterator[Ended]:
-    """Random configurations, each for one epoch; then the best anew at full length.
+    """Train random configurations for one epoch each, then the best `BEST` from scratch at full length.
 
-    Args: those of `simulate`; whether it is a complete cycle or the first of a long one, the surrogate says.
+    Whether that epoch is a complete cycle or the first of a long one depends on the surrogate.
+
+    Args:
+        surrogate: knows one epoch and the full length.
+        trials: number of configurations.
+        slots: trials at a time.
+        seed: of the sampler and of the noise.
     """
-    space, table = distributions(surrogate.outcomes.space), surrogate.outcomes
+    space, outcomes = distributions(surrogate.outcomes.space), surrogate.outcomes
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=seed))
     chosen = [dict(study.ask(space).params) for _ in range(trials)]
     now = START
-    for length in (1, table.full_length):
+    for length in (1, outcomes.full_length):
         free, ended = [now] * slots, list[Ended]()
         for values in chosen:
-            end = heapq.heappop(free) + HANDOVER + length * table.seconds
+            end = heapq.heappop(free) + HANDOVER + length * outcomes.seconds
             heapq.heappush(free, end)
             score = surrogate.score(values, length, 0, seed)
-            ended.append((end, values, score, length, length == table.full_length))
-        yield from sorted(ended, key=lambda one: one[0])
+            ended.append((end, values, score, length, length == outcomes.full_length))
+        yield from sorted(ended, key=lambda trial: trial[0])
         now = max(free)
-        chosen = [dict(one[1]) for one in sorted(ended, key=lambda one: -one[2])[:BEST]]
+        chosen = [dict(trial[1]) for trial in sorted(ended, key=lambda trial: -trial[2])[:BEST]]
 
 
-def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
-    """One replay of a peer in the form of those of `tune-brain replay`.
+def repeat(table: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, seed: int) -> dict[str, Any]:
+    """One replay of a peer, with the fields of `replay_once` of `tune-brain replay`.
 
-    Args: those of `simulate` and `one_epoch`, of which `own` knows complete cycles or first epochs, `cut` the
-    epochs of a long one.
+    Args:
+        table: surrogate of complete cycles or of first epochs; it gives the true scores.
+        cut: surrogate of the epochs of one long cycle.
+        name: `ONE_EPOCH`, `FIRST_EPOCH` or a key of `PEERS`.
+        trials: number of trials.
+        slots: trials at a time.
+        seed: of the replay.
     """
-    space = own.outcomes.space
+    space = table.outcomes.space
     searched = (
-        one_epoch(own, trials, slots, seed)
+        one_epoch(table, trials, slots, seed)
         if name in (ONE_EPOCH, FIRST_EPOCH)
         else simulate(cut, PEERS[name](space, seed), trials + name.endswith(AND_BASELINE), slots, seed)
     )
@@ -206,17 +217,17 @@ def repeat(own: Surrogate, cut: Surrogate, name: str, trials: int, slots: int, s
     for now, values, score, count, whole in searched:
         spent += count
         last[tuple(values.values())] = whole, score
-        best = max(last, key=lambda one: last[one])
+        best = max(last, key=lambda values_of_one: last[values_of_one])
         if best != chosen:
             chosen = best
             seconds.append(round(now, 1))
             epochs.append(spent)
-            true.append(own.true(dict(zip(values, best, strict=True)), seed))
+            true.append(table.true(dict(zip(values, best, strict=True)), seed))
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, spent],
         "true": [*true, true[-1]],
         "chosen": last[chosen][1],
         "realised": true[-1],
-        "baseline": own.true(space.baseline, seed),
+        "baseline": table.true(space.baseline, seed),
     }

@@ -1,10 +1,10 @@
-"""The plain arm of whole_search.py: the same search as Ray Tune's own examples teach to write it.
+"""The plain arm of whole_search.py: the same search written as Ray Tune's own examples teach.
 
     python tests/benchmarks/plain_search.py DATA ARCH TRIALS EPOCHS SIZE SEED
 
-A function trainable, ImageFolder and a DataLoader that decode JPEGs in every epoch, fp32, Adam under
-one-cycle, OptunaSearch and ASHA. The last line is JSON: the epochs trained and, of each trial, its
-configuration and the accuracy at each of its reports, by Unix time.
+A function trainable, ImageFolder and a DataLoader that decode JPEG files in every epoch, fp32, Adam under
+one-cycle, OptunaSearch and ASHA. The last line of the output is JSON: the number of epochs trained and, for
+each trial, its configuration and its reports: Unix time and accuracy.
 """
 
 import json
@@ -29,7 +29,7 @@ CLASSES = 4
 
 
 def network(arch: str, size: int) -> nn.Module:
-    """The four architectures on RGB images, without thought for speed."""
+    """The four architectures on RGB images, not optimised for speed."""
     if arch == "linear":
         return nn.Sequential(
             nn.Flatten(),
@@ -58,7 +58,18 @@ def fitted(
     seed: int = 0,
     loader: Callable[[str], Any] = default_loader,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Train on some of the images of Training/; after each epoch predictions and labels of others."""
+    """Train a configuration on images of Training/.
+
+    Args:
+        config: the tuned values, and `data`, `arch`, `size` and `epochs`.
+        training: indices of the training images.
+        validation: indices of the validation images.
+        seed: of weights, order and augmentation.
+        loader: opens an image file.
+
+    Yields:
+        After each epoch, predictions and labels of the validation images.
+    """
     torch.manual_seed(seed)
     size, epochs = config["size"], config["epochs"]
     common = [
@@ -69,9 +80,9 @@ def fitted(
     ]
     augmented = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), *common]
     folder = str(Path(config["data"]) / "Training")
-    seen = Subset(ImageFolder(folder, transforms.Compose(augmented), loader=loader), training)
+    shown = Subset(ImageFolder(folder, transforms.Compose(augmented), loader=loader), training)
     held = Subset(ImageFolder(folder, transforms.Compose(common), loader=loader), validation)
-    batches = DataLoader(seen, 32, shuffle=True, drop_last=True)
+    batches = DataLoader(shown, 32, shuffle=True, drop_last=True)
     model = network(config["arch"], size)
     optimizer = torch.optim.Adam(model.parameters(), config["lr"], weight_decay=config["weight_decay"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -87,13 +98,13 @@ def fitted(
             schedule.step()
         model.eval()
         with torch.no_grad():
-            told = [(model(images).argmax(1), labels) for images, labels in DataLoader(held, 128)]
-        predicted, truth = zip(*told, strict=True)
+            outputs = [(model(images).argmax(1), labels) for images, labels in DataLoader(held, 128)]
+        predicted, truth = zip(*outputs, strict=True)
         yield torch.cat(predicted), torch.cat(truth)
 
 
 def train(config: dict[str, Any]) -> None:
-    """One trial."""
+    """The trainable: one trial."""
     torch.manual_seed(0)
     order = torch.randperm(len(ImageFolder(str(Path(config["data"]) / "Training")))).tolist()
     cut = len(order) * 15 // 100

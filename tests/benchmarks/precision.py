@@ -1,9 +1,9 @@
-"""What bf16 does to scores: the untuned baseline trained with both precisions, seed by seed.
+"""The effect of bf16 on scores: the untuned baseline trained in both precisions, seed by seed.
 
     python tests/benchmarks/precision.py [--quick] [--arch cnn] [--data DIR]
 
 48 px, 12 epochs, macro-F1 on validation after the last. bf16 may change a score, but by less than a seed
-does: the mean difference, with its standard error, stands beside the standard deviation over seeds.
+does: the mean difference and its standard error are reported beside the standard deviation over seeds.
 """
 
 from statistics import fmean, stdev
@@ -25,17 +25,17 @@ SIZE = 48
 def main() -> None:
     options = measure.parser(__doc__)
     options.add_argument("--arch", choices=ARCHITECTURES, action="append")
-    asked = options.parse_args()
+    args = options.parse_args()
     torch.set_num_threads(1)
-    prepared = prepare(asked.data, image_size=SIZE, seed=0)
+    prepared = prepare(args.data, image_size=SIZE, seed=0)
     development = prepared.development()
-    archs = asked.arch or ARCHITECTURES[:3]
+    archs = args.arch or ARCHITECTURES[:3]
     spaces = space.load(space.default_folder(), archs)
 
     def score(arch: str, seed: int, precision: Precision) -> float:
         config = spaces[arch].trial(
             spaces[arch].baseline,
-            epochs=1 if asked.quick else 12,
+            epochs=1 if args.quick else 12,
             image_size=SIZE,
             classes=len(prepared.classes),
             seed=derive(seed, arch, "precision"),
@@ -46,17 +46,17 @@ def main() -> None:
 
     for arch in archs:
         scores: dict[str, list[float]] = {"fp32": [], "bf16": []}
-        for seed in range(2 if asked.quick else asked.repeats):
+        for seed in range(2 if args.quick else args.repeats):
             scores["fp32"].append(score(arch, seed, "fp32"))
             scores["bf16"].append(score(arch, seed, "bf16"))
-        differences = [one - other for one, other in zip(scores["bf16"], scores["fp32"], strict=True)]
+        differences = [bf16 - fp32 for bf16, fp32 in zip(scores["bf16"], scores["fp32"], strict=True)]
         result = {
             **{precision: measure.spread(values) for precision, values in scores.items()},
             "bf16 - fp32, mean": fmean(differences),
             "standard error": stdev(differences) / len(differences) ** 0.5,
             "standard deviation over seeds": stdev(scores["fp32"]),
         }
-        measure.tell(f"precision-{arch}", {arch: result}, quick=asked.quick)
+        measure.report(f"precision-{arch}", {arch: result}, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Fails where speed is grossly lost: at half of the ratios that the benchmarks beside it have to reach.
+"""Fails if speed is grossly lost: below half of the ratios that the other benchmarks have to reach.
 
     python tests/benchmarks/regression.py
 
-Ratios within one run on the built-in demo images, in seconds of CPU where only this process works, so that a
-busy machine does not fail it. Exit code 1 names what was lost.
+Ratios within one run on the built-in demo images. Where only this process works they are of CPU seconds, so
+that a busy machine does not fail the check. Exit code 1 names what was lost.
 """
 
 import os
@@ -43,32 +43,32 @@ def input_gain(data: Path) -> float:
 
 
 def trial_share(data: Path) -> float:
-    """Images per second of a trial over those of the bare loop."""
+    """Images per second of a trial over those of the bare training loop."""
     development = prepare(data, image_size=throughput.SIZE, seed=0).development()
     epochs = 12
     make_ready()
     keeper = CheckpointKeeper(data / "checkpoints", 0)
     values = {**throughput.FIXED, "max_lr": 1e-3}
     trial = {"arch": "linear", "epochs": epochs, "image_size": throughput.SIZE, "classes": 4, "seed": 0}
-    asked = {"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}
+    task = {"number": 0, "trial": {**trial, "precision": "fp32", "hyperparameters": values}}
     with patch("time.perf_counter", time.process_time):
         started = time.process_time()
-        list(rows(asked, development, None, keeper, CPU))
+        list(rows(task, development, None, keeper, CPU))
         ours = epochs * len(development.train.labels) / (time.process_time() - started)
         return ours / throughput.bare("linear", epochs, "fp32", development)
 
 
 def step_gain() -> float:
-    """CPU of a step of resnet18 in bf16 as torch has it over ours, the better of two pairs."""
+    """CPU time of a resnet18 step in bf16 in stock torch over ours, the better of two pairs."""
 
     def milliseconds(arm: str) -> float:
-        return float(steps.apart(dict(os.environ), "--quick", "--inner", arm, "resnet18")["ms"])
+        return float(steps.in_own_process(dict(os.environ), "--quick", "--inner", arm, "resnet18")["ms"])
 
     return max(milliseconds(steps.ARMS[0]) / milliseconds(steps.ARMS[2]) for _ in range(2))
 
 
 def orchestration_gain() -> float:
-    """Stock OptunaSearch's seconds for trials that do nothing over ours."""
+    """Seconds of stock OptunaSearch for trials that do nothing over ours."""
     with (
         patch.object(run, "TrialWorker", orchestration.Idle),
         compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session,
@@ -82,14 +82,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "demo"
         write_demo(data)
-        # Images that are written anew each time would fill the user's own.
+        # The demo images are new in every run and would fill the user's own cache.
         os.environ["TUNE_BRAIN_CACHE"] = f"{folder}/cache"
         checks: dict[str, tuple[Callable[[], float], float]] = {
             "input, ours / plain": (lambda: input_gain(data), 6),
             "linear, trial / bare loop": (lambda: trial_share(data), 0.42),
             "orchestration, stock / ours": (orchestration_gain, 1),
         }
-        name = "a step of resnet18 in bf16, torch's / ours"
+        name = "a step of resnet18 in bf16, stock torch / ours"
         if timing.multiplies_faster_in_bf16():
             checks[name] = (step_gain, 1.15)
         else:

@@ -1,14 +1,17 @@
-"""Which search finds more for its epochs: this one's choices and its peers, replayed on committed tables.
+"""Search strategies compared by replay on the committed tables: this project's defaults, variants and peers.
 
     python tests/benchmarks/replay.py [--quick] [--table sartaj-cnn] [--tables results/tables] [--configs 64]
 
-A table is a set of runs of `tests/benchmarks/tables.py`: full-length trials with two seeds, and complete
-shorter cycles, of the same configurations. Every way is replayed --repeats times (100); the yardstick is as
-many random configurations, all at full length. How the rungs rank configurations is told beside it.
-`at_default` is the score of what a way would have chosen after as many epochs as the first of the rungs' ways
-trains, `over_baseline` how far its winners are above the untuned baseline, on the mean and in all but one in
-20, and `over_default` how far they are above those of the default way in the replays of the same seeds, with
-the standard error of that mean over replays, in which what the table leaves open of its own truth is not.
+A table is a set of runs made by `tests/benchmarks/tables.py`: full-length trials with two seeds, and complete
+shorter cycles, of the same configurations. Every strategy is replayed --repeats times (100). The reference is
+random search over as many configurations, all at full length. The result also says how well each rung ranks
+the configurations.
+
+For each strategy, `at_default` is the score of what it would have chosen after as many epochs as the first
+strategy of `rungs` trains. `over_baseline` is how far its winners are above the untuned baseline, on average,
+and `over_baseline_low` the same in all but one replay in 20. `over_default` is how far they are above the
+winners of the default strategy in the replays with the same seeds; its standard error is over replays and
+does not include the uncertainty of the table itself.
 """
 
 import argparse
@@ -22,9 +25,10 @@ from typing import Any
 import measure
 import numpy as np
 import peers
+from altered_tables import by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
 from certainty import certainty
-from elsewise import by_loss, by_product, by_share, cuts, first_by_loss, norms, of_epochs
 from numpy.typing import NDArray
+from optuna.trial import FrozenTrial
 from scipy.stats import spearmanr
 
 from tune_brain.records import BASELINE
@@ -41,20 +45,35 @@ DEFAULT = {"sampler": "tpe", "ladder": (1, 12), "configs": TRIALS, "slots": SLOT
 
 
 def without_baseline(study: Study) -> list[Trials]:
-    """What a sampler hears that is not told of the baseline."""
-    return [rows for rows in _UNPATCHED["heard"](study) if rows[0].configuration != BASELINE]
+    """The configurations shown to the sampler, without the baseline; replaces `Study.for_sampler`."""
+    return [rows for rows in _UNPATCHED["for_sampler"](study) if rows[0].configuration != BASELINE]
+
+
+def running_while_they_train(self: sampler.StudySampler, rows: Trials) -> FrozenTrial | None:
+    """Optuna's trial of a configuration, RUNNING also while a promoted one trains, as before version 0.5.
+
+    Replaces `StudySampler._trial`.
+    """
+    if any(row.state == "running" for row in rows):
+        return sampler._trial(rows, self._distributions, self._length)
+    return _UNPATCHED["trial"](self, rows)
 
 
 PATCHES = {
     "promoted share": (ladder, "PROMOTED_SHARE"),
     "random start": (sampler, "STARTUP"),
-    "heard": (Study, "heard"),
+    "for_sampler": (Study, "for_sampler"),
+    "trial": (sampler.StudySampler, "_trial"),
 }
-_UNPATCHED = {name: getattr(module, constant) for name, (module, constant) in PATCHES.items()}
+"""What a strategy can replace in the package: the owner of an attribute, and its name."""
+_UNPATCHED = {name: getattr(owner, attribute) for name, (owner, attribute) in PATCHES.items()}
 
 
 def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Of each its question, its name, how its variant differs, and what it sets in the product."""
+    """The strategies: question, name, changes of the variant, and patches of the package.
+
+    Of the patches, `instead` names another table and the others are keys of `PATCHES`.
+    """
     yield "yardstick", "random, full length", {"sampler": "random", "ladder": (12,)}, {}
     for rungs in ((1, 12), (12,), (6, 12), (3, 12), (3, 6, 12), (1, 3, 12), (1, 3, 6, 12)):
         yield "rungs", ",".join(map(str, rungs)), {"ladder": rungs}, {}
@@ -64,16 +83,18 @@ def ways() -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
         yield "promoted share", f"one in {share}", {}, {"promoted share": share}
     for name in ("random", "halton", "halton-tpe", "gp"):
         yield "sampler", name, {"sampler": name}, {}
+    name = "promoted ones RUNNING while they train"
+    yield "sampler", name, {"final_round": (3, 1)}, {"trial": running_while_they_train}
     for start in (5, 20):
         yield "random start", f"{start} configurations", {}, {"random start": start}
-    yield "baseline", "trained, but not told to the sampler", {}, {"heard": without_baseline}
+    yield "baseline", "trained, but not told to the sampler", {}, {"for_sampler": without_baseline}
     for table in (PRODUCT, CLIPPED):
         yield "parameters", table, {}, {"instead": table}
     for rungs in ((1, 12), (3, 12), (3, 6, 12)):
         name = f"{','.join(map(str, rungs))} until converged"
-        for final, told in (((0, 0), ""), ((3, 1), ", final round 3x1")):
-            changed = {"ladder": rungs, "until_converged": True, "final_round": final}
-            yield "end", name + told, changed, {}
+        for final, suffix in (((0, 0), ""), ((3, 1), ", final round 3x1")):
+            changes = {"ladder": rungs, "until_converged": True, "final_round": final}
+            yield "end", name + suffix, changes, {}
     for slots in (1, 8, 32):
         yield "slots", str(slots), {"slots": slots}, {}
     for final in ((2, 1), (3, 1), (3, 2), (5, 2), (5, 4)):
@@ -84,19 +105,19 @@ PRODUCT, CLIPPED = "learning rate x decay for decay", "clip as a share of the gr
 WHOLE, WHOLE_BY_LOSS = "a complete cycle of one epoch", "a complete cycle of one epoch, ranked by loss"
 FIRST_BY_LOSS = "the first epoch of 12, ranked by loss"
 GOES_ON = "the first epoch of 12, which goes on where promoted"
-"""That epoch is counted twice, as if it were trained anew."""
-_own_table: Surrogate
+"""A promoted trial continues with its seed, but its first epoch is counted twice, as if it were retrained."""
+
+_table: Surrogate
 _cut_table: Surrogate
-_instead: dict[str, Surrogate]
+_alternatives: dict[str, Surrogate]
 
 
-def _take(outcomes: Outcomes, folders: Sequence[Path]) -> None:
-    global _own_table, _cut_table, _instead
-    own = Surrogate(as_searched(outcomes))
-    _own_table, _cut_table = own, peers.OneCycle(cuts(outcomes))
-    _instead = {
-        PRODUCT: by_product(own),
-        CLIPPED: by_share(own, norms(folders, outcomes)),
+def _init_worker(outcomes: Outcomes, folders: Sequence[Path]) -> None:
+    global _table, _cut_table, _alternatives
+    _table, _cut_table = Surrogate(as_searched(outcomes)), peers.OneCycle(cuts(outcomes))
+    _alternatives = {
+        PRODUCT: by_product(_table),
+        CLIPPED: by_share(_table, norms(folders, outcomes)),
         WHOLE: Surrogate(outcomes),
         WHOLE_BY_LOSS: Surrogate(by_loss(outcomes, folders)),
         FIRST_BY_LOSS: Surrogate(first_by_loss(outcomes, folders)),
@@ -104,58 +125,66 @@ def _take(outcomes: Outcomes, folders: Sequence[Path]) -> None:
     }
 
 
-def _own(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
-    changed, patches, seed = job
-    for name, (module, constant) in PATCHES.items():
-        setattr(module, constant, patches.get(name, _UNPATCHED[name]))
-    table = _instead[patches["instead"]] if "instead" in patches else _own_table
-    return replay_once(table, Variant.model_validate({**DEFAULT, **changed}), seed)
+def _replay_way(job: tuple[dict[str, Any], dict[str, Any], int]) -> dict[str, Any]:
+    changes, patches, seed = job
+    for name, (owner, attribute) in PATCHES.items():
+        setattr(owner, attribute, patches.get(name, _UNPATCHED[name]))
+    table = _alternatives[patches["instead"]] if "instead" in patches else _table
+    return replay_once(table, Variant.model_validate({**DEFAULT, **changes}), seed)
 
 
-def _peer(job: tuple[str, int, int]) -> dict[str, Any]:
-    own = _instead[WHOLE] if job[0] == peers.ONE_EPOCH else _own_table
-    return peers.repeat(own, _cut_table, *job[:2], SLOTS, job[2])
+def _replay_peer(job: tuple[str, int, int]) -> dict[str, Any]:
+    name, trials, seed = job
+    table = _alternatives[WHOLE] if name == peers.ONE_EPOCH else _table
+    return peers.repeat(table, _cut_table, name, trials, SLOTS, seed)
 
 
 def rankings(outcomes: Outcomes, folders: Sequence[Path]) -> dict[str, dict[str, float]]:
-    """Spearman's correlation with another seed's full-length score: of shorter cycles, cuts, a first seed.
+    """Spearman's correlation of shorter cycles, cuts and a first seed with another seed's full-length score.
 
-    Over all configurations, and over the better half of them by a third and a fourth seed where there are:
-    chosen by the first two, these would rank backwards within it.
+    Computed over all configurations and, with four seeds, over the better half. That half is selected by the
+    third and fourth seed: selection by the first two would bias their correlation within it downwards.
     """
     full = outcomes.scores[outcomes.full_length]
     first, second = full[:, :2].T
     columns = {f"complete {length}": scores[:, 0] for length, scores in outcomes.scores.items()}
-    for length, of in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
-        lost = [of.get(tuple(at), [math.nan])[0] for at in outcomes.places]
-        columns[f"complete {length}, by loss"] = -np.array(lost)
-    first_lost = first_by_loss(outcomes, folders).scores[1]
-    columns |= {"cut at 1, by loss": first_lost[:, 0]}
+    for length, losses in of_epochs(folders, outcomes.space, lambda rows: rows[-1].val_loss).items():
+        first_losses = [losses.get(tuple(at), [math.nan])[0] for at in outcomes.places]
+        columns[f"complete {length}, by loss"] = -np.array(first_losses)
+    columns |= {"cut at 1, by loss": first_by_loss(outcomes, folders).scores[1][:, 0]}
     columns |= {f"cut at {epoch}": outcomes.curves[:, 0, epoch - 1] for epoch in (1, 3, 6, 9)}
     both = np.isfinite(first + second)
     parts = {"all": both}
     if full.shape[1] >= 4:
         others = full[:, 2:4].mean(axis=1)
         parts["better half"] = both & (others >= np.nanmedian(others))
-    found: dict[str, dict[str, float]] = {}
+    correlations: dict[str, dict[str, float]] = {}
     for part, inside in parts.items():
-        found[part] = {"n": int(inside.sum())}
+        correlations[part] = {"n": int(inside.sum())}
         for name, column in columns.items():
             known = np.isfinite(column) & inside
-            found[part][name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
-    return found
+            correlations[part][name] = round(float(spearmanr(column[known], second[known]).statistic), 3)
+    return correlations
 
 
 def luck(outcomes: Outcomes) -> float:
-    """How far a seed's luck in the first epoch is that of its end: both are of the same trainings here."""
-    one, other = outcomes.curves[:, 0], outcomes.curves[:, 1]
-    known = np.isfinite((one + other)[:, 0])
-    apart = (one - other)[known]
-    return round(float(spearmanr(apart[:, 0], apart[:, -1]).statistic), 3)
+    """Rank correlation of two seeds' difference after epoch 1 with their difference at the end.
+
+    Both come from the same trials, so it says how far a seed's luck in the first epoch lasts.
+    """
+    first, second = outcomes.curves[:, 0], outcomes.curves[:, 1]
+    known = np.isfinite((first + second)[:, 0])
+    differences = (first - second)[known]
+    return round(float(spearmanr(differences[:, 0], differences[:, -1]).statistic), 3)
 
 
 def parser(doc: str | None, configs: int = TRIALS) -> argparse.ArgumentParser:
-    """Options of a benchmark that replays searches of so many configurations on the tables."""
+    """The options of a benchmark that replays searches on the tables.
+
+    Args:
+        doc: its description.
+        configs: default number of configurations of a search.
+    """
     options = measure.parser(doc)
     options.set_defaults(repeats=100)
     options.add_argument("--tables", type=Path, default=measure.ROOT / "results" / "tables")
@@ -164,15 +193,18 @@ def parser(doc: str | None, configs: int = TRIALS) -> argparse.ArgumentParser:
 
 
 def tables(folder: Path) -> dict[str, list[Path]]:
-    """The runs of each table, by its name."""
+    """The runs of each table, by the table's name."""
     runs: dict[str, list[Path]] = {}
     for file in sorted(folder.glob("*/run.toml")):
         runs.setdefault(file.parent.name.rpartition("-")[0], []).append(file.parent)
     return runs
 
 
-def held(variant: Mapping[str, Any], epochs: float) -> float:
-    """The mean true score of what a way's replays would have chosen after so many epochs."""
+def score_after(variant: Mapping[str, Any], epochs: float) -> float:
+    """The mean true score of what a strategy's replays would have chosen after this many epochs.
+
+    A replay that had not chosen anything by then counts as 0.
+    """
     scores = []
     for repeat in variant["repeats"]:
         chosen = [score for at, score in zip(repeat["epochs"], repeat["true"], strict=True) if at <= epochs]
@@ -181,55 +213,63 @@ def held(variant: Mapping[str, Any], epochs: float) -> float:
 
 
 def over_baseline(variant: Mapping[str, Any]) -> NDArray[np.float64]:
-    """How far the winner of each of a way's replays is in truth above the untuned baseline."""
+    """By replay, the true score of the winner less that of the untuned baseline."""
     return np.array([repeat["realised"] - repeat["baseline"] for repeat in variant["repeats"]])
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--table", action="append")
-    options.add_argument("--only", help="of whose name this is a part, beside the default; is not kept")
-    asked = options.parse_args()
-    repeats, trials = 10 if asked.quick else asked.repeats, asked.configs
-    runs = tables(asked.tables)
-    for name in asked.table or runs:
+    options.add_argument(
+        "--only", help="only strategies whose name contains this, and the default; no file is written"
+    )
+    args = options.parse_args()
+    repeats, trials = 10 if args.quick else args.repeats, args.configs
+    runs = tables(args.tables)
+    for name in args.table or runs:
         outcomes = read_outcomes(runs[name], name.rpartition("-")[2])
-        own, given = Surrogate(as_searched(outcomes)), (outcomes, runs[name])
-        pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=given)
-        known = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
+        surrogate, given = Surrogate(as_searched(outcomes)), (outcomes, runs[name])
+        pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_init_worker, initargs=given)
+        strategies = [way for way in ways() if set(way[2].get("ladder", (12,))) <= set(outcomes.scores)]
         others = (*peers.PEERS, peers.ONE_EPOCH, peers.FIRST_EPOCH)
-        if asked.only:
-            meant = [f"{way[0]}: {way[1]}" for way in known]
-            kept = [place for place, name in enumerate(meant) if asked.only in name or name == DEFAULT_WAY]
-            known = [known[place] for place in sorted({0, 1, *kept})]
-            others = tuple(peer for peer in others if asked.only in f"peer: {peer}")
+        if args.only:
+            labels = [f"{way[0]}: {way[1]}" for way in strategies]
+            chosen = [at for at, label in enumerate(labels) if args.only in label or label == DEFAULT_WAY]
+            # The reference and the first of `rungs` are needed for comparison.
+            strategies = [strategies[at] for at in sorted({0, 1, *chosen})]
+            others = tuple(peer for peer in others if args.only in f"peer: {peer}")
         with pool:
             variants = [
                 {
                     "name": f"{question}: {name}",
                     "repeats": list(
                         pool.map(
-                            _own,
-                            [({"configs": trials, **changed}, patches, seed) for seed in range(repeats)],
+                            _replay_way,
+                            [({"configs": trials, **changes}, patches, seed) for seed in range(repeats)],
                         )
                     ),
                 }
-                for question, name, changed, patches in known
+                for question, name, changes, patches in strategies
             ]
             variants += [
                 {
                     "name": f"peer: {peer}",
-                    "repeats": list(pool.map(_peer, [(peer, trials, seed) for seed in range(repeats)])),
+                    "repeats": list(
+                        pool.map(_replay_peer, [(peer, trials, seed) for seed in range(repeats)])
+                    ),
                 }
                 for peer in others
             ]
-        lines = summary({"best": own.best, "noise": own.noise, "variants": variants})
-        lines["at_default"] = [held(variant, lines["epochs"][1]) for variant in variants]
+        lines = summary({"best": surrogate.best, "noise": surrogate.noise, "variants": variants})
+        lines["at_default"] = [score_after(variant, lines["epochs"][1]) for variant in variants]
         gains = [over_baseline(variant) for variant in variants]
         lines["over_baseline"] = [gain.mean() for gain in gains]
         lines["over_baseline_low"] = [np.quantile(gain, 0.05) for gain in gains]
-        realised = {one["name"]: np.array([each["realised"] for each in one["repeats"]]) for one in variants}
-        ahead = [found - realised[DEFAULT_WAY] for found in realised.values()]
+        realised = {
+            variant["name"]: np.array([repeat["realised"] for repeat in variant["repeats"]])
+            for variant in variants
+        }
+        ahead = [scores - realised[DEFAULT_WAY] for scores in realised.values()]
         lines["over_default"] = [gain.mean() for gain in ahead]
         lines["over_default_se"] = [gain.std(ddof=1) / math.sqrt(repeats) for gain in ahead]
         lines = lines.round(4)
@@ -238,16 +278,16 @@ def main() -> None:
             "table": name,
             "configurations": trials,
             "repeats": repeats,
-            "surrogate: rank correlation, left out": rank_errors(own.outcomes),
-            "noise between seeds": own.noise,
-            **certainty(own),
+            "surrogate: rank correlation, left out": rank_errors(surrogate.outcomes),
+            "noise between seeds": surrogate.noise,
+            **certainty(surrogate),
             "rankings": rankings(outcomes, runs[name]),
             "two seeds' differences after epoch 1 and after all: rank correlation": luck(outcomes),
             "ways": lines.astype(object).where(lines.notna(), None).to_dict("records"),
         }
-        if not asked.only:
-            of = "" if trials == TRIALS else f"-{trials}"
-            measure.tell(f"replay{of}-{name}", result, quick=asked.quick)
+        if not args.only:
+            suffix = "" if trials == TRIALS else f"-{trials}"
+            measure.report(f"replay{suffix}-{name}", result, quick=args.quick)
 
 
 if __name__ == "__main__":

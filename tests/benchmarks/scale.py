@@ -1,10 +1,10 @@
-"""How many slots one driver feeds: 5,000 trials that sleep, on 200 logical slots of this machine.
+"""How many slots one driver can feed: 5,000 trials that sleep, on 200 logical slots of this machine.
 
     python tests/benchmarks/scale.py [--quick]
 
-A slot's wait is the time between the end of a worker's trial and the begin of its next. Trials sleep for tens
-of seconds, so that the driver is asked for several a second. How many it hands out a second when all workers
-are up says how many slots it would feed with trials of ten minutes. Its memory is taken all along.
+A slot's wait is the time from the end of a worker's trial to the start of its next one. Trials sleep for tens
+of seconds, so the driver has to dispatch several per second. Its dispatch rate once all workers are up gives
+the number of slots that it could feed with trials of ten minutes. Its memory is sampled throughout.
 """
 
 import os
@@ -27,30 +27,33 @@ from tune_brain.slots import Slots
 TEN_MINUTES = 600.0
 
 
-class VersionedCache:
-    """The driver's resident memory in MB, every two seconds until stopped."""
+class DriverMemory:
+    """Samples the driver's resident memory, in MB, every two seconds until stopped."""
 
     def __init__(self) -> None:
-        self.seen: list[float] = []
-        self._over = threading.Event()
-        threading.Thread(target=self._look, daemon=True).start()
+        self.samples: list[float] = []
+        self._stopped = threading.Event()
+        threading.Thread(target=self._sample, daemon=True).start()
 
     def stop(self) -> None:
-        self._over.set()
+        """Stop sampling."""
+        self._stopped.set()
 
-    def _look(self) -> None:
-        while not self._over.wait(2):
+    def _sample(self) -> None:
+        while not self._stopped.wait(2):
             lines = Path("/proc/self/status").read_text().splitlines()
-            self.seen.append(next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")))
+            self.samples.append(
+                next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS"))
+            )
 
 
 def main() -> None:
     options = measure.parser(__doc__)
-    options.add_argument("--slots", type=int, default=200, help="each is a process of some 120 MB")
-    asked = options.parse_args()
-    slots, trials, seconds = (20, 200, 0.5) if asked.quick else (asked.slots, 5000, 4.0)
+    options.add_argument("--slots", type=int, default=200, help="each is a process of about 120 MB")
+    args = options.parse_args()
+    slots, trials, seconds = (20, 200, 0.5) if args.quick else (args.slots, 5000, 4.0)
     ray.cloudpickle.register_pickle_by_value(sleepers)
-    # Ray would end workers where their sum comes near the machine's memory; those of a search stand on many.
+    # Ray would kill workers when they nearly fill this machine; those of a real search are on many machines.
     os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # noqa: SIM112
     with tempfile.TemporaryDirectory(prefix="tb-") as folder:
         ray.init(num_cpus=slots, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -61,20 +64,20 @@ def main() -> None:
             final_round=(0, 0),
             image_size=16,
         )
-        memory, started = VersionedCache(), time.perf_counter()
+        memory, started = DriverMemory(), time.perf_counter()
         sleepers.search(config, Slots(count=0, cpus=1, gpus=0).now(), seconds)
-        took = time.perf_counter() - started
+        elapsed = time.perf_counter() - started
         memory.stop()
         slept = sleepers.slept(config.out)
     up = max(trial.begun for trial in slept if not trial.waited)
     waits = sorted(trial.waited for trial in slept if trial.waited and trial.begun > up)
-    ends = [trial.begun for trial in slept if trial.begun > up]
-    rate = len(ends) / (max(ends) - up)
-    tenth = max(1, len(memory.seen) // 10)
+    starts = [trial.begun for trial in slept if trial.begun > up]
+    rate = len(starts) / (max(starts) - up)
+    tenth = max(1, len(memory.samples) // 10)
     result = {
         "slots": slots,
         "trials": len(slept),
-        "seconds": took,
+        "seconds": elapsed,
         "seconds until all workers were up": up - min(trial.begun for trial in slept),
         "busy": sleepers.busy([trial for trial in slept if trial.begun > up], slots),
         "wait of a slot: s": {
@@ -86,11 +89,11 @@ def main() -> None:
         "trials a second": rate,
         "slots fed with trials of ten minutes": int(rate * TEN_MINUTES),
         "driver: MB": {
-            "second tenth": statistics.median(memory.seen[tenth : 2 * tenth]),
-            "last tenth": statistics.median(memory.seen[-tenth:]),
+            "second tenth": statistics.median(memory.samples[tenth : 2 * tenth]),
+            "last tenth": statistics.median(memory.samples[-tenth:]),
         },
     }
-    measure.tell("scale", result, quick=asked.quick)
+    measure.report("scale", result, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service as a process of its own, with a bundle of an untrained network, for the benchmarks."""
+"""The prediction service in its own process, with a bundle of an untrained network, for the benchmarks."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tune_brain.data.demo import write_demo
 
 @dataclass(frozen=True)
 class Service:
-    """Where it listens, and its process."""
+    """A running service: its port and its process id."""
 
     port: int
     process: int
@@ -33,14 +33,14 @@ class Service:
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
     def peak(self) -> float:
-        """The most it ever held, in MB."""
+        """Peak resident memory in MB (Linux)."""
         status = Path(f"/proc/{self.process}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
 @contextmanager
 def running(arch: str, size: int) -> Iterator[Service]:
-    """`tune-brain serve` on a free port, with one network in fp32."""
+    """Run `tune-brain serve` on a free port, with one network in fp32."""
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "images"
         write_demo(images, per_class=(14, 5))
@@ -49,10 +49,10 @@ def running(arch: str, size: int) -> Iterator[Service]:
         environment = {**os.environ, "COLUMNS": "200"}
         with subprocess.Popen(program, stderr=subprocess.PIPE, text=True, env=environment) as process:
             assert process.stderr is not None
-            told = process.stderr.readline()
-            found = re.search(r":(\d+)", told)
-            assert found, told
+            line = process.stderr.readline()
+            match = re.search(r":(\d+)", line)
+            assert match, line
             try:
-                yield Service(int(found[1]), process.pid, images)
+                yield Service(int(match[1]), process.pid, images)
             finally:
                 process.terminate()

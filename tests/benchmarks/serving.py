@@ -1,10 +1,10 @@
-"""How fast the service answers, what it does with a crowd, and whether it keeps what it was sent.
+"""Latency of the service, its behaviour under a burst of requests, and whether it leaks memory.
 
     python tests/benchmarks/serving.py [--quick] [--arch resnet18] [--size 224] [--seconds 60] [--more 1500]
 
-Three runs against `tune-brain serve` in a process of its own: requests that come at 5 a second whether or not
-the last has been answered; 60 at the same moment; and so many one after the other, whose memory is fitted by
-a line. Seconds are those of the client, from sending a file to the whole answer.
+Three loads on `tune-brain serve` in its own process: requests at 5 per second, sent whether or not the last
+one has been answered; 60 at the same moment; and many one after another, whose memory is fitted by a line.
+Latency is measured by the client, from sending a file to the end of the answer.
 """
 
 import http.client
@@ -18,6 +18,7 @@ import numpy as np
 from service import Service, running
 
 RATE = 5
+"""Requests per second."""
 
 
 def ask(service: Service, content: bytes) -> tuple[int, float]:
@@ -32,62 +33,61 @@ def ask(service: Service, content: bytes) -> tuple[int, float]:
 
 
 def at_a_rate(service: Service, files: list[bytes], seconds: float) -> list[tuple[int, float]]:
-    """Requests sent by the clock."""
-    found: list[tuple[int, float]] = []
+    """Status and seconds of requests sent at `RATE` per second."""
+    results: list[tuple[int, float]] = []
     threads = []
     start = time.perf_counter()
     for number in range(int(seconds * RATE)):
         time.sleep(max(0, start + number / RATE - time.perf_counter()))
         content = files[number % len(files)]
-        thread = threading.Thread(target=lambda content=content: found.append(ask(service, content)))
+        thread = threading.Thread(target=lambda content=content: results.append(ask(service, content)))
         thread.start()
         threads.append(thread)
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 def crowd(service: Service, content: bytes, size: int) -> list[tuple[int, float]]:
-    """Requests sent at the same moment."""
-    found: list[tuple[int, float]] = []
+    """Status and seconds of this many requests sent at the same moment."""
+    results: list[tuple[int, float]] = []
     gate = threading.Barrier(size)
 
-    def one() -> None:
+    def send() -> None:
         gate.wait()
-        found.append(ask(service, content))
+        results.append(ask(service, content))
 
-    threads = [threading.Thread(target=one) for _ in range(size)]
+    threads = [threading.Thread(target=send) for _ in range(size)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return results
 
 
 def quantiles(seconds: list[float]) -> dict[str, float]:
-    """Milliseconds."""
+    """Percentiles of durations, in milliseconds."""
     values = np.quantile(seconds, [0.5, 0.95, 0.99]) * 1000
     return dict(zip(("p50", "p95", "p99"), values.round(1).tolist(), strict=True))
 
 
 def main() -> None:
-    """Ask, and tell."""
     options = measure.parser(__doc__)
     options.add_argument("--arch", default="resnet18")
     options.add_argument("--size", type=int, default=224)
     options.add_argument("--seconds", type=float, default=60)
     options.add_argument("--more", type=int, default=1500)
-    asked = options.parse_args()
-    if asked.quick:
-        asked.seconds, asked.more = 10, 100
-    with running(asked.arch, asked.size) as service:
+    args = options.parse_args()
+    if args.quick:
+        args.seconds, args.more = 10, 100
+    with running(args.arch, args.size) as service:
         files = [path.read_bytes() for path in sorted(Path(service.images).rglob("*.jpg"))]
         for content in files[:5]:
             ask(service, content)
-        steady = at_a_rate(service, files, asked.seconds)
+        steady = at_a_rate(service, files, args.seconds)
         rush = crowd(service, files[0], 60)
         memory = []
-        for number in range(asked.more):
+        for number in range(args.more):
             ask(service, files[number % len(files)])
             if number % 10 == 9:
                 memory.append(service.memory())
@@ -95,7 +95,7 @@ def main() -> None:
         slope = float(np.polyfit(np.arange(len(half)) * 10, half, 1)[0]) if len(half) > 1 else 0.0
     refused = [seconds for status, seconds in rush if status == 503]
     result = {
-        "bundle": f"{asked.arch}, {asked.size} px, fp32, untrained",
+        "bundle": f"{args.arch}, {args.size} px, fp32, untrained",
         "steady": {
             "requests": len(steady),
             "a_second": RATE,
@@ -109,12 +109,12 @@ def main() -> None:
             "refused_milliseconds": quantiles(refused) if refused else None,
         },
         "memory": {
-            "requests": asked.more,
+            "requests": args.more,
             "mb_after": [round(memory[0], 1), round(statistics.median(half), 1), round(memory[-1], 1)],
             "kb_a_request_in_the_second_half": round(slope * 1024, 2),
         },
     }
-    measure.tell("serving", result, quick=asked.quick)
+    measure.report("serving", result, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/startup.py [--quick]
 
-The search is that of the built-in demo images with a warm cache; the first epoch row on disk bounds the start
-of training from above. Beside it the least that any search on Ray Tune in torch waits for: both imported, and
-Ray started.
+The search uses the built-in demo images and a warm cache; the first epoch row on disk is an upper bound for
+the start of training. For comparison, the minimum for any search with Ray Tune and torch: importing both and
+starting Ray.
 """
 
 import os
@@ -20,7 +20,7 @@ PLAIN = "import torch, ray; from ray import tune; ray.init(include_dashboard=Fal
 
 
 def program() -> list[str]:
-    """`tune-brain` of this interpreter's environment."""
+    """The `tune-brain` command of this interpreter's environment."""
     return [str(Path(sys.executable).with_name("tune-brain"))]
 
 
@@ -32,7 +32,7 @@ def help_seconds() -> float:
 
 
 def plain_seconds() -> float:
-    """Seconds until Ray Tune and torch are there."""
+    """Seconds to import Ray Tune and torch and to start Ray."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-c", PLAIN], check=True, capture_output=True)
     return time.perf_counter() - started
@@ -56,7 +56,7 @@ def first_row_seconds() -> float:
 
 
 def main() -> None:
-    asked = measure.parser(__doc__).parse_args()
+    args = measure.parser(__doc__).parse_args()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["TUNE_BRAIN_CACHE"] = cache
         first_row_seconds()
@@ -66,10 +66,10 @@ def main() -> None:
                 "torch and Ray Tune imported, Ray started: s": plain_seconds,
                 "first epoch row: s": first_row_seconds,
             },
-            1 if asked.quick else asked.repeats,
+            1 if args.quick else args.repeats,
         )
-    result = {name: measure.spread(every) for name, every in values.items()}
-    measure.tell("startup", result, quick=asked.quick)
+    result = {name: measure.spread(seconds) for name, seconds in values.items()}
+    measure.report("startup", result, quick=args.quick)
 
 
 if __name__ == "__main__":

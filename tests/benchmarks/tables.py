@@ -1,11 +1,12 @@
-"""Tables for replay: every configuration at full length with two seeds, and as complete shorter cycles.
+"""Make the tables for replay: every configuration at full length with two seeds, and as shorter cycles.
 
     python tests/benchmarks/tables.py TO [--data DIR] [--arch cnn] [--set sartaj] [--length 12] [--again 1]
 
-Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and on
-40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain; one that was begun
-is gone on with, so all may be interrupted. Together they take machine-hours. --again: with how many further
-seeds each is trained (1 at full length, none at others); a table that is whole with fewer is extended.
+Scrambled-Halton configurations (64 of linear, 48 of cnn, 20 of resnet18) and the baseline, on `sartaj` and
+on 40 % of the training groups of `nickparvar`, at 48 px. Each table is a run of tune_brain. An interrupted
+one is resumed, so this program may be stopped at any time; all of them together take machine-hours. --again
+is the number of further seeds for each configuration (1 at full length, none at other lengths); a finished
+table that has fewer is extended.
 """
 
 import argparse
@@ -34,12 +35,12 @@ SHARE = 0.4
 SIZE = 48
 
 
-def forty_percent(root: Path, to: Path) -> Path:
-    """A copy of all test images and of a fixed share of the training images, whole groups at a time."""
-    if to.is_dir():
-        return to
-    aside = to.with_name(f".{to.name}")
-    shutil.rmtree(aside, ignore_errors=True)
+def forty_percent(root: Path, copy: Path) -> Path:
+    """Copy all test images and a fixed share of the training images, whole groups at a time."""
+    if copy.is_dir():
+        return copy
+    unfinished_copy = copy.with_name(f".{copy.name}")
+    shutil.rmtree(unfinished_copy, ignore_errors=True)
     catalogue = scan(root)
     decoded, failures = decode([root / image.name for image in catalogue.images], 32)
     assert not failures, failures
@@ -51,16 +52,16 @@ def forty_percent(root: Path, to: Path) -> Path:
     kept = ~training
     kept[training] = cut(labels[training], groups[training], SHARE, seed=0)
     for name in np.array(names)[kept]:
-        (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(root / name, aside / name)
-    aside.rename(to)
-    return to
+        (unfinished_copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / name, unfinished_copy / name)
+    unfinished_copy.rename(copy)
+    return copy
 
 
 def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
-    """Search `arch` at one length, or go on with a search that was interrupted or had fewer seeds."""
+    """Search `arch` at one length; resume an interrupted search, extend one that has fewer seeds."""
     configurations = CONFIGURATIONS[arch]
-    # Every trial with further seeds, the baseline's too.
+    # All configurations are finalists, the baseline included.
     final = f"--final-round {configurations + 1 if again else 0}x{again}"
     if (folder / "run.toml").exists():
         run = open_run(folder)
@@ -89,18 +90,18 @@ def table(folder: Path, data: Path, arch: str, length: int, again: int) -> None:
 
 
 def compact(folder: Path) -> None:
-    """Keep the last row of each trial, and four digits of what an epoch measured, its score whole."""
+    """Keep only the last row of each trial, and four digits of each epoch metric except the score."""
     trials = folder / "trials.jsonl"
     rows = read(trials, TrialRow)
     last = {row.trial: row for row in rows}
-    kept = [row for row in rows if row is last[row.trial]]
-    write_text(trials, "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in kept))
+    latest = [row for row in rows if row is last[row.trial]]
+    write_text(trials, "".join(row.model_dump_json(exclude_defaults=True) + "\n" for row in latest))
     epochs = folder / "epochs.jsonl"
     lines = []
     for epoch in read(epochs, EpochRow):
         values = epoch.model_dump(exclude={"val_macro_f1"})
-        short = {name: float(f"{at:.4g}") for name, at in values.items() if isinstance(at, float)}
-        lines.append(epoch.model_copy(update=short).model_dump_json() + "\n")
+        rounded = {name: float(f"{value:.4g}") for name, value in values.items() if isinstance(value, float)}
+        lines.append(epoch.model_copy(update=rounded).model_dump_json() + "\n")
     write_text(epochs, "".join(lines))
 
 
@@ -108,22 +109,25 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("to", type=Path)
     options.add_argument(
-        "--data", type=Path, default=Path(os.environ.get("TUNE_BRAIN_DATA", "data")), help="folder of both"
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("TUNE_BRAIN_DATA", "data")),
+        help="folder with both data sets",
     )
     options.add_argument("--arch", choices=CONFIGURATIONS, action="append")
     options.add_argument("--set", choices=SETS, action="append")
     options.add_argument("--length", type=int, choices=LENGTHS, action="append")
     options.add_argument("--again", type=int)
-    asked = options.parse_args()
-    asked.to.mkdir(parents=True, exist_ok=True)
-    for arch in asked.arch or CONFIGURATIONS:
-        for name in asked.set or SETS:
-            data = asked.data / name
+    args = options.parse_args()
+    args.to.mkdir(parents=True, exist_ok=True)
+    for arch in args.arch or CONFIGURATIONS:
+        for name in args.set or SETS:
+            data = args.data / name
             if name == "nickparvar":
-                data = forty_percent(data, asked.to / "nickparvar-40")
-            for length in asked.length or LENGTHS:
-                again = int(length == max(LENGTHS)) if asked.again is None else asked.again
-                folder = asked.to / f"{data.name}-{arch}-{length}"
+                data = forty_percent(data, args.to / "nickparvar-40")
+            for length in args.length or LENGTHS:
+                again = int(length == max(LENGTHS)) if args.again is None else args.again
+                folder = args.to / f"{data.name}-{arch}-{length}"
                 table(folder, data, arch, length, again)
                 compact(folder)
 

@@ -1,33 +1,33 @@
-"""What became of searches that were disturbed, as rows of a table."""
+"""Outcomes of disturbed searches, summarised as rows of a table."""
 
 from typing import Any
 
 import measure
 
-Tried = dict[str, Any]
+Outcome = dict[str, Any]
 
 
-def summary(tried: list[Tried]) -> Tried:
-    """One row of the table."""
-    known = [one for one in tried if "equal" in one]
-    disturbed = sum(one["disturbed"] for one in tried)
-    row = {"searches": len(tried), "times": disturbed}
-    row |= {name: sum(one[name] for one in tried) for name in ("lost", "repeated")}
+def summary(outcomes: list[Outcome]) -> Outcome:
+    """The row of one fault, from the outcomes of its searches."""
+    compared = [outcome for outcome in outcomes if "equal" in outcome]
+    disturbed = sum(outcome["disturbed"] for outcome in outcomes)
+    row = {"searches": len(outcomes), "times": disturbed}
+    row |= {name: sum(outcome[name] for outcome in outcomes) for name in ("lost", "repeated")}
     for name in ("busy", "trials", "seconds until used"):
-        if values := [one[name] for one in tried if name in one]:
+        if values := [outcome[name] for outcome in outcomes if name in outcome]:
             row[name] = measure.spread(values)
-    if not known:
+    if not compared:
         return row
-    more = sum(one["seconds"] - one["alone"] for one in known)
+    delay = sum(outcome["seconds"] - outcome["alone"] for outcome in compared)
     return {
         **row,
-        "equal": sum(one["equal"] for one in known),
-        "slowdown": measure.spread([one["seconds"] / one["alone"] for one in known]),
-        "seconds a fault": more / disturbed if disturbed else None,
+        "equal": sum(outcome["equal"] for outcome in compared),
+        "slowdown": measure.spread([outcome["seconds"] / outcome["alone"] for outcome in compared]),
+        "seconds a fault": delay / disturbed if disturbed else None,
     }
 
 
-def table(result: dict[str, Tried]) -> str:
+def table(result: dict[str, Outcome]) -> str:
     """The rows as Markdown."""
     heads = ["fault", "searches", "times", "trials lost", "repeated"]
     heads += ["leaderboard equal", "slowdown", "seconds a fault"]

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/throughput.py [--quick] [--arch cnn] [--epochs 12]
 
-The bare loop is the shortest that trains the same model with the same batches, augmentation, precision,
-clipping and validation on arrays in memory: no Ray, no rows, no scores but the number of hits. The trial runs
-in a Ray worker as in any search, one at a time; its time is that of its row, from when it is handed out to
-when its last epoch is written. Both on one thread.
+The bare loop is the shortest one that trains the same model with the same batches, augmentation, precision,
+clipping and validation on arrays in memory: without Ray, rows or metrics other than the number of correct
+predictions. The trial runs in a Ray worker as in any search, one at a time; its time is that of its row, from
+its dispatch until its last epoch is written. Both use one thread.
 """
 
 import tempfile
@@ -55,28 +55,28 @@ def bare(arch: str, epochs: int, precision: Precision, development: Development,
     steps = -(-len(labels) // hp.batch_size)
     optimizer = torch.optim.AdamW(model.parameters(), hp.max_lr, weight_decay=hp.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, hp.max_lr, total_steps=steps * epochs)
-    chance = torch.Generator().manual_seed(0)
-    cast = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": precision == "bf16"}
+    rng = torch.Generator().manual_seed(0)
+    autocast = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": precision == "bf16"}
     started = time.perf_counter()
     for _ in range(epochs):
         model.train()
-        for index in torch.randperm(len(labels), generator=chance).split(hp.batch_size):
-            batch = augment(pixels[index], rotation=hp.rotation, flip=hp.flip, generator=chance)
+        for index in torch.randperm(len(labels), generator=rng).split(hp.batch_size):
+            batch = augment(pixels[index], rotation=hp.rotation, flip=hp.flip, generator=rng)
             optimizer.zero_grad()
-            with torch.autocast(**cast):
+            with torch.autocast(**autocast):
                 logits = model(batch).float()
             cross_entropy(logits, labels[index]).backward()
             clip_grad_norm_(model.parameters(), hp.grad_clip)
             optimizer.step()
             schedule.step()
         model.eval()
-        with torch.inference_mode(), torch.autocast(**cast):
+        with torch.inference_mode(), torch.autocast(**autocast):
             torch.cat([model(chunk.float() / 255) for chunk in held.split(128)]).argmax(1).eq(truth).sum()
     return epochs * len(labels) / (time.perf_counter() - started)
 
 
 def trial(arch: str, epochs: int, precision: Precision, development: Development, slots: Slots) -> float:
-    """Training images per second of a trial in a worker that has trained one before."""
+    """Training images per second of the search's last trial, whose worker has trained one before."""
     with tempfile.TemporaryDirectory() as folder:
         small = {"configs": 1, "ladder": (epochs,), "final_round": (0, 0), "image_size": SIZE}
         config = RunConfig(out=Path(folder), arch=(arch,), **small)
@@ -101,16 +101,16 @@ def main() -> None:
     options.add_argument("--arch", choices=ARCHITECTURES, action="append")
     options.add_argument("--epochs", type=int)
     options.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
-    asked = options.parse_args()
-    development = prepare(asked.data, image_size=SIZE, seed=0).development()
-    common = {"image size": SIZE, "precision": asked.precision}
+    args = options.parse_args()
+    development = prepare(args.data, image_size=SIZE, seed=0).development()
+    common = {"image size": SIZE, "precision": args.precision}
     with compute.session(RunConfig(out=Path("unused"), concurrency=1)) as session:
         slots = session.slots()
-        for arch in asked.arch or ARCHITECTURES:
-            deep = arch.startswith("resnet")
-            epochs = asked.epochs or (1 if asked.quick or deep else 12)
-            repeats = 1 if asked.quick else 3 if deep else asked.repeats
-            run = (arch, epochs, asked.precision, development)
+        for arch in args.arch or ARCHITECTURES:
+            is_deep = arch.startswith("resnet")
+            epochs = args.epochs or (1 if args.quick or is_deep else 12)
+            repeats = 1 if args.quick else 3 if is_deep else args.repeats
+            run = (arch, epochs, args.precision, development)
             print(arch, flush=True)
             values = measure.alternate(
                 {"bare": lambda run=run: bare(*run), "trial": lambda run=run: trial(*run, slots)}, repeats
@@ -123,7 +123,7 @@ def main() -> None:
                 "trial: images/s": measure.spread(values["trial"]),
                 "trial / bare": measure.ratio(values["trial"], values["bare"]),
             }
-            measure.tell(f"throughput-{arch}", result, quick=asked.quick)
+            measure.report(f"throughput-{arch}", result, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""A whole search against the plain script: seconds for each epoch trained, start-up and decoding counted.
+"""A whole search against the plain script: seconds per epoch trained, including start-up and decoding.
 
     python tests/benchmarks/whole_search.py [--quick] [--arch linear] [--data DIR] [--seed 0]
 
-Eight configurations, 12 epochs, 64 px, batches of 32; ours on the default ladder with an empty cache, so that
-decoding and the choice of the precision count too. `--arch all` searches the four together; the plain script
-takes them one after another. Each round has a seed of its own, from --seed on: how well the trials of a
-search fill two slots to its end is luck.
+Eight configurations, 12 epochs, 64 px, batches of 32. Ours uses the default ladder and an empty cache, so
+decoding and the choice of the precision count too. `--arch all` searches the four architectures together; the
+plain script takes them one after another. Each round has its own seed, counted from --seed: how well the
+trials of a search fill two slots until its end is a matter of luck.
 """
 
 import itertools
@@ -27,7 +27,7 @@ PLAIN = Path(__file__).with_name("plain_search.py")
 
 
 def plain(data: Path, archs: tuple[str, ...], trials: int, epochs: int, seed: int) -> float:
-    """Seconds an epoch of the plain script."""
+    """Seconds per epoch of the plain script."""
     seconds, trained = 0.0, 0
     for arch in archs:
         options = [str(data), arch, str(trials), str(epochs), str(SIZE), str(seed)]
@@ -41,7 +41,7 @@ def plain(data: Path, archs: tuple[str, ...], trials: int, epochs: int, seed: in
 
 
 def ours(data: Path, archs: tuple[str, ...], trials: int, ladder: str, spaces: Path, seed: int) -> float:
-    """Seconds an epoch of `tune-brain search`."""
+    """Seconds per epoch of `tune-brain search`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         options = (
@@ -61,7 +61,7 @@ def ours(data: Path, archs: tuple[str, ...], trials: int, ladder: str, spaces: P
 
 
 def same_batches(folder: Path) -> Path:
-    """The space files with the plain script's batch size."""
+    """Write the space files with the plain script's batch size to a folder."""
     for file in (measure.ROOT / "search_spaces").glob("*.toml"):
         lines = file.read_text().splitlines()
         changed = ["batch_size = 32" if line.startswith("batch_size") else line for line in lines]
@@ -72,29 +72,29 @@ def same_batches(folder: Path) -> Path:
 def main() -> None:
     options = measure.parser(__doc__)
     options.add_argument("--arch", choices=(*ARCHITECTURES, "all"), action="append")
-    options.add_argument("--seed", type=int, default=0, help="of the first round")
-    asked = options.parse_args()
-    trials, epochs, ladder = (2, 2, "1,2") if asked.quick else (8, 12, "1,12")
+    options.add_argument("--seed", type=int, default=0, help="seed of the first round")
+    args = options.parse_args()
+    trials, epochs, ladder = (2, 2, "1,2") if args.quick else (8, 12, "1,12")
     with tempfile.TemporaryDirectory() as folder:
         spaces = same_batches(Path(folder))
-        for arch in asked.arch or (*ARCHITECTURES, "all"):
+        for arch in args.arch or (*ARCHITECTURES, "all"):
             archs = ARCHITECTURES if arch == "all" else (arch,)
-            deep = arch == "all" or arch.startswith("resnet")
+            is_deep = arch == "all" or arch.startswith("resnet")
             print(arch, flush=True)
-            first, second = itertools.count(asked.seed), itertools.count(asked.seed)
+            seeds, same_seeds = itertools.count(args.seed), itertools.count(args.seed)
             values = measure.alternate(
                 {
-                    "plain": lambda archs=archs, at=first: plain(asked.data, archs, trials, epochs, next(at)),
-                    "ours": lambda archs=archs, at=second: ours(
-                        asked.data, archs, trials, ladder, spaces, next(at)
+                    "plain": lambda archs=archs, at=seeds: plain(args.data, archs, trials, epochs, next(at)),
+                    "ours": lambda archs=archs, at=same_seeds: ours(
+                        args.data, archs, trials, ladder, spaces, next(at)
                     ),
                 },
-                1 if asked.quick else min(asked.repeats, 3) if deep else asked.repeats,
+                1 if args.quick else min(args.repeats, 3) if is_deep else args.repeats,
             )
-            result = {f"{name}: s an epoch": measure.spread(every) for name, every in values.items()}
+            result = {f"{name}: s an epoch": measure.spread(seconds) for name, seconds in values.items()}
             result["plain / ours"] = measure.ratio(values["plain"], values["ours"])
-            name = f"whole-search-{arch}" + (f"-from-seed-{asked.seed}" if asked.seed else "")
-            measure.tell(name, {"arch": arch, **result}, quick=asked.quick)
+            name = f"whole-search-{arch}" + (f"-from-seed-{args.seed}" if args.seed else "")
+            measure.report(name, {"arch": arch, **result}, quick=args.quick)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Which rule picks the winner of a search: how far it is from what was promised, and from the baseline.
+"""Rules for choosing the winner of a search: how optimistic they are, and how far above the baseline.
 
     python tests/benchmarks/winner.py [--quick] [--table sartaj-cnn] [--tables results/tables] [--configs 64]
 
-Default searches are replayed on the tables of tests/benchmarks/tables.py, with other final rounds, --repeats
-times each (100), and every rule picks from the same rows. `true` is what its pick is worth with other seeds,
-`promised` how far what it says is above that on the mean, `off` without sign, `below` the share of picks that
-are worth less than the untuned baseline, and `over` how far the pick is in truth above that of the product's
-rule in the same replays. Where the final round says "and the baseline", that one is trained again as often as
-the finalists, whatever it scored. What ends in `_se` are standard errors over the replays; what the tables
-leave open of their own truth is not in them.
+Default searches with various final rounds are replayed on the tables of tests/benchmarks/tables.py, --repeats
+times each (100), and every rule chooses from the same rows. `true` is the score of its choice with other
+seeds. `promised` is the mean excess of the score that the rule promises over the true one, and `off` the mean
+absolute error. `below` is the share of choices that are worse than the untuned baseline, and `over` how far
+the choice is in truth above that of the product's rule in the same replays. If the final round says "and the
+baseline", the baseline is repeated as often as the finalists, whatever it scored. Columns ending in `_se` are
+standard errors over replays; they do not include the uncertainty of the tables themselves.
 """
 
 import math
@@ -23,106 +23,110 @@ import numpy as np
 import pandas as pd
 from replay import DEFAULT, TRIALS, parser, tables
 
-from tune_brain.evaluate.shrinkage import expected
+from tune_brain.evaluate.shrinkage import shrunken_score
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.outcomes import as_searched, place, read_outcomes
 from tune_brain.search.replay import replay
 from tune_brain.search.surrogate import Surrogate
-from tune_brain.search.surrogate import _fit as smooth
+from tune_brain.search.surrogate import _fit as fit_process
 from tune_brain.space import Space
 from tune_brain.stages.replay import Variant, configured
 
 FINAL_ROUNDS = ((0, 0), (3, 1), (3, 2))
-OURS = "the best mean"
+PRODUCT = "the best mean"
 
 
 class Full(NamedTuple):
-    """What a search knows of the configurations that came to full length, by number."""
+    """What a search knows about the configurations that reached full length, by number."""
 
     space: Space
     values: Mapping[int, Mapping[str, float]]
     scores: Mapping[int, Sequence[float]]
-    standing: Sequence[int]
-    """Those with the most scores."""
-    ours: int
+    finalists: Sequence[int]
+    """The configurations with the most scores."""
+    chosen: int
     """The product's choice."""
 
 
 Pick = tuple[int, float | None]
-"""The number of a configuration, and the score that the rule promises of it; None: it cannot say."""
+"""The number of a configuration, and the score that the rule promises for it, or None if it cannot say."""
 
 
 def best_score(full: Full) -> Pick:
-    """The best first score, as a search without a final round and without a doubt."""
+    """The best first score, as in a search without a final round and without shrinkage."""
     best = max(full.scores, key=lambda number: full.scores[number][0])
     return best, full.scores[best][0]
 
 
 def best_mean(full: Full) -> Pick:
-    """The product's: the best mean of the finalists, with what is expected of it."""
-    found = expected(full.scores, full.ours)
-    return full.ours, found.mean if found else None
+    """The product's rule: the best mean of the finalists, with its shrunken score as the promise."""
+    shrunken = shrunken_score(full.scores, full.chosen)
+    return full.chosen, shrunken.mean if shrunken else None
 
 
 def as_it_scored(full: Full) -> Pick:
-    """The product's pick, with the mean of its scores as the promise."""
-    return full.ours, fmean(full.scores[full.ours])
+    """The product's choice, with the mean of its own scores as the promise."""
+    return full.chosen, fmean(full.scores[full.chosen])
 
 
 def one_standard_error(full: Full) -> Pick:
-    """Of the finalists within one standard error of the best mean the one nearest to the baseline.
+    """The finalist nearest to the baseline, among those within one standard error of the best mean.
 
-    Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, with the distance from the
-    baseline, in the space's own measure, for simplicity.
+    The rule of Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, with the distance
+    from the baseline (in the space's own scale) as the measure of complexity.
     """
-    found = expected(full.scores, full.ours)
-    if found is None:
-        return full.ours, None
-    least = fmean(full.scores[full.ours]) - found.noise / math.sqrt(len(full.scores[full.ours]))
-    close = [number for number in full.standing if fmean(full.scores[number]) >= least]
-    middle = place(full.space, full.space.baseline)
-    pick = min(close, key=lambda one: float(np.linalg.norm(place(full.space, full.values[one]) - middle)))
-    chosen = expected(full.scores, pick)
-    return pick, chosen.mean if chosen else None
+    shrunken = shrunken_score(full.scores, full.chosen)
+    if shrunken is None:
+        return full.chosen, None
+    least = fmean(full.scores[full.chosen]) - shrunken.noise / math.sqrt(len(full.scores[full.chosen]))
+    close = [number for number in full.finalists if fmean(full.scores[number]) >= least]
+    origin = place(full.space, full.space.baseline)
+    distances = {
+        number: float(np.linalg.norm(place(full.space, full.values[number]) - origin)) for number in close
+    }
+    pick = min(close, key=lambda number: distances[number])
+    promised = shrunken_score(full.scores, pick)
+    return pick, promised.mean if promised else None
 
 
 def unless_clearly_better(full: Full) -> Pick:
-    """The baseline, unless the best mean is above its own by one standard error of their difference."""
-    found = expected(full.scores, full.ours)
-    if found is None:
-        return full.ours, None
-    ours, plain = full.scores[full.ours], full.scores.get(BASELINE, (0.0,))
-    error = found.noise * math.sqrt(1 / len(ours) + 1 / len(plain))
-    pick = full.ours if fmean(ours) - fmean(plain) > error or BASELINE not in full.scores else BASELINE
-    chosen = expected(full.scores, pick)
-    return pick, chosen.mean if chosen else None
+    """The baseline, unless the best mean exceeds the baseline's by one standard error of the difference."""
+    shrunken = shrunken_score(full.scores, full.chosen)
+    if shrunken is None:
+        return full.chosen, None
+    best, baseline = full.scores[full.chosen], full.scores.get(BASELINE, (0.0,))
+    error = shrunken.noise * math.sqrt(1 / len(best) + 1 / len(baseline))
+    is_better = fmean(best) - fmean(baseline) > error
+    pick = full.chosen if is_better or BASELINE not in full.scores else BASELINE
+    promised = shrunken_score(full.scores, pick)
+    return pick, promised.mean if promised else None
 
 
 def best_expected(full: Full) -> Pick:
-    """The best expected score of all that came to full length, each drawn to their mean by its own seeds."""
-    # Of those with as many seeds the best mean is the best expected.
+    """The best shrunken score of all configurations that reached full length."""
+    # Among configurations with equally many seeds, the best mean has the best shrunken score.
     by_count: dict[int, int] = {}
     for number in sorted(full.scores, key=lambda number: fmean(full.scores[number])):
         by_count[len(full.scores[number])] = number
-    hopes = {number: expected(full.scores, number) for number in by_count.values()}
-    known = {number: hope.mean for number, hope in hopes.items() if hope}
-    if not known:
-        return full.ours, None
-    best = max(known, key=lambda number: known[number])
-    return best, known[best]
+    shrunken = {number: shrunken_score(full.scores, number) for number in by_count.values()}
+    expected = {number: score.mean for number, score in shrunken.items() if score}
+    if not expected:
+        return full.chosen, None
+    best = max(expected, key=lambda number: expected[number])
+    return best, expected[best]
 
 
 def best_smooth(full: Full) -> Pick:
-    """The best mean of a Gaussian process through all full-length scores, of those that were trained.
+    """The trained configuration with the best mean of a Gaussian process fitted to all full-length scores.
 
-    It is at home here: the truth of the tables is smooth by a Gaussian process of the same kind.
+    These replays favour the rule: the truth of the tables is smoothed by a Gaussian process of the same kind.
     """
     numbers = [number for number, scores in full.scores.items() for _ in scores]
     if len(numbers) < 4:
-        return full.ours, None
+        return full.chosen, None
     places = np.array([place(full.space, full.values[number]) for number in numbers])
-    model = smooth(places, np.array([score for scores in full.scores.values() for score in scores]))
+    model = fit_process(places, np.array([score for scores in full.scores.values() for score in scores]))
     means = dict(zip(numbers, model.predict(places).tolist(), strict=True))
     best = max(means, key=lambda number: means[number])
     return best, means[best]
@@ -130,7 +134,7 @@ def best_smooth(full: Full) -> Pick:
 
 RULES: Mapping[str, Callable[[Full], Pick]] = {
     "the best first score": best_score,
-    OURS: best_mean,
+    PRODUCT: best_mean,
     "the best mean, as it scored": as_it_scored,
     "within one standard error, nearest the baseline": one_standard_error,
     "the baseline, unless clearly worse": unless_clearly_better,
@@ -138,29 +142,30 @@ RULES: Mapping[str, Callable[[Full], Pick]] = {
     "the best of a Gaussian process": best_smooth,
 }
 
-_own: Surrogate
+_surrogate: Surrogate
 
 
-def _take(own: Surrogate) -> None:
-    global _own
-    _own = own
+def _init_worker(surrogate: Surrogate) -> None:
+    global _surrogate
+    _surrogate = surrogate
 
 
 def one_search(job: tuple[tuple[int, int], bool, int, int]) -> list[dict[str, Any]]:
-    """What each rule picks from one replayed search.
+    """Each rule's choice in one replayed search, as a list of rows.
 
     Args:
-        job: the final round, whether the baseline is in it, configurations, and the replay's seed.
+        job: the final round, whether it includes the baseline, the number of configurations, and the seed of
+            the replay.
     """
     final, with_baseline, configs, seed = job
     variant = Variant.model_validate({**DEFAULT, "configs": configs, "final_round": final})
-    space = _own.outcomes.space
+    space = _surrogate.outcomes.space
     config = configured(variant, space.arch, seed)
-    rows = [ended.row for ended in replay(_own, config, variant.slots)]
+    rows = [ended.row for ended in replay(_surrogate, config, variant.slots)]
     spent = sum(row.epochs for row in rows)
-    while with_baseline and (more := _more_of_the_baseline(rows, config.epochs, final[1], seed)):
-        rows.append(more)
-        spent += more.epochs
+    while with_baseline and (repeat := _repeat_of_baseline(rows, config.epochs, final[1], seed)):
+        rows.append(repeat)
+        spent += repeat.epochs
     chosen = choose(rows, config.epochs)
     if chosen is None:
         return []
@@ -170,33 +175,37 @@ def one_search(job: tuple[tuple[int, int], bool, int, int]) -> list[dict[str, An
         space=space,
         values={row.configuration: row.values for row in rows},
         scores=scores,
-        standing=[number for number in scores if len(scores[number]) == most],
-        ours=chosen.row.configuration,
+        finalists=[number for number in scores if len(scores[number]) == most],
+        chosen=chosen.row.configuration,
     )
-    plain, found = _own.true(space.baseline, seed), []
+    picks = []
     for name, rule in RULES.items():
         pick, promised = rule(full)
-        worth = _own.true(full.values[pick], seed)
-        found.append({"rule": name, "true": worth, "promised": promised, "plain": plain, "epochs": spent})
-    return found
+        true = {
+            "true": _surrogate.true(full.values[pick], seed),
+            "plain": _surrogate.true(space.baseline, seed),
+        }
+        picks.append({"rule": name, "promised": promised, "epochs": spent, **true})
+    return picks
 
 
-def _more_of_the_baseline(rows: Sequence[TrialRow], full: int, seeds: int, seed: int) -> TrialRow | None:
-    own = [row for row in rows if row.configuration == BASELINE and row.epochs == full]
-    if not own or len(own) > seeds or own[0].score is None:
+def _repeat_of_baseline(rows: Sequence[TrialRow], full: int, seeds: int, seed: int) -> TrialRow | None:
+    """The baseline's next repeat at full length, or None if it has all its seeds or no score."""
+    trained = [row for row in rows if row.configuration == BASELINE and row.epochs == full]
+    if not trained or len(trained) > seeds or trained[0].score is None:
         return None
-    score = _own.score(own[0].values, full, len(own), seed)
-    return own[0].model_copy(update={"trial": len(rows), "repeat": len(own), "score": score})
+    score = _surrogate.score(trained[0].values, full, len(trained), seed)
+    return trained[0].model_copy(update={"trial": len(rows), "repeat": len(trained), "score": score})
 
 
 def lines(searches: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
-    """A line for each rule, from one final round's replays."""
-    told = pd.DataFrame([{"seed": seed, **pick} for seed, picks in enumerate(searches) for pick in picks])
-    ours = told[told.rule == OURS].set_index("seed").true
-    told["gap"] = told.promised - told.true
-    told["ahead"] = told.true - told.seed.map(ours)
-    told["below"] = (told.true < told.plain - 1e-9).astype(float)
-    each = told.groupby("rule", sort=False)
+    """One line per rule, from the replays of one final round."""
+    picks = pd.DataFrame([{"seed": seed, **pick} for seed, found in enumerate(searches) for pick in found])
+    of_product = picks[picks.rule == PRODUCT].set_index("seed").true
+    picks["gap"] = picks.promised - picks.true
+    picks["ahead"] = picks.true - picks.seed.map(of_product)
+    picks["below"] = (picks.true < picks.plain - 1e-9).astype(float)
+    each = picks.groupby("rule", sort=False)
     table = pd.DataFrame(
         {
             "true": each.true.mean(),
@@ -217,24 +226,26 @@ def lines(searches: Sequence[Sequence[Mapping[str, Any]]]) -> pd.DataFrame:
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--table", action="append")
-    asked = options.parse_args()
-    repeats = 10 if asked.quick else asked.repeats
-    runs = tables(asked.tables)
-    result: dict[str, Any] = {"configurations": asked.configs, "repeats": repeats, "tables": {}}
+    args = options.parse_args()
+    repeats = 10 if args.quick else args.repeats
+    runs = tables(args.tables)
+    result: dict[str, Any] = {"configurations": args.configs, "repeats": repeats, "tables": {}}
     ways = [(final, False) for final in FINAL_ROUNDS] + [(final, True) for final in FINAL_ROUNDS[1:]]
-    for name in asked.table or runs:
-        own = Surrogate(as_searched(read_outcomes(runs[name], name.rpartition("-")[2])))
-        pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_take, initargs=(own,))
+    for name in args.table or runs:
+        surrogate = Surrogate(as_searched(read_outcomes(runs[name], name.rpartition("-")[2])))
+        pool = ProcessPoolExecutor(
+            mp_context=get_context("spawn"), initializer=_init_worker, initargs=(surrogate,)
+        )
         with pool:
             for final, with_baseline in ways:
-                jobs = [(final, with_baseline, asked.configs, seed) for seed in range(repeats)]
+                jobs = [(final, with_baseline, args.configs, seed) for seed in range(repeats)]
                 table = lines(list(pool.map(one_search, jobs)))
                 way = f"{final[0]}x{final[1]}" + (" and the baseline" if with_baseline else "")
                 print(f"{name}, final round {way}", table.to_string(index=False), sep="\n", flush=True)
-                known = result["tables"].setdefault(name, {})
-                known[way] = table.astype(object).where(table.notna(), None).to_dict("records")
-    of = "" if asked.configs == TRIALS else f"-{asked.configs}"
-    measure.tell(f"winner{of}", result, quick=asked.quick or bool(asked.table))
+                of_table = result["tables"].setdefault(name, {})
+                of_table[way] = table.astype(object).where(table.notna(), None).to_dict("records")
+    suffix = "" if args.configs == TRIALS else f"-{args.configs}"
+    measure.report(f"winner{suffix}", result, quick=args.quick or bool(args.table))
 
 
 if __name__ == "__main__":

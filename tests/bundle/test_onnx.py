@@ -1,4 +1,4 @@
-"""The networks of a bundle in onnxruntime say what they say in torch."""
+"""The networks of a bundle give the same outputs in onnxruntime as in torch."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,7 @@ from tune_brain.bundle.schema import weights_file
 from tune_brain.errors import BundleError, ConfigError
 from tune_brain.export import onnx
 from tune_brain.portable.networks import network
+from tune_brain.portable.probabilities import calibrated
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def bundle(phantoms: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_onnx_answers_as_torch_does_for_any_number_of_images(bundle: Path) -> None:
+def test_onnx_outputs_equal_torchs_for_any_number_of_images(bundle: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     about = open_bundle(bundle).about
     onnx.write_onnx(about, bundle)
@@ -36,24 +37,33 @@ def test_onnx_answers_as_torch_does_for_any_number_of_images(bundle: Path) -> No
             images = rng.random((count, 1, about.image_size, about.image_size), dtype=np.float32)
             with torch.inference_mode():
                 expected = model(torch.from_numpy(images)).numpy()
-            found = session.run(["logits"], {"images": images})[0]
-            assert found.shape == (count, len(about.classes))
-            assert np.abs(found - expected).max() <= onnx.TOLERANCE
+            logits, probabilities = session.run(["logits", "probabilities"], {"images": images})
+            assert logits.shape == (count, len(about.classes))
+            assert np.abs(logits - expected).max() <= onnx.TOLERANCE
             assert np.ptp(expected) > 100 * onnx.TOLERANCE
+            assert np.abs(probabilities - calibrated(expected, member.temperature)).max() <= 1e-4
+            assert np.abs(calibrated(expected, 1.0) - calibrated(expected, member.temperature)).max() > 1e-3
 
 
 @pytest.mark.slow
-def test_onnx_that_answers_otherwise_is_refused(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("output", [0, 1])
+def test_onnx_with_another_output_is_refused(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, output: int
+) -> None:
     runtime = pytest.importorskip("onnxruntime")
     run = runtime.InferenceSession.run
-    monkeypatch.setattr(
-        runtime.InferenceSession, "run", lambda self, *asked: [run(self, *asked)[0] + 2 * onnx.TOLERANCE]
-    )
-    with pytest.raises(BundleError, match=r"within 0\.0001"):
+
+    def deviate(self: object, *arguments: object) -> list[np.ndarray]:
+        outputs = run(self, *arguments)
+        outputs[output] = outputs[output] + 2 * onnx.TOLERANCE
+        return outputs
+
+    monkeypatch.setattr(runtime.InferenceSession, "run", deviate)
+    with pytest.raises(BundleError, match=rf"{onnx.OUTPUTS[output]} must equal torch's within 0\.0001"):
         onnx.write_onnx(open_bundle(bundle).about, bundle)
 
 
-def test_onnx_without_its_packages_says_what_to_install(
+def test_onnx_without_its_packages_names_what_to_install(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)

@@ -1,4 +1,4 @@
-"""A bundle scored again: on the images of its run it keeps its word, on others it is not held to it."""
+"""Verification of scores: they must equal the claimed ones on the images of the run, but not on others."""
 
 import json
 from pathlib import Path
@@ -22,10 +22,11 @@ def bundle(phantoms: Path, tmp_path: Path) -> Path:
     folder = write_bundle(tmp_path / "bundle", phantoms, ("linear",))
     prepared = prepare(phantoms, image_size=SIZE, seed=0)
     test = scored_before(prepared)
-    said = open_bundle(folder).model.answer(np.asarray(test.pixels)).probabilities
+    probabilities = open_bundle(folder).model.infer(np.asarray(test.pixels)).probabilities
     parts = {"official": np.ones(len(test.labels), bool), "unseen": test.unseen}
     claims = {
-        part: {"exported": exported(said[inside], test.labels[inside])} for part, inside in parts.items()
+        part: {"exported": exported(probabilities[inside], test.labels[inside])}
+        for part, inside in parts.items()
     }
     data = {key: prepared.summary[key] for key in ("digest", "cut_digest", "official", "unseen")}
     change(folder, scores=claims, data={**data, "seed": 0})
@@ -33,7 +34,7 @@ def bundle(phantoms: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("lacking", ["scores", "data"])
-def test_a_bundle_that_promises_nothing_is_not_scored_again(
+def test_a_bundle_without_claims_about_its_run_is_not_scored(
     bundle: Path, phantoms: Path, lacking: str
 ) -> None:
     about = json.loads((bundle / ABOUT).read_text())
@@ -41,39 +42,39 @@ def test_a_bundle_that_promises_nothing_is_not_scored_again(
         write_json(bundle / ABOUT, {**about, lacking: strange})
         seal(bundle)
         assert len(list(verify(bundle, None))) == 1
-        with pytest.raises(BundleError, match="what it says of its run"):
+        with pytest.raises(BundleError, match="record of its run is incomplete"):
             list(verify(bundle, phantoms))
-    # JSON knows no infinity, but this.
+    # JSON has no infinity, but a number that is parsed as one.
     (bundle / ABOUT).write_text(json.dumps({**about, "data": {"seed": 12345}}).replace("12345", "1e999"))
     seal(bundle)
-    with pytest.raises(BundleError, match="what it says of its run"):
+    with pytest.raises(BundleError, match="record of its run is incomplete"):
         list(verify(bundle, phantoms))
 
 
-def boast(folder: Path) -> None:
+def exaggerate(folder: Path) -> None:
     claims = open_bundle(folder).about.scores["official"]["exported"]
     change(folder, scores={"official": {"exported": {**claims, "accuracy": claims["accuracy"] + 0.1}}})
 
 
-def test_a_bundle_is_held_to_its_word_on_the_images_of_its_run(bundle: Path, phantoms: Path) -> None:
+def test_a_false_claim_is_an_error_on_the_images_of_the_run(bundle: Path, phantoms: Path) -> None:
     assert "the images are those of its run" in list(verify(bundle, phantoms))
-    boast(bundle)
+    exaggerate(bundle)
     with pytest.raises(BundleError, match="official accuracy"):
         list(verify(bundle, phantoms))
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "line"),
     [
-        ({"digest": "0"}, "these are other images than those of its run"),
-        ({"cut_digest": "0"}, "tests by others of them"),
-        ({"unseen": {}}, "tests by others of them"),
+        ({"digest": "0"}, "the images are not those of its run"),
+        ({"cut_digest": "0"}, "splits them differently"),
+        ({"unseen": {}}, "splits them differently"),
     ],
 )
-def test_a_bundle_is_not_held_to_its_word_on_other_images(
-    bundle: Path, phantoms: Path, other: dict[str, object], said: str
+def test_a_false_claim_is_no_error_on_other_images(
+    bundle: Path, phantoms: Path, other: dict[str, object], line: str
 ) -> None:
-    boast(bundle)
+    exaggerate(bundle)
     about = open_bundle(bundle).about
     change(bundle, data={**about.data, **other})
-    assert any(said in line for line in list(verify(bundle, phantoms)))
+    assert any(line in printed for printed in list(verify(bundle, phantoms)))

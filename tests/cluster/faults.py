@@ -1,10 +1,10 @@
-"""A small search that others disturb: its command, its killers, and what its rows must then say.
+"""A small search to disturb: its driver, the faults, and what its rows must be afterwards.
 
     python tests/cluster/faults.py search DATA FOLDER CONCURRENCY CONFIGS
     python tests/cluster/faults.py resume FOLDER
 
-is the driver of such a search. Its workers keep a checkpoint after each epoch and hand over each alone, as
-those of a search whose epochs take minutes do.
+runs the driver of such a search. Its workers write a checkpoint after each epoch and report each epoch
+separately, as those of a search do whose epochs take minutes.
 """
 
 import contextlib
@@ -33,11 +33,15 @@ from tune_brain.stages.search import search
 SIZE, CONFIGS, LADDER = 24, 11, (1, 3)
 """More configurations than the sampler draws at random before it learns from the rows."""
 FEW = 2
-"""Enough to see that a search goes on."""
+"""Enough configurations to see that a search continues."""
 MARGIN, HOARDED = 4_000_000_000, 200_000_000
-"""Bytes that trials may take before Ray ends one, where it watches; those that a trial takes at a time."""
+"""Bytes that trials may take in `watched_memory` before Ray kills one; bytes that a trial takes at a time."""
 WHEN = {"started", "seconds", "node", "worker", "attempt"}
-"""What may differ between a disturbed trial and the same undisturbed."""
+"""Fields that may differ between a disturbed trial and the same one undisturbed."""
+MARK = "TUNE_BRAIN_FAULTS"
+"""Environment variable by which `workers` finds the workers of this process's searches, and no others on this
+machine: Ray's processes inherit it, and so do drivers from the process that starts them."""
+os.environ.setdefault(MARK, str(os.getpid()))
 
 Told = list[dict[str, Any]]
 
@@ -48,7 +52,7 @@ def equal(folder: Path, other: Path) -> bool:
 
 
 class Watched(TrialWorker):
-    """A worker whose every epoch is a result and a checkpoint."""
+    """A worker that reports each epoch and writes a checkpoint after it."""
 
     def setup(self, config: dict[str, Any], **given: Any) -> None:
         super().setup(config, **given)
@@ -57,7 +61,7 @@ class Watched(TrialWorker):
 
 
 def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
-    """A worker that does something before it trains a trial, told what it was asked."""
+    """A worker that calls `does` with a trial's configuration before it trains it."""
 
     class Misbehaving(Watched):
         def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -65,41 +69,41 @@ def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
             self._rows = self._spoiled(new_config)
             return True
 
-        def _spoiled(self, told: dict[str, Any]) -> Iterator[dict[str, float]]:
-            does(told)
-            yield from self._begun(told)
+        def _spoiled(self, trial: dict[str, Any]) -> Iterator[dict[str, float]]:
+            does(trial)
+            yield from self._train(trial)
 
     return Misbehaving
 
 
-def allocates(told: dict[str, Any]) -> None:
-    """Trial 1 never has enough memory, trial 2 has when it has the room of two."""
-    if told["number"] == 1 or (told["number"] == 2 and told["room"] == 1):
+def allocates(trial: dict[str, Any]) -> None:
+    """Trial 1 never has enough memory; trial 2 has enough with two slots."""
+    if trial["number"] == 1 or (trial["number"] == 2 and trial["slots"] == 1):
         torch.empty(2**50)
 
 
-def hoards(told: dict[str, Any]) -> None:
-    """Trial 1 takes more and more memory, until something ends it."""
+def hoards(trial: dict[str, Any]) -> None:
+    """Trial 1 takes more and more memory until it is killed."""
     held = list[bytearray]()
-    while told["number"] == 1 and len(held) < 2 * MARGIN // HOARDED:
+    while trial["number"] == 1 and len(held) < 2 * MARGIN // HOARDED:
         held.append(bytearray(os.urandom(1)) * HOARDED)
         time.sleep(0.05)
 
 
-def sleeps(told: dict[str, Any]) -> None:
+def sleeps(trial: dict[str, Any]) -> None:
     """Trial 1 hangs."""
-    if told["number"] == 1:
+    if trial["number"] == 1:
         time.sleep(1e6)
 
 
-def stops(told: dict[str, Any]) -> None:
-    """The process of trial 1 stands still."""
-    if told["number"] == 1:
+def stops(trial: dict[str, Any]) -> None:
+    """The process of trial 1 is stopped, so that it cannot even answer."""
+    if trial["number"] == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def asked(data: Path, folder: Path, concurrency: int, configs: int = CONFIGS, **more: Any) -> RunConfig:
-    """What the search is asked for."""
+    """The configuration of the search."""
     small = {"arch": ("linear", "cnn"), "ladder": LADDER, "image_size": SIZE, "precision": "fp32"}
     plain = {"final_round": (0, 0), "weights": "none"}
     fields = {**small, **plain, "configs": configs, "concurrency": concurrency, **more}
@@ -107,29 +111,29 @@ def asked(data: Path, folder: Path, concurrency: int, configs: int = CONFIGS, **
 
 
 def trials(folder: Path) -> Told:
-    """What the rows say of each trial, but for when, where and at which attempt it ran."""
+    """The latest row of each trial, without the fields of `WHEN`."""
     return [row.model_dump(exclude=WHEN) for row in trials_of(folder)]
 
 
 def epochs(folder: Path) -> Told:
-    """What the rows say of each epoch, in the order of the trials, but for its seconds."""
+    """The rows of epochs, ordered by trial, without their seconds."""
     rows = [row.model_dump(exclude={"seconds"}) for row in read(folder / "epochs.jsonl", EpochRow)]
     return sorted(rows, key=lambda row: row["trial"])
 
 
 def lost(folder: Path) -> int:
-    """Trials that did not end well, or of which an epoch is missing or out of its order."""
-    heard: dict[int, list[int]] = {}
+    """How many trials did not complete, or lack an epoch or have epochs out of order."""
+    recorded: dict[int, list[int]] = {}
     for row in epochs(folder):
-        heard.setdefault(row["trial"], []).append(row["epoch"])
+        recorded.setdefault(row["trial"], []).append(row["epoch"])
     return sum(
-        row["state"] != "completed" or heard.get(row["trial"]) != list(range(1, row["epochs"] + 1))
+        row["state"] != "completed" or recorded.get(row["trial"]) != list(range(1, row["epochs"] + 1))
         for row in trials(folder)
     )
 
 
 def repeated(folder: Path) -> int:
-    """Trials run to their end twice, rungs of a configuration trained twice, values suggested twice."""
+    """How many trials completed twice, rungs were trained twice and values sampled twice, in total."""
     ends = [row.trial for row in read(folder / "trials.jsonl", TrialRow) if row.state == "completed"]
     rows = trials(folder)
     rungs = [(row["arch"], row["configuration"], row["epochs"], row["repeat"]) for row in rows]
@@ -139,21 +143,27 @@ def repeated(folder: Path) -> int:
 
 
 def workers() -> list[int]:
-    """Processes of trials, on this machine."""
-    found = []
-    for entry in Path("/proc").iterdir():
+    """The processes on this machine that train trials of this process's searches."""
+    mark, found = f"{MARK}={os.environ[MARK]}".encode(), []
+    for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and b"Watched" in (entry / "cmdline").read_bytes():
+            ours = mark in (entry / "environ").read_bytes().split(b"\0")
+            if ours and b"Watched" in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
     return found
 
 
 @contextlib.contextmanager
 def killing_workers(folder: Path, seed: int, every: tuple[int, int] = (8, 20)) -> Iterator[list[int]]:
-    """Kill a worker each time that so many epochs have ended, drawn anew, until the block ends.
+    """Kill a random worker again and again until the block ends.
+
+    Args:
+        folder: the run.
+        seed: seed of the choices.
+        every: range from which the number of epochs between two kills is drawn.
 
     Yields:
-        The processes that were killed.
+        The list of the processes killed so far.
     """
     chance, over, killed = random.Random(seed), threading.Event(), []
 
@@ -180,10 +190,10 @@ def killing_workers(folder: Path, seed: int, every: tuple[int, int] = (8, 20)) -
 
 @contextlib.contextmanager
 def watched_memory() -> Iterator[None]:
-    """Ray that starts in the block ends a worker when this machine has `MARGIN` less memory than now.
+    """Let Ray, if started in the block, kill a worker when this machine has `MARGIN` less memory than now.
 
     Raises:
-        MemoryError: there is not so much.
+        MemoryError: too little memory is available for that.
     """
     lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     has = {name: int(kilobytes) * 1024 for name, kilobytes, *_ in lines}
@@ -198,10 +208,14 @@ def watched_memory() -> Iterator[None]:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
-    """Mount a disk of so many kB on an empty folder.
+    """Mount a small disk on an empty folder.
+
+    Args:
+        folder: the folder.
+        kilobytes: size of the disk.
 
     Raises:
-        CalledProcessError: only root may.
+        CalledProcessError: this user cannot mount; only root can.
     """
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     subprocess.run(mount, check=True, capture_output=True)
@@ -212,7 +226,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
 
 
 def driver(*arguments: object) -> subprocess.Popen[bytes]:
-    """Start a driver in a process of its own, silent."""
+    """Start a driver in its own process, without output."""
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
@@ -220,7 +234,7 @@ def driver(*arguments: object) -> subprocess.Popen[bytes]:
 
 
 def kill_driver(running: subprocess.Popen[bytes], folder: Path, chance: random.Random) -> None:
-    """Kill a driver, and tear the row that was written last as if the kill had met it half-written."""
+    """Kill a driver, and half of the time cut off the row written last, as if it had been half-written."""
     running.kill()
     running.wait()
     files = [file for file in folder.glob("*.jsonl") if file.stat().st_size]

@@ -1,9 +1,9 @@
-"""A search whose trials sleep instead of training, and say when they began and ended.
+"""A search whose trials sleep instead of training, and record when they began and ended.
 
     python tests/cluster/sleepers.py FOLDER ADDRESS CONFIGS SECONDS [GPUS]
 
-is the driver of one on a cluster: so many configurations for each of the four architectures, whose epochs
-take 1, 2, 3 and 4 times so many seconds.
+runs its driver on a cluster. Each of the four architectures gets CONFIGS configurations; their epochs take 1,
+2, 3 and 4 times SECONDS.
 """
 
 import math
@@ -30,18 +30,18 @@ METRICS = {name: 0.5 for name in EpochRow.model_fields if name not in ("trial", 
 
 
 class Slept(NamedTuple):
-    """What a worker says of a trial, in Unix seconds."""
+    """When a trial slept, in Unix seconds."""
 
     begun: float
     ended: float
     waited: float
-    """Seconds since the worker's trial before, 0 for its first."""
+    """Seconds since the previous trial of its worker ended; 0 for the first one."""
     node: str
     arch: str
 
 
 class Sleeper(tune.Trainable):
-    """Speaks as `TrialWorker` does; the pace of each architecture comes in the place of the weights."""
+    """Reports as `TrialWorker` does; takes the seconds per epoch of each architecture as its weights."""
 
     def setup(
         self, config: dict[str, Any], weights: dict[str, float], development: Development, **_: Any
@@ -56,27 +56,27 @@ class Sleeper(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        # Epochs of seconds come one by one; shorter ones together, as those of a trained trial do.
+        # Like a trained trial, it reports epochs of seconds one by one and shorter ones together.
         pace = self._pace[self._trial["arch"]]
         count = min(self._trial["epochs"] - self._epoch, max(1, int(1 / pace)))
         time.sleep(pace * count)
         value = 1 / (1 + (math.log10(self._trial["hyperparameters"]["max_lr"]) + 3) ** 2)
         row = {**METRICS, "val_macro_f1": value}
-        rows = [{**row, "epoch": self._epoch + one + 1} for one in range(count)]
+        rows = [{**row, "epoch": self._epoch + index + 1} for index in range(count)]
         self._epoch += count
         self._ended = time.time()
-        told = f"{self._begun} {self._ended} {self._waited}"
-        end = {"done": self._epoch == self._trial["epochs"], "why": "finished", "detail": told}
+        times = f"{self._begun} {self._ended} {self._waited}"
+        end = {"done": self._epoch == self._trial["epochs"], "why": "finished", "detail": times}
         return {"rows": rows, "device": "cpu", **end}
 
 
 def asked(folder: Path, **more: Any) -> RunConfig:
-    """What the search is asked for."""
+    """The configuration of the search."""
     return RunConfig(out=folder, image_size=16, final_round=(0, 0), **more)
 
 
 def search(config: RunConfig, slots: Slots, seconds: float, images: int = 2) -> None:
-    """Search with trials that sleep, on so many images."""
+    """Search with trials that sleep, on this many black images."""
     spaces = {
         arch: Space.model_validate(
             {"arch": arch, "fixed": FIXED, "tuned": TUNED, "baseline": {"max_lr": 1e-3}}
@@ -99,14 +99,14 @@ def search(config: RunConfig, slots: Slots, seconds: float, images: int = 2) -> 
 
 
 def slept(folder: Path) -> list[Slept]:
-    """The trials of a search that ended, in order of their numbers."""
+    """The completed trials of a search, ordered by number."""
     rows = trials_of(folder)
-    told = [(row, [float(word) for word in row.detail.split()]) for row in rows if row.state == "completed"]
-    return [Slept(*numbers, row.node, row.arch) for row, numbers in told]
+    completed = [row for row in rows if row.state == "completed"]
+    return [Slept(*map(float, row.detail.split()), row.node, row.arch) for row in completed]
 
 
 def busy(trials: list[Slept], slots: int, share: float = 0.9) -> float:
-    """The share of slot time in which trials slept, from the first begin to this share of the search."""
+    """The fraction of slot time in which trials slept, over the first `share` of the search."""
     start = min(trial.begun for trial in trials)
     end = start + share * (max(trial.ended for trial in trials) - start)
     spent = sum(max(0.0, min(trial.ended, end) - trial.begun) for trial in trials)
@@ -114,7 +114,7 @@ def busy(trials: list[Slept], slots: int, share: float = 0.9) -> float:
 
 
 def most_at_once(trials: list[Slept]) -> dict[str, int]:
-    """How many trials slept at a time on each machine, at most."""
+    """The largest number of trials that slept at the same time on each machine."""
     most: dict[str, int] = {}
     for node in {trial.node for trial in trials}:
         here = [trial for trial in trials if trial.node == node]

@@ -1,4 +1,4 @@
-"""Memory that runs out for real: Ray ends a worker, or its object store has no room for the images."""
+"""Memory that really runs out: Ray kills a worker, or its object store has no room for the images."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -18,9 +18,9 @@ from tune_brain.stages.search import search
 pytestmark = pytest.mark.slow
 
 STORE = 80_000_000
-"""Bytes; Ray has none smaller than 75 MiB."""
+"""Bytes of the object store; Ray allows no fewer than 75 MiB."""
 IMAGES = 100_000
-"""With their thumbnails 128 MB."""
+"""So many that they take 128 MB with their thumbnails."""
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def watched_memory() -> Iterator[None]:
         with faults.watched_memory():
             yield
     except MemoryError:
-        pytest.skip("wants more free memory")
+        pytest.skip("needs more free memory")
 
 
 @pytest.mark.usefixtures("watched_memory")
-def test_a_trial_that_ray_ends_for_its_memory_is_tried_with_more_and_then_fails(
+def test_a_trial_that_ray_kills_for_its_memory_is_retried_with_more_and_then_fails(
     monkeypatch: pytest.MonkeyPatch, phantoms: Path, tmp_path: Path
 ) -> None:
     ray.cloudpickle.register_pickle_by_value(faults)
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.hoards))
     search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,)))
     rows = trials_of(tmp_path)
-    # Of the others nothing is claimed: what else runs on the machine takes memory, too.
+    # The other trials may fail too, since other programs on the machine use memory as well.
     assert (rows[1].state, rows[1].why, rows[1].attempt) == ("failed", "memory", 2)
     assert "running low on memory" in rows[1].detail
     assert len(rows) == 4
@@ -54,14 +54,16 @@ def search_with_small_store(monkeypatch: pytest.MonkeyPatch, folder: Path) -> No
         sleepers.search(config, session.slots(), seconds=0.01, images=IMAGES)
 
 
-def test_images_that_are_too_many_for_the_object_store_lie_on_disk(
+def test_images_that_do_not_fit_into_the_object_store_are_spilled_to_disk(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     search_with_small_store(monkeypatch, tmp_path)
     assert {row.state for row in trials_of(tmp_path)} == {"completed"}
 
 
-def test_where_the_disk_is_full_too_it_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_images_that_fit_neither_into_the_object_store_nor_on_the_disk_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("RAY_local_fs_capacity_threshold", "0.0001")
     with pytest.raises(ClusterError, match="object store") as raised:
         search_with_small_store(monkeypatch, tmp_path)

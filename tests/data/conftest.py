@@ -29,15 +29,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def write(tmp_path: Path) -> Writer:
-    """Writes small images of noise, each its own, or the one that a seed names, below a folder."""
+    """Writes small images of noise below a folder, each one different."""
 
-    def images(*names: str, seed: int | None = None) -> Path:
+    def images(*names: str) -> Path:
         root = tmp_path / "images"
         for number, name in enumerate(names):
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            own = [seed] if seed is not None else [number, *os.fsencode(name)]
-            pixels = np.random.default_rng(own).integers(0, 256, (24, 24), np.uint8)
+            random = np.random.default_rng([number, *os.fsencode(name)])
+            pixels = random.integers(0, 256, (24, 24), np.uint8)
             Image.fromarray(pixels).save(path, "PNG")
         return root
 
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slices() -> Slices:
-    """Draws thumbnails that drift within a patient and jump between patients."""
+    """Draws thumbnails that change gradually within a patient and abruptly between patients."""
 
     def drawn(patients: int, each: int, seed: int = 0) -> NDArray[np.uint8]:
         random = np.random.default_rng(seed)
@@ -79,7 +79,7 @@ def real() -> Path:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Two sets of distinct phantoms, each spelled in its own way; the second has no test part."""
+    """Two sets of distinct phantoms with different spellings of the classes; the second has no test part."""
     first, second = tmp_path / "first", tmp_path / "second"
     for number, (part, n) in enumerate((("Training", 4), ("Testing", 2))):
         for place, name in enumerate(("glioma_tumor", "no_tumor")):

@@ -1,4 +1,4 @@
-"""A Kaggle of a few lines on loopback: the genuine client reaches it as a proxy to http://localhost."""
+"""A minimal Kaggle server on loopback, which the real client reaches as a proxy to http://localhost."""
 
 import base64
 import contextlib
@@ -19,27 +19,27 @@ INTROSPECT = "/api/v1/security.OAuthService/IntrospectToken"
 SIGNATURE = "s1gned-for-a-test"
 STORAGE = f"/storage/archive.zip?signature={SIGNATURE}"
 NO_WAITING = "import time\ntime.sleep = lambda seconds: None\n"
-"""For a `sitecustomize` of the tested process: kaggle waits a minute between its attempts."""
+"""A `sitecustomize` for the tested process, because kaggle waits a minute between attempts."""
 
 
 @dataclass
 class Site:
-    """What the server has and what it was asked."""
+    """The server's configuration and the requests it received."""
 
     archive: bytes
     status: int = 200
     sent: float = 1.0
-    """Share of the archive after which the connection breaks off."""
+    """Share of the archive after which the connection is closed."""
     length: bool = True
-    """Whether it says how long the archive is."""
+    """Whether the response has a Content-Length."""
     free: threading.Event = field(default_factory=threading.Event)
-    """Set once the archive may go out."""
+    """The archive is sent once this is set."""
     address: str = ""
-    asked: list[tuple[str, str, str]] = field(default_factory=list)
-    """Path, user or token, and body."""
+    requests: list[tuple[str, str, str]] = field(default_factory=list)
+    """Path, user or token, and body of each request."""
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables by which kaggle comes here and finds no credentials of whoever runs the test."""
+        """Environment variables that lead kaggle here and hide the credentials of whoever runs the test."""
         home.mkdir(exist_ok=True)
         (home / "sitecustomize.py").write_text(NO_WAITING)
         own = {name: value for name, value in os.environ.items() if "KAGGLE" not in name}
@@ -55,14 +55,14 @@ class Site:
 
 @contextlib.contextmanager
 def serving(site: Site) -> Iterator[Site]:
-    """Let a site answer on a free port."""
+    """Serve a site on a free port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             path = self.path.removeprefix("http://localhost")
             user = _user(self.headers.get("Authorization", ""))
-            site.asked.append((path, user, body.decode()))
+            site.requests.append((path, user, body.decode()))
             if path == INTROSPECT:
                 right = json.loads(body)["token"] == TOKEN
                 self._answer(200, {"active": right, "username": "ada" if right else ""})
@@ -78,7 +78,7 @@ def serving(site: Site) -> Iterator[Site]:
                 self.end_headers()
 
         def do_GET(self) -> None:
-            site.asked.append((self.path.removeprefix("http://localhost"), "", ""))
+            site.requests.append((self.path.removeprefix("http://localhost"), "", ""))
             site.free.wait()
             self.send_response(200)
             self.send_header("Content-Type", "application/zip")
@@ -116,7 +116,7 @@ def _user(header: str) -> str:
 
 
 def zipped(folder: Path) -> bytes:
-    """A folder as an archive."""
+    """A folder as a zip archive."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Images made for tests."""
+"""Images made for tests, and the bytes of a folder."""
 
 import io
 from pathlib import Path
@@ -17,6 +17,11 @@ def as_bytes(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """The content of every file below a folder, by path below it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def save(path: Path, image: Image.Image, kind: str = "PNG", **options: object) -> None:

@@ -1,4 +1,4 @@
-"""What an audit finds in folders with known twins, leaks and conflicts."""
+"""What an audit finds in folders with known twins, leaks and conflicts of labels."""
 
 import json
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults, same_origin, terminal
 from tune_brain.data.shift import BINS, origin
-from tune_brain.data.similarity import TWINS as TWINS_BEGIN
+from tune_brain.data.similarity import TWINS as THRESHOLD
 from tune_brain.errors import DataError
 from tune_brain.report.explore import write_audit
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ([], "at least two class folders; found: none"),
         (["a/1.png", "a/2.png"], "at least two class folders; found: a"),
@@ -32,20 +32,20 @@ from tune_brain.report.explore import write_audit
         (["a/1.png", "a/2.png", "b/1.png", "b/2.txt"], "b has 1 .*not a JPEG or PNG file"),
     ],
 )
-def test_folders_that_are_no_data(tmp_path: Path, names: list[str], said: str) -> None:
+def test_unusable_folders_are_refused(tmp_path: Path, names: list[str], message: str) -> None:
     for number, name in enumerate(names):
         save(tmp_path / "images" / name, phantom(number))
     (tmp_path / "images").mkdir(exist_ok=True)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         audit(tmp_path / "images")
 
 
-def test_a_class_of_broken_files_alone_is_no_data(folder: Path) -> None:
+def test_a_class_with_only_broken_files_is_refused(folder: Path) -> None:
     for file in (folder / "Testing/b").iterdir():
         file.write_bytes(b"")
     with pytest.raises(DataError, match=r"b has 0 \(2 left out, such as Testing/b/0.png: empty file\)"):
         audit(folder)
-    with pytest.raises(DataError, match="is not there"):
+    with pytest.raises(DataError, match="does not exist"):
         audit(folder / "nowhere")
 
 
@@ -58,7 +58,7 @@ def test_a_clean_folder_has_no_faults(folder: Path) -> None:
     assert len(facts["summary"]) == 3
     assert "No test image has a twin" in facts["summary"][1]
     assert {found["elsewhere"] for found in facts["origin"].values()} == {None}
-    assert "Too few test images are unseen, or too few series, to say" in facts["summary"][2]
+    assert "Too few unseen test images, or too few series, to tell" in facts["summary"][2]
     assert facts["files"]["both_sides"] == 0
 
 
@@ -75,7 +75,7 @@ TWINS: dict[str, Callable[[Image.Image], Image.Image]] = {
 @pytest.mark.parametrize(
     "where", ["Training/a/x.png", "Training/b/x.png", "Testing/a/x.png", "Testing/b/x.png"]
 )
-def test_twins_of_every_kind_inside_and_across(folder: Path, kind: str, where: str) -> None:
+def test_twins_of_every_kind_are_found_within_and_across_parts(folder: Path, kind: str, where: str) -> None:
     original = draw("glioma", np.random.default_rng(5)).resize((128, 128))
     save(folder / "Training/a/0.png", original)
     save(folder / where, TWINS[kind](original))
@@ -99,7 +99,7 @@ def test_twins_of_every_kind_inside_and_across(folder: Path, kind: str, where: s
         assert facts["conflicts"] == [{"names": ["Training/a/0.png", where], "classes": ["a", "b"], "n": 2}]
 
 
-def test_twins_of_validation_images_are_told_apart_from_those_of_training(folder: Path) -> None:
+def test_validation_images_are_distinguished_from_training_images(folder: Path) -> None:
     for number, name in enumerate(("a", "b")):
         save(folder / f"Validation/{name}/0.png", phantom(100 + number))
     save(folder / "Training/a/x.png", phantom(100))
@@ -107,21 +107,23 @@ def test_twins_of_validation_images_are_told_apart_from_those_of_training(folder
     assert (facts["twins"]["any"]["across"], facts["twins"]["any"]["leaked"]) == (1, 0)
     assert facts["pairs"][0]["across"]
     assert faults(facts) == []
-    assert "1 group of twins stands in training and in validation." in facts["summary"]
+    assert "1 group of twins is in both training and validation." in facts["summary"]
     save(folder / "Testing/b/x.png", phantom(101))
     facts = audit(folder).facts
-    assert faults(facts)[0].startswith("1 of 5 test images (20%) stands in training or validation too")
+    assert faults(facts)[0].startswith("1 of 5 test images (20%) is also in training or validation")
 
 
-def test_twins_begin_at_an_edge_of_the_histogram() -> None:
+def test_the_threshold_of_twins_is_an_edge_of_the_histogram() -> None:
     edges = BINS.tolist()
-    assert TWINS_BEGIN in edges
+    assert THRESHOLD in edges
     steps = [high - low for low, high in pairwise(edges)]
     assert all(later <= step + 1e-12 for step, later in pairwise(steps))
     assert (edges[0], edges[-1], len(edges)) == (0, 1, 38)
 
 
-def test_sizes_are_counted_before_the_list_is_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_statistics_use_all_sizes_although_the_list_is_truncated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for i in range(4):
         save(folder / f"Training/a/{10 + i}.png", phantom(200 + i).resize((50 + i, 100)))
     save(folder / "Training/b/x.png", phantom(300).resize((224, 300)))
@@ -140,7 +142,7 @@ def test_sizes_are_counted_before_the_list_is_cut(folder: Path, monkeypatch: pyt
     assert facts["aspects"]["train"] == [0, 4, 1, 0, 0, 6, 0, 0, 0, 0, 0]
 
 
-def test_an_audit_counts_nothing_twice_and_is_json(folder: Path) -> None:
+def test_an_audit_counts_nothing_twice_and_is_plain_json(folder: Path) -> None:
     for name in ("Training/a/x.png", "Testing/a/x.png", "Testing/a/y.png"):
         save(folder / name, phantom(0))
     facts = audit(folder).facts
@@ -162,7 +164,7 @@ def test_one_folder_of_classes_has_no_test_part(tmp_path: Path) -> None:
     assert list(terminal(facts))
 
 
-def test_a_name_that_is_no_text_stands_as_escapes(folder: Path) -> None:
+def test_a_name_that_is_not_utf8_is_escaped(folder: Path) -> None:
     save(folder / "Training/a/tumo\udcffr.png", phantom(0))
     facts = audit(folder).facts
     assert facts["pairs"][0]["second"] == r"Training/a/tumo\xffr.png"
@@ -170,7 +172,9 @@ def test_a_name_that_is_no_text_stands_as_escapes(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_class_from_elsewhere_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_class_whose_test_images_come_from_elsewhere_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for part, n in (("Training", 24), ("Testing", 20)):
         for i in range(n):
             for name in "ab":
@@ -185,15 +189,15 @@ def test_a_class_from_elsewhere_is_found(tmp_path: Path, monkeypatch: pytest.Mon
     assert [name for name, found in facts["origin"].items() if found["elsewhere"]] == ["b"]
     assert facts["origin"]["b"]["shares"]["brightness"] > 0.9
     assert facts["summary"][0].startswith("The test images of b come from somewhere else")
-    # Slices of one series are one observation, on either side.
+    # Slices of one series count as one observation, in the test part and outside it.
     for series in ("Testing/b", "Training/b"):
 
         def blocks(names: list[str], _: object, series: str = series) -> np.ndarray:
             return np.array([-1 if name.startswith(series) else place for place, name in enumerate(names)])
 
         monkeypatch.setattr(auditing, "blocks", blocks)
-        found = audit(tmp_path / "images").facts["origin"]
-        assert (found["a"]["elsewhere"], found["b"]["elsewhere"]) == (False, None)
+        verdicts = audit(tmp_path / "images").facts["origin"]
+        assert (verdicts["a"]["elsewhere"], verdicts["b"]["elsewhere"]) == (False, None)
 
 
 @pytest.mark.parametrize(
@@ -208,28 +212,30 @@ def test_a_class_from_elsewhere_is_found(tmp_path: Path, monkeypatch: pytest.Mon
         (38, 38, 2, None),
     ],
 )
-def test_where_images_come_from_has_an_edge(n: int, above: int, slices: int, elsewhere: bool | None) -> None:
-    known = np.full(30, 10.0)
-    asked = np.where(np.arange(n) < above, 11.0, 9.0)
+def test_the_verdict_on_the_origin_has_thresholds(
+    n: int, above: int, slices: int, elsewhere: bool | None
+) -> None:
+    training = np.full(30, 10.0)
+    unseen = np.where(np.arange(n) < above, 11.0, 9.0)
     leaked = np.full(5, 99.0)
-    values = np.concatenate([known, asked, leaked])
-    test = np.arange(len(values)) >= len(known)
+    values = np.concatenate([training, unseen, leaked])
+    test = np.arange(len(values)) >= len(training)
     groups = np.concatenate([np.arange(30), 100 + np.arange(n) // slices, np.full(5, 99)])
     labels = np.zeros(len(values), np.int64)
-    found = origin({"brightness": values}, labels, test, values == 99, groups, ["a"])["a"]
-    assert (found["n"], found["groups"]) == (n, n // slices)
-    assert found["share"] == pytest.approx(above / n, abs=1e-4)
-    assert found["elsewhere"] is elsewhere
+    verdict = origin({"brightness": values}, labels, test, values == 99, groups, ["a"])["a"]
+    assert (verdict["n"], verdict["groups"]) == (n, n // slices)
+    assert verdict["share"] == pytest.approx(above / n, abs=1e-4)
+    assert verdict["elsewhere"] is elsewhere
 
 
-def test_it_is_said_of_which_classes_nothing_can_be_said() -> None:
-    def said(**verdicts: bool | None) -> str:
-        return same_origin({"origin": {name: {"elsewhere": found} for name, found in verdicts.items()}})
+def test_classes_too_small_for_a_verdict_are_named() -> None:
+    def sentence(**verdicts: bool | None) -> str:
+        return same_origin({"origin": {name: {"elsewhere": verdict} for name, verdict in verdicts.items()}})
 
-    assert said(a=False, b=False).startswith("In every class the test images look as the others do")
-    assert said(a=False, b=None, c=False).startswith("The test images of a, c look as the others do")
-    assert said(a=False, b=None, c=False).endswith("; of b too few are unseen, or too few series, to say.")
-    assert said(a=None, b=None).startswith("Too few test images are unseen, or too few series, to say")
+    assert sentence(a=False, b=False).startswith("In every class the test images resemble the others")
+    assert sentence(a=False, b=None, c=False).startswith("The test images of a, c resemble the others")
+    assert sentence(a=False, b=None, c=False).endswith("; b: too few unseen images or series to tell.")
+    assert sentence(a=None, b=None).startswith("Too few unseen test images, or too few series, to tell")
 
 
 @pytest.mark.slow
@@ -261,10 +267,10 @@ def test_nickparvar(real: Path, tmp_path: Path) -> None:
     twins = facts["twins"]["identical"]
     assert (twins["groups"], twins["images"], twins["across"], twins["conflicts"]) == (300, 726, 189, 0)
     assert twins["leaked"] == 216
-    # An older count, by thumbnails that are not known, has 363 of no tumour: two correlate by .9963 only.
+    # An older count with other thumbnails had 363 of no tumour: two pairs correlate by .9963 only.
     leaked = {name: found["alike"] for name, found in facts["leak"].items()}
     assert leaked == {"glioma": 0, "meningioma": 109, "notumor": 365, "pituitary": 5}
-    # All four conflicts are of mirrored images.
+    # All four conflicts are between mirrored images.
     assert {rule: facts["twins"][rule]["conflicts"] for rule in RULES} == dict(
         zip(RULES, (0, 0, 4, 4), strict=True)
     )
@@ -274,5 +280,5 @@ def test_nickparvar(real: Path, tmp_path: Path) -> None:
     assert set(verdicts.values()) == {None}
     hidden = {"n": 1, "names": ["Testing/meningioma/.ipynb_checkpoints"]}
     assert facts["files"]["left_out"] == {"hidden folder": hidden}
-    # Copies mirrored left to right were mixed into this set before it was cut in parts.
+    # Mirrored copies were mixed into this set before it was split into parts.
     assert facts["twins"]["mirrored"]["leaked"] == pytest.approx(980, abs=3)

@@ -21,7 +21,7 @@ def noise(n: int, height: int, width: int) -> Tensor:
 
 
 def centroids(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the light of each image lies, in pixels right of and below its centre."""
+    """The centre of brightness of each image, in pixels to the right of and below the image's centre."""
     _, _, height, width = images.shape
     x, y = torch.arange(width) - (width - 1) / 2, torch.arange(height) - (height - 1) / 2
     light = images[:, 0] / images[:, 0].sum(dim=(1, 2), keepdim=True)
@@ -36,7 +36,7 @@ def spots(n: int, height: int, width: int, right: int, below: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_nothing_asked_nothing_changed(height: int, width: int) -> None:
+def test_without_rotation_and_flip_nothing_changes(height: int, width: int) -> None:
     pixels = noise(4, height, width)
     images = augment(pixels, rotation=0, flip=0, generator=generator())
     assert images.dtype == torch.float32
@@ -44,21 +44,21 @@ def test_nothing_asked_nothing_changed(height: int, width: int) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), SHAPES)
-def test_certain_flip_mirrors_left_to_right(height: int, width: int) -> None:
+def test_flip_probability_one_mirrors_left_to_right(height: int, width: int) -> None:
     pixels = noise(4, height, width)
     images = augment(pixels, rotation=0, flip=1, generator=generator())
     torch.testing.assert_close(images, pixels.flip(-1).float() / 255, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(("height", "width"), [(41, 41), (41, 71), (71, 41)])
-def test_rotation_turns_circles_about_the_centre(height: int, width: int) -> None:
+def test_rotation_keeps_the_distance_to_the_centre(height: int, width: int) -> None:
     x, y = centroids(augment(spots(300, height, width, 12, 5), rotation=180, flip=0, generator=generator()))
     torch.testing.assert_close(torch.hypot(x, y), torch.full((300,), 13.0), atol=0.3, rtol=0)
     turned = torch.atan2(y, x)
     assert torch.histc(turned, 6, -math.pi, math.pi).min() > 25
 
 
-def test_rotation_stays_within_its_bound_on_both_sides_and_differs_within_a_batch() -> None:
+def test_rotation_angles_are_uniform_within_their_bound() -> None:
     x, y = centroids(augment(spots(300, 61, 61, 20, 0), rotation=10, flip=0, generator=generator()))
     degrees = torch.rad2deg(torch.atan2(y, x))
     assert degrees.max() == pytest.approx(10, abs=0.5)
@@ -66,12 +66,12 @@ def test_rotation_stays_within_its_bound_on_both_sides_and_differs_within_a_batc
     assert degrees.std() == pytest.approx(20 / math.sqrt(12), rel=0.15)
 
 
-def test_flip_has_its_probability() -> None:
+def test_images_flip_with_the_given_probability() -> None:
     x, _ = centroids(augment(spots(1000, 21, 21, 6, 0), rotation=0, flip=0.25, generator=generator()))
     assert (x < 0).float().mean() == pytest.approx(0.25, abs=0.05)
 
 
-def test_uncovered_corners_are_black_and_values_within_bounds() -> None:
+def test_uncovered_corners_are_black_and_values_lie_in_0_to_1() -> None:
     white = torch.full((50, 1, 32, 32), 255, dtype=torch.uint8)
     images = augment(white, rotation=45, flip=0.5, generator=generator())
     assert images.min() == 0
@@ -80,7 +80,7 @@ def test_uncovered_corners_are_black_and_values_within_bounds() -> None:
     assert images[:, 0, 0, 0].min() == 0
 
 
-def test_generator_alone_decides() -> None:
+def test_only_the_generator_determines_the_result() -> None:
     pixels = noise(8, 20, 20)
     first, again, other = (
         augment(pixels, rotation=15, flip=0.5, generator=generator(seed)) for seed in (1, 1, 2)
@@ -89,13 +89,13 @@ def test_generator_alone_decides() -> None:
     assert not torch.equal(first, other)
 
 
-def test_what_a_page_shows_is_what_training_does() -> None:
+def test_an_audit_page_shows_the_augmentation_of_training() -> None:
     image = draw("glioma", np.random.default_rng(3)).resize((64, 64))
     pixels = np.asarray(image)[None]
     (angle,) = np.random.default_rng(5).uniform(-10, 10, 1)
     shown = turned(pixels, rotation=10, flip=0, seed=5)
     batch = torch.from_numpy(pixels.copy())[:, None]
-    # Drawn until training turns by nearly the same angle.
+    # Search for a seed with which training rotates by nearly the same angle.
     for seed in range(2000):
         drawn = (torch.rand(1, generator=generator(seed)).item() * 2 - 1) * 10
         if abs(drawn - angle) < 0.02:

@@ -12,7 +12,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @settings(deadline=None)
 @given(n=st.integers(1, 200), batch_size=st.integers(1, 64))
-def test_every_image_comes_once_an_epoch(n: int, batch_size: int) -> None:
+def test_every_image_occurs_once_per_epoch(n: int, batch_size: int) -> None:
     batches = list(training_batches(n, batch_size, generator()))
     assert torch.cat(batches).dtype == torch.int64
     assert sorted(torch.cat(batches).tolist()) == list(range(n))
@@ -30,11 +30,11 @@ def test_no_batch_holds_a_single_image(n: int, batch_size: int) -> None:
 @pytest.mark.parametrize(
     ("n", "batch_size", "steps"), [(64, 32, 2), (65, 32, 2), (66, 32, 3), (1, 32, 1), (3, 1, 3), (33, 32, 1)]
 )
-def test_steps(n: int, batch_size: int, steps: int) -> None:
+def test_number_of_steps_per_epoch(n: int, batch_size: int, steps: int) -> None:
     assert steps_per_epoch(n, batch_size) == steps
 
 
-def test_order_is_fresh_each_epoch_and_decided_by_the_seed() -> None:
+def test_order_changes_every_epoch_and_depends_on_the_seed() -> None:
     source, again = generator(), generator()
     epochs = [torch.cat(list(training_batches(50, 8, source))).tolist() for _ in range(2)]
     repeated = [torch.cat(list(training_batches(50, 8, again))).tolist() for _ in range(2)]

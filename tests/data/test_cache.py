@@ -28,14 +28,14 @@ def save(path: Path, pixels: NDArray[Any], **options: Any) -> Path:
     return path
 
 
-def test_shorter_side_is_resized_and_the_centre_kept(tmp_path: Path) -> None:
+def test_the_centre_square_is_kept_and_resized(tmp_path: Path) -> None:
     pixels = np.zeros((40, 120), np.uint8)
     pixels[:, 40:80] = 200
     decoded, _ = decode([save(tmp_path / "wide.png", pixels), save(tmp_path / "high.png", pixels.T)], 20)
     assert decoded.pixels.shape == (2, 1, 20, 20)
     assert decoded.pixels.dtype == np.uint8
     assert (decoded.pixels[:, :, 2:-2, 2:-2] == 200).all()
-    # The thumbnail is the whole image instead, squashed.
+    # The thumbnail shows the whole image instead, resized to a square.
     assert decoded.thumbnails.shape == (2, 32, 32)
     assert decoded.thumbnails[0, :, :8].max() == 0
     assert decoded.thumbnails[0, :, 14:18].min() == 200
@@ -66,7 +66,7 @@ def test_grey_and_rgb_of_one_picture_have_the_same_pixels(tmp_path: Path, suffix
 @pytest.mark.parametrize(
     ("width", "height", "scale"), [(512, 512, 4), (630, 401, 4), (197, 1101, 2), (100, 100, 1)]
 )
-def test_a_jpeg_decoded_small_is_the_full_one_within_half_a_grey(
+def test_a_jpeg_decoded_at_reduced_size_differs_by_less_than_half_a_grey_level(
     tmp_path: Path, width: int, height: int, scale: int
 ) -> None:
     rows, columns = np.mgrid[:height, :width]
@@ -82,7 +82,7 @@ def test_a_jpeg_decoded_small_is_the_full_one_within_half_a_grey(
         assert np.abs(difference).mean() < 0.5
 
 
-def test_a_jpeg_that_has_to_be_turned_is_decoded_whole(tmp_path: Path) -> None:
+def test_a_jpeg_with_exif_rotation_is_decoded_at_full_size(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     picture = open_grey(save(tmp_path / "turned.jpg", noise(300, 640), exif=exif).read_bytes(), 64)
@@ -90,18 +90,18 @@ def test_a_jpeg_that_has_to_be_turned_is_decoded_whole(tmp_path: Path) -> None:
     assert picture.scale == 1
 
 
-def test_exif_orientation_applies(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     pixels = np.zeros((32, 64), np.uint8)
     pixels[:, 32:] = 255
     exif = Image.Exif()
-    exif[0x0112] = 6  # shown turned by 90 degrees clockwise
+    exif[0x0112] = 6  # displayed rotated by 90 degrees clockwise
     upright = grey(save(tmp_path / "turned.jpg", pixels, exif=exif))
     assert upright.shape == (64, 32)
     assert upright[:28].max() < 20
     assert upright[36:].min() > 235
 
 
-def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+def test_16_bit_values_are_scaled_to_8_bits(tmp_path: Path) -> None:
     deep = np.array([[0, 257, 32_896, 65_535]], np.uint16)
     assert grey(save(tmp_path / "deep.png", deep)).tolist() == [[0, 1, 128, 255]]
 
@@ -162,11 +162,11 @@ def test_damaged_files_are_reported_and_the_rest_stays_in_order(
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "reason"),
     [(PermissionError(errno.EACCES, "Permission denied"), "Permission denied"), (MemoryError(), "no memory")],
 )
-def test_what_may_be_mended_is_no_reason_to_leave_an_image_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+def test_a_transient_error_does_not_leave_an_image_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     file = save(tmp_path / "whole.png", noise(20, 20))
 
@@ -174,7 +174,7 @@ def test_what_may_be_mended_is_no_reason_to_leave_an_image_out(
         raise error
 
     monkeypatch.setattr(Path, "read_bytes", unreadable)
-    with pytest.raises(DataError, match=rf"whole\.png: {words}"):
+    with pytest.raises(DataError, match=rf"whole\.png: {reason}"):
         decode([file], 16)
 
 
@@ -191,7 +191,7 @@ def leftovers(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_stored_folder_is_whole(tmp_path: Path) -> None:
+def test_a_stored_folder_is_complete(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "key"
     assert not is_whole(folder)
     store(folder, contents(), {"summary": {"n": 5}})
@@ -201,7 +201,7 @@ def test_stored_folder_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "no manifest", "torn manifest"])
-def test_damaged_folder_is_seen_and_replaced(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_folder_is_detected_and_replaced(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "key"
     store(folder, contents(), {})
     pixels, manifest = folder / "sealed/pixels.npy", folder / cache.MANIFEST
@@ -219,7 +219,7 @@ def test_damaged_folder_is_seen_and_replaced(tmp_path: Path, damage: str) -> Non
     assert leftovers(tmp_path) == ["key"]
 
 
-def test_nothing_stands_after_a_broken_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -229,13 +229,13 @@ def test_nothing_stands_after_a_broken_write(tmp_path: Path, monkeypatch: pytest
     assert leftovers(tmp_path) == []
 
 
-def test_cache_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="TUNE_BRAIN_CACHE"):
         store(tmp_path / "file" / "key", contents(), {})
 
 
-def test_writers_at_once_leave_one_whole_folder(tmp_path: Path) -> None:
+def test_concurrent_writers_leave_one_complete_folder(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store(tmp_path / "key", contents(), {"summary": {}}), range(16)))
     assert is_whole(tmp_path / "key")

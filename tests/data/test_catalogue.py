@@ -35,14 +35,14 @@ def test_layouts_in_parts(write: Writer, parts: dict[str, str]) -> None:
     assert catalogue.left_out == ()
 
 
-def test_one_folder_of_classes_is_all_training(write: Writer) -> None:
+def test_in_one_folder_of_class_folders_everything_is_training(write: Writer) -> None:
     catalogue = scan(write(*TWO, "c/1.JPG", "c/2.jpeg"))
     assert catalogue.classes == ("a", "b", "c")
     assert {image.part for image in catalogue.images} == {"train"}
     assert len(catalogue.images) == 6
 
 
-def test_images_stand_in_natural_order(write: Writer) -> None:
+def test_images_are_sorted_in_natural_order(write: Writer) -> None:
     names = ("a/m (10).png", "a/m (2).png", "a/m (1).png", "a/g (3).png", *TWO[2:])
     catalogue = scan(write(*names))
     assert [image.name for image in catalogue.images[:4]] == [
@@ -54,7 +54,7 @@ def test_images_stand_in_natural_order(write: Writer) -> None:
     assert sorted(["x2", "x10", "x", "2", "x02", "10"], key=natural) == ["2", "10", "x", "x02", "x2", "x10"]
 
 
-def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
+def test_other_files_are_listed_and_left_out(write: Writer) -> None:
     root = write(
         *below("Training"),
         *below("Testing"),
@@ -84,7 +84,7 @@ def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         (["a/1.png", "a/2.png"], "at least two class folders; found: a"),
         (["1.png"], "at least two class folders; found: none"),
@@ -92,10 +92,10 @@ def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
         (["a/1.png", "a/2.png", "b/.1.png"], r"found: b has 0 \(1 left out, such as b/.1.png: hidden file\)"),
         ([*below("train"), "test/a/1.png", "test/b/.1.png"], "at least 1 to test on; found: b has 0"),
         ([*below("train"), "test/a/1.png"], "same class folders; found: train: a, b; test: a.\nRename.*: b"),
-        ([*below("train"), "test/1.png"], "train: a, b; test: none.\nTake test away"),
+        ([*below("train"), "test/1.png"], "train: a, b; test: none.\nRemove test"),
         (
             [*below("train", ("a/1.png", "\u00e9/1.png")), *below("test", ("a/1.png", "e\u0301/1.png"))],
-            "accents are stored alone",
+            "only in how their accents are encoded",
         ),
         (
             [*below("train"), *below("test"), *below("val", ("a/1.png", "c/1.png"))],
@@ -109,13 +109,13 @@ def test_what_is_strange_is_named_and_left_out(write: Writer) -> None:
         ),
     ],
 )
-def test_folders_that_cannot_be_searched(write: Writer, names: list[str], said: str) -> None:
+def test_unusable_folders_are_refused(write: Writer, names: list[str], message: str) -> None:
     root = write(*names)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         scan(root)
 
 
-def test_what_is_told_of_a_class_is_its_own(write: Writer) -> None:
+def test_an_error_lists_only_the_left_out_files_of_the_class(write: Writer) -> None:
     root = write(
         *below("Training"),
         *below("Testing", ("b/1.png", "a/.1.png", "a/.2.png", "b/.1.png")),
@@ -128,8 +128,8 @@ def test_what_is_told_of_a_class_is_its_own(write: Writer) -> None:
         scan(root)
 
 
-def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere is not there"):
+def test_a_missing_folder_a_file_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere does not exist"):
         scan(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="is a file"):
@@ -138,7 +138,7 @@ def test_no_folder(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
-def test_real_folder_with_a_stray_hidden_one(real: Path) -> None:
+def test_a_real_folder_with_a_hidden_one_inside(real: Path) -> None:
     catalogue = scan(real / "nickparvar")
     assert [left.name for left in catalogue.left_out] == ["Testing/meningioma/.ipynb_checkpoints"]
     assert len(catalogue.images) == 5_708 + 1_311

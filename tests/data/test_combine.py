@@ -1,15 +1,14 @@
-"""Several folders as one: whose images, which classes, and no test picture in training."""
+"""Combining folders: sources, classes, labels, and what is left out."""
 
 import csv
 import errno
-import hashlib
 import os
 import signal
 import tempfile
 from pathlib import Path
 
 import pytest
-from made import phantom, save
+from made import files, phantom, save
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -26,7 +25,7 @@ from tune_brain.evaluate.scores import marked
 Folders = tuple[Path, Path]
 
 
-def written(to: Path) -> list[dict[str, str]]:
+def manifest(to: Path) -> list[dict[str, str]]:
     with (to / "sources.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -37,7 +36,7 @@ def test_every_image_keeps_its_part_and_the_name_of_its_source(folders: Folders,
     catalogue = scan(to)
     assert catalogue.classes == ("glioma", "notumor")
     assert catalogue.left_out == ()
-    rows = written(to)
+    rows = manifest(to)
     assert {row["file"] for row in rows} == {image.name for image in catalogue.images}
     assert len(rows) == 20
     for row in rows:
@@ -50,7 +49,7 @@ def test_every_image_keeps_its_part_and_the_name_of_its_source(folders: Folders,
     assert provenance(folders[0]) == {}
 
 
-def test_a_leak_that_was_allowed_is_written_into_every_score(folders: Folders, tmp_path: Path) -> None:
+def test_an_allowed_leak_is_recorded_with_every_score(folders: Folders, tmp_path: Path) -> None:
     first, second = folders
     for name in ("x", "y"):
         save(second / f"Glioma/{name}.png", Image.open(first / "Testing/glioma_tumor/0.png"))
@@ -64,7 +63,7 @@ def test_a_leak_that_was_allowed_is_written_into_every_score(folders: Folders, t
     assert marked(scores, 0) == scores
 
 
-def test_a_picture_with_two_labels_is_in_no_part(folders: Folders, tmp_path: Path) -> None:
+def test_a_picture_with_two_labels_is_left_out(folders: Folders, tmp_path: Path) -> None:
     first, second = folders
     save(second / "notumor/x.png", Image.open(first / "Testing/glioma_tumor/0.png"))
     save(second / "notumor/y.png", Image.open(first / "Training/glioma_tumor/0.png"))
@@ -90,13 +89,13 @@ def test_twins_across_sources_stay_on_one_side_of_a_cut(tmp_path: Path) -> None:
     assert prepared.summary["dropped"] == 0
     development = prepared.development()
     trained, held = (
-        {one.tobytes() for one in part.pixels} for part in (development.train, development.validation)
+        {image.tobytes() for image in part.pixels} for part in (development.train, development.validation)
     )
     assert held
     assert trained.isdisjoint(held)
 
 
-def test_files_of_one_name_and_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
+def test_files_and_folders_of_the_same_name_are_distinguished(tmp_path: Path) -> None:
     for number, root in enumerate(("x/set", "y/set")):
         for place, name in enumerate(("a", "b", "c")):
             for i in range(3):
@@ -109,14 +108,8 @@ def test_files_of_one_name_and_folders_of_one_name_are_told_apart(tmp_path: Path
     assert {row.file for row in rows} == {image.name for image in scan(to).images}
 
 
-def hashes(root: Path) -> dict[str, str]:
-    return {
-        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
-    }
-
-
 @pytest.mark.parametrize("linked", [True, False])
-def test_no_image_of_a_source_is_written_to(
+def test_source_images_are_never_modified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: bool
 ) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
@@ -130,10 +123,10 @@ def test_no_image_of_a_source_is_written_to(
 
     if not linked:
         monkeypatch.setattr(os, "link", refused)
-    before = hashes(tmp_path)
+    before = files(tmp_path)
     to = tmp_path / "both"
     rows = combine([one, two], to, rules={"b": "a"})
-    assert {path: digest for path, digest in hashes(tmp_path).items() if path in before} == before
+    assert {path: content for path, content in files(tmp_path).items() if path in before} == before
     assert len({row.file for row in rows}) == len(rows) == 10
     for row in rows:
         original = tmp_path / row.source / row.original
@@ -141,22 +134,22 @@ def test_no_image_of_a_source_is_written_to(
         assert (to / row.file).samefile(original) == linked
 
 
-def test_what_stands_in_the_way_is_not_written_to(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     save(tmp_path / "original.png", phantom(0))
-    save(tmp_path / "there.png", phantom(1))
-    before = hashes(tmp_path)
+    save(tmp_path / "existing.png", phantom(1))
+    before = files(tmp_path)
     with pytest.raises(FileExistsError):
-        _place(tmp_path / "original.png", tmp_path / "there.png")
-    assert hashes(tmp_path) == before
+        _place(tmp_path / "original.png", tmp_path / "existing.png")
+    assert files(tmp_path) == before
 
 
-def test_unreadable_images_are_left_out_and_said(folders: Folders, tmp_path: Path) -> None:
+def test_unreadable_images_are_left_out_and_recorded(folders: Folders, tmp_path: Path) -> None:
     (folders[1] / "Glioma/broken.png").write_bytes(b"no image")
     rows = combine(folders, tmp_path / "both", rules={})
     assert [row.original for row in rows if row.left_out == "unreadable"] == ["Glioma/broken.png"]
 
 
-def test_a_changed_manifest_is_another_data_set_to_the_cache(folders: Folders, tmp_path: Path) -> None:
+def test_a_changed_manifest_invalidates_the_cache(folders: Folders, tmp_path: Path) -> None:
     to = tmp_path / "both"
     combine(folders, to, rules={})
     before = prepare(to, image_size=32, seed=0)
@@ -165,12 +158,12 @@ def test_a_changed_manifest_is_another_data_set_to_the_cache(folders: Folders, t
     assert prepare(to, image_size=32, seed=0).summary["sources"] == {"first": 12, "other": 8}
     assert before.summary["sources"] == {"first": 12, "second": 8}
     (to / MANIFEST).write_text(text + "x,train\n")
-    with pytest.raises(DataError, match=r"sources\.csv must be as .*: too little in row 22"):
+    with pytest.raises(DataError, match=r"sources\.csv is damaged .*: row 22 lacks fields"):
         prepare(to, image_size=32, seed=0)
 
 
 @pytest.mark.parametrize("content", ["name,hospital\n1.png,Ulm\n", "", "file,part\n"])
-def test_a_file_of_that_name_without_our_head_is_none_of_ours(folders: Folders, content: str) -> None:
+def test_a_sources_csv_with_another_header_is_no_manifest(folders: Folders, content: str) -> None:
     for root in folders:
         (root / MANIFEST).write_text(content)
         summary = prepare(root, image_size=32, seed=0).summary
@@ -178,7 +171,7 @@ def test_a_file_of_that_name_without_our_head_is_none_of_ours(folders: Folders, 
         assert "sources" not in summary
 
 
-def test_a_class_that_leaks_whole_is_told_before_anything_is_written(
+def test_a_class_whose_training_images_all_leak_is_refused_before_writing(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = folders
@@ -196,7 +189,7 @@ def test_a_class_that_leaks_whole_is_told_before_anything_is_written(
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_command_leaves_nothing(
+def test_an_interrupted_command_leaves_nothing_behind(
     folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: signal.Signals
 ) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -209,15 +202,17 @@ def test_an_interrupted_command_leaves_nothing(
 
 
 @pytest.mark.parametrize("name", ["first", "first/inside", "taken"])
-def test_the_new_folder_is_new_and_outside(folders: Folders, tmp_path: Path, name: str) -> None:
+def test_the_new_folder_must_be_empty_and_outside_the_sources(
+    folders: Folders, tmp_path: Path, name: str
+) -> None:
     save(tmp_path / "taken/1.png", phantom(0))
-    with pytest.raises(ConfigError, match=r"needs a new or empty folder|combine writes nothing"):
+    with pytest.raises(ConfigError, match=r"needs a new or empty folder|combine does not write into"):
         combine(folders, tmp_path / name, rules={})
     with pytest.raises(ConfigError, match="two or more different"):
         combine([folders[0], folders[0]], tmp_path / "both", rules={})
 
 
-def test_what_cannot_be_combined_leaves_nothing(folders: Folders, tmp_path: Path) -> None:
+def test_a_failed_combination_leaves_nothing_behind(folders: Folders, tmp_path: Path) -> None:
     for i in range(2):
         save(folders[0] / f"Testing/glioma_tumor/{i}.png", phantom(10))
     before = sorted(path.name for path in tmp_path.iterdir())
@@ -226,7 +221,7 @@ def test_what_cannot_be_combined_leaves_nothing(folders: Folders, tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_the_command_says_what_is_left(folders: Folders, tmp_path: Path) -> None:
+def test_the_command_reports_how_many_images_were_kept(folders: Folders, tmp_path: Path) -> None:
     to = tmp_path / "both"
     done = CliRunner().invoke(
         cli.app, ["combine", *map(str, folders), "--to", str(to), "--map", "Glioma=glioma"]

@@ -1,4 +1,4 @@
-"""Where credentials are looked for, and in which order."""
+"""Where Kaggle credentials are searched, and in which order."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from tune_brain.errors import DownloadError
 
 
 @pytest.fixture(autouse=True)
-def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("USERNAME", "KEY", "API_TOKEN", "CONFIG_DIR"):
         monkeypatch.delenv(f"KAGGLE_{name}", raising=False)
     for name in ("home/.kaggle", "working", "elsewhere"):
@@ -19,22 +19,24 @@ def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "working")
 
 
-def leave(folder: Path, key: str) -> dict[str, str]:
+def write_login(folder: Path, key: str) -> dict[str, str]:
     pair = {"username": "ada", "key": key}
     (folder / "kaggle.json").write_text(json.dumps({**pair, "more": 1}))
     return pair
 
 
-def test_each_place_goes_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_place_takes_precedence_over_the_previous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(DownloadError, match="found: none"):
         credentials()
     (tmp_path / "home/.kaggle/access_token").write_text(" KGAT_0\n")
     assert credentials() == {"token": "KGAT_0"}
-    assert leave(tmp_path / "home/.kaggle", "1") == credentials()
+    assert write_login(tmp_path / "home/.kaggle", "1") == credentials()
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "elsewhere"))
     assert credentials()["key"] == "1"
-    assert leave(tmp_path / "elsewhere", "2") == credentials()
-    assert leave(tmp_path / "working", "3") == credentials()
+    assert write_login(tmp_path / "elsewhere", "2") == credentials()
+    assert write_login(tmp_path / "working", "3") == credentials()
     monkeypatch.setenv("KAGGLE_API_TOKEN", " KGAT_4\n")
     assert credentials() == {"token": "KGAT_4"}
     monkeypatch.setenv("KAGGLE_USERNAME", "ada")
@@ -43,7 +45,7 @@ def test_each_place_goes_before_the_next(tmp_path: Path, monkeypatch: pytest.Mon
     assert credentials() == {"username": "ada", "key": "5"}
 
 
-def test_a_token_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "token").write_text("KGAT_1\n")
     monkeypatch.setenv("KAGGLE_API_TOKEN", str(tmp_path / "token"))
     assert credentials() == {"token": "KGAT_1"}
@@ -52,7 +54,7 @@ def test_a_token_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     "content", ['{"username": "ada", "key": "s3cret"', '{"key": "s3cret"}', '["s3cret"]', "\xff"]
 )
-def test_a_damaged_kaggle_json_is_named_and_not_quoted(tmp_path: Path, content: str) -> None:
+def test_an_error_names_a_damaged_kaggle_json_without_quoting_it(tmp_path: Path, content: str) -> None:
     (tmp_path / "working/kaggle.json").write_text(content, encoding="latin-1")
     with pytest.raises(DownloadError, match=r"Error in kaggle\.json") as error:
         credentials()

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made import files
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -17,11 +18,7 @@ from tune_brain.errors import ConfigError
 from tune_brain.portable.pictures import open_grey
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_layout_and_formats(demo: Path) -> None:
+def test_layout_and_file_formats(demo: Path) -> None:
     catalogue = scan(demo)
     assert catalogue.classes == CLASSES
     assert catalogue.left_out == ()
@@ -37,7 +34,7 @@ def test_layout_and_formats(demo: Path) -> None:
     assert kinds == {("JPEG", "L"), ("JPEG", "RGB"), ("PNG", "L"), ("PNG", "RGB")}
 
 
-def test_a_few_twins_stand_within_training_and_across(demo: Path) -> None:
+def test_some_images_are_twins_within_training_and_across_parts(demo: Path) -> None:
     catalogue = scan(demo)
     decoded, failures = decode([demo / image.name for image in catalogue.images], 16)
     assert failures == {}
@@ -50,7 +47,7 @@ def test_a_few_twins_stand_within_training_and_across(demo: Path) -> None:
 
 
 @pytest.mark.slow
-def test_default_has_exact_and_near_twins(tmp_path: Path) -> None:
+def test_the_default_set_has_exact_and_resized_twins(tmp_path: Path) -> None:
     write_demo(tmp_path / "demo")
     catalogue = scan(tmp_path / "demo")
     decoded, _ = decode([catalogue.root / image.name for image in catalogue.images], 16)
@@ -59,7 +56,7 @@ def test_default_has_exact_and_near_twins(tmp_path: Path) -> None:
     assert (twins, exact) == (4 * 6, 4 * 3)
 
 
-def test_seed_decides_every_byte(tmp_path: Path) -> None:
+def test_the_seed_determines_every_byte(tmp_path: Path) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_demo(tmp_path / name, seed=seed, per_class=(2, 1))
     assert files(tmp_path / "a") == files(tmp_path / "b")
@@ -68,7 +65,7 @@ def test_seed_decides_every_byte(tmp_path: Path) -> None:
 
 def test_only_new_or_empty_folders_are_written(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    # What a command that was killed had begun.
+    # Left by a command that was killed.
     (tmp_path / "empty" / ".making-of-another").mkdir()
     write_demo(tmp_path / "empty", per_class=(1, 1))
     before = files(tmp_path / "empty")
@@ -85,7 +82,7 @@ def flattened(name: str, stream: int, n: int) -> NDArray[np.float64]:
 
 
 @pytest.mark.slow
-def test_a_linear_model_learns_something_but_not_all() -> None:
+def test_a_linear_model_is_better_than_chance_but_not_perfect() -> None:
     labels = np.repeat(np.arange(4), 60)
     train = np.concatenate([flattened(name, label, 60) for label, name in enumerate(CLASSES)])
     test = np.concatenate([flattened(name, label + 9, 60) for label, name in enumerate(CLASSES)])
@@ -100,14 +97,14 @@ def test_phantoms_fill_the_middle_and_leave_the_corners_dark(demo: Path) -> None
     assert grey[:8, :8].mean() < 15
 
 
-def test_of_two_that_write_at_once_the_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_two_concurrent_writers_the_first_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, drawn = tmp_path / "demo", demo.draw
 
-    def overtaken(*asked: Any) -> Image.Image:
+    def overtaken(*args: Any) -> Image.Image:
         if not folder.exists():
             monkeypatch.setattr(demo, "draw", drawn)
             write_demo(folder, per_class=(1, 1))
-        return drawn(*asked)
+        return drawn(*args)
 
     monkeypatch.setattr(demo, "draw", overtaken)
     write_demo(folder, per_class=(2, 1))

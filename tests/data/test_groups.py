@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tune_brain.data.groups import join, tied
 
 
-def test_ties_reach_through_others_and_groups_count_in_the_order_of_their_first() -> None:
+def test_ties_are_transitive_and_groups_are_numbered_by_first_member() -> None:
     group = tied(6, np.array([5, 3, 2]), np.array([1, 5, 4]))
     assert group.tolist() == [0, 1, 2, 1, 2, 1]
     assert tied(2, np.zeros(0, np.int64), np.zeros(0, np.int64)).tolist() == [0, 1]
@@ -21,7 +21,7 @@ groupings = st.integers(1, 30).flatmap(
 
 @settings(deadline=None)
 @given(groupings)
-def test_join_is_the_finest_grouping_that_holds_all(given_groups: list[NDArray[np.int64]]) -> None:
+def test_join_is_the_finest_common_coarsening(given_groups: list[NDArray[np.int64]]) -> None:
     joined = join(*given_groups)
     linked = np.any([np.equal.outer(group, group) for group in given_groups], axis=0)
     for _ in range(len(joined)):

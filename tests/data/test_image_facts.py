@@ -1,4 +1,4 @@
-"""Folders broken in every way that was met or feared: what the audit says of each file."""
+"""Files that are broken or odd in every known way, and what an audit reports about each."""
 
 import struct
 import zlib
@@ -18,11 +18,12 @@ from tune_brain.portable.pictures import MOST_BYTES, open_grey
 
 
 def png(width: int, height: int) -> bytes:
-    """A file that claims so many pixels and holds hardly any."""
+    """A PNG file whose header claims this size, although it holds hardly any pixels."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     pixels = b"IDAT" + zlib.compress(bytes(1000))
     chunks = [
-        struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in (header, pixels)
+        struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+        for data in (header, pixels)
     ]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
@@ -79,7 +80,7 @@ BROKEN: dict[str, tuple[str, bytes, str, str]] = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_file_of_each_kind_is_counted_and_named(folder: Path, case: str) -> None:
+def test_a_file_of_each_kind_is_counted_and_listed(folder: Path, case: str) -> None:
     name, content, group, kind = BROKEN[case]
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,9 @@ def test_a_file_of_each_kind_is_counted_and_named(folder: Path, case: str) -> No
     assert any(kind in line for line in terminal(facts))
 
 
-def test_links_and_forbidden_files_are_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dangling_links_and_unreadable_files_are_listed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "Training/a/gone.png").symlink_to("nowhere.png")
     read = Path.read_bytes
 
@@ -105,14 +108,14 @@ def test_links_and_forbidden_files_are_named(folder: Path, monkeypatch: pytest.M
         return read(path)
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
-    found = audit(folder).facts["files"]
-    assert found["left_out"] == {"link to nothing": {"n": 1, "names": ["Training/a/gone.png"]}}
-    assert found["unreadable"] == {
+    reported = audit(folder).facts["files"]
+    assert reported["left_out"] == {"link to nothing": {"n": 1, "names": ["Training/a/gone.png"]}}
+    assert reported["unreadable"] == {
         "unreadable (Permission denied)": {"n": 2, "names": ["Training/a/2.png", "Training/b/2.png"]}
     }
 
 
-def test_a_file_of_any_length_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_too_large_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (folder / "Training/a/x.png").open("wb") as file:
         file.write(as_bytes(SHOWN))
         file.truncate(MOST_BYTES + 1)
@@ -125,13 +128,13 @@ def test_a_file_of_any_length_is_not_read(folder: Path, monkeypatch: pytest.Monk
     assert "x.png" not in read
 
 
-def test_a_search_leaves_out_too_many_pixels_as_well(folder: Path) -> None:
+def test_a_search_leaves_out_images_with_too_many_pixels_too(folder: Path) -> None:
     (folder / "Training/a/x.png").write_bytes(png(8_000, 6_000))
     kind = {"too many pixels": {"n": 1, "names": ["Training/a/x.png"]}}
     assert prepare(folder, image_size=32, seed=0).summary["left_out"] == kind
 
 
-def test_orientation_0_turns_nothing(folder: Path) -> None:
+def test_exif_orientation_0_rotates_nothing(folder: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 0
     content = as_bytes(SHOWN.resize((800, 600)), "JPEG", exif=exif)
@@ -140,14 +143,14 @@ def test_orientation_0_turns_nothing(folder: Path) -> None:
     assert open_grey(content, 96).scale == 4
 
 
-def test_five_names_of_a_kind_are_told(folder: Path) -> None:
+def test_at_most_five_names_of_a_kind_are_listed(folder: Path) -> None:
     for i in range(8):
         (folder / f"Training/a/empty {i}.jpg").touch()
-    found = audit(folder).facts["files"]["unreadable"]["empty file"]
-    assert found == {"n": 8, "names": [f"Training/a/empty {i}.jpg" for i in range(5)]}
+    reported = audit(folder).facts["files"]["unreadable"]["empty file"]
+    assert reported == {"n": 8, "names": [f"Training/a/empty {i}.jpg" for i in range(5)]}
 
 
-def test_several_oddities_of_one_file_all_count(folder: Path) -> None:
+def test_all_oddities_of_a_file_are_counted(folder: Path) -> None:
     save(folder / "Training/a/x.jpg", SHOWN.convert("RGBA").resize((20, 20)))
     assert set(audit(folder).facts["files"]["odd"]) == {
         "transparent",
@@ -156,14 +159,14 @@ def test_several_oddities_of_one_file_all_count(folder: Path) -> None:
     }
 
 
-def test_progress_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "AT_ONCE", 4)
-    told: list[tuple[int, int]] = []
-    read_facts(sorted(folder.rglob("*.png")), lambda done, total: told.append((done, total)))
-    assert told == [(4, 10), (8, 10), (10, 10)]
+    reports: list[tuple[int, int]] = []
+    read_facts(sorted(folder.rglob("*.png")), lambda done, total: reports.append((done, total)))
+    assert reports == [(4, 10), (8, 10), (10, 10)]
 
 
-def test_of_images_of_twelve_bits_it_is_said_that_they_are_black(folder: Path) -> None:
+def test_12_bit_images_are_reported_as_nearly_black(folder: Path) -> None:
     path = (folder / X).with_suffix(".png")
     path.write_bytes(as_bytes(SIXTEEN))
     assert set(audit(folder).facts["files"]["odd"]) == {"16-bit"}

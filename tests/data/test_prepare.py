@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
-from tune_brain.data import prepare as room
+from tune_brain.data import prepare as module
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.demo import CLASSES
@@ -33,18 +33,18 @@ def sealed(prepared: Prepared, name: str) -> NDArray[Any]:
     return array
 
 
-def test_names_of_every_kind_are_left_out_as_text(folder: Path) -> None:
+def test_left_out_names_of_any_kind_are_escaped(folder: Path) -> None:
     for name in ("Training/a/\udcff.png", "Training/a/\x1b[2J\nforged.txt"):
         (folder / name).touch()
     summary = prepare(folder, image_size=16, seed=0).summary
-    assert {reason: found["names"] for reason, found in summary["left_out"].items()} == {
+    assert {reason: group["names"] for reason, group in summary["left_out"].items()} == {
         "empty file": [r"Training/a/\xff.png"],
         "not a JPEG or PNG file": [r"Training/a/\x1b[2J\nforged.txt"],
     }
     "\n".join(describe(summary)).encode()
 
 
-def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
+def test_arrays_are_consistent_with_each_other_and_the_summary(demo: Path) -> None:
     prepared = prepare(demo, image_size=24, seed=0)
     development, summary = prepared.development(), prepared.summary
     assert development.classes == prepared.classes == CLASSES
@@ -74,7 +74,7 @@ def test_arrays_agree_with_each_other_and_the_summary(demo: Path) -> None:
     assert summary == json.loads(json.dumps(summary))
 
 
-def test_no_twin_crosses_to_validation_and_unseen_means_no_twin(demo: Path) -> None:
+def test_validation_has_no_twin_in_training_and_unseen_images_have_none(demo: Path) -> None:
     prepared = prepare(demo, image_size=24, seed=1)
     development = prepared.development()
     train, validation, test = (
@@ -114,33 +114,33 @@ def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) ->
     assert len(set(test)) == len(set(groups)) == len(set(zip(test, groups.tolist(), strict=True))) == 6
 
 
-def test_a_second_call_reads_back(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[int, int]] = []
-    first = prepare(demo, image_size=24, seed=0, progress=lambda done, of: calls.append((done, of)))
-    assert calls[-1] == (88, 88)
+def test_a_second_call_uses_the_cache(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[tuple[int, int]] = []
+    first = prepare(demo, image_size=24, seed=0, advance=lambda done, total: reports.append((done, total)))
+    assert reports[-1] == (88, 88)
 
     def again(*_: object) -> None:
         raise AssertionError("decoded twice")
 
-    monkeypatch.setattr(room, "decode", again)
+    monkeypatch.setattr(module, "decode", again)
     assert prepare(demo, image_size=24, seed=0) == first
 
 
-def test_whatever_changes_is_prepared_anew(write: Writer) -> None:
+def test_every_change_invalidates_the_cache(write: Writer) -> None:
     root = write(*some("", 12))
-    seen = {prepare(root, image_size=16, seed=0).folder}
-    seen.add(prepare(root, image_size=17, seed=0).folder)
-    seen.add(prepare(root, image_size=16, seed=1).folder)
+    folders = {prepare(root, image_size=16, seed=0).folder}
+    folders.add(prepare(root, image_size=17, seed=0).folder)
+    folders.add(prepare(root, image_size=16, seed=1).folder)
     os.utime(root / "a/0.png", ns=(1, 1))
-    seen.add(prepare(root, image_size=16, seed=0).folder)
+    folders.add(prepare(root, image_size=16, seed=0).folder)
     (root / "a/0.png").rename(root / "a/100.png")
-    seen.add(prepare(root, image_size=16, seed=0).folder)
+    folders.add(prepare(root, image_size=16, seed=0).folder)
     (root / "notes.txt").touch()
-    seen.add(prepare(root, image_size=16, seed=0).folder)
-    assert len(seen) == 6
+    folders.add(prepare(root, image_size=16, seed=0).folder)
+    assert len(folders) == 6
 
 
-def test_a_damaged_cache_is_made_anew(write: Writer) -> None:
+def test_a_damaged_cache_is_rebuilt(write: Writer) -> None:
     root = write(*some("", 12))
     prepared = prepare(root, image_size=16, seed=0)
     before = prepared.development().train.pixels.tobytes()
@@ -148,17 +148,7 @@ def test_a_damaged_cache_is_made_anew(write: Writer) -> None:
     assert prepare(root, image_size=16, seed=0).development().train.pixels.tobytes() == before
 
 
-def test_digest_is_of_the_content_alone(write: Writer, tmp_path: Path) -> None:
-    root = write(*some("", 12))
-    digest = prepare(root, image_size=16, seed=0).summary["digest"]
-    moved = shutil.copytree(root, tmp_path / "elsewhere" / "copy")
-    (moved / "a/3.png").rename(moved / "a/x3.png")
-    assert prepare(moved, image_size=20, seed=7).summary["digest"] == digest
-    (moved / "a/x3.png").rename(moved / "b/x3.png")
-    assert prepare(moved, image_size=16, seed=0).summary["digest"] != digest
-
-
-def test_seed_decides_the_cut_and_pixels_follow_their_labels(write: Writer) -> None:
+def test_the_seed_determines_the_split_and_pixels_match_their_labels(write: Writer) -> None:
     root = write(*some("", 30))
     for i, name in enumerate(some("", 30)):
         pixels = np.random.default_rng(i).integers(0, 100, (20, 20), np.uint8) + 150 * (i >= 30)
@@ -166,14 +156,14 @@ def test_seed_decides_the_cut_and_pixels_follow_their_labels(write: Writer) -> N
         Image.fromarray(pixels.astype(np.uint8)).save(root / name)
     marks = []
     for seed in (0, 0, 1):
-        held = prepare(root, image_size=20, seed=seed).development().validation
-        assert (held.labels == (held.pixels[:, 0, 9, 9] >= 150)).all()
-        assert (held.labels == (held.pixels[:, 0, 0, 0] >= 30)).all()
-        marks.append((held.labels.tolist(), held.pixels[:, 0, 0, 0].tolist()))
+        validation = prepare(root, image_size=20, seed=seed).development().validation
+        assert (validation.labels == (validation.pixels[:, 0, 9, 9] >= 150)).all()
+        assert (validation.labels == (validation.pixels[:, 0, 0, 0] >= 30)).all()
+        marks.append((validation.labels.tolist(), validation.pixels[:, 0, 0, 0].tolist()))
     assert marks[0] == marks[1] != marks[2]
 
 
-def test_one_folder_is_cut_in_three(write: Writer) -> None:
+def test_one_folder_is_split_in_three(write: Writer) -> None:
     root = write(*some("", 50))
     shutil.copy(root / "a/1.png", root / "a/twin.png")
     counts = prepare(root, image_size=16, seed=0).summary["counts"]
@@ -186,7 +176,7 @@ def test_one_folder_is_cut_in_three(write: Writer) -> None:
         assert prepared.summary["twins"]["across"] == 0
 
 
-def test_given_validation_stays_and_its_twins_leave_training(write: Writer) -> None:
+def test_a_given_validation_part_is_kept_and_its_twins_are_dropped(write: Writer) -> None:
     root = write(*some("train/", 6), *some("val/", 3), *some("test/", 4))
     shutil.copy(root / "val/a/0.png", root / "train/a/2.png")
     shutil.copy(root / "val/a/0.png", root / "train/a/3.png")
@@ -201,23 +191,30 @@ def test_given_validation_stays_and_its_twins_leave_training(write: Writer) -> N
     assert prepared.summary["dropped"] == 2
     assert prepared.summary["unseen"] == {"a": 3, "b": 3}
     names = json.loads((prepared.sealed / "names.json").read_text())
-    seen = [name for name, new in zip(names, sealed(prepared, "unseen"), strict=True) if not new]
+    seen = [name for name, unseen in zip(names, sealed(prepared, "unseen"), strict=True) if not unseen]
     assert seen == ["test/a/0.png", "test/b/0.png"]
 
 
-def test_mirrored_copies_of_validation_leave_training(write: Writer) -> None:
+def test_mirrored_twins_of_validation_images_are_dropped(write: Writer) -> None:
     root = write(*some("train/", 12), *some("test/", 2))
     for label, i in itertools.product("ab", range(6)):
         with Image.open(root / f"train/{label}/{i}.png") as image:
             image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(root / f"train/{label}/{i + 6}.png")
     prepared = prepare(root, image_size=16, seed=0)
     development = prepared.development()
-    ours, others = (
+    mirrored, validation = (
         unit_vectors(np.asarray(thumbnails))
         for thumbnails in (development.train.thumbnails[:, :, ::-1], development.validation.thumbnails)
     )
-    assert (ours @ others.T).max() < 0.995
+    assert (mirrored @ validation.T).max() < 0.995
     assert prepared.summary["dropped"] == sum(prepared.summary["counts"]["validation"].values())
+
+
+def test_a_mirrored_copy_in_training_makes_a_test_image_seen(write: Writer) -> None:
+    root = write(*some("train/", 12), *some("test/", 3))
+    with Image.open(root / "test/a/0.png") as image:
+        ImageOps.mirror(image).save(root / "train/a/3.png")
+    assert prepare(root, image_size=16, seed=0).summary["unseen"] == {"a": 2, "b": 3}
 
 
 def test_mirrored_copies_within_the_test_are_one_group(write: Writer) -> None:
@@ -231,7 +228,7 @@ def test_mirrored_copies_within_the_test_are_one_group(write: Writer) -> None:
     assert len(set(groups.values())) == 5
 
 
-def test_a_class_whose_training_is_all_in_validation(write: Writer) -> None:
+def test_a_class_whose_training_images_are_all_in_validation_is_refused(write: Writer) -> None:
     root = write(*some("train/", 2), *some("val/", 2), *some("test/", 1))
     for i in range(2):
         shutil.copy(root / f"val/a/{i}.png", root / f"train/a/{i}.png")
@@ -239,7 +236,7 @@ def test_a_class_whose_training_is_all_in_validation(write: Writer) -> None:
         prepare(root, image_size=16, seed=0)
 
 
-def test_a_class_of_an_image_and_its_mirror_has_none_left_to_train_on(write: Writer) -> None:
+def test_a_class_of_one_image_and_its_mirror_image_is_refused(write: Writer) -> None:
     root = write(*some("train/", 6), *some("test/", 1))
     for i in range(1, 6):
         (root / f"train/a/{i}.png").unlink()
@@ -249,7 +246,7 @@ def test_a_class_of_an_image_and_its_mirror_has_none_left_to_train_on(write: Wri
         prepare(root, image_size=16, seed=0)
 
 
-def test_unreadable_images_are_counted_and_the_work_goes_on(write: Writer) -> None:
+def test_unreadable_images_are_counted_and_left_out(write: Writer) -> None:
     root = write(*some("Training/", 8), *some("Testing/", 3), "Testing/a/.ipynb_checkpoints/0.png")
     for i in range(6):
         (root / f"Training/b/broken{i}.jpg").write_bytes(b"nothing")
@@ -264,7 +261,7 @@ def test_unreadable_images_are_counted_and_the_work_goes_on(write: Writer) -> No
     }
 
 
-def test_a_class_without_readable_images(write: Writer) -> None:
+def test_a_class_with_too_few_readable_images_is_refused(write: Writer) -> None:
     root = write(*some("", 4))
     for i in range(3):
         (root / f"b/{i}.png").write_bytes(b"nothing")
@@ -274,7 +271,7 @@ def test_a_class_without_readable_images(write: Writer) -> None:
         prepare(root, image_size=16, seed=0)
 
 
-def test_names_of_any_alphabet(write: Writer) -> None:
+def test_names_may_use_any_alphabet(write: Writer) -> None:
     names = [
         f"{part}{name}" for part in ("Training/", "Testing/") for name in ("опухоль/é {}.png", "b/{}.png")
     ]
@@ -287,7 +284,7 @@ def test_names_of_any_alphabet(write: Writer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "unseen"), [("sartaj", 135), ("nickparvar", 331)])
-def test_real_sets(real: Path, name: str, unseen: int) -> None:
+def test_published_data_sets(real: Path, name: str, unseen: int) -> None:
     prepared = prepare(real / name, image_size=16, seed=0)
     assert sum(prepared.summary["unseen"].values()) == pytest.approx(unseen, abs=3)
     counts = prepared.summary["counts"]

@@ -1,4 +1,4 @@
-"""Twins that are known because they were made: found, and nothing else found."""
+"""Generated twins: all of them are found, and nothing else."""
 
 import io
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from tune_brain.data import cells, image_facts, similarity
-from tune_brain.data import cropped as crops
+from tune_brain.data import cropped as module
 from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.image_facts import FINE
@@ -17,7 +17,7 @@ from tune_brain.data.similarity import Pairs, Similarity, unit_vectors
 from tune_brain.portable.pictures import Grey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
-Known = set[tuple[int, int]]
+Ends = set[tuple[int, int]]
 
 
 def saved(quality: int) -> Change:
@@ -73,47 +73,47 @@ def shrunk(images: list[Image.Image]) -> tuple[NDArray[np.uint8], NDArray[np.uin
     return np.stack(small), np.stack(fine)
 
 
-def generated(originals: int, changed: int) -> tuple[list[Image.Image], dict[str, Known]]:
-    """Phantoms, and twins of the first of them by every change, and which pairs these make."""
+def generated(originals: int, changed: int) -> tuple[list[Image.Image], dict[str, Ends]]:
+    """Phantoms followed by twins of the first ones made with every change, and the pairs of each change."""
     images = [draw(CLASSES[i % 4], np.random.default_rng([7, i])) for i in range(originals)]
-    known: dict[str, Known] = {}
+    twins: dict[str, Ends] = {}
     for name, change in CHANGES.items():
-        known[name] = {(i, len(images) + i) for i in range(changed)}
+        twins[name] = {(i, len(images) + i) for i in range(changed)}
         images += [change(images[i], np.random.default_rng([8, i])) for i in range(changed)]
-    return images, known
+    return images, twins
 
 
-def ends(pairs: Pairs) -> Known:
+def ends(pairs: Pairs) -> Ends:
     return {(min(pair), max(pair)) for pair in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)}
 
 
 @pytest.mark.slow
-def test_precision_and_recall_on_twins_that_are_known() -> None:
+def test_precision_and_recall_on_generated_twins() -> None:
     n, changed = 400, 100
-    images, known = generated(n, changed)
+    images, twins = generated(n, changed)
     thumbnails, fine = shrunk(images)
-    among = Similarity(thumbnails)
-    found = ends(among.same()) | ends(among.mirrored()) | ends(cropped_twins(fine))
+    index = Similarity(thumbnails)
+    found = ends(index.same()) | ends(index.mirrored()) | ends(cropped_twins(fine))
     original = np.concatenate([np.arange(n), *[np.arange(changed)] * len(CHANGES)])
-    right = {pair for pair in found if original[pair[0]] == original[pair[1]]}
-    assert len(right) >= 0.99 * len(found)
-    recall = {name: len(found & pairs) / changed for name, pairs in known.items()}
+    correct = {pair for pair in found if original[pair[0]] == original[pair[1]]}
+    assert len(correct) >= 0.99 * len(found)
+    recall = {name: len(found & pairs) / changed for name, pairs in twins.items()}
     assert {name: share for name, share in recall.items() if share < 0.99} == {}
-    print(f"precision {len(right) / len(found):.4f} of {len(found)} pairs, recall {recall}")
+    print(f"precision {len(correct) / len(found):.4f} of {len(found)} pairs, recall {recall}")
 
 
-def test_each_change_has_its_rule() -> None:
-    images, known = generated(24, 8)
+def test_each_change_is_found_by_its_rule_only() -> None:
+    images, twins = generated(24, 8)
     thumbnails, fine = shrunk(images)
-    among = Similarity(thumbnails)
-    same, mirrored, less = (ends(pairs) for pairs in (among.same(), among.mirrored(), cropped_twins(fine)))
+    index = Similarity(thumbnails)
+    same, mirrored, cropped = (ends(pairs) for pairs in (index.same(), index.mirrored(), cropped_twins(fine)))
     for name in ("quality 95", "quality 75", "quality 40", "resized", "brighter", "flatter"):
-        assert known[name] <= same, name
-        assert not known[name] & mirrored
-    assert known["mirrored"] <= mirrored
-    assert not known["mirrored"] & same
-    assert known["cropped"] | known["cropped all round"] <= less
-    assert not known["cropped all round"] & same
+        assert twins[name] <= same, name
+        assert not twins[name] & mirrored
+    assert twins["mirrored"] <= mirrored
+    assert not twins["mirrored"] & same
+    assert twins["cropped"] | twins["cropped all round"] <= cropped
+    assert not twins["cropped all round"] & same
 
 
 def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,21 +122,23 @@ def test_every_pair_above_the_threshold_is_found_whatever_the_blocks(monkeypatch
     thumbnails = np.clip(base[random.integers(0, 6, 60)] + random.normal(0, 15, (60, 32, 32)), 0, 255)
     vectors = unit_vectors(thumbnails.astype(np.uint8))
     full = vectors @ vectors.T
-    wanted = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
-    assert 100 < len(wanted) < 1000
+    expected = {(i, j) for i, j in zip(*np.nonzero(full >= 0.9), strict=True) if i < j}
+    assert 100 < len(expected) < 1000
     monkeypatch.setattr(similarity, "TWINS", 0.9)
-    for part, pairs, held in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
-        monkeypatch.setattr(similarity, "AT_ONCE", part)
+    for at_once, pairs, batch in ((8192, 4096, 2**18), (7, 5, 9), (1, 1, 1)):
+        monkeypatch.setattr(similarity, "AT_ONCE", at_once)
         monkeypatch.setattr(similarity, "PAIRS", pairs)
-        monkeypatch.setattr(cells, "HELD", held)
+        monkeypatch.setattr(cells, "BATCH", batch)
         found = Similarity(thumbnails.astype(np.uint8)).same()
-        assert ends(found) == wanted
-        assert len(found.first) == len(wanted)
+        assert ends(found) == expected
+        assert len(found.first) == len(expected)
         np.testing.assert_allclose(found.similarity, full[found.first, found.second], rtol=1e-5)
 
 
 @pytest.mark.parametrize("rows", [2048, 5])
-def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+def test_the_nearest_neighbour_is_never_the_excluded_image(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
     random = np.random.default_rng(1)
     near = random.integers(0, 256, (20, 32, 32))
     thumbnails = np.concatenate([near, near + random.normal(0, 40, near.shape), near[::2] // 2])
@@ -153,31 +155,31 @@ def test_the_nearest_is_never_oneself(monkeypatch: pytest.MonkeyPatch, rows: int
     assert Similarity(thumbnails).nearest(thumbnails[own])[0].tolist() == own.tolist()
 
 
-def test_a_crop_is_found_in_a_crowd_and_each_image_has_few_candidates(
+def test_a_crop_is_found_among_similar_images_with_few_fits_per_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    images, known = generated(8, 4)
+    images, twins = generated(8, 4)
     _, fine = shrunk([*images[:8], *images[-8:-4]])
     random = np.random.default_rng(3)
     crowd = np.repeat(fine[:8], 20, axis=0) + random.normal(0, 14, (160, FINE, FINE))
     every = np.concatenate([fine, np.clip(crowd, 0, 255).astype(np.uint8)])
     fitted: list[int] = []
-    similarity = crops._similarity
+    similarity = module._similarity
 
     def counted(cuts: NDArray[np.float32], others: NDArray[np.uint8]) -> NDArray[np.float32]:
         fitted.append(len(cuts))
         return similarity(cuts, others)
 
-    monkeypatch.setattr(crops, "_similarity", counted)
-    wanted = {(i, 8 + i) for i in range(4)}
-    assert list(known)[-2] == "cropped all round"
-    assert wanted <= ends(cropped_twins(every))
-    assert sum(fitted) <= len(crops.WINDOWS) * crops.LIKELIEST * len(every)
+    monkeypatch.setattr(module, "_similarity", counted)
+    expected = {(i, 8 + i) for i in range(4)}
+    assert list(twins)[-2] == "cropped all round"
+    assert expected <= ends(cropped_twins(every))
+    assert sum(fitted) <= len(module.WINDOWS) * module.FITTED * len(every)
 
 
 @pytest.mark.parametrize("thumbnails", [np.zeros((0, 32, 32), np.uint8), np.full((3, 32, 32), 9, np.uint8)])
-def test_no_images_and_flat_ones_have_no_twins(thumbnails: NDArray[np.uint8]) -> None:
-    among = Similarity(thumbnails)
+def test_no_images_and_uniform_images_have_no_twins(thumbnails: NDArray[np.uint8]) -> None:
+    index = Similarity(thumbnails)
     fine = np.full((len(thumbnails), FINE, FINE), 9, np.uint8)
-    for pairs in (among.same(), among.mirrored(), cropped_twins(fine)):
+    for pairs in (index.same(), index.mirrored(), cropped_twins(fine)):
         assert len(pairs.first) == len(pairs.second) == len(pairs.similarity) == 0

@@ -1,4 +1,4 @@
-"""Which class of one folder is which of another."""
+"""Mapping the class names of several folders to common ones."""
 
 import pytest
 
@@ -22,11 +22,11 @@ from tune_brain.errors import ConfigError, DataError
         ("<img src=x>", "<img src=x>"),
     ],
 )
-def test_common_spellings(name: str, common: str) -> None:
+def test_names_map_to_the_common_spelling(name: str, common: str) -> None:
     assert spelled(name) == common
 
 
-def test_a_class_without_a_rule_is_an_error_that_lists_what_exists() -> None:
+def test_an_unmapped_class_is_an_error_that_lists_all_classes() -> None:
     classes = {"x": ["glioma_tumor", "no_tumor"], "y": ["glioma", "schwannoma"]}
     with pytest.raises(DataError, match="one of glioma, notumor; found: schwannoma of y") as error:
         class_names(classes, {})
@@ -39,7 +39,7 @@ def test_a_class_without_a_rule_is_an_error_that_lists_what_exists() -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "a=", "=b", "a=b,a=c", "a=../b", "a=.b"])
-def test_rules_that_are_none(text: str) -> None:
+def test_invalid_rules_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="OLD=NEW"):
         parse_rules(text)
     assert parse_rules("a=b, c d=e") == {"a": "b", "c d": "e"}

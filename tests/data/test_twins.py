@@ -20,7 +20,7 @@ def sharing(group: NDArray[np.int64]) -> set[frozenset[int]]:
     return {frozenset(np.flatnonzero(group == number).tolist()) for number in group}
 
 
-def test_equal_digests_and_like_thumbnails_are_twins() -> None:
+def test_equal_digests_and_similar_thumbnails_are_twins() -> None:
     thumbnails = pictures(1, 2, 3, 1, 4)
     thumbnails[3] = thumbnails[3] // 2 + 20  # darker and flatter, still the same picture
     thumbnails[4] = thumbnails[2]
@@ -39,17 +39,11 @@ def test_equal_digests_and_like_thumbnails_are_twins() -> None:
     }
 
 
-def test_mirrored_copies_are_twins_and_copies_upside_down_are_not() -> None:
-    thumbnails = pictures(1, 1, 1, 2)
-    thumbnails[1] = thumbnails[1, :, ::-1] // 2
-    thumbnails[2] = thumbnails[2, ::-1]
-    group, with_mirrored = twin_groups(list("abcd"), thumbnails)
-    assert len(set(group)) == 4
-    assert sharing(with_mirrored) == {
-        frozenset({0, 1}),
-        frozenset({2}),
-        frozenset({3}),
-    }
+def test_an_upside_down_copy_is_not_a_twin() -> None:
+    thumbnails = pictures(1, 1)
+    thumbnails[1] = thumbnails[1, ::-1]
+    _, with_mirrored = twin_groups(["a", "b"], thumbnails)
+    assert len(set(with_mirrored)) == 2
 
 
 def test_twins_of_twins_share_a_group() -> None:
@@ -60,23 +54,23 @@ def test_twins_of_twins_share_a_group() -> None:
     assert len(set(twin_groups(list("abcd"), between)[0])) == 1
 
 
-def test_flat_thumbnails_correlate_with_nothing() -> None:
+def test_uniform_thumbnails_correlate_with_nothing() -> None:
     thumbnails = np.stack([np.full((32, 32), grey, np.uint8) for grey in (0, 7, 255)])
     assert (unit_vectors(thumbnails) == 0).all()
     assert len(set(twin_groups(list("abc"), thumbnails)[1])) == 3
 
 
-def test_no_images() -> None:
+def test_no_images_have_no_groups() -> None:
     assert [group.shape for group in twin_groups([], np.zeros((0, 32, 32), np.uint8))] == [(0,), (0,)]
 
 
 @settings(deadline=None)
-@given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20), turned=st.sets(st.integers(0, 19)))
-def test_groups_are_those_of_all_pairs(seeds: list[int], turned: set[int]) -> None:
+@given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20), flipped=st.sets(st.integers(0, 19)))
+def test_groups_match_a_comparison_of_all_pairs(seeds: list[int], flipped: set[int]) -> None:
     thumbnails = pictures(*seeds)
-    mirrored = np.array([place in turned for place in range(len(seeds))])
+    mirrored = np.array([index in flipped for index in range(len(seeds))])
     thumbnails[mirrored] = thumbnails[mirrored, :, ::-1]
-    group, with_mirrored = twin_groups([str(place) for place in range(len(seeds))], thumbnails)
+    group, with_mirrored = twin_groups([str(index) for index in range(len(seeds))], thumbnails)
     same = np.equal.outer(seeds, seeds)
     assert group.dtype == with_mirrored.dtype == np.int64
     assert (np.equal.outer(group, group) == (same & np.equal.outer(mirrored, mirrored))).all()

@@ -1,4 +1,4 @@
-"""Tests between classifiers against worked cases, differences against known truths."""
+"""Comparisons of two classifiers: tests against worked examples, differences against known truths."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
 
 
 def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two vectors of right answers: so many right in both, the first, the second, neither."""
+    """Where two classifiers are right, by the number of images: both, only a, only b, neither."""
     a = np.repeat([True, True, False, False], counts)
     return a, np.repeat([True, False, True, False], counts)
 
@@ -26,7 +26,7 @@ def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
         ((0, 0, 0, 0), 1.0),
     ],
 )
-def test_mcnemar_by_hand(counts, p):
+def test_mcnemar_equals_worked_examples(counts, p):
     found = mcnemar(*flags(*counts))
     assert (found["only_a"], found["only_b"]) == counts[1:3]
     assert found["p"] == pytest.approx(p)
@@ -34,7 +34,7 @@ def test_mcnemar_by_hand(counts, p):
 
 @settings(deadline=None)
 @given(*[st.integers(0, 60)] * 4)
-def test_mcnemar_is_the_binomial_test_of_the_disagreements(both, only_a, only_b, neither):
+def test_mcnemar_is_a_binomial_test_of_the_disagreements(both, only_a, only_b, neither):
     a, b = flags(both, only_a, only_b, neither)
     expected = binomtest(only_b, only_a + only_b, 0.5).pvalue if only_a + only_b else 1.0
     assert mcnemar(a, b)["p"] == pytest.approx(expected)
@@ -51,7 +51,7 @@ def test_mcnemar_is_the_binomial_test_of_the_disagreements(both, only_a, only_b,
         ([0.02, 0.02], [0.04, 0.04]),
     ],
 )
-def test_holm_by_hand(p, corrected):
+def test_holm_equals_worked_examples(p, corrected):
     assert holm(p) == pytest.approx(corrected)
 
 
@@ -65,7 +65,7 @@ def test_holm_lies_between_no_correction_and_bonferroni(p):
     assert list(np.array(corrected)[order]) == sorted(corrected)
 
 
-def test_a_difference_is_that_of_the_macro_f1_scores():
+def test_a_difference_is_between_macro_f1_scores():
     (a, labels, group), (b, _, _) = drawn(0), drawn(1, accuracy=0.6)
     scores = [score(one, labels, group, ("a", "b"), replicates=2)["f1"]["mean"] for one in (a, b)]
     gap = difference(a, b, labels, group)
@@ -77,13 +77,13 @@ def test_a_difference_is_that_of_the_macro_f1_scores():
     )
 
 
-def test_a_difference_is_paired():
+def test_equal_classifiers_have_no_difference_in_any_replicate():
     probabilities, labels, group = drawn(0)
     same = difference(probabilities, np.concatenate([probabilities] * 3), labels, group)
     assert same == pytest.approx({"mean": 0.0, "low": 0.0, "high": 0.0})
 
 
-def test_a_difference_is_uncertain_by_its_seeds_too():
+def test_the_interval_of_a_difference_includes_the_variance_between_seeds():
     labels, groups = np.arange(4000) % 2, np.arange(4000)
 
     def trained(*accuracies: float) -> np.ndarray:
@@ -94,7 +94,7 @@ def test_a_difference_is_uncertain_by_its_seeds_too():
     steady = difference(trained(0.8, 0.8, 0.8), trained(0.8, 0.8, 0.8), labels, groups)
     assert gap["mean"] == pytest.approx(0, abs=1e-9)
     assert width(steady) == 0
-    # The mean of three seeds that scatter by .1 is uncertain by .1 / sqrt(3).
+    # The mean of three seeds with a standard deviation of .1 has a standard error of .1 / sqrt(3).
     assert width(gap) == pytest.approx(2 * 1.96 * 0.1 / 3**0.5, rel=0.1)
     scattered = trained(0.8, 0.9, 0.7)
     both = difference(scattered, scattered, labels, groups)
@@ -102,7 +102,7 @@ def test_a_difference_is_uncertain_by_its_seeds_too():
     assert width(both) == pytest.approx(2 * 1.96 * 0.1 * (2 / 3) ** 0.5, rel=0.15)
 
 
-def test_a_difference_on_one_group_has_no_interval_and_on_nothing_no_mean():
+def test_a_difference_has_no_interval_with_one_group_and_no_mean_without_images():
     probabilities, labels, group = drawn(0, n=10)
     one = difference(probabilities, probabilities, labels, np.zeros_like(group))
     assert one == {"mean": 0.0, "low": None, "high": None}

@@ -1,11 +1,18 @@
-"""Calibration against truths that are known because the data are drawn from them."""
+"""Calibration on data drawn from known distributions."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tune_brain.evaluate.calibration import abstention, calibration_error, log_loss, temperature, weights
+from tune_brain.evaluate.calibration import (
+    LEAST_CONFIDENCE,
+    abstention,
+    calibration_error,
+    log_loss,
+    temperature,
+    weights,
+)
 from tune_brain.evaluate.statistics import score
 from tune_brain.portable.probabilities import calibrated
 
@@ -19,22 +26,22 @@ def drawn(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
-def test_the_temperature_undoes_what_was_done_to_the_logits(true: float) -> None:
+def test_the_temperature_recovers_the_scale_of_the_logits(true: float) -> None:
     logits, labels = drawn(4000)
     assert temperature(logits * true, labels) == pytest.approx(true, rel=0.1)
 
 
-def test_calibration_lowers_loss_and_error_and_changes_no_class() -> None:
+def test_calibration_lowers_loss_and_error_and_changes_no_predicted_class() -> None:
     logits, labels = drawn(2000)
-    sure = logits * 3
-    after = calibrated(sure, temperature(sure, labels))
-    before = calibrated(sure, 1)
+    overconfident = logits * 3
+    after = calibrated(overconfident, temperature(overconfident, labels))
+    before = calibrated(overconfident, 1)
     assert log_loss(after, labels) < log_loss(before, labels)
     assert calibration_error(after, labels) < calibration_error(before, labels) / 3
     assert (after.argmax(1) == before.argmax(1)).all()
 
 
-def test_a_member_that_knows_nothing_gets_no_weight() -> None:
+def test_a_member_of_pure_noise_gets_no_weight() -> None:
     logits, labels = drawn(2000)
     noise = calibrated(np.random.default_rng(1).normal(size=logits.shape), 1)
     shares = weights(np.stack([noise, calibrated(logits, 1)]), labels)
@@ -54,29 +61,44 @@ def test_no_other_weights_give_less_loss() -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32), st.sampled_from([2, 5, 1000]), st.floats(0, 1))
-def test_what_is_sure_enough_is_wrong_at_most_as_often_as_asked(
+def test_confident_answers_are_wrong_at_most_as_often_as_allowed(
     n: int, seed: int, steps: int, rate: float
 ) -> None:
     generator = np.random.default_rng(seed)
     raw = np.ceil(generator.random((n, 3)) * steps)
     probabilities, labels = raw / raw.sum(1, keepdims=True), generator.integers(0, 3, n)
     found = abstention(probabilities, labels, rate)
-    inside = probabilities.max(1) >= found["min_confidence"]
+    confidence = probabilities.max(1)
+    inside = confidence >= found["min_confidence"]
     assert found["answered"] == pytest.approx(inside.mean())
     wrong = probabilities.argmax(1) != labels
     if inside.any():
         assert wrong[inside].mean() <= rate + 1e-12
         assert found["errors"] == pytest.approx(wrong[inside].mean())
-    lower = [level for level in set(probabilities.max(1)) if level < found["min_confidence"]]
-    assert all(wrong[probabilities.max(1) >= level].mean() > rate for level in lower)
+    assert found["min_confidence"] >= LEAST_CONFIDENCE
+    lower = [level for level in set(confidence) if LEAST_CONFIDENCE <= level < found["min_confidence"]]
+    assert all(wrong[confidence >= level].mean() > rate for level in lower)
 
 
-def test_the_interval_of_a_calibration_error_is_about_it():
+def test_a_model_with_few_errors_abstains_where_it_thinks_itself_more_likely_wrong_than_right() -> None:
+    """Of 400 images 5 are wrong, within the error rate, but they are 5 of the 6 least confident."""
+    sure, unsure = [0.96, 0.02, 0.02], [0.36, 0.32, 0.32]
+    probabilities = np.array([sure] * 394 + [unsure] * 6)
+    labels = np.array([0] * 395 + [1] * 5)
+    found = abstention(probabilities, labels)
+    assert found["min_confidence"] == 0.96
+    assert (found["answered"], found["errors"], found["n"]) == (394 / 400, 0, 400)
+    # A confidence of exactly one half may still answer.
+    half = abstention(np.array([[0.5, 0.25, 0.25]] * 50), np.zeros(50, np.int64))
+    assert (half["min_confidence"], half["answered"]) == (0.5, 1.0)
+
+
+def test_the_interval_of_a_calibration_error_is_around_it():
     rng = np.random.default_rng(0)
-    # Honest: what is left is noise, which every resampling makes larger.
-    sure = rng.uniform(0.5, 1, 80)
-    probabilities = np.stack([sure, 1 - sure], axis=1)[None]
-    labels = (rng.uniform(size=80) > sure).astype(np.int64)
+    # Perfectly calibrated: the error is noise alone, which resampling inflates.
+    confidence = rng.uniform(0.5, 1, 80)
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)[None]
+    labels = (rng.uniform(size=80) > confidence).astype(np.int64)
     found = score(probabilities, labels, np.arange(80), ("a", "b"))["calibration_error"]
     assert 0 <= found["low"] < found["mean"] < found["high"]
     assert found["mean"] - found["low"] > 0.2 * (found["high"] - found["low"])

@@ -1,4 +1,4 @@
-"""The seal names configurations, not only how their seed runs are called."""
+"""The sealed test: opened once, for the configurations in the seal; references learn from training alone."""
 
 import json
 import shutil
@@ -21,16 +21,26 @@ from tune_brain.slots import Slots
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
+SLOTS = Slots(count=1, cpus=1, gpus=0)
+
+
 def planned(folder: Path) -> tuple[Run, list[SeedRun]]:
+    """A run and its seed runs."""
     run = runs.open_run(folder)
     return run, plan(run, runs.read_winners(run))
 
 
+def without_seed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no job run, as where there are no seed runs, so that Ray need not be started."""
+    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
+    monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
+
+
 @pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)
-def test_the_seals_and_rows_of_the_committed_runs_are_theirs(folder: Path) -> None:
-    run, asked = planned(folder)
-    check_rows(run, asked)
-    check_seal(folder, asked)
+def test_the_seals_and_rows_of_the_committed_runs_belong_to_their_winners(folder: Path) -> None:
+    run, seed_runs = planned(folder)
+    check_rows(run, seed_runs)
+    check_seal(folder, seed_runs)
 
 
 @pytest.fixture
@@ -43,31 +53,57 @@ def changed(tmp_path: Path) -> Path:
     return folder
 
 
-def test_seed_runs_of_another_winner_are_not_taken_for_its_own(changed: Path) -> None:
-    run, asked = planned(changed)
-    with pytest.raises(RunFolderError, match=r"winners that stand.*winner-cnn-0"):
-        check_rows(run, asked)
+def test_rows_of_a_former_winners_seed_runs_are_refused(changed: Path) -> None:
+    run, seed_runs = planned(changed)
+    with pytest.raises(RunFolderError, match=r"current winners.*winner-cnn-0"):
+        check_rows(run, seed_runs)
     (changed / "seed_runs.jsonl").unlink()
-    check_rows(run, asked)
+    check_rows(run, seed_runs)
 
 
 def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -> None:
-    _, asked = planned(changed)
+    _, seed_runs = planned(changed)
     with pytest.raises(SealedTestError, match="for other seed runs"):
-        check_seal(changed, asked)
+        check_seal(changed, seed_runs)
     seal = json.loads((changed / "sealed.json").read_text())
     _, before = planned(REFERENCE / "sartaj")
-    seal["for"] = {one.name: dict(one.values) for one in before}
+    seal["for"] = {seed_run.name: dict(seed_run.values) for seed_run in before}
     (changed / "sealed.json").write_text(json.dumps(seal))
     check_seal(changed, before)
     (changed / "seed_runs.jsonl").unlink()
     with pytest.raises(SealedTestError, match="for other seed runs"):
-        check_seal(changed, asked)
+        check_seal(changed, seed_runs)
     with pytest.raises(SealedTestError, match="for other seed runs"):
         check_seal(changed, before[:-1])
 
 
-def test_an_opening_that_broke_off_stays_the_first(
+def test_the_references_learn_from_the_training_images_alone(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most training images show no tumour, most test images a glioma."""
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    without_seed_runs(monkeypatch)
+    images = Path(shutil.copytree(phantoms, tmp_path / "images"))
+    for part, left, majority in (("Training", 8, "notumor"), ("Testing", 3, "glioma")):
+        for folder in (images / part).iterdir():
+            if folder.name != majority:
+                for file in sorted(folder.iterdir())[left:]:
+                    file.unlink()
+    prepared = prepare(images, image_size=16, seed=0)
+    (tmp_path / "run").mkdir()
+    test = sealed.open_test(tmp_path / "run", prepared, [], [], SLOTS)
+    train = prepared.development().train
+    assert prepared.classes[np.bincount(train.labels).argmax()] == "notumor"
+    assert prepared.classes[np.bincount(test.labels).argmax()] == "glioma"
+    assert {prepared.classes[index] for index in test.probabilities["majority"].argmax(1)} == {"notumor"}
+
+    thumbnails = np.load(prepared.sealed / "thumbnails.npy").astype(np.int64)
+    gaps = thumbnails[:, None] - train.thumbnails.astype(np.int64)
+    nearest = (gaps**2).sum((2, 3)).argmin(1)
+    assert test.probabilities["nearest_neighbour"].argmax(1).tolist() == train.labels[nearest].tolist()
+
+
+def test_an_interrupted_opening_counts_as_the_first(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> Iterator[object]:
@@ -75,21 +111,20 @@ def test_an_opening_that_broke_off_stays_the_first(
         yield
 
     prepared = prepare(phantoms, image_size=16, seed=0)
-    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
+    without_seed_runs(monkeypatch)
     monkeypatch.setattr(sealed.compute, "each", broken)
-    slots = Slots(count=1, cpus=1, gpus=0)
     with pytest.raises(ClusterError):
-        sealed.open_test(tmp_path, prepared, [], [], slots)
+        sealed.open_test(tmp_path, prepared, [], [], SLOTS)
     file = tmp_path / "sealed.json"
     first = json.loads(file.read_text()) | {"opened": "2026-01-01T00:00:00+0000"}
     file.write_text(json.dumps(first))
-    monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
-    sealed.open_test(tmp_path, prepared, [], [], slots)
+    without_seed_runs(monkeypatch)
+    sealed.open_test(tmp_path, prepared, [], [], SLOTS)
     seal = json.loads(file.read_text())
     assert len(seal.pop("again")) == 1
     assert seal == first
-    # What was said is kept from now on.
-    sealed.open_test(tmp_path, prepared, [], [], slots)
+    # From now on the stored predictions are read.
+    sealed.open_test(tmp_path, prepared, [], [], SLOTS)
     assert len(json.loads(file.read_text())["again"]) == 1
 
 
@@ -97,72 +132,72 @@ def test_openings_by_other_runs_at_the_same_test_are_counted(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sealed.compute, "put", lambda array: array)
-    monkeypatch.setattr(sealed.compute, "each", lambda *_: iter(()))
+    without_seed_runs(monkeypatch)
     prepared = prepare(phantoms, image_size=16, seed=0)
     for name, before in (("one", 0), ("two", 1), ("two", 1), ("three", 2)):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / "predictions.npz").unlink(missing_ok=True)
-        sealed.open_test(tmp_path / name, prepared, [], [], Slots(count=1, cpus=1, gpus=0))
+        sealed.open_test(tmp_path / name, prepared, [], [], SLOTS)
         assert json.loads((tmp_path / name / "sealed.json").read_text())["earlier_openings"] == before
     (tmp_path / "cache" / "openings.jsonl").write_text("{}\n")
     (tmp_path / "four").mkdir()
-    sealed.open_test(tmp_path / "four", prepared, [], [], Slots(count=1, cpus=1, gpus=0))
+    sealed.open_test(tmp_path / "four", prepared, [], [], SLOTS)
     assert json.loads((tmp_path / "four" / "sealed.json").read_text())["earlier_openings"] is None
 
 
-def test_networks_are_not_scored_by_what_others_said(
+def test_networks_are_not_scored_by_the_predictions_of_others(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, asked = planned(REFERENCE / "sartaj")
-    asked = asked[:2]
+    _, seed_runs = planned(REFERENCE / "sartaj")
+    seed_runs = seed_runs[:2]
     (tmp_path / "weights").mkdir()
-    for one in asked:
-        one.weights(tmp_path).write_bytes(one.name.encode())
-    seed_runs_that_predicted(tmp_path, asked)
+    for seed_run in seed_runs:
+        seed_run.weights(tmp_path).write_bytes(seed_run.name.encode())
+    seed_runs_that_predicted(tmp_path, seed_runs)
     prepared = prepare(phantoms, image_size=16, seed=0)
-    said = np.zeros((len(np.load(prepared.sealed / "labels.npy")), 4), np.float32)
+    logits = np.zeros((len(np.load(prepared.sealed / "labels.npy")), 4), np.float32)
     monkeypatch.setattr(sealed.compute, "put", lambda array: array)
-    monkeypatch.setattr(sealed.compute, "each", lambda *_: ((index, said) for index in range(2)))
-    slots = Slots(count=1, cpus=1, gpus=0)
-    opened = sealed.open_test(tmp_path, prepared, asked, asked, slots)
-    seed_runs_that_predicted(tmp_path, asked)
-    assert sealed.open_test(tmp_path, prepared, asked, asked, slots).probabilities.keys() == (
+    monkeypatch.setattr(sealed.compute, "each", lambda *_: ((index, logits) for index in range(2)))
+    opened = sealed.open_test(tmp_path, prepared, seed_runs, seed_runs, SLOTS)
+    seed_runs_that_predicted(tmp_path, seed_runs)
+    assert sealed.open_test(tmp_path, prepared, seed_runs, seed_runs, SLOTS).probabilities.keys() == (
         opened.probabilities.keys()
     )
-    asked[1].weights(tmp_path).write_bytes(b"other")
-    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again, with"):
-        seed_runs_that_predicted(tmp_path, asked)
-    # One that has diverged this time, and one that had when the test was opened.
-    with pytest.raises(SealedTestError, match=f"{asked[1].name}: trained again, with"):
-        seed_runs_that_predicted(tmp_path, asked[:1])
-    asked[1].weights(tmp_path).write_bytes(asked[1].name.encode())
+    second = seed_runs[1]
+    second.weights(tmp_path).write_bytes(b"other")
+    with pytest.raises(SealedTestError, match=f"{second.name}: trained again, with"):
+        seed_runs_that_predicted(tmp_path, seed_runs)
+    # The second has diverged this time.
+    with pytest.raises(SealedTestError, match=f"{second.name}: trained again, with"):
+        seed_runs_that_predicted(tmp_path, seed_runs[:1])
+    second.weights(tmp_path).write_bytes(second.name.encode())
+    # A third had diverged when the test was opened.
     _, more = planned(REFERENCE / "sartaj")
     more[2].weights(tmp_path).write_bytes(b"third")
-    assert seed_runs_that_predicted(tmp_path, more[:3]) == asked
-    kept = tmp_path / "predictions.npz"
-    kept.write_bytes(kept.read_bytes()[:-200])
+    assert seed_runs_that_predicted(tmp_path, more[:3]) == seed_runs
+    file = tmp_path / "predictions.npz"
+    file.write_bytes(file.read_bytes()[:-200])
     for read in (
-        lambda: seed_runs_that_predicted(tmp_path, asked),
-        lambda: sealed.open_test(tmp_path, prepared, [], [], slots),
+        lambda: seed_runs_that_predicted(tmp_path, seed_runs),
+        lambda: sealed.open_test(tmp_path, prepared, [], [], SLOTS),
     ):
         with pytest.raises(SealedTestError, match="must be readable"):
             read()
 
 
-def test_networks_that_came_out_otherwise_are_scored_by_their_own_validation(
+def test_retrained_networks_replace_the_validation_rows_of_the_former_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(shutil.copytree(REFERENCE / "sartaj", tmp_path / "run"))
-    run, asked = planned(folder)
-    before = rows_of(run, asked)
+    run, seed_runs = planned(folder)
+    before = rows_of(run, seed_runs)
     again = {"val_loss": 0.5, "val_accuracy": 0.5, "val_macro_f1": 0.25, "seconds": 1.0}
     monkeypatch.setattr(retrain.compute, "put", lambda value: value)
     monkeypatch.setattr(
         retrain.compute, "each", lambda _, jobs, __: ((place, (again, b"")) for place in range(len(jobs)))
     )
-    # A run comes back from a repository without its weights.
-    train_all(run, asked, None, None, Slots(count=1, cpus=1, gpus=0), Progress())
-    after = rows_of(run, asked)
+    # The run was copied without its weights.
+    train_all(run, seed_runs, None, None, SLOTS, Progress())
+    after = rows_of(run, seed_runs)
     assert [row.name for row in after] == [row.name for row in before]
     assert {row.val_macro_f1 for row in after} == {0.25}

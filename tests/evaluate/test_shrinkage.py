@@ -1,4 +1,4 @@
-"""What a chosen configuration is expected to score with other seeds."""
+"""Shrunken scores: what a chosen configuration is expected to score with other seeds."""
 
 import math
 from statistics import fmean
@@ -6,15 +6,15 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from tune_brain.evaluate.shrinkage import expected
+from tune_brain.evaluate.shrinkage import shrunken_score
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import TrialRow
 
 
-def test_it_is_the_posterior_mean_of_the_model() -> None:
-    """Against studies drawn from the model, each weighted by how likely it shows what was seen."""
+def test_a_shrunken_score_is_the_posterior_of_the_model() -> None:
+    """Against studies drawn from the model's prior, each weighted by the likelihood of the scores."""
     scores = {1: (0.80, 0.82), 2: (0.81, 0.83), 3: (0.85, 0.83)}
-    found = expected(scores, 3)
+    found = shrunken_score(scores, 3)
     assert found is not None
     pooled, n = math.sqrt(0.0006 / 3), 500_000
     rng = np.random.default_rng(0)
@@ -32,25 +32,25 @@ def test_it_is_the_posterior_mean_of_the_model() -> None:
     assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.003)
 
 
-def test_a_best_that_noise_explains_is_drawn_to_the_mean_and_one_that_stands_out_is_kept() -> None:
+def test_a_best_within_the_noise_is_shrunk_and_one_that_stands_out_is_not() -> None:
     noise = {0: (0.80, 0.84, 0.82)}
-    lucky = expected(
+    lucky = shrunken_score(
         {**noise, **{n: (score,) for n, score in enumerate((0.80, 0.81, 0.82, 0.83, 0.84), 1)}}, 5
     )
     assert lucky is not None
     assert 0.82 < lucky.mean < 0.83
-    better = expected({**noise, 1: (0.40,), 2: (0.95,), 3: (0.60,)}, 2)
+    better = shrunken_score({**noise, 1: (0.40,), 2: (0.95,), 3: (0.60,)}, 2)
     assert better is not None
     assert 0.94 < better.mean < 0.95
 
 
-def test_without_further_seeds_the_noise_is_unknown() -> None:
-    assert expected({0: (0.8,), 1: (0.9,), 2: (0.7,)}, 1) is None
-    assert expected({0: (0.8, 0.9), 1: (0.9,)}, 1) is None
-    alone = expected({0: (0.8, 0.9, 0.7)}, 0)
+def test_without_extra_seeds_the_noise_is_unknown_and_few_configurations_are_not_shrunk() -> None:
+    assert shrunken_score({0: (0.8,), 1: (0.9,), 2: (0.7,)}, 1) is None
+    assert shrunken_score({0: (0.8, 0.9), 1: (0.9,)}, 1) is None
+    alone = shrunken_score({0: (0.8, 0.9, 0.7)}, 0)
     assert alone is not None
     assert alone.mean == pytest.approx(0.8)
-    same = expected({0: (0.8, 0.8, 0.8), 1: (0.7,)}, 0)
+    same = shrunken_score({0: (0.8, 0.8, 0.8), 1: (0.7,)}, 0)
     assert same is not None
     assert (same.low, same.mean, same.high) == pytest.approx((0.8, 0.8, 0.8))
 
@@ -68,8 +68,8 @@ def row(configuration: int, score: float, repeat: int) -> TrialRow:
 
 
 @pytest.mark.slow
-def test_over_many_searches_it_neither_flatters_nor_misses_as_the_plain_score_does() -> None:
-    """Twenty-five configurations, seeds nearly as far apart, the best three trained again once."""
+def test_over_many_searches_shrunken_scores_are_unbiased_where_plain_means_flatter() -> None:
+    """25 configurations, with as much noise between seeds; the best three are trained once more."""
     rng = np.random.default_rng(0)
     gaps, plain, held, noise, pooled = [], [], [], [], []
     for _ in range(300):
@@ -81,7 +81,7 @@ def test_over_many_searches_it_neither_flatters_nor_misses_as_the_plain_score_do
         chosen = choose(rows, 12)
         assert chosen is not None
         number = chosen.row.configuration
-        found = expected(full_scores(rows, 12), number)
+        found = shrunken_score(full_scores(rows, 12), number)
         assert found is not None
         gaps.append(found.mean - true[number])
         plain.append(fmean(chosen.scores) - true[number])
@@ -93,6 +93,6 @@ def test_over_many_searches_it_neither_flatters_nor_misses_as_the_plain_score_do
     assert abs(np.mean(gaps)) < 0.003
     assert np.mean(np.abs(gaps)) < np.mean(np.abs(plain))
     assert np.mean(held) > 0.93
-    # The finalists' fall from a lucky first score is no noise.
+    # The finalists' drop from a lucky first score alone would overestimate the noise.
     assert np.mean(pooled) > 0.016
     assert np.mean(noise) == pytest.approx(0.015, rel=0.07)

@@ -1,4 +1,4 @@
-"""Measures against scikit-learn, intervals against known truths."""
+"""Measures against scikit-learn's, intervals against known truths."""
 
 import json
 import warnings
@@ -18,7 +18,7 @@ CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 
 @st.composite
 def cases(draw):
-    """Probabilities full of ties, labels that need not name every class, and whole-number weights."""
+    """Probabilities with many ties, labels that may miss classes, and integer weights."""
     size, n = draw(st.integers(2, 4)), draw(st.integers(2, 40))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     raw = generator.integers(1, draw(st.sampled_from([3, 50])), (n, size)).astype(float)
@@ -30,7 +30,7 @@ def cases(draw):
 
 @settings(deadline=None)
 @given(cases())
-def test_measures_of_named_classes_equal_those_of_scikit_learn(case):
+def test_measures_of_predicted_classes_equal_those_of_scikit_learn(case):
     probabilities, labels, weights = case
     found = {
         name: value[0] for name, value in weighted_measures(probabilities, labels, weights[None]).items()
@@ -47,7 +47,7 @@ def test_measures_of_named_classes_equal_those_of_scikit_learn(case):
         metrics.accuracy_score(labels, predicted, sample_weight=weights)
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-learn warns when a class is named that has no images
+        warnings.simplefilter("ignore")  # scikit-learn warns if a class without images is predicted
         balanced = metrics.balanced_accuracy_score(labels, predicted, sample_weight=weights)
     assert found["balanced_accuracy"] == pytest.approx(balanced)
 
@@ -75,7 +75,7 @@ def test_measures_of_probabilities_equal_those_of_scikit_learn(case):
 
 @settings(deadline=None)
 @given(cases())
-def test_calibration_error_is_the_weighted_gap_of_each_bin(case):
+def test_the_calibration_error_is_the_weighted_gap_over_all_bins(case):
     probabilities, labels, weights = case
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     gap = 0.0
@@ -88,7 +88,7 @@ def test_calibration_error_is_the_weighted_gap_of_each_bin(case):
 
 @settings(deadline=None)
 @given(cases())
-def test_a_weight_counts_an_image_so_many_times(case):
+def test_an_integer_weight_equals_repeating_the_image(case):
     probabilities, labels, weights = case
     times = weights.astype(int)
     repeated = probabilities.repeat(times, axis=0), labels.repeat(times), np.ones((1, times.sum()))
@@ -97,21 +97,21 @@ def test_a_weight_counts_an_image_so_many_times(case):
         assert weighed[name][0] == pytest.approx(value[0], nan_ok=True)
 
 
-def test_a_draw_that_misses_a_class_has_no_macro_average():
-    """Over the classes that are left it would be another measure."""
+def test_a_replicate_that_misses_a_class_has_no_macro_average():
+    """An average over the remaining classes would be another measure."""
     probabilities, labels = np.eye(3)[[0, 1, 1, 2]], np.array([0, 1, 2, 2])
     weights = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 3, 0]], dtype=float)
     found = weighted_measures(probabilities, labels, weights)
     for name in ("balanced_accuracy", "precision", "recall", "f1", "roc_auc"):
         assert np.isfinite(found[name]).tolist() == [True, False, False]
     assert found["accuracy"].tolist() == pytest.approx([0.75, 2 / 3, 0.25])
-    # A class without images is missed by none.
+    # A class without images does not count as missed.
     absent = weighted_measures(np.eye(4)[[0, 1, 1, 2]], labels, weights[:1])
     assert absent["f1"][0] == pytest.approx(found["f1"][0])
 
 
-def test_the_interval_of_a_macro_average_is_of_draws_with_every_class():
-    """One group holds a class, and a third of all draws miss it."""
+def test_the_interval_of_a_macro_average_is_over_replicates_with_every_class():
+    """One group holds a whole class, and a third of all replicates miss it."""
     labels, groups = np.array([0] * 30 + [1] * 10), np.concatenate([np.arange(30), np.full(10, 99)])
     named = np.where(np.arange(40) < 27, 0, 1)
     found = score(one_hot(named)[None], labels, groups, ("a", "b"), probabilistic=False)
@@ -119,19 +119,19 @@ def test_the_interval_of_a_macro_average_is_of_draws_with_every_class():
     assert found["per_class"]["b"]["recall"]["low"] == 1
 
 
-def test_macro_auc_is_the_one_vs_rest_auc_of_scikit_learn():
+def test_the_macro_auc_equals_scikit_learns_one_vs_rest_auc():
     generator = np.random.default_rng(3)
     probabilities, labels = generator.dirichlet(np.ones(4), 80), generator.integers(0, 4, 80)
     expected = metrics.roc_auc_score(labels, probabilities, multi_class="ovr")
     assert weighted_measures(probabilities, labels, np.ones((1, 80)))["roc_auc"][0] == pytest.approx(expected)
 
 
-def test_log_loss_of_a_certain_mistake_is_finite():
+def test_the_log_loss_of_a_fully_confident_mistake_is_finite():
     measures = weighted_measures(np.array([[1.0, 0.0]]), np.array([1]), np.ones((1, 1)))
     assert measures["log_loss"][0] == pytest.approx(-np.log(np.finfo(float).eps))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+def test_the_interval_covers_the_truth_about_as_often_as_it_claims():
     covered = 0
     for seed in range(60):
         accuracy = score(*drawn(seed), ("a", "b"), probabilistic=False, replicates=300, seed=seed)["accuracy"]
@@ -140,7 +140,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     assert 52 <= covered < 60
 
 
-def test_groups_of_one_image_give_the_plain_bootstrap():
+def test_groups_of_one_image_equal_a_plain_bootstrap():
     probabilities, labels, group = drawn(1)
     found = score(probabilities, labels, group, ("a", "b"), probabilistic=False)["accuracy"]
     spread = np.sqrt(found["mean"] * (1 - found["mean"]) / 200)
@@ -158,7 +158,7 @@ def test_a_few_large_groups_widen_the_interval():
     assert width(grouped["accuracy"]) > 2.5 * width(plain["accuracy"])
 
 
-def test_mean_std_and_confusion_run_over_the_seeds():
+def test_mean_deviation_and_confusion_are_over_the_seeds():
     labels = np.array([0, 0, 0, 1])
     named = np.array([[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1]])
     found = score(one_hot(named), labels, np.arange(4), ("a", "b"), probabilistic=False)
@@ -173,11 +173,11 @@ def test_the_interval_is_of_the_mean_over_the_seeds():
     labels, group = np.zeros(100, dtype=int), np.arange(100)
     first = (np.arange(100) % 2).astype(int)
     found = score(one_hot(np.stack([first, 1 - first])), labels, group, ("a", "b"), probabilistic=False)
-    # every image is right with just one of the two seeds, so that their mean does not vary
+    # Each image is right for exactly one of the two seeds, so their mean does not vary.
     assert [found["accuracy"][key] for key in ("mean", "low", "high")] == [0.5, 0.5, 0.5]
 
 
-def test_what_is_undefined_is_none_and_all_of_it_is_json():
+def test_undefined_values_are_none_and_all_values_are_json():
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (2, 9)).astype(np.float32)
     found = score(probabilities, np.array([0] * 4 + [1] * 5), np.arange(9), CLASSES, replicates=50)
     nothing = dict.fromkeys(("mean", "std", "low", "high"))
@@ -194,27 +194,27 @@ def test_what_is_undefined_is_none_and_all_of_it_is_json():
     json.dumps(empty, allow_nan=False)
 
 
-def test_one_seed_has_no_spread_and_one_group_no_interval():
+def test_one_seed_has_no_deviation_and_one_group_no_interval():
     probabilities, labels, group = drawn(0, n=10)
     one = score(probabilities, labels, np.zeros_like(group), ("a", "b"), probabilistic=False)["accuracy"]
     assert one["mean"] is not None
     assert (one["std"], one["low"], one["high"]) == (None, None, None)
 
 
-def test_a_classifier_without_probabilities_has_no_measure_of_them():
+def test_a_classifier_without_probabilities_has_no_measures_of_probabilities():
     found = score(*drawn(0, n=10), ("a", "b"), probabilistic=False)
     assert not {"roc_auc", "log_loss", "calibration_error"} & found.keys()
     assert found["per_class"]["a"].keys() == {"n", "precision", "recall", "f1"}
 
 
-def test_the_seed_decides_the_interval_and_nothing_else():
+def test_the_seed_changes_the_interval_and_nothing_else():
     first, again, other = (score(*drawn(0), ("a", "b"), replicates=100, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first["accuracy"]["mean"] == other["accuracy"]["mean"]
     assert first["accuracy"] != other["accuracy"]
 
 
-def test_replicates_in_many_blocks_are_those_in_one(monkeypatch):
+def test_replicates_in_many_blocks_equal_those_in_one(monkeypatch):
     whole = score(*drawn(0), ("a", "b"), replicates=100)
     monkeypatch.setattr("tune_brain.evaluate.statistics.BLOCK", 1400)
     assert score(*drawn(0), ("a", "b"), replicates=100) == whole

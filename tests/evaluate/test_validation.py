@@ -1,4 +1,4 @@
-"""Rows of seed runs, and what these said of validation: theirs, and not that of others by the same name."""
+"""The rows of seed runs and their validation predictions: never those of others with the same names."""
 
 import errno
 import os
@@ -18,11 +18,13 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
 from tune_brain.evaluate import retrain, validation
-from tune_brain.evaluate.retrain import SeedRun, logits, rows_of, train_all
+from tune_brain.evaluate.retrain import SeedRun, predict_logits, rows_of, train_all
 from tune_brain.evaluate.validation import VALIDATED, read, validate
+from tune_brain.explain import embeddings
 from tune_brain.export import write
 from tune_brain.export.write import export
 from tune_brain.models import build, state_of
+from tune_brain.portable.networks import CPU, INFERENCE, predict
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
 from tune_brain.slots import Slots
@@ -63,48 +65,98 @@ def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
     return train_all(run, planned, None, None, SLOTS, Progress())  # type: ignore[arg-type]
 
 
-def test_a_network_speaks_in_fp32_whatever_it_was_trained_in(run: Run) -> None:
-    def said(precision: Precision) -> NDArray[np.float32]:
+def test_a_network_predicts_in_fp32_whatever_it_was_trained_in(run: Run) -> None:
+    def predicted(precision: Precision) -> NDArray[np.float32]:
         space = run.spaces["linear"]
         training = space.trial(
             space.baseline, epochs=1, image_size=32, classes=4, seed=1, precision=precision
         )
         pixels = np.random.default_rng(0).integers(0, 256, (3, 1, 32, 32), dtype=np.uint8)
-        return logits(training, save(state_of(build(training))), pixels)
+        return predict_logits(training, save(state_of(build(training))), pixels)
 
-    assert np.array_equal(said("bf16"), said("fp32"))
+    assert np.array_equal(predicted("bf16"), predicted("fp32"))
 
 
-def test_what_was_said_stands_until_a_network_is_trained_anew(
+def test_every_winner_predicts_validation_and_the_first_of_an_architecture_embeds_training(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seed_runs, spoke = trained(run, 0.01, 2), list[int]()
+    embedded = []
 
-    def speak(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
-        spoke.append(len(jobs))
+    def inline(function: Any, jobs: list[Any], _: Slots) -> Iterator[tuple[int, Any]]:
+        for index, job in enumerate(jobs):
+            result = function(*job)
+            embedded.append(result[1] is not None)
+            yield index, result
+
+    generator = np.random.default_rng(0)
+    train, validating = (
+        Images(
+            pixels=generator.integers(0, 256, (n, 1, 32, 32), dtype=np.uint8),
+            labels=np.arange(n) % 4,
+            thumbnails=np.zeros((n, 32, 32), np.uint8),
+        )
+        for n in (5, 3)
+    )
+    development = Development(classes=("a", "b", "c", "d"), train=train, validation=validating)
+    seed_runs = trained(run, 0.01, 2)
+    models = [
+        build(seed_run.training.model_copy(update={"seed": seed})) for seed, seed_run in enumerate(seed_runs)
+    ]
+    for seed_run, model in zip(seed_runs, models, strict=True):
+        seed_run.weights(run.folder).write_bytes(save(state_of(model)))
+    monkeypatch.setattr(compute, "each", inline)
+    validated = validate(run.folder, seed_runs, development, SLOTS)
+    assert embedded == [True, False]
+    assert validated.embeddings.keys() == {seed_runs[0].name}
+    assert np.array_equal(validated.embeddings[seed_runs[0].name], embeddings(models[0], train.pixels))
+    assert validated.logits.keys() == {seed_run.name for seed_run in seed_runs}
+    for seed_run, model in zip(seed_runs, models, strict=True):
+        expected = predict(model, validating.pixels, CPU, INFERENCE, batch=1).numpy()
+        assert np.array_equal(validated.logits[seed_run.name], expected)
+
+
+def test_validation_is_predicted_again_only_when_weights_have_changed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed_runs, jobs_of_calls = trained(run, 0.01, 2), list[int]()
+
+    def each(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
+        jobs_of_calls.append(len(jobs))
         for index in range(len(jobs)):
             yield index, (np.zeros((2, 2), np.float32), np.zeros((2, 3), np.float16))
 
-    monkeypatch.setattr(compute, "each", speak)
+    monkeypatch.setattr(compute, "each", each)
     for _ in range(2):
         validate(run.folder, seed_runs, DEVELOPMENT, SLOTS)
-    assert spoke == [2]
-    # Another winner by the same name, or a network that came back from elsewhere, whoever trained it.
+    assert jobs_of_calls == [2]
+    # The weights of another winner with the same name, or weights that were copied from elsewhere.
     seed_runs[1].weights(run.folder).write_bytes(b"other weights")
     for _ in range(2):
         validate(run.folder, seed_runs, DEVELOPMENT, SLOTS)
-    assert spoke == [2, 2]
+    assert jobs_of_calls == [2, 2]
 
 
-def test_rows_of_more_seeds_than_are_scored_do_not_count(run: Run) -> None:
+def test_a_seed_run_that_diverges_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def each(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
+        results = [(MEASURED, b"weights"), "the training loss was nan", (MEASURED, b"weights")]
+        yield from enumerate(results[: len(jobs)])
+
+    monkeypatch.setattr(compute, "each", each)
+    finished = trained(run, 0.01, 3)
+    assert [seed_run.index for seed_run in finished] == [0, 2]
+    assert [row.index for row in rows_of(run, finished)] == [0, 2]
+    assert all(seed_run.weights(run.folder).exists() for seed_run in finished)
+
+
+def test_rows_of_more_seeds_than_are_scored_are_ignored(run: Run) -> None:
     trained(run, 0.01, 5)
     assert [row.index for row in rows_of(run, trained(run, 0.01, 3))] == [0, 1, 2]
     assert [row.index for row in rows_of(run, trained(run, 0.01, 5))] == [0, 1, 2, 3, 4]
 
 
-def test_a_run_that_came_without_what_its_winners_said_is_not_exported(tmp_path: Path) -> None:
+def test_a_run_without_its_validation_predictions_is_not_exported(tmp_path: Path) -> None:
     to = tmp_path / "exported"
-    with pytest.raises(RunFolderError, match=r"sartaj/validation\.npz.*\nTrain them again"):
+    with pytest.raises(RunFolderError, match=r"sartaj/validation\.npz.*\nTrain the winners again"):
         export(REFERENCE / "sartaj", to)
     assert not list(tmp_path.iterdir())
 
@@ -113,18 +165,18 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("room", [retrain, validation])
-def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, room: Any) -> None:
-    monkeypatch.setattr(room, "replacing", full)
+@pytest.mark.parametrize("module", [retrain, validation])
+def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    monkeypatch.setattr(module, "replacing", full)
     with pytest.raises(RunFolderError, match="No space left"):
-        validate(run.folder, [], DEVELOPMENT, SLOTS) if room is validation else trained(run, 0.01, 1)
+        validate(run.folder, [], DEVELOPMENT, SLOTS) if module is validation else trained(run, 0.01, 1)
 
 
 @pytest.mark.parametrize(
     ("fails", "error", "says"),
     [
         (lambda *_: os.kill(os.getpid(), signal.SIGTERM), Interrupted, "nothing of the export"),
-        (full, ConfigError, "must be writable.*No space left"),
+        (full, ConfigError, "Cannot write.*No space left"),
     ],
 )
 def test_an_export_that_ends_early_leaves_nothing(
@@ -136,19 +188,19 @@ def test_an_export_that_ends_early_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_said_is_said_anew_where_its_file_is_damaged(run: Run) -> None:
-    (run.folder / VALIDATED).write_bytes(b"said")
-    with pytest.raises(RunFolderError, match="Train them again"):
+def test_validation_is_predicted_again_when_its_file_is_damaged(run: Run) -> None:
+    (run.folder / VALIDATED).write_bytes(b"damaged")
+    with pytest.raises(RunFolderError, match="Train the winners again"):
         read(run.folder)
-    found = validate(run.folder, [], DEVELOPMENT, SLOTS)
-    assert read(run.folder).labels.tolist() == found.labels.tolist() == [0, 1]
+    validated = validate(run.folder, [], DEVELOPMENT, SLOTS)
+    assert read(run.folder).labels.tolist() == validated.labels.tolist() == [0, 1]
 
 
-def test_seed_runs_speak_where_bundles_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seed_runs_predict_on_the_cpu_as_bundles_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     training = run.spaces["linear"].trial(
         run.spaces["linear"].baseline, epochs=2, image_size=16, classes=3, seed=1, precision="fp32"
     )
-    # Whatever GPU a job has.
+    # Even if the job has a GPU.
     monkeypatch.setattr(compute, "device", lambda: torch.device("meta"))
     pixels = np.full((2, 1, 16, 16), 9, np.uint8)
-    assert logits(training, save(state_of(build(training))), pixels).shape == (2, 3)
+    assert predict_logits(training, save(state_of(build(training))), pixels).shape == (2, 3)

@@ -1,3 +1,5 @@
+"""The choice of winners, with and without a final round."""
+
 from statistics import fmean
 
 from tune_brain.evaluate.winners import choose
@@ -14,7 +16,7 @@ def row(configuration: int, score: float | None, repeat: int = 0, **fields: obje
     )
 
 
-def test_without_a_final_round_the_best_score_wins_and_of_equals_the_earlier() -> None:
+def test_without_a_final_round_the_best_score_wins_and_ties_go_to_the_earlier() -> None:
     rows = [row(0, 0.7), row(1, 0.9), row(2, 0.9), row(3, 0.99, epochs=6), row(4, None)]
     chosen = choose(rows, 12)
     assert chosen is not None
@@ -22,7 +24,7 @@ def test_without_a_final_round_the_best_score_wins_and_of_equals_the_earlier() -
     assert choose(rows[3:], 12) is None
 
 
-def test_after_a_final_round_the_best_mean_of_those_trained_again_wins() -> None:
+def test_after_a_final_round_the_best_mean_of_the_finalists_wins() -> None:
     rows = [row(1, 0.9), row(2, 0.88), row(3, 0.87), row(1, 0.7, 1), row(2, 0.86, 1)]
     chosen = choose(rows, 12)
     assert chosen is not None
@@ -30,7 +32,7 @@ def test_after_a_final_round_the_best_mean_of_those_trained_again_wins() -> None
     assert fmean(chosen.scores) < 0.88
 
 
-def test_a_seed_that_diverges_counts_as_nothing_and_one_that_was_lost_not_at_all() -> None:
+def test_a_final_trial_that_diverged_scores_zero_and_a_lost_one_is_left_out() -> None:
     finalists = [row(1, 0.9), row(2, 0.8)]
     diverged = choose([*finalists, row(1, None, 1), row(2, 0.8, 1)], 12)
     assert diverged is not None
@@ -42,7 +44,7 @@ def test_a_seed_that_diverges_counts_as_nothing_and_one_that_was_lost_not_at_all
     assert (lost.row.configuration, lost.scores) == (1, (0.9, 0.9))
 
 
-def test_a_final_round_that_was_cut_short_does_not_choose_whom_it_began_with() -> None:
+def test_an_interrupted_final_round_does_not_favour_the_finalist_it_began_with() -> None:
     finalists = [row(1, 0.9), row(2, 0.899), row(3, 0.898)]
     for again in (0.5, None):
         cut = choose([*finalists, row(1, again, 1)], 12)
@@ -51,7 +53,7 @@ def test_a_final_round_that_was_cut_short_does_not_choose_whom_it_began_with() -
     held = choose([*finalists, row(1, 0.91, 1)], 12)
     assert held is not None
     assert (held.row.configuration, held.scores) == (1, (0.9, 0.91))
-    # Two that were trained again are a comparison, and no single score stands beside them.
+    # Two finalists with extra trials are a comparison, and a single score is not eligible beside them.
     two = choose([*finalists, row(1, 0.88, 1), row(2, 0.885, 1), row(1, 0.87, 2)], 12)
     assert two is not None
     assert (two.row.configuration, two.scores) == (2, (0.899, 0.885))

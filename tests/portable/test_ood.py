@@ -1,4 +1,4 @@
-"""What is no scan is told apart by its looks."""
+"""Pictures that are no scans are recognised by their features."""
 
 from io import BytesIO
 from pathlib import Path
@@ -24,40 +24,42 @@ def pixels(image: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def scans(phantoms: Path) -> tuple[np.ndarray, np.ndarray]:
-    known, asked = (
+    training, test = (
         features(decode(sorted((phantoms / part).rglob("*.*")), SIZE)[0].pixels)
         for part in ("Training", "Testing")
     )
-    trained = fit(known)
-    return distance(trained, known), distance(trained, asked)
+    reference = fit(training)
+    return distance(reference, training), distance(reference, test)
 
 
-def test_the_looks_are_those_of_the_training_images(scans: tuple[np.ndarray, np.ndarray]) -> None:
-    known, asked = scans
-    # The mean square of Mahalanobis's distance is the number of measures, but for the ridge.
-    assert (known**2).mean() == pytest.approx(FEATURES, rel=0.2)
-    assert np.median(asked) < np.quantile(known, 0.95)
+def test_distances_of_training_images_are_as_expected_and_test_images_are_near(
+    scans: tuple[np.ndarray, np.ndarray],
+) -> None:
+    training, test = scans
+    # Without the ridge the mean squared Mahalanobis distance would equal the number of features.
+    assert (training**2).mean() == pytest.approx(FEATURES, rel=0.2)
+    assert np.median(test) < np.quantile(training, 0.95)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "camera", "coffee", "text", "page", "moon", "brick"])
 def test_photographs_and_text_are_foreign(
     name: str, phantoms: Path, scans: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    known = features(decode(sorted((phantoms / "Training").rglob("*.*")), SIZE)[0].pixels)
-    assert distance(fit(known), features(pixels(getattr(pictures, name)())))[0] > scans[0].max()
+    training = features(decode(sorted((phantoms / "Training").rglob("*.*")), SIZE)[0].pixels)
+    assert distance(fit(training), features(pixels(getattr(pictures, name)())))[0] > scans[0].max()
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
-def test_a_blank_picture_is_foreign_and_divides_nothing_by_zero(
+def test_a_blank_picture_is_foreign_at_a_finite_distance(
     grey: int, phantoms: Path, scans: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    known = features(decode(sorted((phantoms / "Training").rglob("*.*")), SIZE)[0].pixels)
-    found = distance(fit(known), features(np.full((1, 1, SIZE, SIZE), grey, np.uint8)))
-    assert np.isfinite(found[0])
-    assert found[0] > scans[0].max()
+    training = features(decode(sorted((phantoms / "Training").rglob("*.*")), SIZE)[0].pixels)
+    blank = distance(fit(training), features(np.full((1, 1, SIZE, SIZE), grey, np.uint8)))
+    assert np.isfinite(blank[0])
+    assert blank[0] > scans[0].max()
 
 
-def test_images_measured_a_few_at_a_time_have_the_same_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 1, SIZE, SIZE), np.uint8)
     at_once = features(images)
     monkeypatch.setattr(ood, "AT_A_TIME", 2)

@@ -1,4 +1,4 @@
-"""Folders of made-up runs, written by the functions that write real ones: the page reads what they write."""
+"""Synthetic run folders, written by the functions that write real ones."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class MadeUp:
         return self.config.out
 
     def record(self, images: int) -> None:
-        """Write record.json, with something in it of all that a data set can have wrong."""
+        """Write record.json of a data set with every kind of problem."""
         per_class = {name: images // len(self.classes) for name in self.classes}
         unseen = {
             name: 0 if place == 2 else images // 2 // len(self.classes)
@@ -79,13 +79,11 @@ class MadeUp:
         write_json(self.folder / "record.json", {**runs.origin(), **facts, "slots": 2})
 
     def search(self, arch: str, space: Space) -> None:
-        """Climb the ladder with one worker, on scores that depend on the learning rate and the length."""
+        """Run a search with one worker, on scores that depend on the learning rate and the length."""
         rows: list[TrialRow] = []
         file = self.folder / "trials.jsonl"
         values: dict[int, dict[str, float]] = {BASELINE: space.baseline}
-        while isinstance(
-            step := next_step(Study(rows), self.config.ladder, self.config.configs, live=()), Train
-        ):
+        while isinstance(step := next_step(Study(rows), self.config.ladder, self.config.configs, ()), Train):
             drawn = {
                 name: math.exp(self.generator.uniform(math.log(tuned.low), math.log(tuned.high)))
                 for name, tuned in space.tuned.items()
@@ -166,10 +164,10 @@ class MadeUp:
         return found
 
     def evaluate(self, winners: dict[str, runs.Winner], images: int) -> None:
-        """Write scores and comparisons of made-up predictions; the third class has no unseen image."""
+        """Write scores and comparisons of synthetic predictions; the third class has no unseen image."""
         labels = np.arange(images) * len(self.classes) // images
         unseen = (np.arange(images) % 2 == 0) & (labels != 2)
-        named = {"majority": np.zeros_like(labels), "nearest_neighbour": self._say(labels, 0.8).argmax(1)}
+        named = {"majority": np.zeros_like(labels), "nearest_neighbour": self._predict(labels, 0.8).argmax(1)}
         probabilities = {name: np.eye(len(self.classes))[named[name]] for name in named}
         rows = []
         roles: tuple[tuple[Role, float], ...] = (("winner", 0.0), ("baseline", 0.04))
@@ -177,7 +175,7 @@ class MadeUp:
             for role, less in roles[:1] if winner.configuration == BASELINE else roles:
                 for index in range(self.config.seeds):
                     skill = SKILL[arch] - less + self.generator.normal(0, 0.005)
-                    probabilities[f"{role}-{arch}-{index}"] = self._say(labels, skill)
+                    probabilities[f"{role}-{arch}-{index}"] = self._predict(labels, skill)
                     scores = {"val_loss": 1 - skill, "val_accuracy": skill, "val_macro_f1": skill - 0.01}
                     rows.append(SeedRow(
                         arch=arch, role=role, index=index, seed=index, values={}, seconds=60.0, **scores
@@ -191,8 +189,8 @@ class MadeUp:
         write_json(self.folder / "scores.json", winner_scores(opened, list(winners), self.classes))
         write_json(self.folder / "sealed.json", {"opened": "2026-01-02T03:04:05+0000", "by": "<tester>"})
 
-    def _say(self, labels: np.ndarray, skill: float) -> np.ndarray:
-        """Probabilities [N, C] that name the true class about so often, and a neighbouring one otherwise."""
+    def _predict(self, labels: np.ndarray, skill: float) -> np.ndarray:
+        """Probabilities [N, C] with an accuracy of about `skill`; errors are neighbouring classes."""
         logits = self.generator.normal(0, 0.6, (len(labels), len(self.classes)))
         wrong = (labels + self.generator.choice([1, 1, 1, 2], len(labels))) % len(self.classes)
         aim = np.where(self.generator.random(len(labels)) < skill, labels, wrong)
@@ -214,7 +212,7 @@ def make_run(
     images: int = 48,
     evaluated: bool = True,
 ) -> Path:
-    """A run's folder; `searched` names the architectures that have trials, all of them by default."""
+    """Make a run's folder; `searched` are the architectures that have trials, by default all."""
     config = RunConfig(out=folder, arch=archs, configs=configs, image_size=64, data=Path("/data/mri"))
     run = runs.create(config, load(default_folder(), archs))
     made = MadeUp(config, classes, np.random.default_rng(4))
@@ -228,11 +226,11 @@ def make_run(
 
 @pytest.fixture(scope="session")
 def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that has been searched and evaluated; read it, do not write to it."""
+    """A searched and evaluated run, shared by all tests: read only."""
     return make_run(tmp_path_factory.mktemp("runs") / "scored")
 
 
 @pytest.fixture
 def new_run(tmp_path: Path) -> MakeRun:
-    """Makes a run's folder of one's own."""
+    """Makes run folders that a test may write to."""
     return lambda name="run", **wanted: make_run(tmp_path / name, **wanted)

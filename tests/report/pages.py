@@ -1,4 +1,4 @@
-"""Pages as a browser takes them apart."""
+"""HTML pages parsed into tags, texts, scripts and figures."""
 
 import json
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pytest
 
 @dataclass
 class Page(HTMLParser):
-    """A page as a browser takes it apart."""
+    """A parsed page."""
 
     html: str
     tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The page of an audit in a real browser: drawn, silent, offline, its names shown as text."""
+"""The page of an audit in a real browser: drawn, without errors, offline, names shown as text."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SCRIPT = "<script>alert(2)<script>.png"
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of a folder with the names of attacks, a twin across the parts and a broken file."""
+    """The page of a folder with malicious names, a twin across the parts and a broken file."""
     root = tmp_path_factory.mktemp("images") / "<b>images"
     for part, n in (("Training", 4), ("Testing", 2)):
         for place, name in enumerate(("a", EVIL)):
@@ -43,7 +43,7 @@ def test_everything_is_drawn_and_every_picture_loads(page, html: Path) -> None:
     assert min(sizes) > 1
 
 
-def test_names_of_attacks_are_text(page, html: Path) -> None:
+def test_malicious_names_are_shown_as_text(page, html: Path) -> None:
     dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.goto(html.as_uri())

@@ -1,4 +1,4 @@
-"""The page in a real browser: every view drawn, every control at work, nothing asked of any network."""
+"""The page in a real browser: every view is drawn, every control works, no network is used."""
 
 import csv
 import json
@@ -6,9 +6,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from predicted import predictions
 
+from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import TrialRow, append, trials_of
 from tune_brain.report.page import write_page
 
@@ -17,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 
 def copied(name: str, to: Path) -> Path:
-    """A reference run in a folder of one's own."""
+    """A writable copy of a reference run."""
     return Path(shutil.copytree(REFERENCE / name, to / name))
 
 
@@ -43,7 +46,7 @@ def sartaj(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trials(sartaj) -> list[TrialRow]:
-    """Its trials, the best first."""
+    """Its trials, best first."""
     rows = trials_of(sartaj)
     return sorted(rows, key=lambda row: -(row.score or 0))
 
@@ -61,7 +64,7 @@ def test_every_view_of_a_real_run_is_drawn(page, tmp_path, name):
 
 
 @pytest.mark.parametrize("kind", ["begun", "one trial", "crashed"])
-def test_every_view_has_something_to_say_before_the_end(page, new_run, kind):
+def test_no_view_is_blank_before_the_search_ends(page, new_run, kind):
     run = new_run(archs=("cnn",), searched=("cnn",) if kind == "crashed" else (), evaluated=False, configs=3)
     if kind == "one trial":
         started = {"trial": 0, "arch": "cnn", "configuration": 0, "epochs": 12, "seed": 0, "started": 5.0}
@@ -84,7 +87,7 @@ def test_every_view_has_something_to_say_before_the_end(page, new_run, kind):
     assert ("running 1" in overview) == (kind == "crashed")
 
 
-def test_one_architecture_can_be_looked_at_alone(page, sartaj, trials):
+def test_one_architecture_can_be_shown_alone(page, sartaj, trials):
     opened(page, sartaj)
     page.get_by_label("cnn", exact=True).check()
     shown = page.locator("main [data-arch]:visible")
@@ -95,7 +98,7 @@ def test_one_architecture_can_be_looked_at_alone(page, sartaj, trials):
     assert page.locator("#filter-count").inner_text() == f"{every} of {every} trials"
 
 
-def test_the_one_cycle_of_a_chosen_trial_passes_through_what_was_measured(page, sartaj, trials):
+def test_the_computed_learning_rate_passes_through_the_measured_rates(page, sartaj, trials):
     opened(page, sartaj)
     plot = page.locator("#steps .plot")
     plot.scroll_into_view_if_needed()
@@ -111,13 +114,13 @@ def test_the_one_cycle_of_a_chosen_trial_passes_through_what_was_measured(page, 
     lines = {trace["name"]: trace for trace in drawn}
     assert lines["measured"]["y"] == pytest.approx(rates, rel=1e-4)
     schedule = dict(zip(lines["schedule"]["x"], lines["schedule"]["y"], strict=True))
-    # An epoch's last step stands a step before its end.
+    # An epoch's rate is that of its last step, one step before its end.
     assert [schedule[epoch] for epoch in range(1, 13)] == pytest.approx(rates, rel=0.05, abs=1e-5)
     page.get_by_role("button", name="the next trial").click()
     assert page.locator("#chosen").input_value() != str(other)
 
 
-def test_the_beginning_of_a_cycle_ends_where_the_cycle_then_stands(page, trials, tmp_path):
+def test_the_schedule_of_a_short_trial_is_the_beginning_of_the_full_cycle(page, trials, tmp_path):
     run = copied("sartaj", tmp_path)
     short = next(row for row in trials if row.epochs == 1)
     append(run / "trials.jsonl", short.model_copy(update={"cycle": 12}))
@@ -139,7 +142,7 @@ def test_the_beginning_of_a_cycle_ends_where_the_cycle_then_stands(page, trials,
     )
 
 
-def test_trials_are_filtered_sorted_and_taken_along(page, sartaj, trials):
+def test_trials_are_filtered_sorted_and_downloaded(page, sartaj, trials):
     opened(page, sartaj)
     page.locator("#filter").fill("resnet18 epochs=12")
     count = sum(row.arch == "resnet18" and row.epochs == 12 for row in trials)
@@ -173,7 +176,7 @@ def test_a_winner_is_copied_and_downloaded_as_it_was_written(page, sartaj):
     assert Path(download.value.path()).read_text() == toml
 
 
-def test_names_of_scripts_show_as_text(page, new_run):
+def test_names_that_contain_scripts_are_shown_as_text(page, new_run):
     classes = ("<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "a & b")
     page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     opened(page, new_run("<script>alert(3)<script>", classes=classes, archs=("cnn",), configs=3, images=24))
@@ -181,12 +184,12 @@ def test_names_of_scripts_show_as_text(page, new_run):
     assert page.locator("h1").inner_text() == "<script>alert(3)<script>"
     assert page.locator("img").count() == 0
     confusion = page.get_by_role("img", name=re.compile("confusion matrix of cnn, official"))
-    assert "<script>alert(1)" in confusion.evaluate("(plot) => plot.textContent")
+    assert "<script>…</script>" in confusion.evaluate("(plot) => plot.textContent")
     assert page.evaluate("() => document.querySelector('#overview table').innerText").count("<img src=x") == 1
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (2560, "light")])
-def test_the_page_fits_its_reader(page, sartaj, width, scheme):
+def test_the_page_fits_the_window_and_the_colour_scheme(page, sartaj, width, scheme):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=scheme)
     opened(page, sartaj)
@@ -201,3 +204,32 @@ def test_the_page_fits_its_reader(page, sartaj, width, scheme):
     page.locator("#filter").focus()
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.textContent") == "CSV"
+
+
+@pytest.mark.parametrize(("motion", "behaviour"), [("reduce", "auto"), ("no-preference", "smooth")])
+def test_scrolling_is_smooth_only_for_readers_who_accept_motion(page, scored_run, motion, behaviour):
+    page.emulate_media(reduced_motion=motion)
+    page.goto(write_page(scored_run).as_uri())
+    assert page.evaluate("() => getComputedStyle(document.documentElement).scrollBehavior") == behaviour
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_key_of_curves_has_their_colours_and_dashes(page, new_run, scheme):
+    run = new_run()
+    labels = np.arange(40) % 4
+    right, wrong = np.eye(4)[labels], np.eye(4)[(labels + 1) % 4]
+    mixed = np.where((np.arange(40) % 3 == 0)[:, None], wrong, right)
+    probabilities = {f"winner-{arch}-0": mixed for arch in ("linear", "cnn")}
+    write_predictions(run / "predictions.npz", predictions(labels, probabilities=probabilities))
+    page.emulate_media(color_scheme=scheme)
+    opened(page, run)
+    plot = page.get_by_role("img", name=re.compile("ROC of .*, official test")).first
+    plot.scroll_into_view_if_needed()
+    plot.locator(".main-svg").first.wait_for()
+    look = """(all) => all.map((line) => {
+      const { stroke, strokeDasharray } = getComputedStyle(line);
+      return [stroke, strokeDasharray.replaceAll(" ", "")];
+    })"""
+    drawn = plot.locator("path.js-line").evaluate_all(look)
+    assert page.locator("#winners .key svg path").evaluate_all(look) == drawn
+    assert len({dash for _, dash in drawn}) == len({colour for colour, _ in drawn}) == 2

@@ -1,4 +1,4 @@
-"""The page of an audit: whole, offline, escaped, small."""
+"""The page of an audit as a file: self-contained, offline, escaped, small."""
 
 import io
 import json
@@ -20,12 +20,12 @@ from tune_brain.report.explore import TICKS, write_audit
 
 EVIL = "<img src=x onerror=alert(1)>"
 LARGEST = 5_000_000
-"""Bytes that a page may have."""
+"""Maximum size of a page in bytes."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes, one with the name of an attack, twins of each kind, files of each sort."""
+    """Three classes, one with a malicious name, twins of each kind, and files of each sort."""
     root = tmp_path_factory.mktemp("images") / "<b>images"
     for part, n in (("Training", 5), ("Testing", 3)):
         for place, name in enumerate(("a", "b", EVIL)):
@@ -54,24 +54,24 @@ def page(found: Audit, tmp_path_factory: pytest.TempPathFactory) -> Page:
     return Page(html.read_text(encoding="utf-8"))
 
 
-def test_the_most_important_lines_stand_on_top(page: Page, found: Audit) -> None:
+def test_the_summary_is_at_the_top(page: Page, found: Audit) -> None:
     assert len(found.facts["summary"]) == 3
     places = [page.text.index(line) for line in found.facts["summary"]]
     assert places == sorted(places)
     assert places[-1] < page.text.index("Samples")
 
 
-def test_titles_state_what_was_found(page: Page) -> None:
+def test_headings_state_the_findings(page: Page) -> None:
     for title in (
-        "2 test images stand in training too",
-        "A model must beat the likest thumbnail",
-        "Too few test images are unseen, or too few series, to say whether they come from elsewhere",
+        "2 test images are also in training",
+        "A model must beat the nearest neighbour on thumbnails",
+        "Too few unseen test images, or too few series, to tell whether they come from elsewhere",
         "1 file cannot be read",
     ):
         assert title in page.text
 
 
-def test_every_kind_of_figure_and_picture_is_there(page: Page, found: Audit) -> None:
+def test_every_kind_of_figure_and_picture_is_in_the_page(page: Page, found: Audit) -> None:
     kinds = [attrs["aria-label"] for _, attrs in page.tags if attrs.get("class") == "plot"]
     assert len(kinds) == len(page.figures) == 4 + 3
     shown = [attrs["src"] or "" for tag, attrs in page.tags if tag == "img"]
@@ -82,7 +82,7 @@ def test_every_kind_of_figure_and_picture_is_there(page: Page, found: Audit) -> 
         Image.open(io.BytesIO(b64decode(body))).load()
 
 
-def test_the_threshold_is_drawn_over_the_similarities(page: Page, found: Audit) -> None:
+def test_the_threshold_for_twins_is_drawn_in_the_histogram(page: Page, found: Audit) -> None:
     (nearest,) = (one for one in page.figures if "shapes" in one["layout"])
     edges = found.facts["nearest"]["edges"]
     assert edges[nearest["layout"]["shapes"][0]["x0"]] == 0.995
@@ -92,16 +92,16 @@ def test_the_threshold_is_drawn_over_the_similarities(page: Page, found: Audit) 
     assert sum(found.facts["nearest"]["test"]) == 11
 
 
-def test_sizes_looks_and_verdicts_are_told(page: Page, found: Audit) -> None:
+def test_sizes_statistics_and_verdicts_are_listed(page: Page, found: Audit) -> None:
     assert (
-        "At 64 px, 0.0% of the images are enlarged, 0.0% stay as they are and 100.0% are shrunk." in page.text
+        "At 64 px, 0.0% of the images are enlarged, 0.0% keep their size and 100.0% are shrunk." in page.text
     )
     greys = found.facts["looks"]["test"]["a"]["brightness"]
     assert f"a test 4 {greys[1]:.0f} [{greys[0]:.0f}, {greys[2]:.0f}]" in page.text
     assert page.text.count("too few to say") == 3
 
 
-def test_the_page_counts_sizes_that_are_not_drawn_and_knows_validation(
+def test_the_page_states_how_many_sizes_are_not_drawn_and_names_validation(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = shutil.copytree(folder, tmp_path / "images")
@@ -113,10 +113,19 @@ def test_the_page_counts_sizes_that_are_not_drawn_and_knows_validation(
     page = Page(html.read_text(encoding="utf-8"))
     assert f"Images come in {facts['resizing']['sizes']} sizes" in page.text
     assert f"those of {facts['dimensions'][0][-1]} of {facts['files']['readable']} images" in page.text
-    assert "2 test images stand in training or validation too" in page.text
+    assert "2 test images are also in training or validation" in page.text
 
 
-def test_kinds_of_pairs_stand_in_the_order_of_the_table(page: Page) -> None:
+def test_histograms_of_greys_have_a_key_of_parts(page: Page) -> None:
+    key = page.html.partition("Image statistics by class and part")[2]
+    key = key.partition('<p class="key">')[2].partition("</p>")[0]
+    assert re.findall(r"</svg>(\w+)</span>", key) == ["train", "test"]
+    (dash,) = re.findall(r'stroke-dasharray="([^"]+)"', key)
+    drawn = [trace["line"]["dash"] for figure in page.figures for trace in figure["data"] if "line" in trace]
+    assert set(drawn) == {dash, "solid"}
+
+
+def test_kinds_of_pairs_are_in_the_order_of_the_table(page: Page) -> None:
     places = [page.text.index(f"1 pair is {KINDS[kind]}") for kind in ("identical", "alike")]
     assert places == sorted(places)
 
@@ -132,7 +141,7 @@ def test_names_are_text_and_never_markup(page: Page) -> None:
     assert [tag for tag, _ in page.tags].count("script") == len(page.figures) + 2
 
 
-def test_the_page_asks_nothing_of_the_network(page: Page) -> None:
+def test_the_page_makes_no_network_requests(page: Page) -> None:
     (policy,) = (attrs["content"] for tag, attrs in page.tags if tag == "meta" and "http-equiv" in attrs)
     assert "default-src 'none'" in policy
     assert "http" not in policy

@@ -1,10 +1,13 @@
-"""What the figures draw, by its numbers; names are escaped."""
+"""The numbers, colours and labels that figures draw; names in them are escaped."""
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tune_brain.report import style
+from tune_brain.report import explore, style
 from tune_brain.report.figures import ladder, parameters
 from tune_brain.report.figures import scores as score_figures
 from tune_brain.space import Range
@@ -35,7 +38,7 @@ def test_dots_stand_at_their_means_with_their_intervals():
     assert [trace.marker.color for trace in figure.data] == [style.WHITE, style.WHITE, style.ARCHS["cnn"]]
     assert [trace.marker.symbol for trace in figure.data] == ["circle", "diamond", "circle"]
     assert "<script>" not in str(figure.to_dict())
-    assert figure.layout.yaxis.ticktext == ("<b>cnn</b>", "&lt;script&gt;alert(1)&lt;…")
+    assert figure.layout.yaxis.ticktext == ("<b>cnn</b>", "&lt;script&gt;…&lt;/script&gt;")
 
 
 def trial_lines() -> pd.DataFrame:
@@ -65,7 +68,7 @@ def by_name(figure) -> dict:
 LIMITS = Range(low=1e-4, high=1e-1)
 
 
-def test_a_slice_tells_the_trials_apart():
+def test_a_slice_marks_each_kind_of_trial():
     figure = parameters.slices(trial_lines(), "lr", LIMITS)
     dots = by_name(figure)
     assert {name: (trace.x, trace.y) for name, trace in dots.items() if name != "failed"} == {
@@ -109,7 +112,7 @@ def curve_lines() -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["trial", "epoch", "val_macro_f1"]).merge(trials, on="trial")
 
 
-def test_learning_curves_hold_a_line_for_each_trial():
+def test_learning_curves_have_one_line_per_trial():
     lines = by_name(ladder.learning_curves(curve_lines(), (3, 6)))
     assert set(lines) == {"3 epochs", "baseline", "winner"}
     assert lines["3 epochs"].x == (1, 2, 3, None, 1, None)
@@ -119,15 +122,91 @@ def test_learning_curves_hold_a_line_for_each_trial():
     assert lines["winner"].line.width > 2 * lines["3 epochs"].line.width
 
 
-def test_the_longer_a_trial_the_stronger_its_line():
+def test_longer_trials_have_stronger_lines():
     assert list(style.opacities((3, 6, 12)).values()) == sorted(set(style.opacities((3, 6, 12)).values()))
     assert style.opacities((12,)) == {12: 1.0}
 
 
-def test_every_colour_has_one_for_the_night():
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours #rrggbb by WCAG 2.1, from 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = np.array([int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)])
+        linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+MARKS = {
+    *style.ARCHS.values(),
+    *style.WAYS,
+    *explore.COLOURS.values(),
+    *(fate.marker["color"] for fate in style.FATES.values()),
+    style.WINNER,
+    style.SHORTER,
+    style.FULL,
+}
+
+
+def test_every_mark_stands_out_from_the_panel_in_light_and_dark_mode():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    for colour in MARKS:
+        assert contrast(colour, style.WHITE) >= 3, colour
+        assert contrast(style.NIGHT.get(colour, colour), style.NIGHT[style.WHITE]) >= 3, colour
+
+
+def test_texts_of_the_page_are_readable_in_light_and_dark_mode():
+    css = Path(style.__file__).with_name("page.css").read_text()
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#\w+);", block)) for block in re.findall(r":root \{([^}]*#[^}]*)\}", css)
+    )
+    for scheme in (light, {**light, **dark}):
+        for text in ("ink", "soft", "accent", "winner", "failed"):
+            for ground in ("paper", "ground"):
+                assert contrast(scheme[text], scheme[ground]) >= 4.5, (text, ground)
+    # Any other colour of text would be the same in both schemes.
+    assert re.findall(r"[ {;]color: #\w+", css) == []
+
+
+def test_figures_and_page_agree_on_their_colours():
+    css = Path(style.__file__).with_name("page.css").read_text()
+    for name, colour in (("ink", style.INK), ("soft", style.SOFT), ("winner", style.WINNER)):
+        assert re.findall(rf"--{name}: (#\w+);", css) == [colour, style.NIGHT[colour]]
+
+
+def test_every_colour_has_a_counterpart_for_dark_mode():
     drawn = {*style.ARCHS.values(), style.INK, style.SOFT, style.GRID, style.WHITE, style.FULL}
-    drawn |= {look["color"] for look in style.FATES.values()} | {style.WINNER, style.SHORTER}
+    drawn |= {fate.marker["color"] for fate in style.FATES.values()} | {style.WINNER, style.SHORTER}
     assert drawn <= style.NIGHT.keys()
+
+
+GRADES = [f"astrocytoma grade {grade}" for grade in ("II", "III", "IV")]
+
+
+@pytest.mark.parametrize(
+    "names", [GRADES, [f"astrocytoma, grade {grade}, resected" for grade in ("II", "III", "IV")]]
+)
+def test_distinct_classes_have_distinct_labels(names):
+    figure = score_figures.confusion(np.eye(3).tolist(), names)
+    assert len(set(figure.layout.xaxis.ticktext)) == len(set(figure.layout.yaxis.ticktext)) == 3
+
+
+def test_a_long_label_keeps_both_of_its_ends():
+    assert style.labels(GRADES) == ["astrocyt… grade II", "astrocyt…grade III", "astrocyt… grade IV"]
+    assert style.labels(["glioma", "a & b"]) == ["glioma", "a &amp; b"]
+
+
+def test_lines_of_architectures_differ_in_more_than_their_colour():
+    assert len(set(style.DASHES.values())) == len(style.ARCHS) == len(style.DASHES)
+    roc = pd.DataFrame({"false_positive": [0, 1], "true_positive": [0, 1]})
+    reliability = pd.DataFrame({"confidence": [0.5], "accuracy": [0.5], "n": [1]})
+    for figure in (
+        score_figures.roc(dict.fromkeys(style.ARCHS, roc)),
+        score_figures.reliability(dict.fromkeys(style.ARCHS, reliability)),
+    ):
+        assert {trace.name: trace.line.dash for trace in figure.data} == style.DASHES
 
 
 def test_a_confusion_matrix_shows_counts_and_shares():

@@ -1,5 +1,6 @@
-"""The live dashboard: rows that come are shown, strangers and paths are refused."""
+"""The live dashboard: new rows appear, the keyboard focus stays, foreign hosts and file paths are refused."""
 
+import contextlib
 import shutil
 import subprocess
 import urllib.error
@@ -12,11 +13,12 @@ import numpy as np
 import pytest
 from predicted import predictions
 from program import PROGRAM
+from starlette.testclient import TestClient
 
 from tune_brain.errors import ConfigError
 from tune_brain.evaluate.predictions import write_predictions
-from tune_brain.records import TrialRow, trials_of
-from tune_brain.report.live import image_file, listen
+from tune_brain.records import EpochRow, TrialRow, read, trials_of
+from tune_brain.report.live import application, image_file, listen
 from tune_brain.report.run_reader import Reader, read_contents
 from tune_brain.report.run_view import RunView
 
@@ -24,7 +26,7 @@ REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 class Growing:
-    """A copy of a reference run, as far as it had come after some of its rows."""
+    """A copy of a reference run, in the state that it had after some of its rows."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,12 +39,12 @@ class Growing:
             shutil.move(folder / name, folder.parent / name)
 
     def grow(self, trials: int, epochs: int, torn: bytes = b"") -> None:
-        """Rows up to so many have been written, and a piece of the next."""
+        """Keep the first rows of each file, and append a piece of the next."""
         for name, count in (("trials.jsonl", trials), ("epochs.jsonl", epochs)):
             (self.folder / name).write_bytes(b"".join(self._rows[name][:count]) + torn)
 
     def trials(self) -> list[TrialRow]:
-        """What is known of each trial by now."""
+        """The latest row of each trial."""
         return trials_of(self.folder)
 
 
@@ -53,13 +55,22 @@ def growing(tmp_path) -> Growing:
     return run
 
 
+@contextlib.contextmanager
+def dashboard(*folders: Path, port: int | str = 0) -> Iterator[str]:
+    """The address of a dashboard of some runs, in a process of its own."""
+    command = [*PROGRAM, "dashboard", *map(str, folders), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
 @pytest.fixture
 def served(growing, scored_run) -> Iterator[str]:
-    """The address of a server of a growing run, and another to compare it with."""
-    command = [*PROGRAM, "dashboard", str(growing.folder), str(scored_run), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        yield server.stdout.readline().strip()
-        server.terminate()
+    """The address of a dashboard of a growing run, and another to compare it with."""
+    with dashboard(growing.folder, scored_run) as url:
+        yield url
 
 
 def status(url: str, **headers: str) -> int:
@@ -71,7 +82,7 @@ def status(url: str, **headers: str) -> int:
 
 
 @pytest.mark.slow
-def test_rows_are_shown_as_they_come(page, growing, served):
+def test_new_rows_appear_on_an_open_page(page, growing, served):
     page.goto(served)
     begun = len(growing.trials())
     page.get_by_text(f"{begun} of {begun} trials").wait_for()
@@ -108,7 +119,88 @@ def test_rows_are_shown_as_they_come(page, growing, served):
 
 
 @pytest.mark.slow
-def test_strangers_and_paths_are_refused(served):
+def test_an_open_page_reloads_when_a_dashboard_of_another_run_takes_over_its_port(page, new_run):
+    first, second = (new_run(name, archs=("cnn",), configs=2) for name in ("first", "second"))
+    with dashboard(first) as url:
+        page.goto(url)
+        page.get_by_role("heading", name="first", exact=True).wait_for()
+        with page.expect_response("**/views"):
+            pass
+    with dashboard(second, port=url.rpartition(":")[2]):
+        page.get_by_role("heading", name="second", exact=True).wait_for()
+    # Between the two servers nobody answered.
+    page.troubles[:] = [line for line in page.troubles if "ERR_CONNECTION_REFUSED" not in line]
+
+
+def test_a_dashboard_can_be_told_from_that_of_another_run_and_from_its_successor(new_run):
+    first, second = (new_run(name, archs=("cnn",), configs=2) for name in ("first", "second"))
+    identities = []
+    for folders in ([first, second], [first]):
+        client = TestClient(application(folders), base_url="http://127.0.0.1")
+        for run in range(len(folders)):
+            identity = client.get(f"/run/{run}/views").headers["X-Run"]
+            assert client.get(f"/run/{run}/views/ladder").headers["X-Run"] == identity
+            assert f'<main data-run="{identity}">' in client.get(f"/run/{run}").text
+            identities.append(identity)
+    assert len(set(identities)) == 3
+
+
+@pytest.mark.slow
+def test_updates_leave_the_keyboard_focus_where_it_is(page, growing, served):
+    def trials_shown() -> None:
+        count = len(growing.trials())
+        page.get_by_text(f"{count} of {count} trials").wait_for()
+
+    page.goto(served)
+    trials_shown()
+    focused = "() => document.activeElement.textContent"
+    page.locator("#trials").get_by_role("button", name="seconds").click()
+    growing.grow(trials=40, epochs=60)
+    trials_shown()
+    assert page.evaluate(focused) == "seconds"
+    # Elements that an update replaces hand the focus over.
+    page.locator("#ladder summary").first.focus()
+    page.locator("#ladder").evaluate("(section) => (section.dataset.then = section.dataset.version)")
+    growing.grow(trials=1000, epochs=1000)
+    page.wait_for_function(
+        "() => ((of) => of.version !== of.then)(document.querySelector('#ladder').dataset)"
+    )
+    assert page.evaluate(focused) == "rung by rung"
+
+
+@pytest.mark.slow
+def test_updates_rewrite_no_status_or_list_that_has_not_changed(page, growing, served):
+    of_trial = [row.trial for row in read(REFERENCE / "sartaj" / "epochs.jsonl", EpochRow)]
+    second_epoch = next(place for place in range(10, 40) if of_trial[place] in of_trial[:place])
+    growing.grow(trials=20, epochs=second_epoch)
+    page.goto(served)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('section.view')].every((one) => one.dataset.version)"
+    )
+    page.locator("#steps .plot").scroll_into_view_if_needed()
+    page.locator("#steps .main-svg").first.wait_for()
+    page.evaluate(
+        """() => {
+          window.writes = [];
+          const watch = new MutationObserver((all) => writes.push(...all.map((one) => one.target.id)));
+          for (const status of document.querySelectorAll('[role=status], #chosen, #trials thead')) {
+            watch.observe(status, { childList: true, characterData: true, subtree: true });
+          }
+        }"""
+    )
+    # A further epoch of a known trial changes the figure, but no list and no status.
+    before = page.locator("#steps").get_attribute("data-version")
+    growing.grow(trials=20, epochs=second_epoch + 1)
+    page.wait_for_function("(then) => document.querySelector('#steps').dataset.version !== then", arg=before)
+    # The first of these polls may belong to that update; the second follows a poll without any change.
+    for _ in range(2):
+        with page.expect_response("**/views"):
+            pass
+    assert page.evaluate("() => writes") == []
+
+
+@pytest.mark.slow
+def test_foreign_hosts_and_file_paths_are_refused(served):
     assert status(f"{served}/run/0") == 200
     assert status(f"{served}/run/0/views/ladder") == 200
     assert status(f"{served}/run/0", Host="evil.example") == 400
@@ -126,7 +218,7 @@ def test_strangers_and_paths_are_refused(served):
         assert status(served + path) == 404, path
 
 
-def test_a_reader_takes_only_what_was_added(growing):
+def test_a_reader_parses_only_rows_that_were_appended(growing):
     reader = Reader(growing.folder)
     first, stamps = reader.read(), reader.stamps()
     growing.grow(trials=30, epochs=30, torn=b'{"trial":')
@@ -135,10 +227,10 @@ def test_a_reader_takes_only_what_was_added(growing):
     assert all(new is old for new, old in zip(second.rows, first.rows, strict=False))
     assert len(second.rows) == 30
     assert second.epochs is first.epochs or second.epochs == first.epochs
-    assert {name for name, told in reader.stamps().items() if told != stamps[name]} >= {"trials"}
+    assert {name for name, stamp in reader.stamps().items() if stamp != stamps[name]} >= {"trials"}
 
 
-def test_a_reader_starts_again_where_a_file_was_cut(growing):
+def test_a_reader_starts_over_when_a_file_got_shorter(growing):
     reader = Reader(growing.folder)
     reader.read()
     growing.grow(trials=6, epochs=2)
@@ -146,18 +238,18 @@ def test_a_reader_starts_again_where_a_file_was_cut(growing):
     assert (len(contents.rows), len(contents.epochs)) == (6, 2)
 
 
-def test_a_taken_port_is_told_with_its_remedy():
+def test_the_error_about_a_taken_port_names_the_remedy():
     with listen("127.0.0.1", 0) as taken, pytest.raises(ConfigError, match="--port"):
         listen("127.0.0.1", taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", ""])
-def test_all_addresses_at_once_are_no_name_for_a_browser(host):
-    with pytest.raises(ConfigError, match="--host is one address"):
+def test_a_wildcard_address_is_refused(host):
+    with pytest.raises(ConfigError, match="--host must be one address"):
         listen(host, 0)
 
 
-def test_only_test_images_of_the_run_are_given(tmp_path, new_run):
+def test_only_test_images_of_the_run_are_served(tmp_path, new_run):
     root = tmp_path / "images"
     for name in ("Testing/a.jpg", "Testing/notes.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a search promised and what is left of it, by hand and on a committed run."""
+"""The gain that a search promised and what remains of it, by hand and on a committed run."""
 
 from pathlib import Path
 from statistics import fmean
@@ -31,7 +31,7 @@ ROWS = [trial(0, 0.80), trial(1, 0.90), trial(2, 0.82), trial(3, 0.84), trial(0,
 AGAIN = {"validation": {"cnn": {"search": 0.9, "winner": [0.85, 0.87, 0.86], "baseline": [0.82, 0.84, 0.83]}}}
 
 
-def test_one_seed_each_promises_and_says_nothing_of_what_to_expect():
+def test_with_one_seed_each_there_is_a_promised_gain_but_no_expected_score():
     (line,) = expectations(ROWS, CONFIG, {}).to_dict("records")
     assert (line["arch"], line["chosen"]) == ("cnn", 0.9)
     # The baseline's short trial, which measures noise, is no full-length one.
@@ -39,21 +39,21 @@ def test_one_seed_each_promises_and_says_nothing_of_what_to_expect():
     assert np.isnan(line["mean"])
 
 
-def test_seed_runs_say_what_to_expect_and_how_much_of_the_promise_is_left():
-    found = expectations(ROWS, CONFIG, AGAIN)
-    (line,) = found.to_dict("records")
+def test_seed_runs_give_an_expected_score_and_the_gain_that_remains():
+    table = expectations(ROWS, CONFIG, AGAIN)
+    (line,) = table.to_dict("records")
     assert line["promised"] == pytest.approx(0.1)
     assert line["low"] < line["mean"] < line["high"]
-    # The mean of the four seeds is .87; the study's others draw it down.
+    # The mean of the four seeds is .87; shrinkage towards the study's mean lowers it.
     assert 0.86 < line["mean"] < 0.87
     gains = {"gain_validation": 0.03, "gain_official": 0.004, "gain_unseen": -0.02}
-    told = overtuning(found, pd.DataFrame([{"arch": "cnn", **gains}])).to_dict("records")[0]
-    assert formatting.overtuned(told).startswith(
+    (joined,) = overtuning(table, pd.DataFrame([{"arch": "cnn", **gains}])).to_dict("records")
+    assert formatting.overtuned(joined).startswith(
         "cnn: the search promised +10.0 points over the untuned baseline; other seeds show +3.0, "
-        "the official test +0.4, the unseen test -2.0. With other seeds 0.86"
+        "the official test +0.4, the unseen test -2.0. Expected with other seeds: 0.86"
     )
-    assert formatting.overtuned(told).endswith("is expected on validation; its own trials said 0.900.")
-    assert overtuning(found, pd.DataFrame()).empty
+    assert formatting.overtuned(joined).endswith(" on validation; its own trials scored 0.900.")
+    assert overtuning(table, pd.DataFrame()).empty
 
 
 def test_a_baseline_that_won_promised_nothing():
@@ -62,14 +62,14 @@ def test_a_baseline_that_won_promised_nothing():
     assert formatting.overtuned(line) == "cnn: the untuned baseline won, so the search promised no gain."
 
 
-def test_a_committed_run_says_it_of_each_architecture():
+def test_in_a_committed_run_the_expected_scores_lie_between_search_and_seed_runs():
     contents = read_contents(REFERENCE / "sartaj")
     lines = {line["arch"]: line for line in winners(RunView(contents), ())["overtuning"]}
     assert list(lines) == ["linear", "cnn", "resnet18"]
     for arch, line in lines.items():
         seeds = contents.comparisons["validation"][arch]
         assert line["chosen"] == pytest.approx(seeds["search"])
-        # Its seed runs score less, and what is expected lies between.
+        # The seed runs score less than the search, and the expected score lies between the two.
         assert fmean(seeds["winner"]) < line["mean"] < line["chosen"]
         assert line["low"] < fmean(seeds["winner"]) < line["high"]
         assert f"{arch}: the search promised +" in formatting.overtuned(line)

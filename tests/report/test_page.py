@@ -1,4 +1,4 @@
-"""The page as a file: whole, offline, escaped, and meaningful however far the run has come."""
+"""The page as a file: self-contained, offline, escaped, and complete at every stage of a run."""
 
 import base64
 import gzip
@@ -15,11 +15,11 @@ from predicted import predictions
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import TrialRow, append, read
-from tune_brain.report import findings
+from tune_brain.report import findings, style
 from tune_brain.report.page import write_page
 
 LARGEST = 6 * 2**20
-"""Bytes that a page may have."""
+"""Maximum size of a page in bytes."""
 
 
 def read_page(run: Path) -> Page:
@@ -51,11 +51,11 @@ def test_the_page_holds_every_score(scored_page, scored_run):
         for score in parts.values():
             for metric in ("accuracy", "balanced_accuracy", "f1", "roc_auc", "log_loss", "calibration_error"):
                 low, high = score[metric]["low"], score[metric]["high"]
-                told = f"{score[metric]['mean']:.3f} ± {score[metric]['std']:.3f} [{low:.3f}, {high:.3f}]"
-                assert told in scored_page.text
+                text = f"{score[metric]['mean']:.3f} ± {score[metric]['std']:.3f} [{low:.3f}, {high:.3f}]"
+                assert text in scored_page.text
 
 
-def test_a_leak_that_was_allowed_is_said_where_scores_are(new_run, scored_page):
+def test_an_allowed_leak_is_stated_next_to_the_scores(new_run, scored_page):
     assert "--allow-leak" not in scored_page.text
     run = new_run()
     scores = json.loads((run / "scores.json").read_text())
@@ -63,11 +63,11 @@ def test_a_leak_that_was_allowed_is_said_where_scores_are(new_run, scored_page):
         for score in parts.values():
             score["allowed_leak"] = 1234
     (run / "scores.json").write_text(json.dumps(scores))
-    said = "The test leaks, as --allow-leak asked for: 1,234 images outside the test have a twin in it."
-    assert read_page(run).text.count(said) == 2
+    warning = "The test leaks, as --allow-leak permitted: 1,234 images outside the test have a twin in it."
+    assert read_page(run).text.count(warning) == 2
 
 
-def test_a_leak_is_said_before_there_are_scores(new_run):
+def test_an_allowed_leak_is_stated_before_there_are_scores(new_run):
     run = new_run(evaluated=False)
     record = json.loads((run / "record.json").read_text())
     record["data"]["allowed_leak"] = 5
@@ -75,22 +75,22 @@ def test_a_leak_is_said_before_there_are_scores(new_run):
     assert read_page(run).text.count("5 images outside the test have a twin in it.") == 2
 
 
-def test_the_page_tells_verdicts_pairs_and_trials(scored_page, scored_run):
+def test_the_page_has_verdicts_pairwise_tests_and_trials(scored_page, scored_run):
     comparisons = json.loads((scored_run / "comparisons.json").read_text())
     for arch, sentence in comparisons["verdicts"].items():
         assert sentence.removeprefix(f"{arch}: ")[1:] in scored_page.text
-    assert "linear alone is right on" in scored_page.text
+    assert "only linear is correct on" in scored_page.text
     rows = [json.loads(row) for row in (scored_run / "trials.jsonl").read_text().splitlines()]
     trials = trials_of(scored_page)
     assert sorted(trials["trial"]) == sorted({row["trial"] for row in rows})
     assert {len(column) for column in trials.values()} == {len(trials["trial"])}
     assert "diverged: the loss was <b>not finite</b> in epoch 1" in trials["why"]
     ended = {row["trial"]: row["score"] for row in rows}
-    told = dict(zip(trials["trial"], trials["macro_f1"], strict=True))
-    assert told == {trial: score and pytest.approx(score, abs=1e-5) for trial, score in ended.items()}
+    shown = dict(zip(trials["trial"], trials["macro_f1"], strict=True))
+    assert shown == {trial: score and pytest.approx(score, abs=1e-5) for trial, score in ended.items()}
 
 
-def test_every_kind_of_figure_is_there(scored_page):
+def test_every_kind_of_figure_is_in_the_page(scored_page):
     kinds = [attrs["aria-label"] for _, attrs in scored_page.tags if attrs.get("class") == "plot"]
     assert len(kinds) == len(set(kinds)) == len(figures_of(scored_page))
     for kind in (
@@ -109,7 +109,7 @@ def test_every_kind_of_figure_is_there(scored_page):
         assert kind in kinds
 
 
-def test_the_page_asks_nothing_of_the_network(scored_page):
+def test_the_page_makes_no_network_requests(scored_page):
     policies = [
         attrs["content"] for tag, attrs in scored_page.tags if tag == "meta" and "http-equiv" in attrs
     ]
@@ -143,22 +143,22 @@ def test_names_from_a_user_are_escaped_everywhere(new_run):
     assert not any("<script>" in json.dumps(figure) for figure in figures_of(page))
 
 
-def test_what_an_exception_said_cannot_end_a_script(new_run):
+def test_the_text_of_an_exception_cannot_end_a_script(new_run):
     run = new_run(archs=("cnn",), searched=(), evaluated=False)
-    said = "</script><img src=x onerror=alert(1)>"
+    text = "</script><img src=x onerror=alert(1)>"
     row = {"trial": 0, "arch": "cnn", "configuration": 0, "epochs": 12, "values": {"max_lr": 0.1}, "seed": 0}
-    append(run / "trials.jsonl", TrialRow(**row, state="failed", why="raised", detail=said, started=0))
+    append(run / "trials.jsonl", TrialRow(**row, state="failed", why="raised", detail=text, started=0))
     page = read_page(run)
     assert "img" not in {tag for tag, _ in page.tags}
-    assert trials_of(page)["why"] == [f"raised: {said}"]
+    assert trials_of(page)["why"] == [f"raised: {text}"]
 
 
-def test_the_first_number_is_that_of_the_unseen_test(scored_page):
+def test_the_headline_is_the_score_on_the_unseen_test(scored_page):
     assert scored_page.text.count("macro-F1 on 18 unseen test images") == 2
     assert "official test images" not in scored_page.text
 
 
-def test_without_unseen_images_the_official_test_has_to_do(scored_run, tmp_path):
+def test_without_unseen_images_the_headline_is_the_official_test(scored_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(scored_run, run)
     nothing = dict.fromkeys(("mean", "std", "low", "high"))
@@ -183,12 +183,12 @@ def test_a_search_without_scores_says_so(new_run):
     page = read_page(new_run(archs=("linear", "cnn"), searched=("cnn",), configs=3, evaluated=False))
     assert "There are no test scores yet" in page.text
     assert "Scores on the test" not in page.text
-    assert "no full-length trial has ended well" in page.text
+    assert "no full-length trial has completed" in page.text
     assert "No epoch has ended yet." in page.text
-    assert "Go on with: tune-brain resume" in page.text
+    assert "Continue with: tune-brain resume" in page.text
 
 
-def test_a_run_that_has_only_begun_has_a_page(new_run):
+def test_a_run_without_trials_has_a_page(new_run):
     run = new_run(archs=("cnn",), searched=(), evaluated=False)
     (run / "record.json").unlink()
     page = read_page(run)
@@ -197,7 +197,7 @@ def test_a_run_that_has_only_begun_has_a_page(new_run):
     assert figures_of(page) == []
 
 
-def test_a_first_trial_under_way_is_shown(new_run):
+def test_a_first_trial_is_shown_while_it_runs(new_run):
     run = new_run(archs=("cnn",), searched=(), evaluated=False)
     row = TrialRow(
         trial=0,
@@ -218,7 +218,7 @@ def test_a_first_trial_under_way_is_shown(new_run):
     assert len(figures_of(page)) == 1
 
 
-def test_a_torn_last_line_is_passed_over(scored_run, tmp_path):
+def test_a_torn_last_line_is_ignored(scored_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(scored_run, run)
     whole = read_page(run).html
@@ -237,37 +237,6 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         write_page(tmp_path)
 
 
-def test_runs_that_are_compared_have_names_of_their_own(new_run, tmp_path):
-    folders = [tmp_path / checkout / "results" / "demo" for checkout in ("one", "two")]
-    for folder in folders:
-        shutil.copytree(new_run(), folder)
-    text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
-    assert "one/results/demo" in text
-    assert "two/results/demo" in text
-
-
-@pytest.mark.parametrize(
-    ("other", "warns", "contest"),
-    [
-        ({}, "", True),
-        ({"cut_digest": "another"}, "validated on different images", True),
-        ({"cut_digest": "another", "test_digest": "another"}, "made on different images", False),
-        ({"cut_digest": "another", "unseen": {}}, "made on different images", False),
-        ({"cut_digest": None, "test_digest": None}, "made on different images", False),
-    ],
-)
-def test_only_runs_on_the_same_images_have_a_winner_among_them(new_run, other, warns, contest):
-    folders = [new_run("one"), new_run("two")]
-    for folder in folders if other.get("cut_digest", "") is None else folders[1:]:
-        record = json.loads((folder / "record.json").read_text())
-        record["data"] |= other
-        (folder / "record.json").write_text(json.dumps(record))
-    text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
-    assert ("has the highest score on the unseen test" in text) is contest
-    assert ("different images" in text) is bool(warns)
-    assert warns in text
-
-
 def test_predictions_for_the_test_are_shown_without_a_record(new_run):
     run = new_run()
     probabilities = {f"winner-{arch}-0": np.full((2, 4), 0.25) for arch in ("linear", "cnn")}
@@ -279,18 +248,45 @@ def test_predictions_for_the_test_are_shown_without_a_record(new_run):
     assert "before calibration" in text
 
 
-def test_a_search_that_has_come_to_nothing_is_not_to_be_resumed(new_run):
+def test_roc_and_reliability_have_a_key_of_architectures(new_run):
+    run = new_run()
+    probabilities = {f"winner-{arch}-0": np.full((2, 4), 0.25) for arch in ("linear", "cnn")}
+    write_predictions(run / "predictions.npz", predictions(np.array([3, 1]), probabilities=probabilities))
+    below = read_page(run).html.partition("<h3>ROC and reliability</h3>")[2]
+    key = below.partition('<p class="key">')[2].partition("</p>")[0]
+    assert re.findall(r"</svg>(\w+)</span>", key) == ["linear", "cnn"]
+    assert re.findall(r'stroke-dasharray="([^"]+)"', key) == [style.DASHES["linear"], style.DASHES["cnn"]]
+
+
+def test_counts_of_a_confusion_matrix_stand_in_a_table(new_run):
+    run = new_run(archs=("cnn",), configs=3)
+    scores = json.loads((run / "scores.json").read_text())
+    matrix = [[41, 2.5, 0, 0], [0, 37, 6, 0], [0, 0, 29, 1.5], [3, 0, 0, 31]]
+    scores["cnn"]["official"]["confusion"] = matrix
+    (run / "scores.json").write_text(json.dumps(scores))
+    page = read_page(run)
+    (table, *_) = re.findall(r"<table>(?:(?!</table>).)*true \\ predicted.*?</table>", page.html, re.DOTALL)
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+    assert rows[1:] == [
+        ["41", "2.5", "0", "0"],
+        ["0", "37", "6", "0"],
+        ["0", "0", "29", "1.5"],
+        ["3", "0", "0", "31"],
+    ]
+
+
+def test_a_search_whose_trials_all_failed_is_not_advised_to_resume(new_run):
     run = new_run(evaluated=False)
     rows = [row for row in read(run / "trials.jsonl", TrialRow) if row.state != "running"]
     failed = [row.model_copy(update={"state": "failed", "why": "diverged", "score": None}) for row in rows]
     (run / "trials.jsonl").unlink()
     append(run / "trials.jsonl", *failed)
     text = read_page(run).text
-    assert "Lower the learning rates" in text
+    assert "lower learning rates" in text
     assert "tune-brain resume" not in text
 
 
-def test_a_search_whose_winners_are_trained_again_is_not_to_be_extended(new_run, monkeypatch):
+def test_a_search_whose_winners_are_being_retrained_is_not_advised_to_extend(new_run, monkeypatch):
     run, extend = new_run(), "tune-brain extend"
     monkeypatch.setattr(findings, "_at_edges", lambda _: iter(["max_lr ends too early"]))
     for name in ("scores.json", "comparisons.json", "seed_runs.jsonl", "sealed.json"):

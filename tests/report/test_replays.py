@@ -1,3 +1,5 @@
+"""Results of replayed searches: summary and anytime curves."""
+
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,13 @@ OTHER = {
 }
 
 
-def test_a_score_is_reached_when_the_choice_stays_there() -> None:
+def test_a_score_is_reached_once_the_choice_stays_at_or_above_it() -> None:
     one = repeat([3, 6, 9, 12], [0.7, 0.5, 0.8, 0.8], 0.8)
     assert [reached(one, target) for target in (0.5, 0.6, 0.8)] == [3, 9, 9]
     assert reached(one, 0.9) == np.inf
 
 
-def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> None:
+def test_the_summary_has_scores_epochs_and_optimism() -> None:
     lines = summary({"best": 0.9, "noise": 0.01, "variants": [YARDSTICK, OTHER]}).set_index("way")
     assert lines.loc["random", ["epochs", "score", "saving"]].tolist() == pytest.approx([96, 0.7, 1.0])
     tpe = lines.loc["tpe"]
@@ -45,7 +47,7 @@ def test_the_summary_says_what_was_found_when_and_how_far_it_was_promised() -> N
     assert summary(study)[["gap", "error", "shrunken"]].isna().all(axis=None)
 
 
-def test_a_curve_holds_a_choice_until_the_next() -> None:
+def test_an_anytime_curve_is_a_step_function() -> None:
     curve = anytime(OTHER, "epochs")
     assert curve["median"].iloc[0] == pytest.approx(0.4)
     assert set(np.round(curve["median"][curve["epochs"] > 24.01], 3)) == {0.8}

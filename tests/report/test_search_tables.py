@@ -1,4 +1,4 @@
-"""The ladder, the pace, the machines and what was tuned as tables, by hand."""
+"""Tables of the ladder, the pace, the machines and the tuned hyperparameters, checked by hand."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tune_brain.config import RunConfig
-from tune_brain.records import TEST_PARTS, EpochRow, TrialRow
+from tune_brain.records import TEST_PARTS, EpochRow, TrialRow, append
+from tune_brain.report.run_reader import read_contents
+from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import compare, ladder, pace, parameters, scores, studies
 from tune_brain.space import Range, Space, default_folder, load
 
@@ -50,29 +52,29 @@ def fates_of(rows: list[TrialRow]) -> pd.DataFrame:
     return table.join(ladder.fates(table, CONFIG.ladder)).set_index("trial")
 
 
-def test_a_promotion_is_told_as_it_stood_at_its_moment():
+def test_a_promotion_is_ranked_among_the_trials_ended_by_then():
     table = fates_of(CLIMB)
-    told = table[["fate", "rank", "peers", "cutoff"]]
+    outcomes = table[["fate", "rank", "peers", "cutoff"]]
     # Three had ended when configuration 3 was taken up: it was the best third of them.
-    assert told.loc[3].tolist() == ["promoted", 1.0, 3.0, 0.6]
+    assert outcomes.loc[3].tolist() == ["promoted", 1.0, 3.0, 0.6]
     # By the time of configuration 5, all five had; the failed one counts, as the worst.
-    assert told.loc[5].tolist() == ["promoted", 1.0, 5.0, 0.7]
-    assert told.loc[1].tolist() == ["left", 3.0, 5.0, 0.7]
-    assert told.loc[4, ["fate", "rank"]].tolist() == ["failed", 5.0]
+    assert outcomes.loc[5].tolist() == ["promoted", 1.0, 5.0, 0.7]
+    assert outcomes.loc[1].tolist() == ["left", 3.0, 5.0, 0.7]
+    assert outcomes.loc[4, ["fate", "rank"]].tolist() == ["failed", 5.0]
     # Of two at the middle rung a third is less than one.
-    assert told.loc[7, ["fate", "rank", "peers"]].tolist() == ["promoted", 1.0, 2.0]
-    assert np.isnan(told.loc[7, "cutoff"])
-    assert told.loc[6, "fate"] == "left"
-    assert told.loc[[0, 8], "fate"].tolist() == ["full", "full"]
-    assert told.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
+    assert outcomes.loc[7, ["fate", "rank", "peers"]].tolist() == ["promoted", 1.0, 2.0]
+    assert np.isnan(outcomes.loc[7, "cutoff"])
+    assert outcomes.loc[6, "fate"] == "left"
+    assert outcomes.loc[[0, 8], "fate"].tolist() == ["full", "full"]
+    assert outcomes.loc[[0, 8], "rank"].tolist() == [2.0, 1.0]
 
 
-def test_the_baseline_is_no_peer_below_the_top():
+def test_the_baseline_is_not_ranked_below_full_length():
     rows = [trial(0, 0.9, configuration=0, epochs=1), *CLIMB[1:4]]
     assert fates_of(rows).loc[3, ["rank", "peers"]].tolist() == [1.0, 3.0]
 
 
-def test_trials_of_the_final_round_are_nobodys_peers():
+def test_trials_of_the_final_round_do_not_count_as_peers():
     again = trial(9, 0.99, configuration=5, epochs=9, repeat=1, started=200.0)
     rows = [*CLIMB, again]
     table = fates_of(rows)
@@ -81,8 +83,8 @@ def test_trials_of_the_final_round_are_nobodys_peers():
     ends = pace.ends(table.reset_index(), ())
     assert ends["best"].max() == 0.9
     assert ladder.cutoffs(table.reset_index(), CONFIG.ladder)["n"].tolist() == [5, 2, 2]
-    told = ["fate", "rank", "peers", "cutoff"]
-    pd.testing.assert_frame_equal(table.drop(index=9)[told], fates_of(CLIMB)[told])
+    columns = ["fate", "rank", "peers", "cutoff"]
+    pd.testing.assert_frame_equal(table.drop(index=9)[columns], fates_of(CLIMB)[columns])
     assert np.isnan(ladder.agreement(table.reset_index(), 1, 9)[0])
 
 
@@ -106,7 +108,7 @@ def test_ranks_of_one_rung_are_those_of_the_scores(found):
     assert (table["score"] >= cutoff.max()).sum() >= len(found) // 3 or cutoff.empty
 
 
-def test_rungs_are_counted_with_their_cut_off_now():
+def test_rungs_have_counts_and_a_current_cut_off():
     table = fates_of(CLIMB).reset_index()
     lines = ladder.cutoffs(table, CONFIG.ladder).set_index("epochs")
     assert lines["n"].tolist() == [5, 2, 2]
@@ -115,7 +117,7 @@ def test_rungs_are_counted_with_their_cut_off_now():
     assert lines.loc[[3, 9], "cutoff"].isna().all()
 
 
-def test_two_rungs_agree_by_the_rank_of_those_at_both():
+def test_the_agreement_of_two_rungs_is_a_rank_correlation_over_shared_configurations():
     rows = [
         trial(number, score, configuration=1 + number % 4, epochs=length)
         for number, (score, length) in enumerate(
@@ -136,20 +138,27 @@ def test_the_best_so_far_counts_full_length_only():
     assert table["best"][:-2].isna().all()
 
 
-def test_epochs_of_running_trials_are_spent_too():
+def test_worker_time_includes_the_epochs_before_a_trial_was_lost_and_resumed(new_run):
+    run = new_run(archs=("cnn",), searched=(), evaluated=False)
     names = set(EpochRow.model_fields) - {"trial", "arch", "epoch", "seconds"}
-    rows = [*CLIMB[:3], trial(9, None, state="running", epochs=9, seconds=0.0)]
-    epochs = [
-        EpochRow(trial=9, arch="cnn", epoch=place, seconds=4.0, **dict.fromkeys(names, 0.5))
-        for place in (1, 2)
-    ]
-    assert pace.spent(rows, epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 8)}
-    # One that diverged in its third epoch has trained two, and has taken a worker's time.
-    failed = trial(9, None, epochs=9, seconds=11.0, why="diverged")
-    assert pace.spent([*CLIMB[:3], failed], epochs) == {"cnn": (9 + 1 + 1 + 2, 90 + 20 + 11)}
+    # Ten epochs of 360 s before its worker was lost; the attempt that completed it trained the eleventh only.
+    resumed = trial(0, 0.5, configuration=0, epochs=11, attempt=2, started=4000.0, seconds=365.0)
+    append(run / "trials.jsonl", resumed, trial(1, None, arch="linear", why="diverged", seconds=7.0))
+    append(
+        run / "epochs.jsonl",
+        *(
+            EpochRow(trial=number, arch=arch, epoch=epoch, seconds=seconds, **dict.fromkeys(names, 0.5))
+            for number, arch, epochs, seconds in ((0, "cnn", 11, 360.0), (1, "linear", 2, 3.0))
+            for epoch in range(1, epochs + 1)
+        ),
+    )
+    shown = RunView(read_contents(run))
+    assert shown.spent == {"cnn": (11, 3960.0), "linear": (2, 6.0)}
+    table = compare.results(["run"], [shown.studies], [shown.spent], [shown.scores])
+    assert table["seconds"].tolist() == [3960.0]
 
 
-def test_what_is_known_later_of_an_attempt_is_no_further_attempt():
+def test_a_later_row_of_the_same_attempt_is_not_another_attempt():
     running = trial(0, None, state="running", started=0.0, seconds=0.0)
     lost = trial(0, None, started=0.0, seconds=5.0, why="lost", attempt=3)
     again = trial(0, None, state="running", started=20.0, seconds=0.0)
@@ -161,7 +170,7 @@ def test_what_is_known_later_of_an_attempt_is_no_further_attempt():
     ]
 
 
-def test_attempts_take_the_first_slot_that_is_free():
+def test_attempts_are_assigned_to_the_first_free_slot():
     rows = [
         trial(0, None, state="running", started=0.0, seconds=0.0, node=""),
         trial(1, None, state="running", started=1.0, seconds=0.0, node=""),
@@ -172,8 +181,8 @@ def test_attempts_take_the_first_slot_that_is_free():
         trial(1, None, state="running", started=20.0, seconds=0.0),
     ]
     table = pace.timeline(rows, now=25.0)
-    told = table[["trial", "slot", "started", "ended", "state", "attempt"]].values.tolist()
-    assert told == [
+    lines = table[["trial", "slot", "started", "ended", "state", "attempt"]].values.tolist()
+    assert lines == [
         [0, 1, 0.0, 5.0, "failed", 1],
         [1, 1, 1.0, 20.0, "interrupted", 1],
         [0, 1, 6.0, 10.0, "completed", 2],
@@ -210,7 +219,7 @@ def tuned(number: int, score: float, lr: float, clip: float) -> TrialRow:
     return trial(number, score, epochs=9, values={"max_lr": lr, "grad_clip": clip})
 
 
-def test_a_best_value_at_the_edge_of_its_range_is_told():
+def test_a_best_value_at_the_edge_of_its_range_is_reported():
     table = studies.trials([tuned(1, 0.5, 1e-3, 6.0), tuned(2, 0.9, 9.5e-3, 1.1)], CONFIG)
     assert parameters.placed(table, SPACE).loc[0].tolist() == pytest.approx([0.5, 0.5])
     assert parameters.edges(table, SPACE) == [("max_lr", "upper"), ("grad_clip", "lower")]
@@ -230,7 +239,7 @@ def test_a_surface_follows_the_scores_and_stays_near_them():
     assert parameters.surface(places[:9], places["y"][:9], "x", "y") is None
 
 
-def test_the_worth_of_a_search_is_in_points_of_macro_f1():
+def test_the_gain_of_tuning_is_a_difference_in_macro_f1():
     means = {("cnn", "winner"): (0.8, 0.7), ("cnn", "baseline"): (0.75, 0.72)}
     table = pd.DataFrame(
         [
@@ -246,18 +255,18 @@ def test_the_worth_of_a_search_is_in_points_of_macro_f1():
     assert gains == pytest.approx([0.02, 0.05, -0.02])
 
 
-def test_runs_are_compared_where_they_differ():
+def test_only_settings_that_differ_are_listed():
     one, two = (RunConfig(out=name, configs=count) for name, count in (("a", 4), ("b", 9)))
     space = {"cnn": load(default_folder(), ("cnn",))["cnn"]}
     table = compare.settings(
         {"a": one, "b": two}, {"a": {}, "b": {"commit": "c" * 40}}, {"a": space, "b": space}
     )
     assert table.loc["configs"].tolist() == ["4", "9"]
-    assert table.loc["commit"].tolist() == ["not known", "c" * 12]
+    assert table.loc["commit"].tolist() == ["unknown", "c" * 12]
     assert set(table.index) == {"configs", "commit"}
 
 
-def test_runs_that_searched_other_ranges_or_in_another_precision_differ():
+def test_different_ranges_and_precisions_are_listed():
     one = load(default_folder(), ("cnn",))["cnn"]
     limits = one.tuned["max_lr"].model_copy(update={"high": 2 * one.tuned["max_lr"].high})
     two = one.model_copy(update={"tuned": {**one.tuned, "max_lr": limits}})
@@ -267,7 +276,7 @@ def test_runs_that_searched_other_ranges_or_in_another_precision_differ():
     assert set(table.index) == {"max_lr of cnn", "precision of cnn"}
 
 
-def test_failed_trials_cost_the_epochs_that_were_heard_of():
+def test_failed_trials_count_the_epochs_that_they_reported():
     rows = [trial(0, None, epochs=9), trial(1, 0.5, configuration=1, started=20.0)]
-    heard = [SimpleNamespace(trial=0)] * 2
-    assert pace.ends(studies.trials(rows, CONFIG), heard)["spent"].tolist() == [3]
+    reported = [SimpleNamespace(trial=0)] * 2
+    assert pace.ends(studies.trials(rows, CONFIG), reported)["spent"].tolist() == [3]

@@ -1,4 +1,4 @@
-"""The numbers of the page, by hand."""
+"""Tables of scores and studies, checked by hand."""
 
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ ROWS = [
 ]
 
 
-def test_trials_stand_by_architecture_with_winner_and_baseline_marked():
+def test_trials_are_sorted_by_architecture_and_flag_winner_and_baseline():
     table = studies.trials(ROWS, CONFIG)
     assert table["trial"].tolist() == [4, 0, 1, 2, 3, 5]
     assert table.loc[table["winner"], "trial"].tolist() == [4, 3]
@@ -46,7 +46,7 @@ def test_trials_stand_by_architecture_with_winner_and_baseline_marked():
     assert table["why"].tolist() == ["", "", "", "diverged", "", ""]
 
 
-def test_what_was_tuned_is_named_once_in_order():
+def test_tuned_hyperparameters_are_listed_once_in_order():
     rows = [trial(1, values={"max_lr": 1, "clip": 2}), trial(2, values={"max_lr": 1, "decay": 3})]
     assert studies.parameters(studies.trials(rows, CONFIG)) == ["max_lr", "clip", "decay"]
 
@@ -63,7 +63,7 @@ def test_curves_are_those_of_the_last_attempt():
     assert table["winner"].tolist() == [False, True, True]
 
 
-def test_a_last_attempt_that_broke_off_hides_the_one_before():
+def test_an_interrupted_last_attempt_replaces_the_one_before():
     rows = [epoch(3, 1, 0.1), epoch(3, 2, 0.2), epoch(3, 1, 0.5)]
     assert studies.curves(rows, studies.trials(ROWS, CONFIG))["val_macro_f1"].tolist() == [0.5]
 
@@ -75,7 +75,6 @@ def test_studies_count_what_the_search_did():
         "trials": [2, 3],
         "running": 0,
         "failed": 1,
-        "seconds": 50.0,
         "best": 0.7,
         "baseline": 0.6,
     }
@@ -83,7 +82,7 @@ def test_studies_count_what_the_search_did():
     assert table.loc["linear", "best"] == table.loc["linear", "baseline"] == 0.2
 
 
-def test_the_best_of_a_study_is_what_its_winner_was_chosen_for_and_not_a_lucky_seed():
+def test_the_best_of_a_study_is_its_winners_mean_and_not_a_lucky_seed():
     again = [
         trial(6, 0.5, epochs=2, configuration=1, repeat=1),
         trial(7, 0.75, epochs=2, configuration=3, repeat=1),
@@ -97,13 +96,13 @@ def test_the_best_of_a_study_is_what_its_winner_was_chosen_for_and_not_a_lucky_s
     assert of_cnn[["best", "baseline"]].tolist() == pytest.approx([2.05 / 3, 1.65 / 3])
 
 
-def test_nothing_gives_empty_tables():
+def test_no_rows_give_empty_tables():
     trials = studies.trials([], CONFIG)
     assert trials.empty
     assert studies.curves([], trials).empty
     assert studies.parameters(trials) == []
     table = studies.studies(trials, CONFIG)
-    assert table["seconds"].tolist() == [0, 0]
+    assert table["trials"].tolist() == [[0, 0], [0, 0]]
     assert table["best"].isna().all()
     for table in (scores.scores({}, {}), scores.retrained({}), scores.pairs({}), scores.images({})):
         assert table.empty
@@ -117,7 +116,7 @@ def scored(f1: float, log_loss: float | None = None) -> dict:
     return {**about, **found}
 
 
-def test_scores_stand_by_classifier_with_the_best_winner_marked():
+def test_scores_are_sorted_by_classifier_and_flag_the_best_winner():
     winners = {
         "cnn": {"official": scored(0.8, 0.5), "unseen": scored(0.7, 0.9)},
         "linear": {"official": scored(0.6, 0.4), "unseen": {**scored(0.0), "n": 0, "f1": EMPTY}},
@@ -148,7 +147,7 @@ def test_scores_stand_by_classifier_with_the_best_winner_marked():
     ]
 
 
-def test_winners_stand_beside_the_ensemble_as_calibrated_as_it_is():
+def test_winners_are_compared_with_the_ensemble_by_calibrated_probabilities():
     def calibrated(before: float, after: float) -> dict:
         found = scored(0.5, before)
         return {
@@ -161,14 +160,14 @@ def test_winners_stand_beside_the_ensemble_as_calibrated_as_it_is():
     assert set(losses.loc[losses["best"], "classifier"]) == {"cnn"}
 
 
-def test_what_tuning_changed_is_told_from_its_least_to_its_most():
+def test_the_effect_of_tuning_is_given_from_smallest_to_largest():
     worth = pd.DataFrame({"arch": ["a", "b", "c"], "gain_unseen": [-0.06, 0.001, np.nan]})
-    told = findings.winners(SimpleNamespace(worth=worth))
-    assert told == "Tuning changed the unseen score by -6.0 (a) to +0.1 (b) points of macro-F1"
+    heading = findings.winners(SimpleNamespace(worth=worth))
+    assert heading == "Tuning changed the unseen score by -6.0 (a) to +0.1 (b) points of macro-F1"
     assert "by -6.0 (a) points" in findings.winners(SimpleNamespace(worth=worth.head(1)))
 
 
-def test_runs_on_other_images_are_no_contest():
+def test_runs_on_different_images_are_not_ranked():
     table = pd.DataFrame({"run": ["a", "b"], "arch": "cnn", "unseen": np.nan, "best": [0.8, 0.9]})
     assert (
         findings.compare(table, same_cut=True, same_test=False)
@@ -199,7 +198,7 @@ def test_retrained_scores_are_means_over_the_seeds():
     assert np.isnan(table.loc["linear", "baseline"])
 
 
-def test_pairs_name_who_is_better_beyond_chance():
+def test_pairs_name_the_significantly_better_classifier():
     pair = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "p": 0.02}
     rows = [
         {**pair, "part": "official", "p_holm": 0.04},

@@ -78,6 +78,14 @@ def test_too_few_tell_nothing(row: MakeRow, configurations: int, seeds: int) -> 
     assert convergence(study(row, FLAT[:configurations], NOISE[:seeds]), 1) is None
 
 
+def test_a_study_has_not_converged_while_a_trial_will_be_retried(row: MakeRow) -> None:
+    rows = study(row, [0.5] * (FEWEST - 1))
+    lost = row(FEWEST, 1, None, why="lost", detail="its worker died")
+    assert end_line(lost, [*rows, lost], 1) is None
+    diverged = row(FEWEST, 1, None)
+    assert "converged" in str(end_line(diverged, [*rows, diverged], 1))
+
+
 def test_failed_configurations_are_the_worst_and_failed_seeds_tell_no_noise(row: MakeRow) -> None:
     failed = [row(number, 1, None) for number in range(1, 31)]
     found = convergence(study(row, [])[:0] + failed + study(row, [], NOISE), 1)

@@ -1,8 +1,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tune_brain import runs
 from tune_brain.config import RunConfig
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, trials_of
 from tune_brain.search.display import best_so_far, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
@@ -22,5 +23,26 @@ def test_the_time_left_is_unknown_while_there_is_no_machine(
 def test_the_best_so_far_is_no_further_seeds(row: Callable[..., TrialRow]) -> None:
     study = Study()
     for of in (row(0, 1, 0.9), row(1, 2, 0.6), row(1, 2, 0.8, repeat=1, trial=9)):
-        study.take(of)
+        study.update(of)
     assert best_so_far(study, 2) == "0.6000"
+
+
+def test_a_finished_search_has_no_time_left_and_misses_no_epochs() -> None:
+    run = runs.open_run(Path(__file__).parents[2] / "results" / "reference" / "both")
+    ledger = Ledger(run.folder)
+    table = studies_table(run.config, ledger, 2, alive=False)
+    spent = sum(row.epochs for row in trials_of(run.folder))
+    assert table.caption == "time left about 0 s"
+    assert list(table.columns[-1].cells) == [f"{spent}/{spent}"]
+
+
+def test_the_pace_counts_attempts_that_were_lost(row: Callable[..., TrialRow]) -> None:
+    lost = {"state": "failed", "why": "lost", "score": None}
+    study = Study()
+    study.update(row(1, 12, None, state="running", why=None))
+    study.update(row(1, 12, seconds=3600.0, attempt=1, **lost))
+    # As where the searcher grants it one more attempt.
+    study.update(row(1, 12, seconds=3600.0, attempt=0, **lost))
+    study.update(row(1, 12, None, state="running", why=None))
+    study.update(row(1, 12, 0.5, seconds=360.0))
+    assert study.pace == 330.0

@@ -66,7 +66,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
     searcher.on_trial_complete("well", result=result(1, 2, done=True))
     # The worker that is up takes it.
     again = searcher.suggest("again")
-    assert (again["number"], searcher.crew.all_lost) == (1, False)
+    assert (again["number"], searcher.workers.all_lost) == (1, False)
     assert trials_of(tmp_path)[1].attempt == 1
 
 
@@ -123,18 +123,18 @@ def test_a_trial_that_has_ended_does_not_hang(make) -> None:
 
 def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, tmp_path: Path) -> None:
     searcher = make(arch=("linear",))
-    assert searcher.suggest("a")["room"] == 1
+    assert searcher.suggest("a")["slots"] == 1
     searcher.suggest("b")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("early") is None
     searcher.on_trial_complete("b", result=result(1, 2, done=True))
     again = searcher.suggest("again")
-    assert (again["number"], again["room"]) == (0, 2)
+    assert (again["number"], again["slots"]) == (0, 2)
     assert searcher.suggest("beside it") is None
     searcher.on_trial_complete("again", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     row = trials_of(tmp_path)[0]
     assert (row.state, row.why, row.attempt) == ("failed", "memory", 2)
-    assert searcher.suggest("next")["room"] == 1
+    assert searcher.suggest("next")["slots"] == 1
 
 
 def test_what_waits_for_the_room_of_two_is_not_passed_by_the_other_studies(make) -> None:
@@ -142,25 +142,25 @@ def test_what_waits_for_the_room_of_two_is_not_passed_by_the_other_studies(make)
     searcher = make(configs=100, slots=lambda: machines)
     for name in "abc":
         searcher.suggest(name)
-    number = searcher._live["a"].trial
+    number = searcher._in_flight["a"].trial
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("early") is None
     searcher.on_trial_complete("b", result=result(1, 2, done=True))
     again = searcher.suggest("again")
-    assert (again["number"], again["room"]) == (number, 2)
+    assert (again["number"], again["slots"]) == (number, 2)
     # Only one of the machines has room for it, and its slots are not the ones that are free.
     searcher.on_trial_complete("c", result=result(1, 2, done=True))
     assert searcher.suggest("passes by") is None
     searcher.is_up("again", "worker of again")
-    assert searcher.suggest("beside it")["room"] == 1
+    assert searcher.suggest("beside it")["slots"] == 1
 
 
 def test_the_last_attempt_with_what_is_lost_has_the_room_of_two(make) -> None:
     searcher = make(arch=("linear",))
     for room in (1, 1, 2):
-        assert searcher.suggest("a")["room"] == room
+        assert searcher.suggest("a")["slots"] == room
         searcher.is_up("a", "worker of a")
-        interrupted = make(arch=("linear",)).suggest("resumed")["room"]
+        interrupted = make(arch=("linear",)).suggest("resumed")["slots"]
         assert interrupted == room
         lose(searcher, "a")
     assert searcher.suggest("b")["number"] == 1
@@ -170,8 +170,8 @@ def test_an_interrupted_second_attempt_has_the_room_of_two_again(make) -> None:
     searcher = make(arch=("linear",))
     searcher.suggest("a")
     lose(searcher, "a", "memory", "Task was killed due to the node running low on memory")
-    assert searcher.suggest("again")["room"] == 2
-    assert make(arch=("linear",)).suggest("resumed")["room"] == 2
+    assert searcher.suggest("again")["slots"] == 2
+    assert make(arch=("linear",)).suggest("resumed")["slots"] == 2
 
 
 def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(make) -> None:
@@ -215,11 +215,11 @@ def test_what_runs_out_of_memory_after_a_loss_has_the_room_of_two_all_the_same(m
     searcher.suggest("a")
     searcher.is_up("a", "worker of a")
     lose(searcher, "a")
-    assert searcher.suggest("b")["room"] == 1
+    assert searcher.suggest("b")["slots"] == 1
     searcher.is_up("b", "worker of b")
     searcher.on_trial_complete("b", failure("memory", "OutOfMemoryError: 3 GiB"))
     again = searcher.suggest("c")
-    assert (again["number"], again["room"]) == (0, 2)
+    assert (again["number"], again["slots"]) == (0, 2)
     searcher.is_up("c", "worker of c")
     searcher.on_trial_complete("c", failure("memory", "OutOfMemoryError: 3 GiB"))
     assert trials_of(tmp_path)[0].why == "memory"
@@ -233,7 +233,7 @@ def test_room_for_memory_is_asked_for_still_where_its_worker_did_not_start(make)
     searcher.is_up("a", "worker of a")
     searcher.on_trial_complete("a", failure("memory", "OutOfMemoryError: 3 GiB"))
     for name in ("b", "c"):
-        assert searcher.suggest(name)["room"] == 2
+        assert searcher.suggest(name)["slots"] == 2
         lose(searcher, name, detail="it did not start: ModuleNotFoundError")
         now[0] += PATIENCE + 1
 
@@ -243,7 +243,7 @@ def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_i
     searcher = make(arch=("linear",), slots=lambda: machines[-1])
     searcher.suggest("a")
     searcher.on_trial_complete("a", failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert searcher.suggest("b")["room"] == 2
+    assert searcher.suggest("b")["slots"] == 2
     assert searcher.stranded() == set()
     # Who adds machines sees what is waited for.
     machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
@@ -252,7 +252,7 @@ def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_i
     assert searcher.stranded() == {"b"}
     searcher.on_trial_complete("b")
     again = searcher.suggest("c")
-    assert (again["number"], again["room"]) == (0, 1)
+    assert (again["number"], again["slots"]) == (0, 1)
     searcher.is_up("c", "worker of c")
     assert searcher.stranded() == set()
 

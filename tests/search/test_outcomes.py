@@ -69,5 +69,5 @@ def test_trials_of_two_kinds_are_no_table(space: Space, tmp_path: Path, row: Mak
         append(run.folder / "trials.jsonl", row(trial, 1, values=values, trial=trial, cycle=cycle))
         metrics = dict.fromkeys(EpochRow.model_fields, 0.5) | {"trial": trial, "arch": "linear", "epoch": 1}
         append(run.folder / "epochs.jsonl", EpochRow.model_validate(metrics))
-    with pytest.raises(RunFolderError, match="whole one-cycles, and others that begin one"):
+    with pytest.raises(RunFolderError, match="complete one-cycles and some beginnings"):
         read_outcomes([run.folder], "linear")

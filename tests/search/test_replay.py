@@ -15,7 +15,7 @@ from tune_brain.search.outcomes import Outcomes, place, read_outcomes
 from tune_brain.search.replay import HANDOVER, START, replay
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import Study
-from tune_brain.search.surrogate import Surrogate, _fit, _left, rank_errors
+from tune_brain.search.surrogate import Surrogate, _fit, _remaining_noise, rank_errors
 from tune_brain.space import Space
 
 MakeRow = Callable[..., TrialRow]
@@ -95,8 +95,8 @@ def test_what_a_smooth_mean_leaves_of_the_noise_is_known(outcomes: Outcomes) -> 
         noise = rng.normal(0, 1, 40)
         smooth = _fit(outcomes.places, noise, model.kernel_).predict(outcomes.places)
         left.append(np.mean((noise - smooth) ** 2) / np.var(noise))
-    assert np.mean(left) == pytest.approx(_left(model, outcomes.places), rel=0.1)
-    assert _left(model, outcomes.places) < 0.97
+    assert np.mean(left) == pytest.approx(_remaining_noise(model, outcomes.places), rel=0.1)
+    assert _remaining_noise(model, outcomes.places) < 0.97
 
 
 def test_where_one_configuration_has_two_seeds_the_others_scatter_as_it_does(outcomes: Outcomes) -> None:
@@ -220,7 +220,7 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
     with pytest.raises(RunFolderError, match=r"same images.*long: aaaaaaaa at .*copy: bbbbbbbb at "):
         read_outcomes([tmp_path / "long", tmp_path / "copy"], "linear")
     create(config(out=tmp_path / "none"), {"linear": space})
-    with pytest.raises(RunFolderError, match="trials that have ended well"):
+    with pytest.raises(RunFolderError, match="needs completed trials"):
         read_outcomes([tmp_path / "none"], "linear")
-    with pytest.raises(RunFolderError, match="none searched cnn"):
+    with pytest.raises(RunFolderError, match="no run of cnn"):
         read_outcomes([tmp_path / "long"], "cnn")

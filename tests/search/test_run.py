@@ -95,8 +95,8 @@ def test_an_error_that_a_gpu_does_not_recover_from_costs_a_process_and_no_trial(
 
         def setup(self, config: dict[str, Any], **given: Any) -> None:
             super().setup(config, **given)
-            self._trains, self._device = self._begun, torch.device("cuda")
-            self._begun = self._on_gpu
+            self._trains, self._device = self._train, torch.device("cuda")
+            self._train = self._on_gpu
             self._trained = 0
 
         def _on_gpu(self, asked: dict[str, Any]) -> Iterator[dict[str, float]]:

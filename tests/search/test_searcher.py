@@ -119,9 +119,61 @@ def test_after_the_time_budget_a_search_without_machines_ends(make) -> None:
     assert searcher.suggest("late") == Searcher.FINISHED
 
 
-def test_after_the_time_budget_nothing_starts(make) -> None:
-    searcher = make(time_budget=1e-9)
-    assert searcher.suggest("a") == Searcher.FINISHED
+def test_trials_start_until_the_time_budget_is_spent_and_not_after(make) -> None:
+    now = [0.0]
+    searcher = make(time_budget=60.0, clock=lambda: now[0])
+    now[0] = 59.0
+    assert isinstance(searcher.suggest("a"), dict)
+    now[0] = 61.0
+    assert searcher.suggest("b") is None
+    searcher.on_trial_complete("a", result=result(1, 2, done=True))
+    assert searcher.suggest("c") == Searcher.FINISHED
+
+
+def test_every_trial_of_a_search_has_a_seed_of_its_own(make, tmp_path: Path) -> None:
+    work(make(configs=4, final_round=(2, 2)))
+    rows = trials_of(tmp_path)
+    assert {row.repeat for row in rows} == {0, 1, 2}
+    assert len({row.seed for row in rows}) == len(rows)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [30, 41, 55])
+def test_a_search_that_was_killed_after_tpe_took_over_goes_on_as_if_it_had_not_been(
+    make, tmp_path: Path, stop: int
+) -> None:
+    whole = work(make(arch=("linear",), configs=48, concurrency=1))
+    for file in tmp_path.glob("*.jsonl"):
+        file.unlink()
+    killed = make(arch=("linear",), configs=48, concurrency=1)
+    work(killed, limit=stop)
+    killed.suggest("under way when the driver dies")
+    assert work(make(arch=("linear",), configs=48, concurrency=1)) == whole[stop:]
+
+
+def test_the_number_of_a_trial_whose_epochs_are_on_disk_is_not_used_again(make, tmp_path: Path) -> None:
+    # As in a copy that was made between the two files.
+    searcher = make(arch=("linear",), concurrency=1)
+    work(searcher, limit=2)
+    file = tmp_path / "trials.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(line for line in lines if '"trial":0' in line))
+    assert make(arch=("linear",)).suggest("next")["number"] == 2
+
+
+def test_the_time_that_a_trial_waits_for_its_worker_is_not_counted(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searcher = make(arch=("linear",), configs=1, ladder=(1,))
+    now = [1000.0]
+    monkeypatch.setattr("tune_brain.search.searcher.time.time", lambda: now[0])
+    searcher.suggest("a")
+    now[0] += 3600
+    searcher.is_up("a", "worker")
+    now[0] += 5
+    searcher.on_trial_complete("a", result=result(1, done=True))
+    (row,) = trials_of(tmp_path)
+    assert (row.started, row.seconds) == (4600.0, 5.0)
 
 
 def test_epochs_handed_over_twice_are_written_once(make, tmp_path: Path) -> None:

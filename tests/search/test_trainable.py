@@ -226,7 +226,7 @@ def test_what_failed_leaves_no_checkpoint_to_the_worker_that_tries_it_again(
             yield row
 
     worker = start(asked())
-    worker._keeper._every, trains, worker._begun = 0.0, worker._begun, fails
+    worker._keeper._every, trains, worker._train = 0.0, worker._train, fails
     assert results(worker)[-1]["why"] == "memory"
     assert not list((tmp_path / "checkpoints").iterdir())
 
@@ -249,7 +249,7 @@ def test_an_error_on_a_gpu_ends_its_worker_unless_it_is_one_of_memory(
         raise RuntimeError(said)
 
     worker = start(asked())
-    worker._device, worker._begun = torch.device("cuda"), raises
+    worker._device, worker._train = torch.device("cuda"), raises
     if why is None:
         with pytest.raises(RuntimeError, match="illegal"):
             worker.step()

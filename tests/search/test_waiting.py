@@ -17,15 +17,45 @@ def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
     searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
     searcher.suggest("a")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert searcher.suggest("again")["room"] == 2
+    assert searcher.suggest("again")["slots"] == 2
     now[0] += PATIENCE - 1
     assert searcher.suggest("passes by") is None
     now[0] += 2
-    assert searcher.suggest("passes by")["room"] == 1
+    assert searcher.suggest("passes by")["slots"] == 1
     # As if it were not there, since others may hold what it waits for.
-    assert searcher.suggest("two more")["room"] == 1
-    assert searcher.suggest("three more")["room"] == 1
+    assert searcher.suggest("two more")["slots"] == 1
+    assert searcher.suggest("three more")["slots"] == 1
     assert searcher.suggest("too many") is None
+
+
+def test_what_waits_long_for_a_second_slot_to_be_free_lets_others_pass(make) -> None:
+    now = [100.0]
+    machines = Slots(count=2, cpus=1, gpus=0, largest=2)
+    searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
+    searcher.suggest("a")
+    searcher.suggest("b")
+    searcher.is_up("b", "worker of b")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("again") is None
+    now[0] += PATIENCE - 1
+    assert searcher.suggest("again") is None
+    now[0] += 2
+    beside = searcher.suggest("passes by")
+    assert (beside["slots"], beside["number"]) == (1, 2)
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
+    searcher.on_trial_complete("passes by", result=result(1, 2, done=True))
+    again = searcher.suggest("again")
+    assert (again["slots"], again["number"]) == (2, 0)
+
+
+def test_what_ran_out_of_the_memory_of_a_whole_gpu_is_tried_again_beside_others(make) -> None:
+    machines = Slots(count=2, cpus=1, gpus=1.0, largest=2)
+    searcher = make(configs=100, slots=lambda: machines)
+    searcher.suggest("a")
+    searcher.suggest("b")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: CUDA out of memory"))
+    again = searcher.suggest("again")
+    assert (again["slots"], again["number"]) == (1, 0)
 
 
 def test_when_the_time_is_over_what_has_no_worker_is_withdrawn_and_tried_when_the_search_goes_on(

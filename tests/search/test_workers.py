@@ -42,10 +42,10 @@ def test_a_machine_on_which_no_worker_starts_is_named_once(make, tmp_path: Path)
     for number, words in enumerate([RAISED, KILLED, RAISED]):
         trial = SimpleNamespace(trial_id=f"{number}", error_file=tmp_path / "error.txt")
         trial.error_file.write_text(words)
-        searcher.crew.wary_until = 0.0
+        searcher.workers.cautious_until = 0.0
         searcher.suggest(trial.trial_id)
         heard.on_trial_error(0, [], trial)
-    assert [line.partition(",")[0] for line in told] == [
+    assert [line.partition(" (")[0] for line in told] == [
         "a worker did not start on 192.0.2.7",
         "a worker did not start on 192.0.2.8",
     ]
@@ -92,7 +92,7 @@ def test_a_gpu_that_torch_cannot_use_is_said_once(make, gpus: float, device: str
     heard = Workers(make(), told.append, gpus)
     for _ in range(2):
         heard.on_trial_result(result={"device": device, "node_ip": "192.0.2.7"})
-    assert [line.partition(",")[0] for line in told] == ["torch cannot use the GPU of 192.0.2.7"] * times
+    assert [line.partition(" (")[0] for line in told] == ["torch cannot use the GPU of 192.0.2.7"] * times
 
 
 def test_keys_of_a_cloud_are_not_handed_to_workers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,7 @@ def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
     heard = Workers(make(), told.append)
     for over in (False, True, True):
         heard.on_trial_result(result={"over_budget": over, "device": "cpu"})
-    assert [line.partition(":")[0] for line in told] == ["checkpoints have no more room in --disk-budget"]
+    assert [line.partition(":")[0] for line in told] == ["checkpoints exceed --disk-budget"]
 
 
 def test_of_what_workers_say_tune_keeps_nothing_that_grows(make) -> None:
@@ -234,6 +234,6 @@ def test_a_trial_that_no_machine_can_hold_is_unstaged_and_stopped_in_tune() -> N
 def test_how_trials_ended_is_told_of_those_that_did(row) -> None:
     ledger = Ledger(None)
     ledger.start(row(1, 3, None, state="running", why=None))
-    assert run._endings(ledger) == "no trial"
+    assert run._failures(ledger) == "no trial"
     ledger.start(row(2, 3, None, why="timeout", detail="it trained for long"))
-    assert run._endings(ledger) == "linear: timeout: it trained for long"
+    assert run._failures(ledger) == "linear: timeout: it trained for long"

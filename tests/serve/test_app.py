@@ -1,6 +1,7 @@
-"""The service: what it answers, what it refuses, what it leaves behind."""
+"""The HTTP service: what it answers, refuses and stores."""
 
 import errno
+import hashlib
 import json
 import shutil
 import subprocess
@@ -21,11 +22,9 @@ from tune_brain.bundle.read import open_bundle
 from tune_brain.errors import ConfigError
 from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
-from tune_brain.serve import table
 from tune_brain.serve.answers import Predictor
 from tune_brain.serve.app import create_app
 from tune_brain.serve.guard import HEADERS
-from tune_brain.serve.table import predict
 
 JPEG = {"content-type": "image/jpeg"}
 HERE = "http://127.0.0.1:8000"
@@ -38,16 +37,48 @@ def client(bundle_folder: Path) -> Iterator[TestClient]:
         yield client
 
 
-def test_an_answer_holds_all_that_a_person_needs(client: TestClient, mri: Path) -> None:
-    said = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()
-    (frame,) = said["frames"]
-    assert "Not a medical device" in said["notice"]
+def test_a_prediction_has_everything_the_page_shows(client: TestClient, mri: Path) -> None:
+    prediction = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()
+    (frame,) = prediction["frames"]
+    assert "Not a medical device" in prediction["notice"]
+    assert prediction["tested"] is None
+    assert frame.keys() == {
+        *("number", "of", "label", "probability", "probabilities", "words", "unsure", "foreign", "advice"),
+        *("members", "agreeing", "similar", "similar_in_words", "image", "heat"),
+    }
+    assert frame["members"][0].keys() == {"name", "label", "probability", "weight"}
     assert sum(frame["probabilities"].values()) == pytest.approx(1)
     assert frame["probability"] == max(frame["probabilities"].values())
-    assert [one["name"] for one in frame["members"]] == ["winner-cnn-0", "winner-resnet18-1"]
+    assert [member["name"] for member in frame["members"]] == ["winner-cnn-0", "winner-resnet18-1"]
     assert len(frame["similar"]) == 5
+    assert frame["similar"][0].keys() == {"label", "similarity"}
+    assert frame["similar_in_words"].startswith(tuple("12345"))
     assert frame["image"].startswith("data:image/png;base64,")
     assert frame["heat"].startswith("data:image/png;base64,")
+
+
+NO_ANSWER = {"n": 0, "share": 0.0, "accuracy": None}
+FEW, MANY = ({"n": n, "share": 0.5, "accuracy": accuracy} for n, accuracy in ((57, 0.35), (261, 0.84)))
+
+
+@pytest.mark.parametrize(
+    ("unseen", "official", "tested"),
+    [
+        (FEW, MANY, {"part": "unseen", "n": 57, "accuracy": 0.35}),
+        (NO_ANSWER, MANY, {"part": "official", "n": 261, "accuracy": 0.84}),
+        (NO_ANSWER, NO_ANSWER, None),
+        ("nonsense", MANY, None),
+        ({**FEW, "accuracy": 35}, MANY, None),
+    ],
+)
+def test_how_often_sure_answers_were_right_on_the_test_comes_with_a_prediction(
+    bundle_folder: Path, mri: Path, tmp_path: Path, unseen: object, official: object, tested: object
+) -> None:
+    folder = shutil.copytree(bundle_folder, tmp_path / "scored")
+    change(folder, scores={"unseen": {"answered": unseen}, "official": {"answered": official}})
+    with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
+        assert client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["tested"] == tested
+        assert client.get("/health").json()["tested"] == tested
 
 
 @pytest.mark.slow
@@ -63,22 +94,24 @@ def test_a_file_gives_the_same_bits_in_bundle_script_table_and_service(
     assert np.array_equal(crowd[:, place], alone)
     with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
         (frame,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
-    served = np.array([one["logits"] for one in frame["members"]], np.float32)
-    assert np.array_equal(served, alone)
+    inference = model.infer(pixels)
+    assert list(frame["probabilities"].values()) == inference.probabilities[0].tolist()
+    assert [member["probability"] for member in frame["members"]] == inference.members[:, 0].max(1).tolist()
     script = subprocess.run(
         [sys.executable, "predict.py", str(mri)], cwd=folder, capture_output=True, text=True, check=True
     )
     assert f"{frame['label']} {frame['probability']:.1%}" in script.stdout
-    table = command("predict", folder, mri).stdout.splitlines()
-    assert f",{frame['label']},{frame['probability']:.4f}," in table[1]
+    table = command("predict", folder, mri)
+    assert f",{frame['label']},{frame['probability']:.4f}," in table.stdout.splitlines()[1]
+    for done in (script, table):
+        assert done.stderr.startswith("Not a medical device.")
+        assert "medical" not in done.stdout
 
 
-def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
+def test_low_confidence_is_unsure_and_a_large_distance_foreign(
     bundle_folder: Path, mri: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
-    folder = shutil.copytree(bundle_folder, tmp_path / "shy")
+    folder = shutil.copytree(bundle_folder, tmp_path / "changed")
     change(folder, abstention={"min_confidence": 2.0})
     with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
         (weak,) = client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["frames"]
@@ -91,7 +124,7 @@ def test_a_picture_of_something_else_is_foreign_and_a_weak_answer_unsure(
     assert "Unlike" in strange["advice"]
 
 
-def test_a_host_has_its_name_in_any_case(bundle_folder: Path) -> None:
+def test_host_names_are_compared_ignoring_case(bundle_folder: Path) -> None:
     app = create_app(open_bundle(bundle_folder), hosts=("WARD-PC",))
     with TestClient(app, base_url="http://ward-pc:8000") as client:
         assert client.get("/health").status_code == 200
@@ -117,7 +150,7 @@ def test_a_host_has_its_name_in_any_case(bundle_folder: Path) -> None:
         ({"content-type": "application/x-www-form-urlencoded"}, 415),
     ],
 )
-def test_what_is_refused_by_its_head_is_refused(
+def test_a_request_with_a_bad_head_is_refused(
     client: TestClient, headers: dict[str, str], status: int
 ) -> None:
     refused = client.post("/predict", content=b"x", headers={**JPEG, **headers})
@@ -126,24 +159,20 @@ def test_what_is_refused_by_its_head_is_refused(
     assert "access-control-allow-origin" not in refused.headers
 
 
-def test_a_page_of_its_own_is_let_in(client: TestClient, mri: Path) -> None:
+def test_a_request_from_its_own_page_is_accepted(client: TestClient, mri: Path) -> None:
     own = {**JPEG, "origin": HERE, "sec-fetch-site": "same-origin"}
     assert client.post("/predict", content=mri.read_bytes(), headers=own).status_code == 200
 
 
-def test_a_body_without_a_length_is_cut_off_when_it_grows_too_long(client: TestClient) -> None:
-    sent = 0
-
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(client: TestClient) -> None:
     def endless() -> Iterator[bytes]:
-        nonlocal sent
         for _ in range(MOST_BYTES // 2**20 + 5):
-            sent += 1
             yield b"x" * 2**20
 
     assert client.post("/predict", content=endless(), headers=JPEG).status_code == 413
 
 
-def test_one_too_many_is_turned_away_at_once(bundle_folder: Path, mri: Path) -> None:
+def test_requests_beyond_the_limit_get_a_503(bundle_folder: Path, mri: Path) -> None:
     with TestClient(create_app(open_bundle(bundle_folder), crowd=0), base_url=HERE) as client:
         refused = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
         assert client.get("/health").status_code == 200
@@ -151,7 +180,7 @@ def test_one_too_many_is_turned_away_at_once(bundle_folder: Path, mri: Path) -> 
 
 
 @pytest.mark.parametrize("path", ["/", "/page.js", "/page.css", "/card", "/health", "/metrics", "/nowhere"])
-def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(client: TestClient, path: str) -> None:
+def test_responses_have_security_headers_and_link_to_no_other_site(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert {name: answer.headers[name] for name in HEADERS} == HEADERS
     assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
@@ -159,39 +188,51 @@ def test_every_answer_has_its_headers_and_nothing_comes_from_elsewhere(client: T
 
 
 @pytest.mark.parametrize("path", ["/../errors.py", "/%2e%2e/errors.py", "/page.js/../app.py", "/docs"])
-def test_no_path_reaches_the_disk(client: TestClient, path: str) -> None:
+def test_paths_do_not_reach_the_disk(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
-def test_a_card_cannot_bring_markup_of_its_own(client: TestClient) -> None:
+def test_markup_in_a_card_is_escaped(client: TestClient) -> None:
     assert "&lt;script&gt;" in client.get("/card").text
 
 
-def test_the_metrics_count_without_names(client: TestClient, mri: Path) -> None:
+def test_metrics_count_without_class_names(client: TestClient, mri: Path) -> None:
     client.post("/predict", content=mri.read_bytes(), headers=JPEG)
     client.post("/predict", content=b"no image", headers=JPEG)
-    told = client.get("/metrics").text
-    assert "tune_brain_refused_total" in told
-    assert 'tune_brain_answers_total{kind="sure"}' in told
-    assert "pituitary" not in told
+    metrics = client.get("/metrics").text
+    assert "tune_brain_refused_total" in metrics
+    assert 'tune_brain_answers_total{kind="sure"}' in metrics
+    assert "pituitary" not in metrics
 
 
-def test_only_keep_stores_and_only_under_hashes(bundle_folder: Path, mri: Path, tmp_path: Path) -> None:
+def test_keep_stores_files_and_predictions_under_hashes(
+    bundle_folder: Path, mri: Path, tmp_path: Path
+) -> None:
     kept = tmp_path / "kept"
     with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
         client.post("/predict", content=mri.read_bytes(), headers={**JPEG, "x-name": "../../patient.jpg"})
         assert "are kept there with their answers" in client.get("/").text
     assert not any(path.stat().st_mode & 0o077 for path in (kept, *kept.iterdir()))
-    with pytest.raises(ConfigError, match="--keep takes a folder"):
+    with pytest.raises(ConfigError, match="--keep"):
         create_app(open_bundle(bundle_folder), keep=mri)
-    image, said = sorted(kept.iterdir())
-    assert image.read_bytes() == mri.read_bytes()
-    assert image.stem == said.stem
-    assert len(image.stem) == 64
-    assert json.loads(said.read_text())["frames"][0]["label"]
+    digest = hashlib.sha256(mri.read_bytes()).hexdigest()
+    first = open_bundle(bundle_folder).fingerprint
+    assert {path.name for path in kept.iterdir()} == {f"{digest}.image", f"{digest}-{first[:12]}.json"}
+    assert (kept / f"{digest}.image").read_bytes() == mri.read_bytes()
+    # Another bundle does not overwrite what the first one predicted.
+    other = shutil.copytree(bundle_folder, tmp_path / "other")
+    change(other, note="another")
+    second = open_bundle(other).fingerprint
+    with TestClient(create_app(open_bundle(other), keep=kept), base_url=HERE) as client:
+        client.post("/predict", content=mri.read_bytes(), headers=JPEG)
+    for fingerprint in (first, second):
+        prediction = json.loads((kept / f"{digest}-{fingerprint[:12]}.json").read_text())
+        assert prediction["fingerprint"] == fingerprint
+        assert prediction["frames"][0]["label"]
+    assert len(list(kept.iterdir())) == 3
 
 
-def test_what_cannot_be_kept_is_answered_and_counted(
+def test_a_file_that_cannot_be_kept_is_still_predicted_and_counted(
     bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "kept"
@@ -208,7 +249,9 @@ def test_what_cannot_be_kept_is_answered_and_counted(
     assert list(kept.iterdir()) == []
 
 
-def test_a_fault_has_its_headers_too(client: TestClient, mri: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_has_security_headers_too(
+    client: TestClient, mri: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Predictor, "answer", lambda *_: 1 / 0)
     answer = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
     assert answer.status_code == 500
@@ -217,7 +260,7 @@ def test_a_fault_has_its_headers_too(client: TestClient, mri: Path, monkeypatch:
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_image_is_answered_or_refused_and_never_a_fault(
+def test_a_damaged_image_is_predicted_or_refused_but_never_an_error(
     client: TestClient, mri: Path, data: st.DataObject
 ) -> None:
     content = bytearray(mri.read_bytes())
@@ -228,7 +271,7 @@ def test_a_damaged_image_is_answered_or_refused_and_never_a_fault(
 
 
 @pytest.mark.slow
-def test_requests_made_from_the_description_find_no_fault(client: TestClient) -> None:
+def test_requests_generated_from_the_openapi_description_cause_no_error(client: TestClient) -> None:
     schema = schemathesis.openapi.from_dict(client.get("/openapi.json").json())
     for found in schema.get_all_operations():
         operation = found.ok()
@@ -244,30 +287,3 @@ def test_requests_made_from_the_description_find_no_fault(client: TestClient) ->
             assert answer.status_code < 500
 
         ask()
-
-
-def test_a_table_leaves_out_what_systems_put_beside_images(
-    bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    images = tmp_path / ".images"
-    for name in ("a.jpg", "._a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/a.jpg"):
-        (images / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(mri, images / name)
-    assert predict(bundle_folder, [images], tmp_path / "table.csv") == 0
-    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
-    # What is too large is not read.
-    bundle = open_bundle(bundle_folder)
-    monkeypatch.setattr(table, "open_bundle", lambda _: bundle)
-    monkeypatch.setattr(Path, "read_bytes", lambda file: pytest.fail(f"{file} was read"))
-    with (images / "b.png").open("wb") as file:
-        file.truncate(MOST_BYTES + 1)
-    assert predict(bundle_folder, [images / "b.png"], tmp_path / "table.csv") == 1
-
-
-def test_a_table_says_names_without_what_a_terminal_obeys(
-    bundle_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "a\x1b[2J.png"
-    file.touch()
-    assert predict(bundle_folder, [file], tmp_path / "table.csv") == 1
-    assert "\x1b" not in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The recipe for Ray Serve names what there is, in the words of Ray's own schema."""
+"""launch/serve.yaml names an existing application and follows Ray's schema."""
 
 import importlib
 from pathlib import Path
@@ -15,7 +15,7 @@ def recipe() -> Any:
     return yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
 
 
-def test_the_recipe_names_an_application_that_is_there(recipe: Any) -> None:
+def test_the_recipe_names_an_existing_application(recipe: Any) -> None:
     (application,) = recipe["applications"]
     module, _, name = application["import_path"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))

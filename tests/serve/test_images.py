@@ -1,4 +1,4 @@
-"""Every kind of file, from its bytes to the pixels that a model sees."""
+"""Every file format is decoded to the pixels that a model should see."""
 
 import struct
 from io import BytesIO
@@ -10,21 +10,29 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from tune_brain.data.cache import decode
+from tune_brain.data.image_facts import read_facts
 from tune_brain.errors import ImageError
-from tune_brain.portable.pictures import MOST_PIXELS
-from tune_brain.serve.images import DEFLATED, MOST_PAGES, frames
+from tune_brain.portable.pictures import MOST_PIXELS, MOST_SCANS, SCAN_START, TooManyScans, open_grey
+from tune_brain.serve.images import MOST_PAGES, frames
+from tune_brain.serve.volumes import DEFLATED
 
 SIZE = 48
 BLACK_IS_ZERO, WHITE_IS_ZERO = (struct.pack("<HHIH", 262, 3, 1, value) for value in (1, 0))
 RAMP = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
 
 
-def dicom(values: np.ndarray, **fields: Any) -> bytes:
+def dicom(values: np.ndarray, syntax: str = ExplicitVRLittleEndian, **fields: Any) -> bytes:
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = generate_uid()
     data = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
@@ -53,7 +61,7 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def test_files_of_a_data_set_give_the_pixels_that_were_trained_on(phantoms: Path) -> None:
+def test_files_of_a_data_set_give_the_pixels_of_training(phantoms: Path) -> None:
     files = sorted((phantoms / "Testing").rglob("*.*"))
     trained = decode(files, SIZE)[0].pixels
     for file, pixels in zip(files, trained, strict=True):
@@ -62,7 +70,7 @@ def test_files_of_a_data_set_give_the_pixels_that_were_trained_on(phantoms: Path
         assert frame.shown.shape == (448, 448)
 
 
-def test_a_dicom_window_says_what_is_black_and_white() -> None:
+def test_a_dicom_window_sets_black_and_white() -> None:
     plain = shown(dicom(RAMP, WindowCenter=1000.5, WindowWidth=1001))
     expected = shown(saved(Image.fromarray(((RAMP - 500.0) / 1000).clip(0, 1) * 255).convert("L"), "PNG"))
     assert np.abs(plain - expected).max() <= 1
@@ -74,7 +82,7 @@ def test_a_dicom_slope_is_applied_before_the_window() -> None:
     assert np.abs(shown(rescaled) - shown(dicom(RAMP, WindowCenter=1000.5, WindowWidth=1001))).max() <= 1
 
 
-def test_monochrome1_is_the_negative() -> None:
+def test_monochrome1_is_inverted() -> None:
     negative = shown(dicom(RAMP, PhotometricInterpretation="MONOCHROME1"))
     assert np.abs(negative + shown(dicom(RAMP)) - 255).max() <= 1
 
@@ -87,16 +95,18 @@ def test_every_frame_of_a_dicom_file_is_a_picture() -> None:
     assert [frame.number for frame in frames(dicom(volume), SIZE, most=2)] == [1, 3]
 
 
-def test_what_stands_before_a_dicom_header_does_not_matter() -> None:
+def test_a_dicom_preamble_that_looks_like_tiff_is_ignored() -> None:
     disguised = b"II*\0".ljust(128, b"\0") + dicom(RAMP)[128:]
     assert np.array_equal(shown(disguised), shown(dicom(RAMP)))
 
 
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 @pytest.mark.parametrize("flipped", [1, -1])
-def test_a_nifti_slice_shows_the_front_above_and_the_right_on_the_left(kind: Any, flipped: int) -> None:
+def test_an_axial_nifti_slice_shows_anterior_at_the_top_and_right_on_the_left(
+    kind: Any, flipped: int
+) -> None:
     volume = np.zeros((64, 64, 3), np.float32)  # right, anterior, superior
-    volume[40:60, 44:60, 1] = 100  # the front right
+    volume[40:60, 44:60, 1] = 100  # right anterior
     if flipped < 0:  # stored from right to left
         volume = volume[::-1]
     content = kind(volume, np.diag([flipped, 1, 1, 1])).to_bytes()
@@ -105,14 +115,76 @@ def test_a_nifti_slice_shows_the_front_above_and_the_right_on_the_left(kind: Any
     assert found[24:].max() == found[:, 24:].max() == 0
 
 
-def test_of_a_long_series_all_are_not_looked_at_but_some_may_be() -> None:
+# The thick axis, and two others as (to the left of a slice, to its top): R, A, S are axes 0, 1, 2.
+@pytest.mark.parametrize(("thick", "left", "top"), [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+def test_a_nifti_series_is_sliced_along_its_thick_axis_and_upright(thick: int, left: int, top: int) -> None:
+    shape, sizes = [256] * 3, [1.0] * 3
+    shape[thick], sizes[thick] = 24, 5.5
+    volume = np.zeros(shape, np.float32)
+    corner = [slice(160, 240)] * 3
+    corner[top], corner[thick] = slice(220, 240), slice(3, 4)
+    volume[tuple(corner)] = 100
+    found = frames(nibabel.Nifti1Image(volume, np.diag([*sizes, 1])).to_bytes(), SIZE)
+    assert [frame.of for frame in found] == [24] * 24
+    bright = found[3].pixels[0, 0]
+    assert bright[4:6, 4:17].min() > 200  # a wide rectangle at the top left
+    assert bright[9:].max() == bright[:, 20:].max() == found[4].pixels.max() == 0
+    # The affine decides what an axis is, not its position in the file.
+    affine = np.zeros((4, 4))
+    affine[[left, top, thick, 3], [0, 1, 2, 3]] = [1, 1, 5.5, 1]
+    stored = nibabel.Nifti1Image(volume.transpose(left, top, thick), affine)
+    for one, other in zip(found, frames(stored.to_bytes(), SIZE), strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+
+
+def test_a_nifti_volume_without_a_thick_axis_is_sliced_axially() -> None:
+    volume = np.zeros((9, 10, 11, 2), np.float32)
+    volume[..., 7, 1] = 1
+    found = frames(nibabel.Nifti1Image(volume, np.diag([1.4, 1, 1, 1])).to_bytes(), SIZE)
+    assert [frame.number for frame in found if frame.pixels.any()] == [7 * 2 + 2]
+    assert len(found) == 22
+    assert len(frames(nibabel.Nifti1Image(volume[:, :, 7, 1], np.eye(4)).to_bytes(), SIZE)) == 1
+
+
+def with_scans(count: int) -> bytes:
+    """A JPEG of 16 x 16 pixels with this many scans, all but one of which take 12 bytes."""
+    content = saved(Image.new("L", (16, 16), 100), "JPEG", progressive=True)
+    last = content[content.rindex(SCAN_START) : -2]
+    return content[:-2] + last * (count - content.count(SCAN_START)) + content[-2:]
+
+
+def test_a_jpeg_with_too_many_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    assert np.abs(shown(with_scans(MOST_SCANS)) - 100).max() <= 1
+    content = with_scans(MOST_SCANS + 1)
+    with pytest.raises(ImageError, match=f"at most {MOST_SCANS} scans; found: {MOST_SCANS + 1}"):
+        frames(content, SIZE)
+    with pytest.raises(TooManyScans):
+        open_grey(content)
+    file = tmp_path / "scans.jpg"
+    file.write_bytes(content)
+    for failures in (decode([file], SIZE)[1], read_facts([file])[1]):
+        assert failures == {0: "too many JPEG scans"}
+
+
+def test_a_dicom_file_with_too_many_jpeg_scans_is_refused() -> None:
+    def encapsulated(scans: int, count: int = 1) -> bytes:
+        pixels = encapsulate([with_scans(scans)] * count)
+        eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "NumberOfFrames": count}
+        return dicom(np.zeros((16, 16)), JPEGBaseline8Bit, PixelData=pixels, **eight)
+
+    assert len(frames(encapsulated(MOST_SCANS, 3), SIZE)) == 3
+    with pytest.raises(ImageError, match=f"at most {MOST_SCANS} scans"):
+        frames(encapsulated(MOST_SCANS + 1), SIZE)
+
+
+def test_a_series_longer_than_the_limit_is_sampled_or_refused() -> None:
     content = nibabel.Nifti1Image(np.zeros((2, 2, MOST_PAGES + 1), np.uint8), np.eye(4)).to_bytes()
     with pytest.raises(ImageError, match=f"at most {MOST_PAGES} pictures"):
         frames(content, SIZE)
     assert [one.number for one in frames(content, SIZE, most=2)] == [1, MOST_PAGES + 1]
 
 
-def test_the_pages_of_a_tiff_are_pictures() -> None:
+def test_every_page_of_a_tiff_is_a_picture() -> None:
     pages = [Image.fromarray((RAMP // 16).astype(np.uint8)), Image.new("L", (64, 64))]
     found = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
     assert [frame.of for frame in found] == [2, 2]
@@ -144,12 +216,12 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_read_is_said(name: str) -> None:
+def test_a_file_that_cannot_be_read_raises_an_image_error(name: str) -> None:
     with pytest.raises(ImageError):
         frames(BAD[name], SIZE)
 
 
-def test_a_dicom_palette_says_which_value_is_how_bright() -> None:
+def test_a_dicom_palette_maps_values_to_brightness() -> None:
     falling = np.arange(255, -1, -1, dtype=np.uint16) * 257
     palette = {
         f"{colour}PaletteColorLookupTable{part}": value
@@ -179,7 +251,7 @@ def pages_of(count: int) -> bytes:
     return bytes(file)
 
 
-def test_pages_of_32_bits_share_one_window() -> None:
+def test_tiff_pages_of_32_bits_share_one_window() -> None:
     faint = np.where(np.arange(64 * 64).reshape(64, 64) % 2, 1.0, 0.0)
     pages = [Image.fromarray(values.astype(np.float32)) for values in (RAMP * 1.0, faint)]
     bright, dark = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
@@ -193,7 +265,7 @@ def test_pages_of_32_bits_share_one_window() -> None:
         assert np.ptp(wide.pixels) > 250
 
 
-def test_the_pages_of_a_tiff_are_not_counted_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_the_pages_of_a_tiff_stops_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     seek = TiffImagePlugin.TiffImageFile._seek
     monkeypatch.setattr(
@@ -204,7 +276,7 @@ def test_the_pages_of_a_tiff_are_not_counted_for_ever(monkeypatch: pytest.Monkey
     assert max(read) <= MOST_PAGES + 1
 
 
-def test_a_tiff_of_16_bits_in_which_white_is_zero_is_no_negative() -> None:
+def test_a_16_bit_tiff_in_which_0_is_white_is_inverted() -> None:
     sixteen, eight = (
         shown(saved(Image.fromarray(values), "TIFF").replace(BLACK_IS_ZERO, WHITE_IS_ZERO))
         for values in (RAMP * 16, (RAMP // 16).astype(np.uint8))

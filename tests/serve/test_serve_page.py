@@ -1,8 +1,8 @@
-"""The page in a browser: upload, answer, heat map, doubt, errors, no network."""
+"""The page in a real browser: uploads, results, doubt, failures, keyboard, layout, no foreign requests."""
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bundles import change
 from playwright.sync_api import Page, expect
 
 from tune_brain.bundle.read import open_bundle
+from tune_brain.bundle.schema import CARD
 from tune_brain.serve.app import create_app
 
 pytestmark = pytest.mark.slow
@@ -20,13 +21,14 @@ expect.set_options(timeout=30_000)
 
 
 class Server(uvicorn.Server):
-    """The service on a free port, in a thread."""
+    """The service in a thread, on a free port unless one is given."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(uvicorn.Config(create_app(open_bundle(folder)), port=0, log_level="warning"))
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        super().__init__(uvicorn.Config(create_app(open_bundle(folder)), port=port, log_level="warning"))
         self.socket = self.config.bind_socket()
         self.socket.listen()
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.port = self.socket.getsockname()[1]
+        self.url, self.folder = f"http://127.0.0.1:{self.port}", folder
         self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()
 
@@ -46,7 +48,7 @@ def articles(page: Page) -> Any:
     return page.locator("article")
 
 
-def test_an_image_is_answered_with_its_heat_map(page: Any, url: str, mri: Path) -> None:
+def test_a_result_shows_probabilities_heat_map_and_similar_images(page: Any, url: str, mri: Path) -> None:
     page.goto(url)
     expect(page.locator("#model")).to_contain_text("2 networks")
     page.locator("#files").set_input_files(mri)
@@ -61,19 +63,22 @@ def test_an_image_is_answered_with_its_heat_map(page: Any, url: str, mri: Path) 
     assert heat.evaluate("image => image.style.opacity") == "0.8"
     expect(page.locator("#status")).to_have_text("1 image done.")
     expect(page.locator("#print")).to_be_enabled()
-    expect(page.locator("#place")).to_contain_text("own service")
-    # What is printed is not folded away.
+    # Not "this machine", which a tunnel would make wrong.
+    expect(page.get_by_text("Images go to the service behind")).to_contain_text(
+        f"behind {url.removeprefix('http://')}, wherever tune-brain serve runs, and are forgotten"
+    )
+    # Printing unfolds the details.
     members = answer.locator("details")
     for event, shown in (("beforeprint", True), ("afterprint", False)):
         page.evaluate("(event) => window.dispatchEvent(new Event(event))", event)
         assert all(
-            members.nth(place).evaluate("(one) => one.open") == shown for place in range(members.count())
+            members.nth(place).evaluate("(it) => it.open") == shown for place in range(members.count())
         )
     assert members.count()
 
 
-def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:
-    # Asked for only when the key is pressed, the chooser may open before the browser hands it over.
+def test_the_page_works_with_the_keyboard_alone(page: Any, url: str, mri: Path) -> None:
+    # With a handler only from the key press on, the chooser may open before the browser reports it.
     page.on("filechooser", lambda _: None)
     page.goto(url)
     page.keyboard.press("Tab")
@@ -81,8 +86,11 @@ def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(mri)
-    expect(articles(page)).to_have_count(1)
+    expect(articles(page)).to_be_focused()
     page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "opacity"
+    for _ in ("clear", "print", "card-open"):
+        page.keyboard.press("Shift+Tab")
     assert page.evaluate("document.activeElement.id") == "card-open"
     page.keyboard.press("Enter")
     expect(page.locator("#card")).to_contain_text("Not a medical device")
@@ -90,19 +98,84 @@ def test_it_works_by_keyboard_alone(page: Any, url: str, mri: Path) -> None:
     expect(page.locator("#card")).not_to_be_visible()
 
 
-def test_doubt_is_said_first(page: Any, bundle_folder: Path, mri: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(bundle_folder, tmp_path / "shy")
-    change(folder, abstention={"min_confidence": 2.0})
-    server = Server(folder)
-    page.goto(server.url)
+@pytest.fixture
+def changed(bundle_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Serves a changed copy of the bundle."""
+    servers = []
+
+    def serve(port: int = 0, **fields: Any) -> Server:
+        folder = shutil.copytree(bundle_folder, tmp_path / str(len(servers)))
+        (folder / CARD).write_text(f"# Card of {fields.get('name')}\n\n**Not a medical device.**\n")
+        change(folder, **fields)
+        servers.append(Server(folder, port))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.end()
+
+
+def test_an_unsure_result_says_so_first(page: Any, changed: Callable[..., Server], mri: Path) -> None:
+    page.goto(changed(abstention={"min_confidence": 2.0}).url)
     page.locator("#files").set_input_files(mri)
     expect(page.get_by_text("Unsure: please refer.")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("If anything")
-    expect(page.locator(".words")).to_have_text("It is less sure of this than it must be to be relied on.")
-    server.end()
+    expect(page.locator(".words")).to_have_text("Its confidence is too low to rely on this.")
 
 
-def test_a_file_that_is_no_image_spoils_nothing(page: Any, url: str, mri: Path, tmp_path: Path) -> None:
+NONE = {"n": 0, "share": 0.0, "accuracy": None}
+
+
+@pytest.mark.parametrize(
+    ("unseen", "official", "says"),
+    [
+        (
+            {"n": 57, "share": 0.4, "accuracy": 20 / 57},
+            {"n": 261, "share": 0.7, "accuracy": 1.0},
+            "Very likely by its own estimate, but on 57 test images without a twin in training where it was "
+            "as sure, 35 % of its answers were right.",
+        ),
+        (
+            {"n": 266, "share": 0.8, "accuracy": 0.996},
+            NONE,
+            "Very likely. Of 100 images like those of its training with so much confidence, more than 99 are "
+            "CLASS. On 266 test images without a twin in training where it was as sure, 99 % of its answers "
+            "were right.",
+        ),
+        (
+            NONE,
+            {"n": 1, "share": 0.1, "accuracy": 1.0},
+            "Very likely. Of 100 images like those of its training with so much confidence, more than 99 are "
+            "CLASS. On 1 test image with a twin in training where it was as sure, 100 % of its answers were "
+            "right.",
+        ),
+        (
+            NONE,
+            NONE,
+            "Very likely by its own estimate. It was this sure of no test image, so how often such answers "
+            "are right is unknown.",
+        ),
+    ],
+)
+def test_a_sure_result_names_its_accuracy_on_the_test_and_promises_no_more(
+    page: Any,
+    changed: Callable[..., Server],
+    mri: Path,
+    unseen: dict[str, Any],
+    official: dict[str, Any],
+    says: str,
+) -> None:
+    scores = {"unseen": {"answered": unseen}, "official": {"answered": official}}
+    # So low a temperature makes untrained networks sure.
+    page.goto(changed(scores=scores, temperature=0.01).url)
+    page.locator("#files").set_input_files(mri)
+    label = articles(page).locator(".headline").inner_text().partition(",")[0]
+    expect(page.locator(".words")).to_have_text(says.replace("CLASS", label))
+
+
+def test_an_unreadable_file_is_reported_and_counted_beside_the_others(
+    page: Any, url: str, mri: Path, tmp_path: Path
+) -> None:
     wrong = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     wrong.write_bytes(b"hello")
     page.goto(url)
@@ -111,11 +184,22 @@ def test_a_file_that_is_no_image_spoils_nothing(page: Any, url: str, mri: Path, 
     expect(articles(page).first).to_contain_text("An image must be JPEG, PNG, TIFF, DICOM or NIfTI")
     expect(articles(page).first).to_contain_text("<img src=x")
     expect(articles(page).last.locator(".headline")).to_contain_text("%")
+    expect(page.locator("#status")).to_have_text("1 image done, 1 failed.")
     page.troubles[:] = [trouble for trouble in page.troubles if "422" not in trouble]
 
 
-def test_a_service_that_has_gone_is_said(page: Any, bundle_folder: Path, mri: Path) -> None:
-    server = Server(bundle_folder)
+def test_a_second_upload_leads_to_its_own_first_result(page: Any, url: str, mri: Path) -> None:
+    page.goto(url)
+    for count in (2, 4):
+        page.locator("#files").set_input_files([mri, mri])
+        expect(page.locator("#status")).to_have_text(f"{count} images done.")
+        expect(articles(page).nth(count - 2)).to_be_focused()
+        expect(articles(page).nth(count - 2)).to_be_in_viewport()
+    expect(articles(page).first).not_to_be_in_viewport()
+
+
+def test_a_service_that_is_gone_is_reported(page: Any, changed: Callable[..., Server], mri: Path) -> None:
+    server = changed()
     page.goto(server.url)
     expect(page.locator("#model")).to_contain_text("2 networks")
     server.end()
@@ -124,8 +208,37 @@ def test_a_service_that_has_gone_is_said(page: Any, bundle_folder: Path, mri: Pa
     page.troubles[:] = [trouble for trouble in page.troubles if "ERR_CONNECTION_REFUSED" not in trouble]
 
 
+def test_another_bundle_behind_the_open_page_is_reported(
+    page: Any, changed: Callable[..., Server], mri: Path
+) -> None:
+    first = changed()
+    prints = [open_bundle(first.folder).fingerprint[:12]]
+    page.goto(first.url)
+    page.locator("#files").set_input_files(mri)
+    expect(articles(page)).to_have_count(1)
+    expect(page.locator("#changed")).to_be_empty()
+    page.locator("#card-open").click()
+    expect(page.locator("#card-text")).to_contain_text("Not a medical device")
+    page.keyboard.press("Escape")
+    first.end()
+    second = changed(first.port, name="another", note="another")
+    prints.append(open_bundle(second.folder).fingerprint[:12])
+    page.locator("#files").set_input_files(mri)
+    expect(articles(page)).to_have_count(2)
+    expect(page.locator("#changed")).to_contain_text(f"another bundle: another, fingerprint {prints[1]}")
+    expect(page.locator("#model")).to_contain_text("another: 2 networks")
+    for article, name, fingerprint in zip(range(2), ("ensemble", "another"), prints, strict=True):
+        expect(articles(page).nth(article).locator(".bundle")).to_have_text(
+            f"Predicted by bundle {name}, fingerprint {fingerprint}."
+        )
+    page.locator("#card-open").click()
+    expect(page.locator("#card-text")).to_contain_text("Card of another")
+
+
 @pytest.mark.parametrize("width", [390, 1280, 2560])
-def test_it_fits_the_screen_and_the_notice_stays(page: Any, url: str, mri: Path, width: int) -> None:
+def test_the_page_fits_the_screen_and_the_notice_stays_visible(
+    page: Any, url: str, mri: Path, width: int
+) -> None:
     page.set_viewport_size({"width": width, "height": 700})
     page.goto(url)
     page.locator("#files").set_input_files(mri)

@@ -1,4 +1,4 @@
-"""Runs without Ray: rows as the ladder asks for them, and a search that trains nothing else."""
+"""Fixtures for stages without Ray: a run, and a search that writes the ladder's rows without training."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,7 +20,7 @@ from tune_brain.stages import search as stage
 
 @pytest.fixture
 def made(tmp_path: Path) -> Callable[..., Run]:
-    """Make a run's folder that asks for little, or for what is given."""
+    """Create a run with a small search, or with the given fields of `RunConfig`."""
 
     def made(**given: Any) -> Run:
         config = RunConfig.model_validate({**ASKED, "out": tmp_path / "run", **given})
@@ -31,24 +31,30 @@ def made(tmp_path: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def no_ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Let stages search without Ray and without images; what they were given, and what they are to meet."""
-    told = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, cpus=1, gpus=0), most=1000)
+    """Let stages search without Ray and images.
+
+    Returns:
+        A namespace that records the configurations of opened `sessions` and the arguments of their `slots`
+        (`gpus`), and that tests may change: `slots` returns the slots, and a search is interrupted when the
+        run has `most` trials.
+    """
+    state = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, cpus=1, gpus=0), most=1000)
     prepared = SimpleNamespace(
         summary={"digest": "d1", "cut_digest": "c1"}, classes=("a", "b"), development=lambda: None
     )
 
     def session(config: RunConfig) -> Any:
-        told.sessions.append(config)
-        return nullcontext(SimpleNamespace(slots=lambda *gpus: told.gpus.append(gpus) or told.slots()))
+        state.sessions.append(config)
+        return nullcontext(SimpleNamespace(slots=lambda *gpus: state.gpus.append(gpus) or state.slots()))
 
-    def searched(config: RunConfig, *_: Any) -> None:
-        train(runs.open_run(config.out), told.most)
-        if told.most < 1000:
+    def run_search(config: RunConfig, *_: Any) -> None:
+        train(runs.open_run(config.out), state.most)
+        if state.most < 1000:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(compute, "session", session)
-    for one in (stage, evaluate):
-        monkeypatch.setattr(one, "images", lambda *_: prepared)
+    for module in (stage, evaluate):
+        monkeypatch.setattr(module, "images", lambda *_: prepared)
     monkeypatch.setattr(stage, "describe", lambda _: ())
-    monkeypatch.setattr(stage, "run_search", searched)
-    return told
+    monkeypatch.setattr(stage, "run_search", run_search)
+    return state

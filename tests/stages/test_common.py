@@ -1,4 +1,4 @@
-"""What stages say when images or weights are not where a run looks for them."""
+"""Missing images and weights, the demo images, and the versions and the commit in a record."""
 
 import re
 import subprocess
@@ -15,18 +15,18 @@ from tune_brain.stages import common
 from tune_brain.stages.common import images, starting_weights
 
 
-def test_a_relative_path_counts_from_where_the_search_was_started(
+def test_relative_paths_start_from_the_directory_of_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=rf"no data/mri in {tmp_path}\.\nGo to where the search was started"):
+    with pytest.raises(DataError, match=rf"no data/mri in {tmp_path}\.\nChange to the directory"):
         images(RunConfig(out=tmp_path, data=Path("data/mri")), Progress())
-    asked = RunConfig(out=tmp_path, arch=("resnet34",), weights="mine.pth")
-    with pytest.raises(WeightsError, match=r"mine\.pth.*\nA relative path counts from where the search was"):
-        starting_weights(asked, Progress())
+    config = RunConfig(out=tmp_path, arch=("resnet34",), weights="mine.pth")
+    with pytest.raises(WeightsError, match=r"mine\.pth.*\nA relative path"):
+        starting_weights(config, Progress())
 
 
-def test_other_versions_and_another_commit_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_and_another_commit_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     record = runs.origin()
     assert runs.changes_since(record) == []
     monkeypatch.setattr(runs, "_commit", lambda: "b2")
@@ -35,19 +35,19 @@ def test_other_versions_and_another_commit_are_told(monkeypatch: pytest.MonkeyPa
     assert runs.changes_since(before) == [f"torch is {torch}, was 1.0", "commit is b2, was a1"]
 
 
-def test_a_demo_that_was_interrupted_as_it_began_is_no_data_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_written_demo_images_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path))
     (tmp_path / "demo-images/.making-1/Training").mkdir(parents=True)
     monkeypatch.setattr(common, "write_demo", lambda folder: write_demo(folder, per_class=(8, 2)))
     assert images(RunConfig(out=tmp_path, image_size=16), Progress()).classes
 
 
-def test_a_commit_is_that_of_our_own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def git(*asked: str) -> None:
+def test_the_commit_is_that_of_the_checkout_that_tracks_our_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
         who = ("-c", "user.name=a", "-c", "user.email=a@b")
-        subprocess.run(["git", "-C", str(tmp_path), *who, *asked], check=True, capture_output=True)
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
 
     file = tmp_path / "site-packages" / "runs.py"
     file.parent.mkdir()

@@ -1,4 +1,4 @@
-"""When an evaluation leaves the test sealed."""
+"""When an evaluation leaves the test sealed, and what it removes, stores and refuses."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from tune_brain.stages import evaluate as stage
 from tune_brain.stages.resume import resume
 
 
-def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
+def test_the_test_stays_sealed_if_every_seed_run_of_the_winners_diverges(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, no_ray: SimpleNamespace
 ) -> None:
     run, opened = made(), []
@@ -20,24 +20,24 @@ def test_the_test_stays_sealed_where_every_seed_of_the_winners_diverges(
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
     monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: []))
     monkeypatch.setattr(stage, "open_test", lambda *_: opened.append("test"))
-    with pytest.raises(SearchError, match=r"all of them diverged: linear\.\nIt stays"):
+    with pytest.raises(SearchError, match=r"all of them diverged: linear\.\nThe test stays"):
         stage.evaluate(run.folder)
     assert not opened
     assert not (run.folder / "sealed.json").exists()
-    # On what the search trained on.
+    # The evaluation uses as many GPUs per trial as the search.
     assert no_ray.gpus[-1] == (0,)
 
 
 @pytest.mark.usefixtures("no_ray")
-@pytest.mark.parametrize("spoken", [False, True])
-def test_no_score_stands_beside_networks_that_are_trained_anew(
-    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, spoken: bool
+@pytest.mark.parametrize("predicted", [False, True])
+def test_old_scores_are_removed_before_networks_are_retrained(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, predicted: bool
 ) -> None:
     run = made()
     resume(run.folder)
     scores = run.folder / "scores.json"
     scores.write_text("{}")
-    if spoken:
+    if predicted:
         (run.folder / "predictions.npz").touch()
 
     def interrupted(*_: object) -> None:
@@ -46,11 +46,11 @@ def test_no_score_stands_beside_networks_that_are_trained_anew(
     monkeypatch.setattr(stage, "train_all", interrupted)
     with pytest.raises(Interrupted):
         stage.evaluate(run.folder)
-    assert scores.exists() is spoken
+    assert scores.exists() is predicted
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_checkpoints_go_when_the_test_is_open(
+def test_checkpoints_are_removed_once_the_test_is_open(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made()
@@ -75,7 +75,7 @@ def test_checkpoints_go_when_the_test_is_open(
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_how_many_seeds_were_asked_for_is_kept_for_those_who_go_on(
+def test_a_changed_number_of_seeds_is_stored_in_the_run(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made()
@@ -95,12 +95,12 @@ def test_how_many_seeds_were_asked_for_is_kept_for_those_who_go_on(
 
 @pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize("budget", [None, 60.0])
-def test_winners_that_the_rows_do_not_choose_are_not_scored(
+def test_winners_that_the_rows_do_not_choose_are_refused(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, budget: float | None
 ) -> None:
     run = made(time_budget=budget, arch=("linear", "cnn"))
     resume(run.folder)
-    monkeypatch.setattr(stage, "train_all", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(stage, "train_all", lambda *_: pytest.fail("it was not refused"))
     file = runs.winner_file(run.folder, "cnn")
     winner = read_winner(file)
     write_winner(run.folder, winner.model_copy(update={"trial": 0}))

@@ -1,4 +1,4 @@
-"""What is left to train, and when it may no longer be trained."""
+"""What is left to train, and when a search may no longer be continued."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from tune_brain.stages.preconditions import check_search_is_open, unfinished
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-def test_a_study_is_unfinished_until_its_ladder_is_and_again_when_it_is_asked_for_more(
+def test_a_study_is_unfinished_until_its_ladder_is_and_again_when_it_is_extended(
     made: Callable[..., Run],
 ) -> None:
     run = made(arch=("linear", "cnn"))
@@ -35,19 +35,21 @@ def test_the_committed_runs_are_finished(folder: Path) -> None:
     assert unfinished(runs.open_run(folder)) == []
 
 
-def test_nothing_is_searched_once_winners_are_trained_again_or_the_test_is_open(tmp_path: Path) -> None:
+def test_a_search_is_closed_once_seed_runs_have_begun_or_the_test_is_open(tmp_path: Path) -> None:
     check_search_is_open(tmp_path)
     (tmp_path / "seed_runs.jsonl").touch()
-    with pytest.raises(RunFolderError, match="before its winners are trained again"):
+    with pytest.raises(RunFolderError, match="seed runs of the winners have begun"):
         check_search_is_open(tmp_path)
     (tmp_path / "sealed.json").touch()
-    with pytest.raises(SealedTestError, match="has its scores"):
+    with pytest.raises(SealedTestError, match="can no longer be continued"):
         check_search_is_open(tmp_path)
 
 
-def test_a_folder_inside_a_run_is_told_whose_it_is(made: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_folder_inside_a_run_is_refused_with_the_path_of_the_run(
+    made: Callable[..., Run], tmp_path: Path
+) -> None:
     run = made()
-    with pytest.raises(RunFolderError, match=rf"It is {run.folder}\."):
+    with pytest.raises(RunFolderError, match=rf"The run is {run.folder}\."):
         runs.open_run(run.folder / "winners")
-    with pytest.raises(RunFolderError, match="that --out named"):
+    with pytest.raises(RunFolderError, match="given as --out"):
         runs.open_run(tmp_path)

@@ -1,4 +1,4 @@
-"""A search that goes on: what it refuses, and what it leaves as it was when it does."""
+"""Continuing a search: what is refused, and that a refusal changes nothing."""
 
 import json
 import shutil
@@ -15,11 +15,13 @@ from tune_brain.config import RunConfig
 from tune_brain.errors import (
     ClusterError,
     ConfigError,
+    DataError,
     Interrupted,
     RunFolderError,
     SealedTestError,
     WeightsError,
 )
+from tune_brain.records import read_json, write_json
 from tune_brain.runs import Run, read_winner
 from tune_brain.slots import Slots
 from tune_brain.stages import search as stage
@@ -31,7 +33,7 @@ from tune_brain.weights import ResolvedWeights
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """What stands in a run, but for its lock."""
+    """The contents of a run's files, except its lock."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -41,23 +43,23 @@ def files(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def ended(made: Callable[..., Run], no_ray: SimpleNamespace) -> Run:
-    """A search that has come to its end."""
+    """A finished search."""
     run = made()
     resume(run.folder)
     no_ray.sessions.clear()
     return run
 
 
-def test_a_search_whose_test_is_open_stays_as_it_is(ended: Run, no_ray: SimpleNamespace) -> None:
+def test_a_search_whose_test_is_open_is_not_continued(ended: Run, no_ray: SimpleNamespace) -> None:
     (ended.folder / "sealed.json").write_text("{}")
     winner = (ended.folder / "winners" / "linear.toml").read_text()
     resume(ended.folder)
     assert (ended.folder / "winners" / "linear.toml").read_text() == winner
-    # As with a time budget that is raised in run.toml.
+    # Raising the number of configurations in run.toml leaves something to train.
     text = (ended.folder / "run.toml").read_text()
     (ended.folder / "run.toml").write_text(text.replace("configs = 3", "configs = 9"))
     before, sessions = files(ended.folder), len(no_ray.sessions)
-    with pytest.raises(SealedTestError, match="before its test is opened"):
+    with pytest.raises(SealedTestError, match="test has been opened"):
         resume(ended.folder)
     assert (files(ended.folder), len(no_ray.sessions)) == (before, sessions)
 
@@ -65,14 +67,14 @@ def test_a_search_whose_test_is_open_stays_as_it_is(ended: Run, no_ray: SimpleNa
 def test_a_second_command_is_refused_before_it_has_done_anything(ended: Run, no_ray: SimpleNamespace) -> None:
     before = files(ended.folder)
     for second in (resume, evaluate, lambda folder: extend(folder, {"configs": 9})):
-        with lock.hold(ended.folder), pytest.raises(RunFolderError, match="One command at a time"):
+        with lock.hold(ended.folder), pytest.raises(RunFolderError, match="Another command is writing"):
             second(ended.folder)
     assert (files(ended.folder), no_ray.sessions) == (before, [])
 
 
 def test_a_folder_without_a_run_stays_empty(tmp_path: Path) -> None:
     for command in (resume, evaluate):
-        with pytest.raises(RunFolderError, match=r"holds run\.toml"):
+        with pytest.raises(RunFolderError, match=r"no run\.toml"):
             command(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -81,7 +83,7 @@ def test_an_extension_that_is_refused_changes_nothing(ended: Run, no_ray: Simple
     before = files(ended.folder)
     with pytest.raises(WeightsError, match=r"nowhere\.pth"):
         extend(ended.folder, {"arch": ("resnet34",), "weights": "nowhere.pth"})
-    with pytest.raises(ConfigError, match="at least as many"):
+    with pytest.raises(ConfigError, match="cannot lower"):
         extend(ended.folder, {"configs": 1})
 
     def unreachable() -> None:
@@ -103,7 +105,7 @@ def test_bf16_is_refused_for_small_images_when_an_architecture_is_added(made: Ca
     assert runs.open_run(run.folder).config.arch == ("linear",)
 
 
-def test_winners_stand_when_a_search_has_ended_and_not_while_it_goes_on(
+def test_there_are_winners_only_while_a_search_is_finished(
     ended: Run, no_ray: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status(ended.folder)
@@ -113,14 +115,14 @@ def test_winners_stand_when_a_search_has_ended_and_not_while_it_goes_on(
     with pytest.raises(Interrupted, match=f"tune-brain resume {ended.folder}"):
         extend(ended.folder, {"configs": 9})
     status(ended.folder)
-    assert f"Go on with: tune-brain resume {ended.folder}" in capsys.readouterr().out
-    with pytest.raises(RunFolderError, match="when the search has ended"):
+    assert f"Continue with: tune-brain resume {ended.folder}" in capsys.readouterr().out
+    with pytest.raises(RunFolderError, match="no winners yet"):
         evaluate(ended.folder)
-    # Nor with the winners of the shorter search, which an older copy of the folder still has.
+    # Nor is it finished with the winners of the shorter search, which an older copy may bring back.
     runs.write_winner(ended.folder, winner)
     status(ended.folder)
-    assert f"Go on with: tune-brain resume {ended.folder}" in capsys.readouterr().out
-    with pytest.raises(RunFolderError, match="more to train of linear"):
+    assert f"Continue with: tune-brain resume {ended.folder}" in capsys.readouterr().out
+    with pytest.raises(RunFolderError, match="trials left to train for linear"):
         evaluate(ended.folder)
     no_ray.most = 1000
     resume(ended.folder)
@@ -128,27 +130,27 @@ def test_winners_stand_when_a_search_has_ended_and_not_while_it_goes_on(
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_a_search_that_its_time_ended_may_be_evaluated_or_go_on(
+def test_a_search_ended_by_its_time_budget_may_be_evaluated_or_resumed(
     made: Callable[..., Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made(time_budget=5)
     monkeypatch.setattr(stage, "run_search", lambda *_: train(run, 3))
     resume(run.folder)
     status(run.folder)
-    told = capsys.readouterr().out
-    assert f"Its time was up. Next: tune-brain evaluate {run.folder}, or tune-brain resume" in told
+    printed = capsys.readouterr().out
+    assert f"Its time budget ran out. Next: tune-brain evaluate {run.folder}, or tune-brain resume" in printed
     assert list(runs.read_winners(run)) == ["linear"]
 
 
-def test_the_machines_of_a_search_are_others_from_now_on(ended: Run, no_ray: SimpleNamespace) -> None:
+def test_options_of_resume_change_the_machines_from_then_on(ended: Run, no_ray: SimpleNamespace) -> None:
     resume(ended.folder, {"address": "192.0.2.1:6379", "concurrency": 3, "gpus_per_trial": 0.5})
-    found = runs.open_run(ended.folder).config
-    assert (found.address, found.concurrency, found.gpus_per_trial) == ("192.0.2.1:6379", 3, 0.5)
+    config = runs.open_run(ended.folder).config
+    assert (config.address, config.concurrency, config.gpus_per_trial) == ("192.0.2.1:6379", 3, 0.5)
     assert no_ray.sessions[-1].address == "192.0.2.1:6379"
     no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
     resume(ended.folder, {"address": None})
     assert runs.open_run(ended.folder).config.address is None
-    # What `status` reckons the time left with.
+    # `status` estimates the remaining time with it.
     assert json.loads((ended.folder / "record.json").read_text())["slots"] == 7
 
 
@@ -161,7 +163,7 @@ def test_the_machines_of_a_search_are_others_from_now_on(ended: Run, no_ray: Sim
         ("spaces/linear.toml", "max_lr = 0.001", "max_lr = 0.002", "baseline"),
     ],
 )
-def test_what_all_trials_have_in_common_is_not_changed_by_hand(
+def test_edits_of_settings_that_all_trials_share_are_refused(
     ended: Run, no_ray: SimpleNamespace, file: str, old: str, new: str, named: str
 ) -> None:
     resume(ended.folder)
@@ -169,20 +171,36 @@ def test_what_all_trials_have_in_common_is_not_changed_by_hand(
     text = path.read_text()
     assert text.count(old) == 1
     path.write_text(text.replace(old, new))
-    with pytest.raises(ConfigError, match=rf"in common is not changed.*{named}"):
+    with pytest.raises(ConfigError, match=rf"was edited in its files.*{named}"):
         resume(ended.folder)
     path.write_text(text)
     resume(ended.folder)
     assert no_ray.sessions
 
 
-def test_a_search_goes_on_with_as_many_gpus_a_trial_as_it_had(ended: Run, no_ray: SimpleNamespace) -> None:
+def test_images_in_another_order_are_refused_and_nothing_is_changed(ended: Run) -> None:
+    path = ended.folder / "record.json"
+    record, prepared = read_json(path), stage.images(None, None)  # type: ignore[arg-type]
+    write_json(path, {**record, "data": {**record["data"], "order_digest": "o1"}})
+    prepared.summary["order_digest"] = "o2"
+    before = files(ended.folder)
+    with pytest.raises(DataError, match="keep their names"):
+        resume(ended.folder)
+    assert files(ended.folder) == before
+    prepared.summary["order_digest"] = "o1"
+    resume(ended.folder)
+    # A record without the field, from before it was introduced, allows any order.
+    write_json(path, record)
+    resume(ended.folder)
+
+
+def test_a_resumed_search_keeps_its_gpus_per_trial(ended: Run, no_ray: SimpleNamespace) -> None:
     no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
     resume(ended.folder)
     resume(ended.folder)
     assert no_ray.gpus[-2:] == [(0,), (0.5,)]
     assert runs.open_run(ended.folder).config.gpus_per_trial is None
-    # What an older version began says nothing.
+    # The record of an older version lacks the number.
     record = json.loads((ended.folder / "record.json").read_text())
     del record["gpus_per_trial"]
     (ended.folder / "record.json").write_text(json.dumps(record))
@@ -190,13 +208,13 @@ def test_a_search_goes_on_with_as_many_gpus_a_trial_as_it_had(ended: Run, no_ray
     assert no_ray.gpus[-1] == (None,)
 
 
-def test_the_record_says_where_an_added_architecture_starts_and_others_are_refused(
+def test_the_initial_weights_of_an_added_architecture_are_recorded_and_others_refused(
     ended: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def starts_from(origin: str) -> None:
-        found = ResolvedWeights(state={}, origin=origin)
+        weights = ResolvedWeights(state={}, origin=origin)
         monkeypatch.setattr(
-            stage, "starting_weights", lambda config, _: found if "resnet34" in config.arch else None
+            stage, "starting_weights", lambda config, _: weights if "resnet34" in config.arch else None
         )
 
     def recorded() -> Any:
@@ -207,7 +225,7 @@ def test_the_record_says_where_an_added_architecture_starts_and_others_are_refus
     extend(ended.folder, {"arch": ("resnet34",), "weights": "mine.pth"})
     assert recorded() == "mine.pth, SHA-256 a1"
     assert runs.open_run(ended.folder).config.weights == "mine.pth"
-    with pytest.raises(ConfigError, match="named when it is added"):
+    with pytest.raises(ConfigError, match="only be given when resnet34 is added"):
         extend(ended.folder, {"configs": 9, "weights": "none"})
     starts_from("mine.pth, SHA-256 b2")
     with pytest.raises(WeightsError, match=r"b2 instead of mine\.pth, SHA-256 a1"):
@@ -216,7 +234,7 @@ def test_the_record_says_where_an_added_architecture_starts_and_others_are_refus
 
 
 @pytest.mark.usefixtures("no_ray")
-def test_of_two_new_searches_into_one_folder_the_second_leaves_the_first_alone(
+def test_of_two_new_searches_into_one_folder_the_second_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, prepared = tmp_path / "run", stage.images(None, None)  # type: ignore[arg-type]
@@ -228,14 +246,14 @@ def test_of_two_new_searches_into_one_folder_the_second_leaves_the_first_alone(
         return prepared
 
     monkeypatch.setattr(stage, "images", meanwhile)
-    with pytest.raises(RunFolderError, match="folder of its own"):
+    with pytest.raises(RunFolderError, match="already holds a run"):
         stage.search(config)
     assert runs.open_run(folder).config.configs == 7
     assert not (folder / "run.log").exists()
     shutil.rmtree(folder)
     folder.mkdir()
     monkeypatch.setattr(stage, "images", lambda *_: prepared)
-    with lock.hold(folder), pytest.raises(RunFolderError, match="One command at a time"):
+    with lock.hold(folder), pytest.raises(RunFolderError, match="Another command is writing"):
         stage.search(config)
     assert not (folder / "run.toml").exists()
 
@@ -250,7 +268,7 @@ def test_a_search_that_is_refused_leaves_no_folder(tmp_path: Path, no_ray: Simpl
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_interrupted_before_it_was_written_down_is_to_be_asked_again(
+def test_an_extension_interrupted_before_it_is_written_must_be_repeated(
     ended: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -258,6 +276,6 @@ def test_what_was_interrupted_before_it_was_written_down_is_to_be_asked_again(
 
     before = files(ended.folder)
     monkeypatch.setattr(stage, "images", interrupted)
-    with pytest.raises(Interrupted, match="Go on with the same command"):
+    with pytest.raises(Interrupted, match="Repeat the same command"):
         extend(ended.folder, {"configs": 9})
     assert files(ended.folder) == before

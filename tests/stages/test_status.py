@@ -1,4 +1,4 @@
-"""What a run says of itself, and how it is ended."""
+"""The status of a run, and its cancellation."""
 
 import os
 import re
@@ -20,7 +20,7 @@ from tune_brain.stages.status import cancel, status
 
 
 def shown(run: Run, *, alive: bool) -> tuple[dict[str, str], str]:
-    """The only line of the table by its headings, and what stands below it."""
+    """The only row of the table by its headings, and its caption."""
     table = studies_table(run.config, Ledger(run.folder), 1, alive=alive)
     console = Console(width=200)
     with console.capture() as captured:
@@ -29,15 +29,15 @@ def shown(run: Run, *, alive: bool) -> tuple[dict[str, str], str]:
     return dict(zip([str(column.header) for column in table.columns], cells, strict=True)), str(table.caption)
 
 
-def test_each_configuration_has_its_fate_and_an_interrupted_trial_runs_no_more(
+def test_the_table_counts_promoted_left_failed_and_running_configurations(
     made: Callable[..., Run],
 ) -> None:
     run = made(configs=9, ladder=(1, 2, 4))
     train(run)
     rows = trials_of(run.folder)
-    # Later ones score more, so seven were promoted as they came, five of them twice.
-    told, caption = shown(run, alive=True)
-    assert (told["tried"], told["promoted"], told["left"], told["failed"]) == ("9/9", "7", "4", "0")
+    # Later configurations score more, so seven were promoted on arrival, five of them twice.
+    row, caption = shown(run, alive=True)
+    assert (row["tried"], row["promoted"], row["left"], row["failed"]) == ("9/9", "7", "4", "0")
     assert caption == "time left about 0 s"
     first = next(row for row in rows if row.configuration == 1)
     append(
@@ -46,11 +46,11 @@ def test_each_configuration_has_its_fate_and_an_interrupted_trial_runs_no_more(
     )
     second = next(row for row in rows if row.configuration == 2)
     append(run.folder / "trials.jsonl", second.model_copy(update={"state": "running", "score": None}))
-    told, _ = shown(run, alive=True)
-    assert (told["running"], told["left"], told["failed"]) == ("#2 at 1", "2", "1")
-    told, caption = shown(run, alive=False)
-    assert (told["running"], told["left"]) == ("-", "2")
-    # All of the interrupted trial is still to be done.
+    row, _ = shown(run, alive=True)
+    assert (row["running"], row["left"], row["failed"]) == ("#2 at 1", "2", "1")
+    row, caption = shown(run, alive=False)
+    assert (row["running"], row["left"]) == ("-", "2")
+    # The whole interrupted trial is still to be trained.
     assert caption != "time left about 0 s"
 
 
@@ -58,7 +58,7 @@ def test_each_configuration_has_its_fate_and_an_interrupted_trial_runs_no_more(
 def foreign(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[type[OSError]], Path]]:
-    """A run in the hands of a process that cannot be ended from here."""
+    """A run that is being written by a process which cannot be signalled from here."""
     folder = made().folder
 
     def refuses(error: type[OSError]) -> Path:
@@ -75,13 +75,13 @@ def foreign(
 def test_a_run_of_another_user_or_container_is_not_cancelled(
     foreign: Callable[[type[OSError]], Path],
 ) -> None:
-    with pytest.raises(RunFolderError, match="by the user who started it"):
+    with pytest.raises(RunFolderError, match="started by another user"):
         cancel(foreign(PermissionError))
-    with pytest.raises(RunFolderError, match="where its driver can be seen"):
+    with pytest.raises(RunFolderError, match="cannot be seen from here"):
         cancel(foreign(ProcessLookupError))
 
 
-def test_a_run_that_ends_as_it_is_cancelled_has_ended(
+def test_cancelling_a_run_that_just_ended_succeeds(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = made().folder
@@ -98,30 +98,30 @@ def test_a_run_that_ends_as_it_is_cancelled_has_ended(
     assert lock.holder(folder) is None
 
 
-def test_status_of_a_run_that_was_never_begun_says_how_to_begin(
+def test_status_of_a_run_without_trials_names_the_command_to_start(
     made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = made()
     status(run.folder)
-    assert f"Go on with: tune-brain resume {run.folder}" in capsys.readouterr().out
+    assert f"Continue with: tune-brain resume {run.folder}" in capsys.readouterr().out
     (run.folder / "winners").mkdir()
     status(run.folder)
-    assert f"Go on with: tune-brain resume {run.folder}" in capsys.readouterr().out
+    assert f"Continue with: tune-brain resume {run.folder}" in capsys.readouterr().out
 
 
-def test_of_a_search_that_came_to_nothing_it_is_said(
+def test_status_of_a_search_without_a_completed_full_length_trial_says_why(
     made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = made()
     train(run)
     status(run.folder)
     assert "tune-brain resume" in capsys.readouterr().out
-    for why, advice in (("timeout", "row says more"), ("diverged", "Lower the learning rates")):
+    for why, advice in (("timeout", "rows of the trials"), ("diverged", "lower learning rates")):
         failed = {"state": "failed", "score": None, "why": why}
         rows = [row.model_copy(update=failed) for row in trials_of(run.folder)]
         append(run.folder / "trials.jsonl", *rows)
         status(run.folder)
-        told = capsys.readouterr().out
-        assert f"ended well: {why} {len(rows)} times. " in told
-        assert advice in told
-        assert "tune-brain resume" not in told
+        printed = capsys.readouterr().out
+        assert f"completed: {why} {len(rows)} times. " in printed
+        assert advice in printed
+        assert "tune-brain resume" not in printed

@@ -1,4 +1,4 @@
-"""A configuration trained again: where it is written, and what is said of one that diverges."""
+"""Retraining a configuration: where it may be written, and divergence."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ RUN = Path(__file__).parents[2] / "results" / "reference" / "sartaj"
 WINNER = RUN / "winners" / "cnn.toml"
 
 
-def test_a_run_is_not_trained_over(tmp_path: Path) -> None:
+def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "run.toml").touch()
     (tmp_path / "epochs.jsonl").write_text("rows")
     with pytest.raises(RunFolderError, match="--to"):
@@ -20,7 +20,7 @@ def test_a_run_is_not_trained_over(tmp_path: Path) -> None:
     assert (tmp_path / "epochs.jsonl").read_text() == "rows"
 
 
-def test_one_that_diverges_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_divergence_is_reported_as_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def diverges(_: object) -> object:
         raise Diverged("loss nan in epoch 1 of 12")
 

@@ -1,4 +1,4 @@
-"""The rows of a search in which nothing was trained."""
+"""Write the rows of a search without training."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ ASKED: dict[str, Any] = {
 
 
 def train(run: Run, most: int = 1000) -> None:
-    """Add the rows of so many trials; configurations with a higher number score more."""
+    """Add rows until the search is finished or the run has `most` trials; later configurations score more."""
     for arch in run.config.arch:
         while len(rows := trials_of(run.folder)) < most:
-            config, own = run.config, Study(row for row in rows if row.arch == arch)
-            step = next_step(own, config.ladder, config.configs, (), config.final_round)
+            config, study = run.config, Study(row for row in rows if row.arch == arch)
+            step = next_step(study, config.ladder, config.configs, (), config.final_round)
             if not isinstance(step, Train):
                 break
             row = TrialRow(

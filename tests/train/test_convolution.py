@@ -1,3 +1,5 @@
+"""Convolutions computed as products give what torch's convolutions give."""
+
 from collections.abc import Callable
 
 import pytest
@@ -33,7 +35,7 @@ strides = st.sampled_from([1, 2])
     st.booleans(),
 )
 @settings(deadline=None)
-def test_either_product_is_the_convolution(
+def test_both_products_equal_the_convolution_and_its_gradients(
     way: tuple[Callable[[Tensor, Tensor, int], Tensor], int, int, int],
     channels: int,
     kernels: int,
@@ -54,7 +56,7 @@ def test_either_product_is_the_convolution(
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("side", [1, 2, 3])
-def test_under_autocast_it_takes_either_kind_and_what_follows_may_change_in_place(
+def test_autocast_accepts_either_type_and_the_output_may_be_modified_in_place(
     side: int, kind: torch.dtype
 ) -> None:
     layer = SmallConv2d(4, 5, 3, padding=1, bias=False)
@@ -77,7 +79,7 @@ def test_every_3x3_convolution_of_a_resnet_is_replaced_and_shares_its_weights() 
 
 
 @pytest.mark.parametrize(("training", "convolves"), [(True, False), (False, True)])
-def test_only_training_takes_another_way(
+def test_only_training_replaces_the_convolution(
     monkeypatch: pytest.MonkeyPatch, training: bool, convolves: bool
 ) -> None:
     layer = SmallConv2d(2, 3, 3, padding=1, bias=False).train(training)
@@ -87,14 +89,14 @@ def test_only_training_takes_another_way(
     assert bool(convolved) is convolves
 
 
-def test_larger_images_are_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_above_the_limit_are_convolved(monkeypatch: pytest.MonkeyPatch) -> None:
     convolved: list[bool] = []
     monkeypatch.setattr(nn.Conv2d, "forward", lambda *_: convolved.append(True))
     SmallConv2d(2, 3, 3, padding=1, bias=False)(torch.zeros(1, 2, 1, LIMIT + 1))
     assert convolved
 
 
-def test_convolutions_of_another_kind_stay() -> None:
+def test_convolutions_of_another_kind_are_not_replaced() -> None:
     others = [
         nn.Conv2d(4, 4, 3, padding=1),
         nn.Conv2d(4, 4, 3, bias=False),
@@ -110,8 +112,8 @@ def test_convolutions_of_another_kind_stay() -> None:
 
 
 @pytest.mark.parametrize("side", [2, 3])
-def test_gradients_lie_in_memory_as_the_weights_do(side: int) -> None:
-    # One in another order is copied at each step (`optim.optimizer`).
+def test_gradients_have_the_memory_layout_of_the_weights(side: int) -> None:
+    # A gradient with another layout would be copied in each step (`optim.make_optimizer`).
     layer = SmallConv2d(4, 5, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
         layer(torch.rand(2, 4, side, side).bfloat16()).sum().backward()

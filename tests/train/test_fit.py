@@ -1,17 +1,16 @@
-import contextlib
+"""The training loop: rows, reproducibility, divergence, and resuming bit for bit."""
+
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from squares import CPU, DEVELOPMENT, rows, squares, trial
 from torch import Tensor, nn
 
-from tune_brain.config import Hyperparameters, TrialConfig
+from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development, Images
-from tune_brain.data.augment import augment
 from tune_brain.errors import Diverged
 from tune_brain.models import build
 from tune_brain.portable.networks import predict
@@ -21,58 +20,7 @@ from tune_brain.train.convolution import SmallConv2d
 from tune_brain.train.fit import fit
 from tune_brain.train.training import begin, capture, restore
 
-CPU = torch.device("cpu")
 SLOW = pytest.mark.slow
-
-
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Read-only, as arrays from Ray's store and memory-mapped ones are."""
-    array.flags.writeable = False
-    return array
-
-
-def squares(n: int, seed: int) -> Images:
-    """A bright square, above in images of class 0, below in those of class 1."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    pixels = rng.integers(0, 60, (n, 1, 16, 16), dtype=np.uint8)
-    for image, label in zip(pixels, labels, strict=True):
-        row, column = rng.integers(1, 4) + 8 * label, rng.integers(1, 11)
-        image[0, row : row + 4, column : column + 4] = 250
-    return Images(
-        pixels=frozen(pixels),
-        labels=frozen(labels.astype(np.int64)),
-        thumbnails=frozen(np.zeros((n, 32, 32), dtype=np.uint8)),
-    )
-
-
-DEVELOPMENT = Development(classes=("above", "below"), train=squares(42, 0), validation=squares(20, 1))
-
-
-def trial(
-    arch: str = "linear",
-    *,
-    epochs: int = 2,
-    cycle: int | None = None,
-    seed: int = 0,
-    precision: str = "fp32",
-    **values: float,
-) -> TrialConfig:
-    hyperparameters = {"max_lr": 1e-3, "weight_decay": 1e-2, "grad_clip": 1.0, "batch_size": 8, **values}
-    return TrialConfig(
-        arch=arch,
-        epochs=epochs,
-        cycle=cycle,
-        image_size=16,
-        classes=2,
-        seed=seed,
-        precision=precision,  # type: ignore[arg-type]
-        hyperparameters=Hyperparameters.model_validate(hyperparameters),
-    )
-
-
-def rows(config: TrialConfig, development: Development = DEVELOPMENT) -> list[dict[str, float]]:
-    return list(fit(begin(build(config), config, development, CPU)))
 
 
 def untimed(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -88,7 +36,7 @@ def test_each_epoch_yields_the_fields_of_its_row() -> None:
 
 
 @pytest.mark.parametrize(("arch", "precision"), [("linear", "fp32"), ("cnn", "fp32"), ("cnn", "bf16")])
-def test_a_trial_learns_what_can_be_learnt(arch: str, precision: str) -> None:
+def test_a_trial_learns_a_learnable_task(arch: str, precision: str) -> None:
     last = rows(trial(arch, epochs=8, precision=precision, rotation=0.0, max_lr=3e-3))[-1]
     assert last["train_accuracy"] > 0.9
     assert last["val_macro_f1"] > 0.9
@@ -98,7 +46,9 @@ def test_a_trial_learns_what_can_be_learnt(arch: str, precision: str) -> None:
     ("arch", "precision"),
     [("linear", "fp32"), ("cnn", "bf16"), pytest.param("resnet18", "fp32", marks=pytest.mark.slow)],
 )
-def test_equal_trials_yield_equal_rows_whatever_the_global_generator(arch: str, precision: str) -> None:
+def test_equal_trials_yield_equal_rows_whatever_the_global_generators_state(
+    arch: str, precision: str
+) -> None:
     config = trial(arch, precision=precision, epochs=1 if arch == "resnet18" else 2)
     torch.manual_seed(1)
     first = rows(config)
@@ -114,7 +64,7 @@ def test_small_convolutions_become_products_in_bf16(precision: str, kind: type[n
 
 
 class Recorder(nn.Module):
-    """Notes the brightest pixel of each training image that it sees."""
+    """Records the brightest pixel of each training image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +78,7 @@ class Recorder(nn.Module):
 
 
 def order_of(config: TrialConfig) -> list[int]:
-    """The training images of two epochs, ten different shades of grey, in the order in which they came."""
+    """The order of the training images, ten different shades of grey, in two epochs."""
     shades = np.repeat(np.arange(10, 110, 10, dtype=np.uint8), 256).reshape(10, 1, 16, 16)
     train = Images(pixels=shades, labels=np.arange(10) % 2, thumbnails=np.zeros((10, 32, 32), np.uint8))
     recorder = Recorder()
@@ -137,14 +87,14 @@ def order_of(config: TrialConfig) -> list[int]:
     return recorder.seen
 
 
-def test_the_order_is_new_in_each_epoch_and_decided_by_the_seed() -> None:
+def test_the_order_changes_with_each_epoch_and_depends_on_the_seed() -> None:
     first, again, other = (order_of(trial(seed=seed, rotation=0.0)) for seed in (0, 0, 1))
     assert first == again != other
     assert first[:10] != first[10:]
     assert sorted(first[:10]) == sorted(first[10:]) == list(range(10, 110, 10))
 
 
-def test_augmentation_does_not_move_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augmentation_does_not_change_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
     before = order_of(trial(rotation=0.0))
     monkeypatch.setattr(fit_module, "augment", lambda pixels, **_: pixels.float() / 255)
     assert order_of(trial(rotation=0.0)) == before
@@ -159,8 +109,8 @@ def test_the_seed_decides_the_augmentation(monkeypatch: pytest.MonkeyPatch) -> N
     assert first["train_loss"] == again["train_loss"] != other["train_loss"]
 
 
-def test_the_numbers_of_a_row_against_the_loop_written_out() -> None:
-    """One epoch in one batch: the scores before the step, the norm before clipping, the rate of the step."""
+def test_a_row_equals_an_epoch_computed_by_hand() -> None:
+    """One epoch of one batch: scores before the step, norm before clipping, learning rate of the step."""
     config = trial(epochs=1, batch_size=64, rotation=0.0, flip=0.0, grad_clip=1e-3)
     images, labels = torch.tensor(DEVELOPMENT.train.pixels) / 255, torch.tensor(DEVELOPMENT.train.labels)
     model = build(config)
@@ -175,18 +125,12 @@ def test_the_numbers_of_a_row_against_the_loop_written_out() -> None:
     assert row["lr"] == pytest.approx(1e-3 / 25 / 1e4)
 
 
-def test_the_loss_of_an_epoch_weighs_images_and_not_batches() -> None:
-    """42 images in batches of 40 and 2; at a vanishing rate the mean is that of one batch of 42."""
+def test_the_loss_of_an_epoch_is_the_mean_over_images_and_not_over_batches() -> None:
+    """42 images in batches of 40 and 2: at a vanishing learning rate, the loss equals that of one batch."""
     values = {"max_lr": 1e-12, "weight_decay": 0.0, "rotation": 0.0, "flip": 0.0}
     (uneven,) = rows(trial(epochs=1, batch_size=40, **values))
     (whole,) = rows(trial(epochs=1, batch_size=42, **values))
     assert uneven["train_loss"] == pytest.approx(whole["train_loss"], rel=1e-5)
-
-
-def test_clipping_bounds_what_a_step_uses() -> None:
-    never, always = (rows(trial(epochs=1, grad_clip=clip))[0] for clip in (1e6, 1e-6))
-    assert (never["clipped_share"], always["clipped_share"]) == (0, 1)
-    assert never["val_loss"] != always["val_loss"]
 
 
 def test_validation_scores_are_those_of_the_trained_model() -> None:
@@ -202,7 +146,7 @@ def test_validation_scores_are_those_of_the_trained_model() -> None:
     assert row["val_accuracy"] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
 
 
-def test_predictions_do_not_depend_on_their_neighbours() -> None:
+def test_predictions_do_not_depend_on_the_rest_of_the_batch() -> None:
     model = build(trial("resnet18")).train()
     pixels = np.concatenate([DEVELOPMENT.train.pixels] * 4)
     together = predict(model, pixels, CPU, "fp32")
@@ -240,7 +184,7 @@ def test_an_absurd_learning_rate_diverges() -> None:
 @pytest.mark.parametrize(
     ("arch", "precision"), [("linear", "fp32"), ("cnn", "bf16"), pytest.param("resnet18", "fp32", marks=SLOW)]
 )
-def test_a_trial_restored_after_any_epoch_goes_on_bit_for_bit(arch: str, precision: str) -> None:
+def test_a_trial_restored_after_any_epoch_continues_bit_for_bit(arch: str, precision: str) -> None:
     config = trial(arch, epochs=3, precision=precision)
     whole = begin(build(config), config, DEVELOPMENT, CPU)
     expected = []
@@ -258,38 +202,18 @@ def test_a_trial_restored_after_any_epoch_goes_on_bit_for_bit(arch: str, precisi
         assert all(map(torch.equal, whole.model.state_dict().values(), again.model.state_dict().values()))
 
 
-def test_the_beginning_of_a_cycle_is_that_of_the_whole_one() -> None:
+def test_the_beginning_of_a_cycle_equals_that_of_the_whole_cycle() -> None:
     whole, begun = trial(epochs=6), trial(epochs=2, cycle=6)
     assert untimed(rows(begun)) == untimed(rows(whole))[:2]
     assert rows(trial(epochs=2))[0]["lr"] > rows(begun)[0]["lr"]
 
 
-@pytest.mark.parametrize("arch", ["linear", "cnn", "resnet18"])
-def test_no_step_waits_for_its_device(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever reads a number of a tensor on the device `meta`, which has none, raises."""
-    # It knows no autocast.
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
-    meta = torch.device("meta")
-    fields = {"arch": arch, "epochs": 1, "image_size": 16, "classes": 2, "seed": 0}
-    hp = Hyperparameters(max_lr=1e-2, weight_decay=1e-2, grad_clip=1.0)
-    model = build(TrialConfig(**fields, hyperparameters=hp)).to(meta)
-    update = torch.optim.SGD(model.parameters(), lr=hp.max_lr)
-    pixels = torch.empty((8, 1, 16, 16), dtype=torch.uint8, device=meta)
-    labels = torch.empty(8, dtype=torch.int64, device=meta)
-    steps = fit_module._Steps(2, 16, 2, meta)
-    for _ in range(2):
-        batch = augment(pixels, rotation=10.0, flip=0.5, generator=torch.Generator())
-        steps.add(fit_module.step(model, update, batch, labels, hp.grad_clip, "fp32"))
-    with pytest.raises(RuntimeError, match="Meta tensors"):
-        steps.scores(hp.grad_clip, 2)
-
-
-def test_what_is_captured_does_not_change_as_training_goes_on() -> None:
+def test_captured_state_does_not_change_as_training_continues() -> None:
     config = trial(epochs=2)
     training = begin(build(config), config, DEVELOPMENT, CPU)
     epochs = fit(training)
     next(epochs)
     state = capture(training)
-    kept = {name: value.clone() for name, value in state.items()}
+    copies = {name: value.clone() for name, value in state.items()}
     next(epochs)
-    assert all(torch.equal(state[name], kept[name]) for name in kept)
+    assert all(torch.equal(state[name], copies[name]) for name in copies)

@@ -1,3 +1,5 @@
+"""Training metrics against scikit-learn's."""
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from tune_brain.train.metrics import accuracy, confusion, macro_f1
 
 @st.composite
 def outcomes(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
-    """Classes, predictions and labels, with classes that are never true or never predicted among them."""
+    """A number of classes, predictions and labels; some classes are never true or never predicted."""
     classes = draw(st.integers(2, 5))
     pairs = draw(
         st.lists(st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1)), min_size=1, max_size=30)
@@ -21,7 +23,7 @@ def outcomes(draw: st.DrawFn) -> tuple[int, list[int], list[int]]:
 
 @settings(max_examples=50, deadline=None)
 @given(outcomes())
-def test_scores_are_those_of_scikit_learn(outcome: tuple[int, list[int], list[int]]) -> None:
+def test_scores_equal_those_of_scikit_learn(outcome: tuple[int, list[int], list[int]]) -> None:
     classes, predicted, labels = outcome
     counts = confusion(torch.tensor(predicted), torch.tensor(labels), classes)
     assert np.array_equal(
@@ -34,5 +36,5 @@ def test_scores_are_those_of_scikit_learn(outcome: tuple[int, list[int], list[in
     assert macro_f1(counts) == pytest.approx(expected)
 
 
-def test_rows_are_true_classes() -> None:
+def test_the_rows_of_a_confusion_matrix_are_true_classes() -> None:
     assert confusion(torch.tensor([1, 1, 0]), torch.tensor([0, 0, 1]), 2).tolist() == [[0, 2], [1, 0]]

@@ -1,3 +1,5 @@
+"""The choice between fp32 and bf16, with a stopwatch in place of the measurement."""
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,19 +27,19 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Stopwatch:
-    """Stands in for the measurement: what it is told to say, and how often it was asked."""
+    """Replaces the measurement by given seconds and counts its calls."""
 
     def __init__(self, fp32: float, bf16: float) -> None:
         self.seconds: dict[Precision, float] = {"fp32": fp32, "bf16": bf16}
-        self.asked = 0
+        self.calls = 0
 
     def __call__(self, *_: object) -> dict[Precision, float]:
-        self.asked += 1
+        self.calls += 1
         return self.seconds
 
 
 @pytest.mark.parametrize(("fp32", "bf16", "expected"), [(2, 1, "bf16"), (1, 1, "fp32"), (1, 2, "fp32")])
-def test_the_faster_wins_and_ties_go_to_fp32(
+def test_the_faster_precision_is_chosen_and_ties_go_to_fp32(
     cache: Path, monkeypatch: pytest.MonkeyPatch, fp32: float, bf16: float, expected: str
 ) -> None:
     monkeypatch.setattr(timing, "step_seconds", Stopwatch(fp32, bf16))
@@ -45,22 +47,22 @@ def test_the_faster_wins_and_ties_go_to_fp32(
     assert cache.exists()
 
 
-def test_no_step_is_measured_on_a_processor_that_multiplies_slower_in_bf16(
+def test_no_step_is_measured_on_a_processor_that_multiplies_more_slowly_in_bf16(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopwatch = Stopwatch(2, 1)
     monkeypatch.setattr(timing, "step_seconds", stopwatch)
     monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: False)
     assert faster_precision("cnn", 16, 3, CPU) == "fp32"
-    assert stopwatch.asked == 0
+    assert stopwatch.calls == 0
     assert cache.exists()
 
 
-def test_a_processor_multiplies_faster_in_bf16_where_it_has_instructions_for_it() -> None:
+def test_a_processor_multiplies_faster_in_bf16_if_it_has_instructions_for_it() -> None:
     info = Path("/proc/cpuinfo")
     flags = set(info.read_text().split()) if info.exists() else set[str]()
     if not flags & {"avx2", "avx512_bf16", "amx_bf16"}:
-        pytest.skip("not known of this processor")
+        pytest.skip("the flags of this processor are unknown")
     if "avx512f" in flags and not flags & {"avx512_bf16", "amx_bf16"}:
         pytest.skip("oneDNN converts to fp32 there, at about the same speed")
     threads = torch.get_num_threads()
@@ -76,10 +78,10 @@ def test_a_measurement_is_made_once_for_each_architecture_and_size(
     monkeypatch.setattr(timing, "step_seconds", stopwatch)
     for arch, size in [("cnn", 16), ("cnn", 16), ("linear", 16), ("cnn", 32), ("cnn", 16)]:
         assert faster_precision(arch, size, 3, CPU) == "bf16"
-    assert stopwatch.asked == 3
+    assert stopwatch.calls == 3
     cache.write_text("{torn")
     assert faster_precision("cnn", 16, 3, CPU) == "bf16"
-    assert stopwatch.asked == 4
+    assert stopwatch.calls == 4
 
 
 def test_measuring_leaves_threads_and_the_global_generator_alone(
@@ -97,20 +99,20 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
     assert cache.exists()
 
 
-def test_where_ray_has_gpus_that_torch_does_not_see_the_processor_is_measured(
+def test_the_cpu_is_measured_if_torch_does_not_see_the_gpus_of_ray(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    kinds = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(
-        timing, "step_seconds", lambda *asked_for: asked.append(asked_for[3]) or {"fp32": 1, "bf16": 2}
+        timing, "step_seconds", lambda *arguments: kinds.append(arguments[3]) or {"fp32": 1, "bf16": 2}
     )
     assert faster_precision("cnn", 16, 3, "cuda") == "fp32"
-    assert asked == [CPU]
+    assert kinds == [CPU]
     assert cache.exists()
 
 
-def test_what_a_gpu_has_no_room_to_measure_is_trained_in_bf16_and_not_remembered(
+def test_a_gpu_without_memory_to_measure_trains_in_bf16_and_nothing_is_cached(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -126,7 +128,7 @@ def test_what_a_gpu_has_no_room_to_measure_is_trained_in_bf16_and_not_remembered
 @pytest.mark.parametrize(
     ("address", "gpus", "kind"), [("192.0.2.1:6379", 0.5, "cuda"), (None, 0.5, "cuda"), ("auto", 0.0, CPU)]
 )
-def test_it_is_measured_on_a_machine_that_trains(
+def test_the_measurement_runs_on_a_machine_that_trains(
     monkeypatch: pytest.MonkeyPatch, address: str | None, gpus: float, kind: str
 ) -> None:
     slots = Slots(count=4, cpus=1, gpus=gpus)
@@ -134,7 +136,7 @@ def test_it_is_measured_on_a_machine_that_trains(
     def each(function: object, jobs: list[tuple[object, ...]], within: Slots) -> Iterator[object]:
         assert (function, within) == (faster_precision, replace(slots, count=1))
         assert jobs == [("linear", 32, 2, kind), ("cnn", 32, 2, kind)]
-        # Not what this machine would say of itself.
+        # Not what this machine would measure.
         return iter(enumerate(["bf16", "fp32"]))
 
     monkeypatch.setattr(compute, "each", each)
@@ -143,7 +145,7 @@ def test_it_is_measured_on_a_machine_that_trains(
     assert _precision(config, config.arch, prepared, slots) == {"linear": "bf16", "cnn": "fp32"}
 
 
-def test_bf16_is_not_measured_where_its_gradients_are_wrong(
+def test_bf16_is_not_measured_at_sizes_where_its_gradients_are_wrong(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "step_seconds", Stopwatch(2, 1))

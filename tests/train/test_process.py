@@ -1,3 +1,5 @@
+"""The set-up of a training process, in a process of its own."""
+
 import subprocess
 import sys
 
@@ -19,14 +21,14 @@ print(torch.get_num_threads(), after - before, platform.libc_ver()[0])
 
 
 @pytest.mark.slow
-def test_memory_that_is_given_back_is_not_cleared_again() -> None:
-    def told(ready: bool) -> tuple[int, int, str]:
+def test_freed_memory_is_reused_without_page_faults() -> None:
+    def measured(ready: bool) -> tuple[int, int, str]:
         program = STEPS.replace("READY", str(ready))
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         threads, faults, library = done.stdout.split()
         return int(threads), int(faults), library
 
-    threads, faults, library = told(ready=True)
+    threads, faults, library = measured(ready=True)
     assert threads == 1
     if library == "glibc":
-        assert faults < 100 < told(ready=False)[1]
+        assert faults < 100 < measured(ready=False)[1]

@@ -1,1 +1,1 @@
-"""A bundle on disk: what stands in it, and how it is read without trusting it."""
+"""Bundles on disk: the schema of bundle.json, and reading a bundle without trusting it."""

@@ -1,4 +1,4 @@
-"""Read a bundle without trusting it: every file against its hash, nothing executed, nothing unpickled."""
+"""Read a bundle without trusting it: files are checked against hashes; nothing is executed or unpickled."""
 
 import hashlib
 import json
@@ -22,9 +22,9 @@ from tune_brain.records import as_json, write_text
 
 MANIFEST = "manifest.json"
 LARGEST = 4_000_000_000
-"""Bytes of a file beyond which a bundle is refused."""
+"""Size limit of one file, in bytes."""
 
-REMEDY = "Take it again from where it was made, or export it anew: tune-brain export RUN --to DIR"
+REMEDY = "Copy it again from its source, or export it again: tune-brain export RUN --to DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,54 +34,55 @@ class Bundle:
     about: About
     model: Model
     embeddings: NDArray[np.float32]
-    """[N, D] of the training images, each of length 1."""
+    """[N, D] of the training images, normalised to length 1."""
     labels: NDArray[np.int64]
-    """[N], their classes."""
+    """[N], classes of the training images."""
     card: str
     """The model card, Markdown."""
     fingerprint: str
-    """SHA-256 of the manifest, which holds those of all files: the bundle's identity."""
+    """SHA-256 of the manifest, which lists those of all files; identifies the bundle."""
 
 
 def seal(folder: Path) -> None:
     """Write the manifest of a folder: the length and SHA-256 of every file."""
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder)}
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     files.pop(MANIFEST, None)
-    held = {
+    entries = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in sorted(files.items())
     }
-    write_text(folder / MANIFEST, as_json({"format": FORMAT, "files": held}))
+    write_text(folder / MANIFEST, as_json({"format": FORMAT, "files": entries}))
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Check every file of a bundle, then load it; the Python files in it are for people and are not run.
+    """Check every file of a bundle against its manifest, then load it. Python files in it are not run.
 
-    A manifest guards against damage and against files exchanged, not against a bundle that somebody made
-    up as a whole: compare its fingerprint with that of the sender.
+    The manifest protects against damaged and exchanged files, not against a bundle that was forged as a
+    whole: compare its fingerprint with the sender's for that.
 
     Raises:
-        BundleError: the folder is no bundle, of another format, incomplete or changed.
+        BundleError: the folder is no bundle, of another format, incomplete or modified.
     """
-    content, fingerprint = _checked(folder)
-    about = _about(content)
+    contents, fingerprint = _checked(folder)
+    about = _about(contents)
     try:
-        weights = {one.name: content[weights_file(one.name)] for one in about.members}
+        weights = {member.name: contents[weights_file(member.name)] for member in about.members}
         model = assemble(about.model_dump(), weights)
-        similar = load_arrays(content[SIMILAR])
+        similar = load_arrays(contents[SIMILAR])
         embeddings, labels = similar["embeddings"].astype(np.float32), similar["labels"]
-        card = content[CARD].decode()
+        card = contents[CARD].decode()
     except KeyError as error:
         raise _broken(f"{error.args[0]} is missing from {folder}") from None
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise _broken(f"{folder}: {type(error).__name__} {str(error)[:300]}") from None
-    network = next(one.network for one in model.members if one.name == about.embedding)
+    network = next(member.network for member in model.members if member.name == about.embedding)
     if len(about.ood.mean) != FEATURES or not _fit(embeddings, labels, width(network), len(about.classes)):
-        raise _broken(f"{folder}: arrays that do not fit each other")
+        raise _broken(f"{folder}: arrays whose shapes or values do not match the model")
     if not all(
-        value.isfinite().all() for one in model.members for value in one.network.state_dict().values()
+        value.isfinite().all() for member in model.members for value in member.network.state_dict().values()
     ):
-        raise _broken(f"{folder}: weights that are no numbers")
+        raise _broken(f"{folder}: weights that are not finite")
     length = np.linalg.norm(embeddings, axis=1, keepdims=True)
     return Bundle(
         about=about,
@@ -104,34 +105,41 @@ def _fit(embeddings: NDArray[np.float32], labels: NDArray[Any], size: int, class
 
 
 def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
-    """The contents of every file by name, each as the manifest promises, and the manifest's own SHA-256."""
+    """Contents by file name, checked against the manifest, and the SHA-256 of the manifest itself."""
     path = folder / MANIFEST
     try:
         raw = path.read_bytes()
         manifest = json.loads(raw)
-        promised: Mapping[str, Any] = manifest["files"]
-        asked = {name: (int(of["bytes"]), str(of["sha256"])) for name, of in promised.items()}
+        entries: Mapping[str, Any] = manifest["files"]
+        listed = {name: (int(entry["bytes"]), str(entry["sha256"])) for name, entry in entries.items()}
     except OSError as error:
         raise _broken(f"{path}: {error.strerror}") from None
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise _broken(f"{path} does not list files with their hashes") from None
     if manifest.get("format") != FORMAT:
         raise BundleError(
-            f"This tune_brain reads bundles of format {FORMAT}",
+            f"This version of tune_brain reads bundles of format {FORMAT}",
             found=f"{manifest.get('format')!r} in {path}",
             remedy="Export it again from its run: tune-brain export RUN --to DIR",
         )
-    found = {file.relative_to(folder).as_posix() for file in _files(folder)} - {MANIFEST}
-    if strange := sorted(found - asked.keys()):
-        # An older predict.py let Python leave it there.
-        cached = ", which may be deleted" if "__pycache__" in strange[0] else ""
-        raise _broken(f"a file that the manifest does not name: {strange[0]}{cached}")
-    content = {}
-    for name, (length, digest) in asked.items():
-        content[name] = _read(folder, name, length)
-        if hashlib.sha256(content[name]).hexdigest() != digest:
-            raise _broken(f"{name} is not what the manifest says")
-    return content, hashlib.sha256(raw).hexdigest()
+    present = set()
+    for file in folder.rglob("*"):
+        name = file.relative_to(folder).as_posix()
+        # `rglob` does not follow links, so files in a linked folder would escape the check below.
+        if file.is_symlink():
+            raise _broken(f"a symbolic link: {name}")
+        if not file.is_dir():
+            present.add(name)
+    if unlisted := sorted(present - listed.keys() - {MANIFEST}):
+        # Python writes one when it imports the bundle's modules by other means than predict.py.
+        cache = ", a cache of Python that may be deleted" if "__pycache__" in unlisted[0] else ""
+        raise _broken(f"a file that is not in the manifest: {unlisted[0]}{cache}")
+    contents = {}
+    for name, (length, digest) in listed.items():
+        contents[name] = _read(folder, name, length)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise _broken(f"{name} has another SHA-256 than in the manifest")
+    return contents, hashlib.sha256(raw).hexdigest()
 
 
 def _read(folder: Path, name: str, length: int) -> bytes:
@@ -140,12 +148,12 @@ def _read(folder: Path, name: str, length: int) -> bytes:
     try:
         inside = not parts.is_absolute() and ".." not in parts.parts
         inside = inside and path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # no name of a file, or links in a circle
+    except (OSError, ValueError, RuntimeError):  # not a possible file name
         inside = False
     if not inside:
         raise _broken(f"a file outside the bundle: {name!r}")
     try:
-        if path.is_symlink() or not path.is_file():
+        if not path.is_file():
             raise _broken(f"{name} is missing")
         size = path.stat().st_size
         if size != length or size > LARGEST:
@@ -155,15 +163,11 @@ def _read(folder: Path, name: str, length: int) -> bytes:
         raise _broken(f"{name}: {error.strerror}") from None
 
 
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir()]
-
-
-def _about(content: Mapping[str, bytes]) -> About:
-    if ABOUT not in content:
+def _about(contents: Mapping[str, bytes]) -> About:
+    if ABOUT not in contents:
         raise _broken(f"no {ABOUT}")
     try:
-        return About.model_validate_json(content[ABOUT])
+        return About.model_validate_json(contents[ABOUT])
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "values"
@@ -171,4 +175,6 @@ def _about(content: Mapping[str, bytes]) -> About:
 
 
 def _broken(found: str) -> BundleError:
-    return BundleError("A bundle must be whole and as it was exported", found=found, remedy=REMEDY)
+    return BundleError(
+        "A bundle must be complete and unmodified since its export", found=found, remedy=REMEDY
+    )

@@ -1,4 +1,4 @@
-"""What bundle.json says: all that decides a bundle's answers beside the weights, and where it comes from."""
+"""The schema of bundle.json: what determines a bundle's predictions beside the weights, and its origin."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -13,36 +13,41 @@ CARD = "MODEL_CARD.md"
 
 
 Temperature = Annotated[float, Field(ge=0.01, le=100)]
-"""Calibration finds .05 to 20; far beyond, probabilities are no numbers."""
+"""Calibration yields .05 to 20; far outside that range, probabilities overflow to NaN."""
 
 
 class Member(Frozen):
     """One trained network of a bundle."""
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,64}$")
-    """Its weights are weights/<name>.safetensors."""
+    """Its weights are in weights/<name>.safetensors."""
     arch: Literal[ARCHITECTURES]  # type: ignore[valid-type]
     temperature: Temperature
     weight: float = Field(ge=0, le=1)
 
 
 class Reference(Frozen):
-    """What training images look like, and how far an image may be from that."""
+    """Feature distribution of the training images, and the distance from it at which an image is foreign."""
 
     mean: tuple[float, ...]
     precision: tuple[tuple[float, ...], ...]
     max_distance: float
     false_rejections: float
+    """Share of the validation images that are farther than `max_distance`."""
 
 
 class Abstention(Frozen):
-    """When a bundle is sure enough, by validation."""
+    """The confidence below which a bundle abstains, and what that means on validation."""
 
     min_confidence: float
     error_rate: float
+    """The error rate allowed among answered validation images when `min_confidence` was chosen."""
     answered: float
+    """Share of the validation images answered."""
     errors: float | None
+    """Error rate among those; None if none was answered."""
     n: int
+    """Validation images."""
 
 
 class About(Frozen):
@@ -56,17 +61,17 @@ class About(Frozen):
     preprocessing: str
     members: tuple[Member, ...] = Field(min_length=1, max_length=MOST_NETWORKS)
     temperature: Temperature
-    """Of the mean of the members, as theirs are of their logits; 1 for a single one."""
+    """Applied to the mean of the calibrated members; 1 for a single member."""
     embedding: str
-    """The member by whose embeddings similar training images are found."""
+    """The member whose embeddings are used to find similar training images."""
     ood: Reference
     abstention: Abstention
     calibration: dict[str, Any]
-    """Calibration error and log loss on validation, before and after."""
+    """Calibration error and log loss on validation, before and after calibration."""
     scores: dict[str, Any]
-    """Official and unseen, as in the run's scores.json."""
+    """Scores on the official and the unseen test, as in the run's scores.json."""
     data: dict[str, Any]
-    """Digest of the images, seed of their cut, counts by part and class; no names of files."""
+    """Digest of the images, seed of their split, counts by part and class; no file names."""
     versions: dict[str, Any]
     weights_started_from: str
     note: str
@@ -75,14 +80,14 @@ class About(Frozen):
     def _consistent(self) -> Self:
         names = [member.name for member in self.members]
         if len(set(names)) != len(names) or self.embedding not in names:
-            raise ValueError("members have names of their own, and one of them gives the embedding")
+            raise ValueError("member names must be unique, and `embedding` must be one of them")
         if abs(sum(member.weight for member in self.members) - 1) > 1e-6:
-            raise ValueError("the weights of the members add up to 1")
+            raise ValueError("the weights of the members must add up to 1")
         if any(len(row) != len(self.ood.mean) for row in (self.ood.precision, *self.ood.precision)):
-            raise ValueError("ood.precision is a square of the length of ood.mean")
+            raise ValueError("ood.precision must be square, with the length of ood.mean")
         return self
 
 
 def weights_file(member: str) -> str:
-    """Where a member's weights stand in a bundle."""
+    """Path of a member's weights, relative to the bundle's folder."""
     return f"weights/{member}.safetensors"

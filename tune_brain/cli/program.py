@@ -1,4 +1,4 @@
-"""The application that commands add themselves to, and how it is started."""
+"""The typer application, to which the commands add themselves, and its entry point."""
 
 import errno
 import sys
@@ -12,16 +12,16 @@ from tune_brain.errors import FileError, TuneBrainError
 
 app = typer.Typer(
     no_args_is_help=True,
-    # The richer help takes a fifth of a second more to import.
+    # Rich help pages would add a fifth of a second to every start.
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Search learning rate, weight decay and gradient clipping of four architectures on MRI classes, "
-    "then score the winners on a test set that was sealed until they stood. Not a medical device.",
+    help="Tune learning rate, weight decay and gradient clipping of four architectures on classes of MRI "
+    "images, then score the winners on a test set that stays sealed until then. Not a medical device.",
 )
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
-"""What a disk says of a file that is open, without its name."""
+"""Errors of a disk on an open file, which carry no file name."""
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 OtherRuns = Annotated[list[Path] | None, typer.Argument(help="Folders of more runs.", show_default=False)]
@@ -36,14 +36,14 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run a command; print an error as one message and end with its exit code."""
+    """Run a command; print an error as one message and exit with its code."""
     try:
         app()
     except TuneBrainError as error:
@@ -53,9 +53,9 @@ def main() -> None:
             raise
         _end(
             FileError(
-                "Files that a command needs must be readable, and where it writes, writable",
+                "Cannot read or write a file",
                 found=f"{error.filename or 'a file that was being written'}: {error.strerror}",
-                remedy="Look at the path, at who may read and write there, and at the room on its disk.",
+                remedy="Check the path, its permissions, and the free space on its disk.",
             )
         )
 

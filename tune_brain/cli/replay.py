@@ -1,4 +1,4 @@
-"""The command that asks what if: replay."""
+"""The command that simulates other searches: replay."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.options import option
-from tune_brain.parse import final_round as round_of
+from tune_brain.parse import final_round as parse_final_round
 from tune_brain.parse import rungs, several
 
 
@@ -26,48 +26,53 @@ def replay(
         ),
     ] = None,
     slots: Annotated[
-        str | None, option("--slots", help="Trials at a time to compare: 2,8,32.", default="the run's")
+        str | None,
+        option("--slots", help="Numbers of trials at a time to compare: 2,8,32.", default="the run's"),
     ] = None,
     budget: Annotated[
-        str | None, option("--budget", help="Times the run's configurations: 0.5,1,2.", default="1")
+        str | None,
+        option("--budget", help="Multiples of the run's configurations to compare: 0.5,1,2.", default="1"),
     ] = None,
     final_round: Annotated[
         str | None, option("--final-round", help="Final rounds to compare: 0x0,3x2.", default="the run's")
     ] = None,
     until_converged: Annotated[
-        bool, typer.Option("--until-converged", help="Compare with ending a study when it has converged.")
+        bool,
+        typer.Option("--until-converged", help="Also replay with ending each study when it has converged."),
     ] = False,
     warm_start: Annotated[
         Path | None,
-        option("--warm-start", help="An earlier run; compare with a start from its best.", default="none"),
+        option(
+            "--warm-start", help="An earlier run; also replay with a start from its best.", default="none"
+        ),
     ] = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Replays of each way to search.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="Replays of each variant.")] = 100,
 ) -> None:
-    """Say what other ways to search would have found, and when.
+    """Simulate other samplers, ladders and budgets on this search's trials.
 
-    Replays the search on its own trials and those of more runs of its spaces and images, with a simulated
-    clock: a table, replay.json and replay.html.
+    Uses its own trials, and those of further runs with the same spaces and images, with a simulated clock.
+    Prints a table and writes replay.json and replay.html.
     """
     given: dict[str, tuple[str | None, str, Callable[[str], Any]]] = {
         "sampler": (sampler, ",", str),
         "ladder": (ladder, "/", rungs),
         "slots": (slots, ",", int),
         "budget": (budget, ",", float),
-        "final_round": (final_round, ",", round_of),
+        "final_round": (final_round, ",", parse_final_round),
     }
-    asked = {
+    compared = {
         name: several(name, values, separator, kind)
         for name, (values, separator, kind) in given.items()
         if values is not None
     }
     if until_converged:
-        asked["until_converged"] = (False, True)
-    from tune_brain.stages.replay import replay as replay_all
+        compared["until_converged"] = (False, True)
+    from tune_brain.stages.replay import replay as replay_stage
 
-    found = replay_all([folder, *(others or [])], asked, repeats, warm_start)
-    from tune_brain.report.replays import told, write_replay
+    file = replay_stage([folder, *(others or [])], compared, repeats, warm_start)
+    from tune_brain.report.replays import describe, write_replay
 
-    for line in told(found):
+    for line in describe(file):
         typer.echo(line)
-    typer.echo(found)
-    typer.echo(write_replay(found))
+    typer.echo(file)
+    typer.echo(write_replay(file))

@@ -1,4 +1,4 @@
-"""Commands on what a search has found: evaluate, copy, report, dashboard, export, train."""
+"""Commands that work on a run: evaluate, copy, report, dashboard, export, train."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,8 +15,8 @@ from tune_brain.options import changes, option, takes_options
 def evaluate(given: dict[str, Any]) -> None:
     """Score the winners on the sealed test, once.
 
-    Each winner and each untuned baseline is trained again with several seeds before, on the machines of the
-    search or on those that the options name.
+    Before the test is opened, each winner and each untuned baseline is retrained with several seeds, on the
+    machines of the search or those given by the options.
     """
     from tune_brain.stages.evaluate import evaluate as evaluate_all
 
@@ -29,25 +29,25 @@ def copy(
     source: Annotated[str, typer.Argument(help="Folder of a run, or URL of a copy.", show_default=False)],
     target: Annotated[
         str,
-        typer.Argument(help="URL as fsspec knows them (s3://, gs://, az://), or path.", show_default=False),
+        typer.Argument(help="URL supported by fsspec (s3://, gs://, az://), or a path.", show_default=False),
     ],
     follow: Annotated[
-        bool, typer.Option("--follow", help="Go on, twice a minute, until no command writes to the run.")
+        bool, typer.Option("--follow", help="Repeat twice a minute until no command writes to the run.")
     ] = False,
 ) -> None:
     """Copy a run to a bucket or another disk, or back.
 
-    Rows, winners and scores; no checkpoints. With --follow beside a search, `resume` can go on from the copy
-    after the search's machine is gone.
+    Copies rows, winners and scores, but no checkpoints. With --follow during a search, `resume` can continue
+    from the copy if the search's machine is lost.
     """
     from tune_brain.copies import copy as copy_run
 
-    copy_run(source, target, follow=follow, said=typer.echo)
+    copy_run(source, target, follow=follow, report=typer.echo)
 
 
 @app.command()
 def report(folder: RunFolder, others: OtherRuns = None) -> None:
-    """Write dashboard.html, one file that works offline; more runs are compared."""
+    """Write dashboard.html, one file that works offline; further runs are compared with the first."""
     from tune_brain.report.page import write_page
 
     typer.echo(write_page(folder, others or ()))
@@ -58,14 +58,15 @@ def dashboard(
     folder: RunFolder,
     others: OtherRuns = None,
     host: Annotated[
-        str, typer.Option(help="Address of this machine to listen on, by which browsers call it.")
+        str, typer.Option(help="Address of this machine to listen on and for browsers to use.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8050,
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.", min=0, max=65535)] = 8050,
     browse: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
-    """Show a run while it goes on, and after; more runs are compared.
+    """Serve a run's dashboard, live during the search; further runs are compared with the first.
 
-    Reads rows only, so it may come and go at any time. Ctrl-C ends it, not the search.
+    It only reads files, so it can be started and stopped at any time. Ctrl-C stops the dashboard, not the
+    search.
     """
     import webbrowser
 
@@ -88,11 +89,11 @@ def export(
         Path | None,
         option("--optuna", help="New file for the studies as an Optuna journal.", default="none"),
     ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write the networks as ONNX, too.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also write the networks as ONNX.")] = False,
 ) -> None:
-    """Write bundles or studies.
+    """Export bundles, studies or both.
 
-    A bundle of each winner and one of their ensemble to a folder, the studies to a journal for
+    --to writes one bundle per winner and one of their ensemble; --optuna writes the studies as a journal for
     optuna-dashboard.
     """
     if to is None and optuna is None:
@@ -114,7 +115,7 @@ def train(
         Path | None, option("--to", help="Folder for rows and weights.", default="<file>-again")
     ] = None,
 ) -> None:
-    """Train one configuration again as it was."""
-    from tune_brain.stages.train import train as train_again
+    """Retrain a winner's configuration with the same settings and seed."""
+    from tune_brain.stages.train import train as retrain
 
-    typer.echo(train_again(file, to or file.with_name(f"{file.stem}-again")))
+    typer.echo(retrain(file, to or file.with_name(f"{file.stem}-again")))

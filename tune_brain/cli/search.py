@@ -1,4 +1,4 @@
-"""Commands that search: run, search, resume, extend, status, cancel."""
+"""Commands for searches: run, search, resume, extend, status, cancel."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from tune_brain.config import RunConfig, check_seeds
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError
 from tune_brain.options import OPTIONS, changes, run_config, takes_options
-from tune_brain.runs import check_writable, spaces_for
+from tune_brain.runs import check_new, check_writable, spaces_for
 from tune_brain.text import quoted
 
 
@@ -20,23 +20,23 @@ from tune_brain.text import quoted
 def run(given: dict[str, Any]) -> None:
     """Search, evaluate, report and export.
 
-    The winners are trained again with several seeds, and the sealed test is opened once.
+    The winners are retrained with several seeds, and the sealed test is opened once.
     """
-    asked = run_config(given)
-    check_seeds(asked)
-    _refuse_at_once(asked)
-    with _ray_starting(asked):
-        from tune_brain.stages.search import search as search_all
+    config = run_config(given)
+    check_seeds(config)
+    _check_early(config)
+    with _ray_starting(config):
+        from tune_brain.stages.search import search as search_stage
 
-        folder = search_all(asked)
-        from tune_brain.stages.evaluate import evaluate as evaluate_all
+        folder = search_stage(config)
+        from tune_brain.stages.evaluate import evaluate as evaluate_stage
 
-        evaluate_all(folder)
-    from tune_brain.export.write import export as write_models
+        evaluate_stage(folder)
+    from tune_brain.export.write import export as export_stage
     from tune_brain.report.page import write_page
 
     write_page(folder)
-    write_models(folder, folder / "export")
+    export_stage(folder, folder / "export")
     typer.echo(f"scores     {folder / 'scores.json'}")
     typer.echo(f"dashboard  {folder / 'dashboard.html'}")
     typer.echo(f"models     {folder / 'export'}")
@@ -46,27 +46,27 @@ def run(given: dict[str, Any]) -> None:
 @app.command()
 @takes_options(*(name for name in OPTIONS if name != "seeds"))
 def search(given: dict[str, Any]) -> None:
-    """Search, and write the winners on validation."""
-    asked = run_config(given)
-    _refuse_at_once(asked)
-    with _ray_starting(asked):
-        from tune_brain.stages.search import search as search_all
+    """Search, and choose the winners on validation."""
+    config = run_config(given)
+    _check_early(config)
+    with _ray_starting(config):
+        from tune_brain.stages.search import search as search_stage
 
-        folder = search_all(asked)
+        folder = search_stage(config)
     typer.echo(folder / "winners")
 
 
 @app.command()
 @takes_options("address", "concurrency", "gpus_per_trial", default="as before", folder=RunFolder)
 def resume(given: dict[str, Any]) -> None:
-    """Go on with an interrupted search.
+    """Continue an interrupted search.
 
-    On the machines that it ran on, or on those that the options name from now on.
+    It uses the same machines as before, or from now on those that the options choose.
     """
-    from tune_brain.stages.resume import resume as go_on
+    from tune_brain.stages.resume import resume as resume_stage
 
     folder = given.pop("folder")
-    typer.echo(go_on(folder, changes(given)) / "winners")
+    typer.echo(resume_stage(folder, changes(given)) / "winners")
 
 
 @app.command()
@@ -86,55 +86,56 @@ def resume(given: dict[str, Any]) -> None:
     folder=RunFolder,
 )
 def extend(given: dict[str, Any]) -> None:
-    """Ask more of a search, and go on with it.
+    """Extend a search and continue it.
 
-    More configurations, more time, more architectures (--arch names those to add, --weights where resnet34
-    starts if it is one of them), wider ranges (--spaces) or a larger final round (--final-round). Nothing is
-    run twice.
+    By more configurations, more time, further architectures (--arch names those to add, and --weights the
+    initial weights of resnet34 if it is one of them), wider ranges (--spaces) or a larger final round
+    (--final-round). Nothing is trained twice.
     """
-    from tune_brain.stages.extend import extend as ask_more
+    from tune_brain.stages.extend import extend as extend_stage
 
     folder = given.pop("folder")
-    typer.echo(ask_more(folder, changes(given)) / "winners")
+    typer.echo(extend_stage(folder, changes(given)) / "winners")
 
 
 @app.command()
 def status(folder: RunFolder) -> None:
-    """Say what a run is doing."""
-    from tune_brain.stages.status import status as tell
+    """Show what a run is doing."""
+    from tune_brain.stages.status import status as status_stage
 
-    tell(folder)
+    status_stage(folder)
 
 
 @app.command()
 def cancel(folder: RunFolder) -> None:
-    """End a run that is under way."""
-    from tune_brain.stages.status import cancel as end
+    """Cancel the command that is writing to a run."""
+    from tune_brain.stages.status import cancel as cancel_stage
 
-    typer.echo(f"{folder}: " + ("cancelled" if end(folder) else "nothing was running"))
+    typer.echo(f"{folder}: " + ("cancelled" if cancel_stage(folder) else "nothing was running"))
 
 
 @contextmanager
 def _ray_starting(config: RunConfig) -> Iterator[None]:
-    """Let Ray start while torch is imported and images are decoded."""
+    """Start Ray in the background while torch is imported and images are decoded."""
     from tune_brain import compute
 
     with compute.session(config):
         yield
 
 
-def _refuse_at_once(config: RunConfig) -> None:
-    """What can be refused at once is refused before Ray starts."""
+def _check_early(config: RunConfig) -> None:
+    """Check before Ray starts what can be checked quickly: folders, spaces and the image folder."""
     if config.data is not None and config.out.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(
-            "A run's folder lies outside its images, among which later commands would look through it",
+            "--out must not be inside the image folder, where later commands would take it for images",
             found=config.out,
-            remedy="Name another --out.",
+            remedy="Choose another --out.",
         )
+    check_new(config.out)
     spaces = spaces_for(config)
     check_writable(config.out)
     if config.warm_start is not None:
-        from tune_brain.stages.warm import warmed  # a moment that Ray would start later
+        from tune_brain.stages.warm import warmed  # imported only if needed, since it delays Ray's start
 
         warmed(spaces, config.warm_start)
     if config.data is not None:

@@ -1,4 +1,4 @@
-"""Commands on bundles: predict, verify, serve."""
+"""Commands that use bundles: predict, verify, serve."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +21,17 @@ def predict(
     bundle: BundleFolder,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Files, or folders of them.", show_default=False),
+        typer.Argument(
+            metavar="IMAGE_OR_FOLDER...", help="Image files, or folders of them.", show_default=False
+        ),
     ],
-    csv: Annotated[Path | None, option("--csv", help="File for the table.", default="the screen")] = None,
+    csv: Annotated[
+        Path | None, option("--csv", help="File for the table.", default="standard output")
+    ] = None,
 ) -> None:
-    """Say what a bundle makes of images.
+    """Predict the class of images; not a medical device.
 
-    JPEG, PNG, TIFF, DICOM and NIfTI; exit code 11 where a file could not be read.
+    Reads JPEG, PNG, TIFF, DICOM and NIfTI. Exit code 11 if a file could not be read.
     """
     from tune_brain.serve.table import predict as predict_all
 
@@ -40,12 +44,14 @@ def verify(
     bundle: BundleFolder,
     data: Annotated[
         Path | None,
-        option("--data", help="Images that it was scored on.", default="none: only its files are checked"),
+        option(
+            "--data", help="The images of its run, to score it on.", default="none: checks its files only"
+        ),
     ] = None,
 ) -> None:
     """Check a bundle's files, and its scores on images.
 
-    Exit code 9 where a file is not as it was exported, or a score on the images it was made with is not.
+    Exit code 9 if a file was modified after the export, or a score on the images of its run deviates.
     """
     from tune_brain.stages.verify import verify as verify_all
 
@@ -56,18 +62,22 @@ def verify(
 @app.command()
 def serve(
     bundle: BundleFolder,
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)
+    ] = 8000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
-        list[str] | None, option("--name", help="A further host name it is addressed by.", default="none")
+        list[str] | None, option("--name", help="A further host name of the service.", default="none")
     ] = None,
     keep: Annotated[
-        Path | None, option("--keep", help="Folder to keep uploaded images in.", default="nothing is stored")
+        Path | None,
+        option("--keep", help="Folder for uploaded images and answers.", default="stores nothing"),
     ] = None,
 ) -> None:
-    """Serve a bundle: a page for people, and a service for programs.
+    """Serve a bundle: a page for people and an HTTP API for programs; not a medical device.
 
-    Only this machine reaches it unless --host says otherwise; then put a server with users in front.
+    Only this machine can reach it. It has no user accounts and no limits per client: if --host opens it to a
+    network, put a proxy in front that has both.
     """
     from tune_brain.serve.server import serve as serve_all
 

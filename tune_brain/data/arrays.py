@@ -1,4 +1,4 @@
-"""What a search sees of a data set: arrays, with no library behind them but numpy."""
+"""The part of a data set that a search sees, as plain NumPy arrays."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,19 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """Images of one part, in one order."""
+    """The N images of one part."""
 
     pixels: NDArray[np.uint8]
     """[N, 1, S, S], grey."""
     labels: NDArray[np.int64]
-    """[N], places in the tuple of classes."""
+    """[N], indices in the tuple of classes."""
     thumbnails: NDArray[np.uint8]
     """[N, 32, 32], grey."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Development:
-    """All that a search can see."""
+    """Everything that a search can see: no test images."""
 
     classes: tuple[str, ...]
     train: Images

@@ -1,9 +1,9 @@
-"""What is wrong with an image folder, found before a minute of training is spent; nothing is changed.
+"""Find what is wrong with an image folder before spending time on training; nothing is changed.
 
 The facts are plain JSON, explained in results/README.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.catalogue import Catalogue, LeftOut, by_class, by_reason, scan, without
+from tune_brain.data.decoding import Advance
 from tune_brain.data.findings import summary
 from tune_brain.data.groups import join, of_two_kinds
 from tune_brain.data.image_facts import ImageFacts, read_facts
@@ -26,11 +27,11 @@ from tune_brain.text import legible
 
 FORMAT = 3
 METHOD = 4
-"""Changes whenever the same files could be judged otherwise, so that older findings are not read back."""
+"""Increased whenever the same files could get other findings, so that older cached findings are ignored."""
 SHOWN = 3
-"""Pairs of each kind that are listed."""
+"""Largest number of pairs listed of each kind."""
 LISTED = 20
-"""Conflicts that are listed."""
+"""Largest number of conflicts listed."""
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -39,54 +40,55 @@ Names = NDArray[np.str_]
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was found in a folder."""
+    """The result of an audit."""
 
     facts: dict[str, Any]
     """Plain JSON values."""
     catalogue: Catalogue
-    """The readable images."""
+    """The N readable images."""
     squashed: NDArray[np.uint8]
-    """[N, 48, 48], all of them."""
+    """[N, 48, 48], the images resized to a square."""
     shown: tuple[tuple[int, int], ...]
-    """Places of the pairs that are listed."""
+    """Indices of the images of each listed pair."""
 
     def pictures(self) -> Pictures:
-        """What a page shows beside the facts."""
+        """The pictures that a page shows beside the facts."""
         return pictures(self.catalogue, self.squashed, self.shown)
 
 
-def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, strict: bool = False) -> Audit:
-    """Look at every file of an image folder.
+def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -> Audit:
+    """Audit every file of an image folder.
 
     Args:
         root: the image folder, see `tune_brain.data.catalogue.scan`.
-        progress: called while decoding with the number of files done and of all.
-        strict: refuse a folder in which a file cannot be read for the moment, instead of naming it.
+        advance: reports progress while decoding.
+        strict: raise if a file cannot be read for a transient reason, instead of listing it as unreadable.
 
     Raises:
-        DataError: the folder cannot be searched, or not read.
+        DataError: the folder is not a usable data set, or cannot be read.
     """
     catalogue = scan(root)
-    looked, failures = read_facts([root / image.name for image in catalogue.images], progress, strict=strict)
+    images, failures = read_facts([root / image.name for image in catalogue.images], advance, strict=strict)
     left_out, catalogue = catalogue.left_out, without(catalogue, failures)
     classes = [legible(name) for name in catalogue.classes]
     names = [legible(image.name) for image in catalogue.images]
     labels = np.array([image.label for image in catalogue.images])
     parts = np.array([image.part for image in catalogue.images])
     test = parts == "test"
-    # Both work in threads, and each has stretches in which one of them is busy. The limit lies around both:
-    # each sets it and puts back what it found.
-    with one_thread(), ThreadPoolExecutor(1) as aside:
-        near = aside.submit(nearness, looked.thumbnails, labels, test, classes)
-        twins = all_twins(looked)
-        nearest, neighbours = near.result()
+    # Run side by side: both use threads, but each has stretches in which only one is busy. The BLAS limit is
+    # set around both, because each sets it too and restores the value that it found.
+    with one_thread(), ThreadPoolExecutor(1) as background:
+        nearest_future = background.submit(nearness, images.thumbnails, labels, test, classes)
+        twins = all_twins(images)
+        nearest, neighbours = nearest_future.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    series = blocks([image.name for image in catalogue.images], looked.thumbnails)
-    # Each side by itself, and the others without mirrored ones: tied by all of that the blocks become one.
-    together = np.zeros(len(labels), np.int64)
+    series = blocks([image.name for image in catalogue.images], images.thumbnails)
+    # Groups are formed on each side separately, and outside the test without mirrored twins: linked by all of
+    # these, the blocks would merge into one group.
+    observations = np.zeros(len(labels), np.int64)
     for side, rule in ((test, "mirrored"), (~test, "alike")):
         if side.any():
-            together[side] = join(twins.groups[rule][side], series[side])
+            observations[side] = join(twins.groups[rule][side], series[side])
     shown = _shown(twins, parts)
     facts: dict[str, Any] = {
         "format": FORMAT,
@@ -94,13 +96,15 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
         "classes": classes,
         "parts": list(catalogue.parts),
         "counts": {part: by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
-        "files": _files(catalogue, looked, left_out, test),
-        "dimensions": dimensions(looked.sizes, parts),
-        "resizing": resizing(looked.sizes),
-        "aspects": aspects(looked.sizes, parts),
+        "files": _files(catalogue, images, left_out, test),
+        "dimensions": dimensions(images.sizes, parts),
+        "resizing": resizing(images.sizes),
+        "aspects": aspects(images.sizes, parts),
         "twins": {
             "pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()},
-            **{rule: _counted(group, labels, leaks[rule], parts) for rule, group in twins.groups.items()},
+            **{
+                rule: _group_counts(group, labels, leaks[rule], parts) for rule, group in twins.groups.items()
+            },
         },
         "leak": {
             name: {"test": int((own := test & (labels == number)).sum())}
@@ -120,16 +124,16 @@ def audit(root: Path, progress: Callable[[int, int], None] | None = None, *, str
             for kind, first, second, similarity in shown
         ],
         "nearest": nearest,
-        "looks": _quartiles(looked, labels, parts, classes),
-        "origin": origin(statistics(looked), labels, test, leaks["mirrored"], together, classes),
+        "looks": _quartiles(images, labels, parts, classes),
+        "origin": origin(statistics(images), labels, test, leaks["mirrored"], observations, classes),
         "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
     pairs = tuple((first, second) for _, first, second, _ in shown)
-    return Audit(facts=facts, catalogue=catalogue, squashed=looked.fine, shown=pairs)
+    return Audit(facts=facts, catalogue=catalogue, squashed=images.fine, shown=pairs)
 
 
-def _counted(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str, int]:
+def _group_counts(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str, int]:
     sizes = np.bincount(group)
     return {
         "groups": int((sizes > 1).sum()),
@@ -143,68 +147,68 @@ def _counted(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str
 def _conflicts(
     group: Ints, labels: Ints, names: Sequence[str], classes: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The first groups of twins with two labels: up to four names of each, and the classes."""
-    found = []
+    """The first groups of twins with more than one label: up to four names of each, and the classes."""
+    conflicts = []
     for number in of_two_kinds(group, labels)[:LISTED]:
         members = np.flatnonzero(group == number)
-        # One of each class first, so that the names show the conflict.
+        # One image of each class comes first, so that the names show the conflict.
         _, one_each = np.unique(labels[members], return_index=True)
         listed = [*members[one_each], *np.delete(members, one_each)][:4]
-        found.append(
+        conflicts.append(
             {
                 "names": [names[i] for i in listed],
                 "classes": [classes[label] for label in np.unique(labels[members])],
                 "n": len(members),
             }
         )
-    return found
+    return conflicts
 
 
 def _shown(twins: Twins, parts: Names) -> list[tuple[str, int, int, float]]:
-    """A few pairs of each kind, one of a group: those across the parts first, of these the least alike."""
+    """A few pairs of each kind, one per group: pairs across parts first, then the least similar."""
     shown = []
-    for kind, found in twins.pairs.items():
-        within = parts[found.first] == parts[found.second]
-        order = np.lexsort((found.second, found.first, found.similarity, within))
-        _, once = np.unique(twins.groups["any"][found.first[order]], return_index=True)
+    for kind, pairs in twins.pairs.items():
+        within = parts[pairs.first] == parts[pairs.second]
+        order = np.lexsort((pairs.second, pairs.first, pairs.similarity, within))
+        _, once = np.unique(twins.groups["any"][pairs.first[order]], return_index=True)
         shown += [
-            (kind, int(found.first[i]), int(found.second[i]), float(found.similarity[i]))
+            (kind, int(pairs.first[i]), int(pairs.second[i]), float(pairs.similarity[i]))
             for i in order[np.sort(once)[:SHOWN]]
         ]
     return shown
 
 
 def _files(
-    catalogue: Catalogue, looked: ImageFacts, left_out: Sequence[LeftOut], test: Flags
+    catalogue: Catalogue, images: ImageFacts, left_out: Sequence[LeftOut], test: Flags
 ) -> dict[str, Any]:
-    """What is unreadable, left out or odd, by kind: how many, and up to five names."""
+    """The unreadable, left-out and odd files by kind: how many, and up to five names."""
     unreadable = catalogue.left_out[: len(catalogue.left_out) - len(left_out)]
     odd = [
         LeftOut(name=image.name, reason=kind)
-        for image, kinds in zip(catalogue.images, looked.odd, strict=True)
+        for image, kinds in zip(catalogue.images, images.odd, strict=True)
         for kind in kinds
     ]
-    contents = np.array(looked.contents)
+    contents = np.array(images.contents)
     kinds = {"unreadable": unreadable, "left_out": left_out, "odd": odd}
     return {
-        "readable": len(looked.files),
-        "distinct": len(set(looked.contents)),
+        "readable": len(images.files),
+        "distinct": len(set(images.contents)),
         "both_sides": len(np.intersect1d(contents[test], contents[~test])),
         **{name: by_reason(every) for name, every in kinds.items()},
     }
 
 
-def _quartiles(looked: ImageFacts, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
-    """By part and class: quartiles of each look, and the share of pixels in 64 steps of grey."""
-    measured = statistics(looked)
-    shares = looked.histograms.reshape(-1, 64, 4).sum(2) / looked.histograms.sum(1, keepdims=True)
-    found: dict[str, Any] = {"dark_below": DARK}
+def _quartiles(images: ImageFacts, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
+    """By part and class: quartiles of each statistic, and the mean share of pixels in 64 bins of grey."""
+    by_image = statistics(images)
+    shares = images.histograms.reshape(-1, 64, 4).sum(2) / images.histograms.sum(1, keepdims=True)
+    quartiles: dict[str, Any] = {"dark_below": DARK}
     for part in dict.fromkeys(parts.tolist()):
-        found[part] = {}
+        quartiles[part] = {}
         for number, name in enumerate(classes):
             own = (parts == part) & (labels == number)
-            found[part][name] = {
-                look: np.quantile(values[own], (0.25, 0.5, 0.75)).round(4).tolist()
-                for look, values in measured.items()
+            quartiles[part][name] = {
+                statistic: np.quantile(values[own], (0.25, 0.5, 0.75)).round(4).tolist()
+                for statistic, values in by_image.items()
             } | {"greys": shares[own].mean(0).round(5).tolist()}
-    return found
+    return quartiles

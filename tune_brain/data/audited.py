@@ -1,24 +1,28 @@
-"""The facts of an audit, found once for a folder and kept in the cache beside its arrays."""
+"""An audit whose facts are cached, so that a search need not audit the same folder twice."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tune_brain.data.audit import FORMAT, METHOD, audit
 from tune_brain.data.cache import cache_root, is_whole, store
 from tune_brain.data.catalogue import scan
+from tune_brain.data.decoding import Advance
 from tune_brain.data.prepare import key
 from tune_brain.records import read_json
 
 
-def audited(root: Path, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Audit an image folder, or read back what an earlier call has found.
+def audited(root: Path, advance: Advance | None = None) -> dict[str, Any]:
+    """Audit an image folder, or read the facts of an earlier audit of the same files from the cache.
+
+    Args:
+        root: the image folder, see `tune_brain.data.catalogue.scan`.
+        advance: reports progress while decoding.
 
     Raises:
-        DataError: the folder cannot be searched, a file cannot be read for the moment, or the cache cannot be
-            written.
+        DataError: the folder is not a usable data set, a file cannot be read at the moment, or the cache
+            cannot be written.
     """
     folder = cache_root() / key(scan(root), f"audit {FORMAT} {METHOD}")
     if not is_whole(folder):
-        store(folder, {}, {"audit": audit(root, progress, strict=True).facts})
+        store(folder, {}, {"audit": audit(root, advance, strict=True).facts})
     return read_json(folder / "audit.json")

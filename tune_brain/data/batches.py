@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def training_batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Places of n images in a fresh random order, batch by batch: int64 [B].
+    """Yield indices of n images in a new random order, batch by batch: int64 [B].
 
-    A last batch of a single image, on which batch normalisation cannot work, joins the batch before it.
+    A final batch of a single image, on which batch normalisation fails, is merged into the batch before it.
 
     Args:
         n: number of images.
-        batch_size: images in a batch.
-        generator: on the CPU, so that a seed means the same on every device.
+        batch_size: images per batch.
+        generator: on the CPU, so that a seed gives the same order on every device.
     """
     order = torch.randperm(n, generator=generator)
     steps = steps_per_epoch(n, batch_size)
@@ -23,6 +23,6 @@ def training_batches(n: int, batch_size: int, generator: torch.Generator) -> Ite
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Number of batches in which `training_batches` hands out n images."""
+    """Number of batches that `training_batches` makes of n images."""
     steps = -(-n // batch_size)
     return steps - 1 if steps > 1 and n % batch_size == 1 else steps

@@ -1,7 +1,8 @@
-"""Decode every image once, and keep what was made of it on disk.
+"""Decode every image once, and cache the results on disk.
 
-A decoded image is grey pixels of one size, with a thumbnail and a digest to compare it by. What is made of a
-data set is kept in `$TUNE_BRAIN_CACHE` (or `~/.cache/tune_brain`), in a folder written aside and renamed.
+A decoded image is grey pixels of one size, plus a thumbnail and a digest for finding duplicates. Each
+prepared data set has a folder in `$TUNE_BRAIN_CACHE` (default `~/.cache/tune_brain`), written aside and then
+renamed.
 """
 
 import contextlib
@@ -9,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.decoding import each_file
-from tune_brain.errors import DataError
+from tune_brain.data.decoding import Advance, each_file
+from tune_brain.errors import DataError, writing
 from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
 from tune_brain.records import write_text
 
@@ -27,54 +28,55 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """Images in the order of their files, less those that could not be decoded."""
+    """The N images that could be decoded, in the order of their files."""
 
     pixels: NDArray[np.uint8]
     """[N, 1, S, S], grey."""
     thumbnails: NDArray[np.uint8]
-    """[N, 32, 32], the whole image squashed, so that images of any shape can be compared."""
+    """[N, 32, 32], the whole image resized to a square, so that images of any shape can be compared."""
     digests: tuple[str, ...]
     """SHA-256 of each image's file."""
 
 
 def decode(
-    files: Sequence[Path], image_size: int, progress: Callable[[int, int], None] | None = None
+    files: Sequence[Path], image_size: int, advance: Advance | None = None
 ) -> tuple[Decoded, dict[int, str]]:
-    """Decode images in threads.
+    """Decode images in parallel threads.
 
     Args:
         files: JPEG and PNG files.
         image_size: S, in pixels.
-        progress: called with the number of files done and of all.
+        advance: reports progress.
 
     Returns:
-        The decoded images, and for each file that could not be decoded its place in `files` and the reason.
+        The decoded images, and the reason for each file that could not be decoded, by its index in `files`.
 
     Raises:
-        DataError: a file could not be read, or memory ended: without it there would be another data set.
+        DataError: a file could not be read, or memory ran out. Skipping it would silently change the data
+            set.
     """
     pixels = np.empty((len(files), 1, image_size, image_size), np.uint8)
     thumbnails = np.empty((len(files), THUMBNAIL, THUMBNAIL), np.uint8)
 
-    def one(index: int, content: bytes) -> str:
+    def decode_one(index: int, content: bytes) -> str:
         picture = open_grey(content, needed(image_size))
         pixels[index, 0] = square(picture, image_size)
         thumbnails[index] = squashed(picture, THUMBNAIL)
         return hashlib.sha256(content).hexdigest()
 
-    seen, failures = each_file(files, one, progress, strict=True)
+    digests, failures = each_file(files, decode_one, advance, strict=True)
     if failures:
-        pixels, thumbnails = pixels[list(seen)], thumbnails[list(seen)]
-    return Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(seen.values())), failures
+        pixels, thumbnails = pixels[list(digests)], thumbnails[list(digests)]
+    return Decoded(pixels=pixels, thumbnails=thumbnails, digests=tuple(digests.values())), failures
 
 
 def cache_root() -> Path:
-    """The folder in which prepared data sets are kept, there or not."""
+    """The cache folder, which may not exist yet."""
     return Path(os.environ.get("TUNE_BRAIN_CACHE") or "~/.cache/tune_brain").expanduser()
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file that the folder's manifest names is there in its full length."""
+    """Whether every file in the folder's manifest exists and has its full length."""
     try:
         lengths = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         return all((folder / name).stat().st_size == length for name, length in lengths.items())
@@ -83,17 +85,18 @@ def is_whole(folder: Path) -> bool:
 
 
 def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
-    """Write a folder whole or not at all; where another process has written it meanwhile, theirs stays.
+    """Write a cache folder completely or not at all; if another process wrote it meanwhile, theirs is kept.
 
     Args:
-        folder: where it shall stand; a damaged one is replaced.
-        arrays: what to write as `<name>.npy`.
-        values: what to write as `<name>.json`.
+        folder: where to write; a damaged folder there is replaced.
+        arrays: arrays by path below the folder, written as `<name>.npy`.
+        values: plain values by path below the folder, written as `<name>.json`.
 
     Raises:
         DataError: the cache cannot be written.
     """
-    try:
+    remedy = "Free some disk space, or name another folder in TUNE_BRAIN_CACHE."
+    with writing(folder.parent, DataError, remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
             made = Path(aside) / folder.name
@@ -106,12 +109,6 @@ def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str,
             except OSError:
                 if not is_whole(folder):
                     raise
-    except OSError as error:
-        raise DataError(
-            "The cache must be writable",
-            found=f"{folder.parent}: {error.strerror}",
-            remedy="Make room, or name another folder in TUNE_BRAIN_CACHE.",
-        ) from None
 
 
 def _fill(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What lies in an image folder: its classes, its images, the part each belongs to, and what is left out."""
+"""List an image folder: its classes, its images, the part of each image, and the files that are left out."""
 
 import re
 import unicodedata
@@ -34,13 +34,13 @@ class Image:
     name: str
     """Path below the root, with forward slashes."""
     label: int
-    """Place of its class in `Catalogue.classes`."""
+    """Index of its class in `Catalogue.classes`."""
     part: Part
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A file or folder that the catalogue passes over, and why."""
+    """A file or folder that is not used, and why."""
 
     name: str
     reason: str
@@ -48,7 +48,7 @@ class LeftOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """The images of a folder, before any of them is opened."""
+    """The images of a folder, listed without opening them."""
 
     root: Path
     classes: tuple[str, ...]
@@ -56,27 +56,27 @@ class Catalogue:
     parts: tuple[Part, ...]
     """The parts that the folder has."""
     images: tuple[Image, ...]
-    """By part, class and file name, numbers in names compared as numbers."""
+    """Sorted by part, class and file name, with numbers in names compared as numbers."""
     left_out: tuple[LeftOut, ...]
 
 
 def scan(root: Path) -> Catalogue:
     """List the images below a folder without opening them.
 
-    Recognised, in any case of the letters: training and test folders (`Training` and `Testing`, `train` and
-    `test`), a validation folder beside them (`val`, `valid`, `validation`), or one folder of class folders,
-    in which every image is of the part "train". Images stand directly in their class folder. What is hidden,
-    of another kind or deeper is left out and named.
+    Recognised layouts, case-insensitive: training and test folders (`Training` and `Testing`, `train` and
+    `test`), optionally with a validation folder (`val`, `valid`, `validation`), or one folder of class
+    folders, in which every image belongs to the part "train". Images must lie directly in their class folder.
+    Hidden files, other file types and deeper folders are left out and listed.
 
     Raises:
-        DataError: no such folder, no known layout, parts with unlike classes, fewer than two classes, a class
-            without images or with fewer than two to train on.
+        DataError: there is no such folder, its layout is not recognised, the parts have different classes,
+            there are fewer than two classes, or a class has too few images.
     """
     if not root.is_dir():
         raise DataError(
             "The data must be a folder of images in class folders",
-            found=f"{root} is {'a file' if root.exists() else 'not there'}",
-            remedy="Check the path; `tune-brain demo-data DIR` writes a folder to try.",
+            found=f"{root} {'is a file' if root.exists() else 'does not exist'}",
+            remedy="Check the path; `tune-brain demo-data DIR` writes a folder of demo images.",
         )
     left_out: list[LeftOut] = []
     parts = _parts(root, left_out)
@@ -96,16 +96,16 @@ def scan(root: Path) -> Catalogue:
 
 
 def require_images(catalogue: Catalogue) -> None:
-    """Check that each class has an image in every part, and two to train on.
+    """Check that each class has at least one image in every part, and two in training.
 
     Raises:
-        DataError: a class has too few.
+        DataError: a class has too few images.
     """
-    for part, of in counts(catalogue).items():
+    for part, by_name in counts(catalogue).items():
         needed = 2 if part == "train" else 1
         short = [
-            f"{name} has {n}{_passed_over(catalogue.left_out, part, name)}"
-            for name, n in of.items()
+            f"{name} has {n}{_left_out_of(catalogue.left_out, part, name)}"
+            for name, n in by_name.items()
             if n < needed
         ]
         if short:
@@ -117,7 +117,7 @@ def require_images(catalogue: Catalogue) -> None:
 
 
 def counts(catalogue: Catalogue) -> dict[str, dict[str, int]]:
-    """Images by part and class."""
+    """Number of images by part and class."""
     present = Counter((image.part, image.label) for image in catalogue.images)
     return {
         part: {name: present[part, label] for label, name in enumerate(catalogue.classes)}
@@ -126,12 +126,16 @@ def counts(catalogue: Catalogue) -> dict[str, dict[str, int]]:
 
 
 def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
-    """The catalogue less the images that could not be decoded, by place; enough of each class must be left.
+    """The catalogue without the images that could not be decoded.
+
+    Args:
+        catalogue: all images.
+        failures: why images could not be decoded, by their index in `catalogue.images`.
 
     Raises:
-        DataError: a class has too few.
+        DataError: a class has too few images left.
     """
-    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=why) for i, why in failures.items())
+    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=reason) for i, reason in failures.items())
     images = tuple(image for i, image in enumerate(catalogue.images) if i not in failures)
     readable = replace(catalogue, images=images, left_out=left_out + catalogue.left_out)
     require_images(readable)
@@ -139,19 +143,21 @@ def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
 
 
 def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """How many were left out for each reason, and the first five names, as text."""
-    reasons = dict.fromkeys(left.reason for left in left_out)
-    names = {reason: [legible(left.name) for left in left_out if left.reason == reason] for reason in reasons}
+    """For each reason the number of files left out, `n`, and the first five `names`, as printable text."""
+    reasons = dict.fromkeys(entry.reason for entry in left_out)
+    names = {
+        reason: [legible(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons
+    }
     return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
 
 
-def named_of(found: Mapping[str, Any]) -> str:
-    """The first names of what `by_reason` counts, and dots where there are more."""
-    return ", ".join(found["names"]) + (", ..." if found["n"] > len(found["names"]) else "")
+def named_of(group: Mapping[str, Any]) -> str:
+    """The first names of a group of `by_reason`, followed by dots where there are more."""
+    return ", ".join(group["names"]) + (", ..." if group["n"] > len(group["names"]) else "")
 
 
 def by_class(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:
-    """How many of some images, given by their labels, each class has."""
+    """Number of images of each class, given the images' labels."""
     counts = Counter(labels)
     return {name: counts[number] for number, name in enumerate(classes)}
 
@@ -166,39 +172,40 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
 
 
 def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
-    """The folder of each part; one folder of classes is all training."""
-    found: dict[Part, Path] = {}
+    """The folder of each part; in a single folder of class folders everything is training."""
+    by_part: dict[Part, Path] = {}
     folders = [entry for entry in _entries(root) if entry.is_dir() and not _hidden(entry)]
     for folder in folders:
         part = PARTS.get(folder.name.lower())
-        if part in found:
+        if part in by_part:
             raise DataError(
-                f"A data set has one {part} folder", found=f"{found[part].name} and {folder.name} in {root}"
+                f"A data set must have only one {part} folder",
+                found=f"{by_part[part].name} and {folder.name} in {root}",
             )
         if part:
-            found[part] = folder
-    if "train" not in found and "test" not in found:
+            by_part[part] = folder
+    if "train" not in by_part and "test" not in by_part:
         return {"train": root}
-    if missing := {"train", "test"} - set(found):
+    if missing := {"train", "test"} - set(by_part):
         raise DataError(
-            "A data set in parts has a training and a test folder",
+            "A data set in parts must have a training and a test folder",
             found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
-            remedy=f"{LAYOUTS} Given the latter, tune_brain cuts the test part itself.",
+            remedy=f"{LAYOUTS} In the second layout tune_brain splits off a test part itself.",
         )
-    beside = [entry for entry in _entries(root) if entry not in (*found.values(), manifest(root))]
-    left_out.extend(LeftOut(name=entry.name, reason=_strange(entry, "beside the parts")) for entry in beside)
-    return {part: found[part] for part in ("train", "validation", "test") if part in found}
+    beside = [entry for entry in _entries(root) if entry not in (*by_part.values(), manifest(root))]
+    left_out.extend(LeftOut(name=entry.name, reason=_why_not(entry, "beside the parts")) for entry in beside)
+    return {part: by_part[part] for part in ("train", "validation", "test") if part in by_part}
 
 
 def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
     """The class folders of a part by name."""
-    folders, ours = {}, manifest(root)
+    folders, sources = {}, manifest(root)
     for entry in _entries(folder):
         if entry.is_dir() and not _hidden(entry):
             folders[entry.name] = entry
-        elif entry != ours:
+        elif entry != sources:
             name = entry.relative_to(root).as_posix()
-            left_out.append(LeftOut(name=name, reason=_strange(entry, "beside the class folders")))
+            left_out.append(LeftOut(name=name, reason=_why_not(entry, "beside the class folders")))
     return folders
 
 
@@ -207,15 +214,15 @@ def _common_classes(
 ) -> tuple[str, ...]:
     classes = tuple(sorted(folders["train"]))
     for part, named in folders.items():
-        if unlike := set(named) ^ set(classes):
+        if different := set(named) ^ set(classes):
             raise DataError(
                 "Every part must have the same class folders",
                 found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
                 f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
-                remedy=f"Rename, add or remove: {legible(', '.join(sorted(unlike)))}."
-                + (" Some differ in how their accents are stored alone." if _seem_alike(unlike) else "")
+                remedy=f"Rename, add or remove: {legible(', '.join(sorted(different)))}."
+                + (" Some differ only in how their accents are encoded." if _look_equal(different) else "")
                 if named
-                else f"Take {parts[part].name} away, or sort its images into folders of these classes.",
+                else f"Remove {parts[part].name}, or sort its images into folders of these classes.",
             )
     if len(classes) < 2:
         raise DataError(
@@ -227,8 +234,8 @@ def _common_classes(
     return classes
 
 
-def _seem_alike(names: Collection[str]) -> bool:
-    """Whether some of these names are the same to the eye."""
+def _look_equal(names: Collection[str]) -> bool:
+    """Whether some of these names are displayed identically."""
     return len({unicodedata.normalize("NFC", name) for name in names}) < len(names)
 
 
@@ -238,10 +245,11 @@ def _image_files(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[
             yield entry
         else:
             name = entry.relative_to(root).as_posix()
-            left_out.append(LeftOut(name=name, reason=_strange(entry, "inside a class folder")))
+            left_out.append(LeftOut(name=name, reason=_why_not(entry, "inside a class folder")))
 
 
-def _strange(entry: Path, place: str) -> str:
+def _why_not(entry: Path, place: str) -> str:
+    """Why an entry at a place is not used."""
     if entry.is_dir():
         return "hidden folder" if _hidden(entry) else f"folder {place}"
     if _hidden(entry):
@@ -252,7 +260,7 @@ def _strange(entry: Path, place: str) -> str:
 
 
 def _hidden(entry: Path) -> bool:
-    # Archives made on a Mac unpack into __MACOSX, editors leave __pycache__ and the like.
+    # Archives made on a Mac unpack into __MACOSX; __pycache__ and the like are not data either.
     return entry.name.startswith((".", "__"))
 
 
@@ -260,7 +268,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
     except OSError as error:
-        raise DataError("Every folder must be readable", found=f"{folder}: {error.strerror}") from None
+        raise DataError("Cannot read a folder", found=f"{folder}: {error.strerror}") from None
 
 
 def _listed(entries: Sequence[Path]) -> str:
@@ -268,12 +276,12 @@ def _listed(entries: Sequence[Path]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-def _passed_over(left_out: Sequence[LeftOut], part: str, name: str) -> str:
+def _left_out_of(left_out: Sequence[LeftOut], part: str, name: str) -> str:
     """What was left out of a class in a part, in words."""
-    own = [left for left in left_out if _is_of(PurePosixPath(left.name).parent, part, name)]
+    own = [entry for entry in left_out if _is_of(PurePosixPath(entry.name).parent, part, name)]
     return f" ({len(own)} left out, such as {own[0].name}: {own[0].reason})" if own else ""
 
 
 def _is_of(folder: PurePosixPath, part: str, name: str) -> bool:
-    """Whether a folder below the root is that of a class in a part; without parts all is training."""
+    """Whether a folder below the root is a class's folder in a part; without parts everything is training."""
     return folder.name == name and PARTS.get(folder.parent.name.lower(), "train") == part

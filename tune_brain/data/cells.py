@@ -1,4 +1,7 @@
-"""Vectors of length 1 put into cells, so that those close to another are found without a look at all."""
+"""An exact inverted-file index: unit vectors in k-means cells, searched by inner product.
+
+The triangle inequality rules out cells that cannot hold a match, so that most vectors are never compared.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,104 +12,107 @@ from scipy.sparse import coo_array
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Found = tuple[Ints, Ints, Floats]
+Matches = tuple[Ints, Ints, Floats]
 
 CELLS = 3.0
-"""Cells for the square root of the number of vectors: more leave fewer vectors to look at, but more cells."""
+"""Number of cells per square root of the number of vectors. More cells hold fewer vectors to compare, but
+each cell costs a comparison with its centre."""
 STEPS = 2
-"""Times that each centre moves to the mean of the vectors of its cell."""
+"""Iterations of k-means."""
 SAMPLE = 32
-"""Vectors for each centre that it is found by."""
+"""Vectors per cell on which k-means runs."""
 ROWS, COLUMNS = 2048, 2048
-"""Vectors that are held against each other at a time."""
-HELD = 2**18
-"""Pairs that are handed over at a time."""
+"""Size of the largest block of products computed at a time."""
+BATCH = 2**18
+"""Pairs yielded at a time."""
 ROUNDING = 1e-4
-"""Rounding must lose no pair that is just above, nor one of cells whose centres are nearly the same: in
-float32 the square of their distance is lost."""
+"""Tolerance for float32 rounding: no pair just above a threshold may be lost, nor one in cells whose centres
+nearly coincide, since float32 loses the square of their distance."""
 
 
 class Cells:
     """N vectors, each in the cell of its nearest centre."""
 
     def __init__(self, vectors: Floats) -> None:
-        """Take vectors [N, D] of length 1, or 0."""
+        """Index vectors [N, D] of length 1 or 0."""
         self._centres = _centres(vectors)
         cell = _nearest(vectors, self._centres)
         self._places = np.argsort(cell, kind="stable")
         self._vectors = vectors[self._places]
         self._ends = np.searchsorted(cell[self._places], np.arange(len(self._centres) + 1))
-        self._apart = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
+        self._distances = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
 
-    def near(self, asked: Floats, least: Floats, part: float = 1.0) -> Iterator[Found]:
-        """Pairs of an asked vector and one of the N whose product reaches what the asked one wants.
+    def near(self, queries: Floats, thresholds: Floats, radius_share: float = 1.0) -> Iterator[Matches]:
+        """Find all pairs of a query and a vector whose inner product reaches the query's threshold.
 
-        Vectors of length 1 whose product is p are sqrt(2 - 2p) apart: by no more can one of them be on
-        the far side of the plane that parts its cell from the other's.
+        Unit vectors with the inner product p are sqrt(2 - 2p) apart. A match in another cell therefore lies
+        at most that far from the query, and no farther beyond the plane that separates the two cells.
 
         Args:
-            asked: [A, D] vectors of length 1, or 0.
-            least: [A] products.
-            part: how much of that way is looked at; with less than 1 pairs can be missed.
+            queries: [Q, D] vectors of length 1 or 0.
+            thresholds: [Q], smallest inner product of a match.
+            radius_share: share of that distance within which other cells are searched; below 1 the search is
+                faster but may miss pairs.
 
         Yields:
-            Some of all P pairs: [P] rows of `asked`, [P] places among the N, [P] products.
+            Batches of the pairs: [P] indices of queries, [P] indices of the N vectors, [P] inner products.
+            Pairs up to `ROUNDING` below the threshold are included.
         """
-        least = least - np.float32(ROUNDING)
-        held: list[Found] = []
+        thresholds = thresholds - np.float32(ROUNDING)
+        batch: list[Matches] = []
         pairs = 0
-        for row in range(0, len(asked) if len(self._vectors) else 0, ROWS):
+        for row in range(0, len(queries) if len(self._vectors) else 0, ROWS):
             block = slice(row, row + ROWS)
-            reach = np.asarray(part * np.sqrt(2 - 2 * least[block]), np.float32)
-            reached = self._reached(asked[block], reach)
+            radius = np.asarray(radius_share * np.sqrt(2 - 2 * thresholds[block]), np.float32)
+            reached = self._reached(queries[block], radius)
             for cell in np.flatnonzero(reached.any(0)):
                 rows = np.flatnonzero(reached[:, cell]) + row
                 for start in range(self._ends[cell], self._ends[cell + 1], COLUMNS):
                     end = min(start + COLUMNS, self._ends[cell + 1])
-                    products = asked[rows] @ self._vectors[start:end].T
-                    of, to = np.nonzero(products >= least[rows, None])
-                    held.append((rows[of], self._places[start + to], products[of, to]))
-                    pairs += len(of)
-                    if pairs >= HELD:
-                        yield joined(held)
-                        held, pairs = [], 0
-        if held:
-            yield joined(held)
+                    products = queries[rows] @ self._vectors[start:end].T
+                    i, j = np.nonzero(products >= thresholds[rows, None])
+                    batch.append((rows[i], self._places[start + j], products[i, j]))
+                    pairs += len(i)
+                    if pairs >= BATCH:
+                        yield joined(batch)
+                        batch, pairs = [], 0
+        if batch:
+            yield joined(batch)
 
-    def _reached(self, asked: Floats, reach: Floats) -> Flags:
-        """[A, cells], where a vector so far away can be."""
-        squares = _squares(asked, self._centres)
+    def _reached(self, queries: Floats, radius: Floats) -> Flags:
+        """[Q, cells], true where the cell may hold a vector within the query's radius [Q]."""
+        squares = _squares(queries, self._centres)
         own = squares.argmin(1)
-        behind = squares - squares[np.arange(len(asked)), own, None]
-        flags: Flags = behind <= 2 * reach[:, None] * self._apart[own] + ROUNDING
+        excess = squares - squares[np.arange(len(queries)), own, None]
+        flags: Flags = excess <= 2 * radius[:, None] * self._distances[own] + ROUNDING
         return flags
 
 
-def joined(held: Sequence[Found]) -> Found:
-    """All pairs, in their order."""
-    rows, places, products = (np.concatenate(parts) for parts in zip(*held, strict=True))
+def joined(batches: Sequence[Matches]) -> Matches:
+    """Concatenate batches of pairs."""
+    rows, places, products = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     return rows, places, products
 
 
 def _centres(vectors: Floats) -> Floats:
-    """[K, D], means of vectors that are close to each other."""
+    """[K, D], the centres that k-means finds on a sample of the vectors."""
     k = round(CELLS * len(vectors) ** 0.5)
     centres = vectors[:: max(1, len(vectors) // max(k, 1))]
     sample = vectors[:: max(1, len(vectors) // max(SAMPLE * k, 1))]
     for _ in range(STEPS):
         cell = _nearest(sample, centres)
-        one = np.ones(len(sample), np.float32)
-        members = coo_array((one, (cell, np.arange(len(sample)))), shape=(len(centres), len(sample)))
+        ones = np.ones(len(sample), np.float32)
+        members = coo_array((ones, (cell, np.arange(len(sample)))), shape=(len(centres), len(sample)))
         n = np.bincount(cell, minlength=len(centres))[:, None]
         centres = np.where(n > 0, members @ sample / np.maximum(n, 1), centres).astype(np.float32)
     return centres
 
 
 def _nearest(vectors: Floats, centres: Floats) -> Ints:
-    """[N], the nearest centre of each vector."""
+    """[N], index of the nearest centre of each vector."""
     blocks = [vectors[start : start + ROWS] for start in range(0, len(vectors), ROWS)]
-    near = [_squares(block, centres).argmin(1) for block in blocks]
-    return np.concatenate([np.zeros(0, np.int64), *near])
+    nearest = [_squares(block, centres).argmin(1) for block in blocks]
+    return np.concatenate([np.zeros(0, np.int64), *nearest])
 
 
 def _squares(vectors: Floats, centres: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""What a user left for Kaggle to know them by."""
+"""Find the user's Kaggle credentials."""
 
 import json
 import os
@@ -7,19 +7,19 @@ from pathlib import Path
 from tune_brain.errors import DownloadError
 
 WAYS = (
-    "Make an API key at https://www.kaggle.com/settings and set KAGGLE_USERNAME and KAGGLE_KEY, or "
+    "Create an API key at https://www.kaggle.com/settings and set KAGGLE_USERNAME and KAGGLE_KEY, or "
     "KAGGLE_API_TOKEN, or save it as ~/.kaggle/kaggle.json."
 )
 
 
 def credentials() -> dict[str, str]:
-    """`username` and `key`, or `token`.
+    """Find `username` and `key`, or `token`.
 
-    Looked for in this order: KAGGLE_USERNAME with KAGGLE_KEY, KAGGLE_API_TOKEN (a token or a file with one),
-    `kaggle.json` in the working directory, in KAGGLE_CONFIG_DIR and in ~/.kaggle, ~/.kaggle/access_token.
+    Tried in this order: KAGGLE_USERNAME with KAGGLE_KEY; KAGGLE_API_TOKEN (a token or a file with one);
+    `kaggle.json` in the working directory, in KAGGLE_CONFIG_DIR and in ~/.kaggle; ~/.kaggle/access_token.
 
     Raises:
-        DownloadError: there is nothing, or a kaggle.json without both.
+        DownloadError: there are no credentials, or a kaggle.json lacks one of the two.
     """
     name, key, token = (os.environ.get(f"KAGGLE_{it}", "").strip() for it in ("USERNAME", "KEY", "API_TOKEN"))
     if name and key:
@@ -32,7 +32,7 @@ def credentials() -> dict[str, str]:
             return _pair(file)
     if token := _token(home / "access_token"):
         return {"token": token}
-    raise DownloadError("Kaggle asks for credentials", found="none", remedy=WAYS)
+    raise DownloadError("Kaggle needs credentials", found="none", remedy=WAYS)
 
 
 def _token(file: Path) -> str:
@@ -44,12 +44,12 @@ def _token(file: Path) -> str:
 
 def _pair(file: Path) -> dict[str, str]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return {name: str(found[name]) for name in ("username", "key")}
+        values = json.loads(file.read_text(encoding="utf-8"))
+        return {name: str(values[name]) for name in ("username", "key")}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        # The text of the error might hold a part of the file.
+        # The error's text is not shown, since it might quote the file.
         raise DownloadError(
-            "kaggle.json holds a username and a key",
+            "kaggle.json must hold a username and a key",
             found=f"{type(error).__name__} in {file}",
             remedy=WAYS,
         ) from None

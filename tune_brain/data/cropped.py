@@ -1,14 +1,14 @@
-"""Pairs of images of which one is the other less a margin.
+"""Pairs of images of which one is a crop of the other.
 
-Slow waves of an image hardly change when a crop is off by a little. So crops in a few places are compared by
-these, in cells; the likeliest few of each image's candidates are fitted in full.
+The low-frequency DCT coefficients of an image hardly change when a crop is slightly misplaced. So a few crops
+of each image are looked up in an index of these coefficients, and only the best few candidates are fitted.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.cells import Cells, Found, joined
-from tune_brain.data.similarity import AT_ONCE, Pairs, dct_basis, one_thread, slowest, together
+from tune_brain.data.cells import Cells, Matches, joined
+from tune_brain.data.similarity import AT_ONCE, Pairs, dct_basis, in_threads, low_frequencies, one_thread
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -17,124 +17,139 @@ Window = tuple[float, float, float]
 
 WHOLE = (0.0, 0.0, 1.0)
 WINDOWS = (*((x, y, 0.97) for x in (0.0075, 0.0225) for y in (0.0075, 0.0225)), (0.03, 0.03, 0.94))
-"""Left, top and side of the crops that are tried, as parts of the image: no crop of 3 % is 0.75 % away."""
-SLOW, SLOWLY = 12, 0.98
-"""Waves, across and down together, by which candidates are looked for, and their smallest correlation."""
-FINE, FINELY = 20, 0.965
-"""Waves by which the likeliest candidates and their window are chosen, and their smallest correlation."""
-PART = 0.5
-"""Part of the way into other cells that is looked at: to look all the way compares five times as many images
-and finds one more of 134,609 crops."""
-CANDIDATES, LIKELIEST = 16, 4
-"""Candidates of each image in each window, and how many of them are fitted."""
+"""Left, top and side of the crops that are tried, as shares of the image: every crop of 3 % is less than
+0.75 % away from one of them."""
+COARSE, COARSE_CORRELATION = 12, 0.98
+"""Limit of the DCT frequencies by which candidates are looked up, and the smallest correlation of a
+candidate."""
+FINE, FINE_CORRELATION = 20, 0.965
+"""Limit of the DCT frequencies by which candidates and their windows are ranked, and their smallest
+correlation."""
+RADIUS_SHARE = 0.5
+"""How far other cells are searched: searching all the way compares five times as many images and finds one
+more of 134,609 crops."""
+CANDIDATES, FITTED = 16, 4
+"""Candidates of each image in each window, and how many of an image's candidates are fitted."""
 CROPPED = 0.99
-"""Smallest correlation of 48x48 images of cropped twins, once small shifts and zooms are fitted.
+"""Smallest correlation of the 48x48 images of cropped twins, after fitting small shifts and zooms.
 
-On generated images cropped by 3 % it is 0.993 at least, of different ones 0.980 at most; on real ones
-neighbouring slices reach 0.988.
+Measured: at least 0.993 for generated images cropped by 3 %, at most 0.980 for different generated images,
+and up to 0.988 for neighbouring slices of real ones.
 """
 CLOSE = 0.98
-"""From here on the other windows are fitted as well: the likeliest is not always the right one."""
-COMPARED, FITTED = 4096, 64
-"""Pairs compared by waves, and fitted, at a time: what they take fits into a core's cache."""
+"""From this correlation on, the other windows are fitted too: the one ranked first is not always the right
+one."""
+COMPARE_AT_ONCE, FIT_AT_ONCE = 4096, 64
+"""Pairs whose coefficients are compared, and pairs that are fitted, at a time, so that the data fit into a
+core's cache."""
 
 
 def cropped(images: Bytes) -> Pairs:
-    """Pairs of images [N, s, s] of which one is the other less up to 3 % of each side."""
+    """Find pairs of images [N, s, s] of which one is the other without up to 3 % of each side."""
     n = len(images)
     with one_thread():
-        starts = range(0, n + 1, COMPARED)
-        whole = np.concatenate([_waves(images[start : start + COMPARED], WHOLE) for start in starts])
-        cells = Cells(_slow(whole))
+        starts = range(0, n + 1, COMPARE_AT_ONCE)
+        whole = np.concatenate([_dct(images[start : start + COMPARE_AT_ONCE], WHOLE) for start in starts])
+        cells = Cells(_coarse(whole))
 
-    def compared(block: slice) -> Pairs:
-        windows = np.stack([_waves(images[block], window) for window in WINDOWS])
-        every = []
-        for waves in windows:
-            best: Found = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
-            for found in cells.near(_slow(waves), np.full(len(waves), SLOWLY, np.float32), PART):
-                rows, places, products = joined([best, found])
+    def compare(block: slice) -> Pairs:
+        crops = np.stack([_dct(images[block], window) for window in WINDOWS])
+        candidates = []
+        for dct in crops:
+            best: Matches = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+            thresholds = np.full(len(dct), COARSE_CORRELATION, np.float32)
+            for matches in cells.near(_coarse(dct), thresholds, RADIUS_SHARE):
+                rows, places, products = joined([best, matches])
                 products[rows + block.start == places] = -1
-                kept = _best(rows, products, CANDIDATES)
-                best = rows[kept], places[kept], products[kept]
-            every.append(best[0] * n + best[1])
-        rows, places = np.divmod(np.unique(np.concatenate(every)), max(n, 1))
+                top = _best(rows, products, CANDIDATES)
+                best = rows[top], places[top], products[top]
+            candidates.append(best[0] * n + best[1])
+        rows, places = np.divmod(np.unique(np.concatenate(candidates)), max(n, 1))
         other = rows + block.start != places
         rows, places = rows[other], places[other]
-        number, similarity = _likest_window(windows, whole, rows, places)
-        kept = _best(rows, similarity, LIKELIEST)
-        kept = kept[similarity[kept] >= FINELY]
-        first, second, number = rows[kept] + block.start, places[kept], number[kept]
-        fitted = np.zeros(len(first), np.float32)
-        for of in range(len(WINDOWS)):
-            _fit(images, first, second, fitted, np.flatnonzero(number == of), of)
-        close = (fitted >= CLOSE) & (fitted < CROPPED)
-        for of in range(len(WINDOWS)):
-            _fit(images, first, second, fitted, np.flatnonzero(close & (number != of)), of)
-        enough = fitted >= CROPPED
-        return Pairs(first=first[enough], second=second[enough], similarity=fitted[enough])
+        window, similarity = _best_window(crops, whole, rows, places)
+        top = _best(rows, similarity, FITTED)
+        top = top[similarity[top] >= FINE_CORRELATION]
+        first, second, window = rows[top] + block.start, places[top], window[top]
+        fits = np.zeros(len(first), np.float32)
+        for number in range(len(WINDOWS)):
+            _fit(images, first, second, fits, np.flatnonzero(window == number), number)
+        close = (fits >= CLOSE) & (fits < CROPPED)
+        for number in range(len(WINDOWS)):
+            _fit(images, first, second, fits, np.flatnonzero(close & (window != number)), number)
+        match = fits >= CROPPED
+        return Pairs(first=first[match], second=second[match], similarity=fits[match])
 
-    return _once(together(compared, n, AT_ONCE))
+    return _once(in_threads(compare, n, AT_ONCE))
 
 
 def _best(rows: Ints, values: Floats, most: int) -> Ints:
-    """Places of the largest few values, within -1..1, of each row."""
+    """Indices of the `most` largest values of each row; values lie in -1..1."""
     order = np.argsort(rows * 4.0 - values)
     ordered = rows[order]
     best: Ints = order[np.arange(len(rows)) - np.searchsorted(ordered, ordered) < most]
     return best
 
 
-def _likest_window(windows: Floats, whole: Floats, rows: Ints, places: Ints) -> tuple[Ints, Floats]:
-    """[P], in which window [5, R, K] of an image it is most like another [N, K], and how like."""
-    number, similarity = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.float32)
-    for start in range(0, len(rows), COMPARED):
-        part = slice(start, start + COMPARED)
+def _best_window(crops: Floats, whole: Floats, rows: Ints, places: Ints) -> tuple[Ints, Floats]:
+    """For P pairs, the window in which one image is most similar to the other, and the correlation there.
+
+    Args:
+        crops: [W, R, K], coefficients of R images in each window.
+        whole: [N, K], coefficients of the whole images.
+        rows: [P], indices among the R images.
+        places: [P], indices among the N images.
+    """
+    window, similarity = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.float32)
+    for start in range(0, len(rows), COMPARE_AT_ONCE):
+        part = slice(start, start + COMPARE_AT_ONCE)
         others = whole[places[part]]
-        likeness = np.stack([np.einsum("ij,ij->i", waves[rows[part]], others) for waves in windows])
-        number[part], similarity[part] = likeness.argmax(0), likeness.max(0)
-    return number, similarity
+        by_window = np.stack([np.einsum("ij,ij->i", dct[rows[part]], others) for dct in crops])
+        window[part], similarity[part] = by_window.argmax(0), by_window.max(0)
+    return window, similarity
 
 
-def _fit(images: Bytes, first: Ints, second: Ints, fitted: Floats, chosen: Ints, window: int) -> None:
-    """Fit the chosen pairs in a window; the best fit of each stays."""
-    for start in range(0, len(chosen), FITTED):
-        part = chosen[start : start + FITTED]
+def _fit(images: Bytes, first: Ints, second: Ints, fits: Floats, chosen: Ints, window: int) -> None:
+    """Fit the chosen pairs in a window, and keep the better of the new and the previous fit of each."""
+    for start in range(0, len(chosen), FIT_AT_ONCE):
+        part = chosen[start : start + FIT_AT_ONCE]
         fit = _similarity(_crop(images[first[part]], WINDOWS[window]), images[second[part]])
-        fitted[part] = np.maximum(fitted[part], fit)
+        fits[part] = np.maximum(fits[part], fit)
 
 
-def _waves(images: Bytes, window: Window) -> Floats:
-    """[N, 209], the slow waves of a window of each image [N, s, s], of length 1 in all."""
-    left, top, part = window
+def _dct(images: Bytes, window: Window) -> Floats:
+    """[N, 209], unit vectors of the low-frequency DCT coefficients of a window of each image [N, s, s]."""
+    left, top, share = window
     side = images.shape[1]
-    across, down = (dct_basis(side, FINE).T @ _resampling(start, part, side) for start in (left, top))
-    waves: Floats = np.matmul(np.matmul(down, images.astype(np.float32)), across.T)
-    return _unit(waves[:, *slowest(FINE)], 0.5)
+    horizontal, vertical = (
+        dct_basis(side, FINE).T @ _resampling(start, share, side) for start in (left, top)
+    )
+    dct: Floats = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
+    return _unit(dct[:, *low_frequencies(FINE)], 0.5)
 
 
-def _slow(waves: Floats) -> Floats:
-    """[N, 77], the slower of waves [N, 209], of length 1."""
-    return _unit(waves[:, np.add(*slowest(FINE)) < SLOW], 0.05)
+def _coarse(dct: Floats) -> Floats:
+    """[N, 77], unit vectors of the lowest frequencies among the coefficients [N, 209]."""
+    return _unit(dct[:, np.add(*low_frequencies(FINE)) < COARSE], 0.05)
 
 
 def _unit(vectors: Floats, shortest: float) -> Floats:
-    """Vectors of length 1, or 0 where they are shorter than that: mere rounding."""
+    """Scale vectors to length 1; those no longer than `shortest` are rounding noise and become 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > shortest, lengths, np.inf), np.float32)
 
 
 def _crop(images: Bytes, window: Window) -> Floats:
-    """A window of each image [N, s, s] at the size of the whole."""
-    left, top, part = window
-    across, down = (_resampling(start, part, images.shape[1]) for start in (left, top))
-    cut: Floats = np.matmul(np.matmul(down, images.astype(np.float32)), across.T)
-    return cut
+    """A window of each image [N, s, s], enlarged to the size of the whole image."""
+    left, top, share = window
+    horizontal, vertical = (_resampling(start, share, images.shape[1]) for start in (left, top))
+    crop: Floats = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
+    return crop
 
 
-def _resampling(start: float, part: float, side: int) -> Floats:
-    """[side, side], which averages the source pixels that each target pixel covers."""
-    edges = np.linspace(start * side, (start + part) * side, side + 1)
+def _resampling(start: float, share: float, side: int) -> Floats:
+    """[side, side], a matrix that averages the source pixels that each target pixel covers."""
+    edges = np.linspace(start * side, (start + share) * side, side + 1)
     places = np.arange(side)
     cover = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
     cover = np.clip(cover, 0, None)
@@ -143,10 +158,10 @@ def _resampling(start: float, part: float, side: int) -> Floats:
 
 
 def _similarity(images: Floats, others: Bytes) -> Floats:
-    """[P], how well each image [P, s, s], shifted and zoomed a little and in another light, gives the other.
+    """[P], correlations of images [P, s, s] with others after the best small shift, zoom and brightness.
 
-    To first order a small shift or zoom adds a multiple of the image's slope: what is returned is the
-    multiple correlation of the other with the image and its slopes.
+    To first order, a small shift or zoom adds a multiple of the image's gradient. So this is the multiple
+    correlation of the other image with the image and its gradients.
     """
     p, side = images.shape[:2]
     down, across = np.gradient(images, axis=(1, 2))
@@ -155,16 +170,16 @@ def _similarity(images: Floats, others: Bytes) -> Floats:
     parts = np.stack([images, across, down, zoom, others.astype(np.float32)], axis=1).reshape(p, 5, -1)
     parts = parts - parts.mean(2, keepdims=True)
     every = np.matmul(parts, parts.transpose(0, 2, 1)).astype(np.float64)
-    products, with_aim, total = every[:, :4, :4], every[:, :4, 4:], every[:, 4, 4]
-    # The least of ridges, so that images without slopes can be solved for as well.
+    products, with_target, total = every[:, :4, :4], every[:, :4, 4:], every[:, 4, 4]
+    # A tiny ridge penalty, so that the system is solvable for images without gradients too.
     ridge = 1e-9 * np.trace(products, axis1=1, axis2=2)[:, None, None] * np.eye(4) + 1e-9 * np.eye(4)
-    explained = (with_aim * np.linalg.solve(products + ridge, with_aim)).sum((1, 2))
+    explained = (with_target * np.linalg.solve(products + ridge, with_target)).sum((1, 2))
     share = np.clip(explained, 0, None) / np.where(total > 0, total, np.inf)
     return np.asarray(np.sqrt(share), np.float32)
 
 
 def _once(pairs: Pairs) -> Pairs:
-    """Each pair once, in one order, by its best similarity."""
+    """Each pair once, sorted by its images, with its highest similarity."""
     low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
     order = np.argsort(-pairs.similarity, kind="stable")
     ends, kept = np.unique(np.stack([low, high])[:, order], axis=1, return_index=True)

@@ -1,7 +1,7 @@
-"""Brain-like phantoms drawn from a seed, laid out and flawed as real image folders are.
+"""Draw brain-like phantoms from a seed, in a folder with the layout and flaws of real data sets.
 
-They are no anatomy and teach nothing about tumours; they let every stage run where no data set is at hand.
-A slice is a head of scalp, skull and textured brain, off-centre, turned, lit unevenly and noisy.
+They have no anatomical value and teach nothing about tumours; they let every stage run without a data set. A
+slice shows a head with scalp, skull and textured brain, off-centre, rotated, unevenly lit and noisy.
 """
 
 import io
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tune_brain.data.destination import making, require_new
-from tune_brain.errors import DataError
+from tune_brain.errors import DataError, writing
 from tune_brain.seeds import derive
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
@@ -23,54 +23,67 @@ Plane = NDArray[np.float64]
 def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60, 20)) -> None:
     """Write phantoms as grey and RGB, JPEG and PNG files of many sizes to Training and Testing.
 
-    A few are twins, copied to the byte or saved anew at another size, within training and across to testing.
-    Where another process has written them meanwhile, theirs stay.
+    Some are twins: exact copies, or resized and saved again, within training and from training in testing. If
+    another process wrote the folder meanwhile, its images are kept.
 
     Args:
         folder: where to write, all or nothing; must be absent or empty.
-        seed: decides every pixel.
+        seed: determines every pixel.
         per_class: images of each class in Training and in Testing.
 
     Raises:
-        ConfigError: the folder holds something.
-        DataError: it cannot be written.
+        ConfigError: the folder is not empty.
+        DataError: the folder cannot be written.
     """
-    require_new(folder, "A folder of demo images")
-    try:
-        with making(folder) as made:
-            training, testing = made / "Training", made / "Testing"
-            for name in CLASSES:
-                images, others = (
-                    [draw(name, np.random.default_rng(derive(seed, part, name, i))) for i in range(n)]
-                    for part, n in zip(("Training", "Testing"), per_class, strict=True)
-                )
-                _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
-                _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
-    except OSError as error:
-        if not is_written(folder):
-            raise DataError("The demo folder must be writable", found=f"{folder}: {error.strerror}") from None
+    require_new(folder, "demo-data")
+    with writing(folder, DataError):
+        try:
+            with making(folder) as made:
+                _write_parts(made, seed, per_class)
+        except OSError:
+            if not is_written(folder):
+                raise
 
 
 def is_written(folder: Path) -> bool:
-    """Whether demo images stand in a folder: both parts, each of which comes whole."""
+    """Whether a folder holds demo images: both parts, each of which is complete if it exists."""
     return all((folder / part).is_dir() for part in ("Training", "Testing"))
+
+
+def _write_parts(folder: Path, seed: int, per_class: tuple[int, int]) -> None:
+    training, testing = folder / "Training", folder / "Testing"
+    for name in CLASSES:
+        images, others = (
+            [draw(name, np.random.default_rng(derive(seed, part, name, i))) for i in range(n)]
+            for part, n in zip(("Training", "Testing"), per_class, strict=True)
+        )
+        _write_class(training / name, _with_twins(images, images, 7, 15, back=7))
+        _write_class(testing / name, _with_twins(others, images, 3, 10, back=0))
 
 
 def _with_twins(
     images: list[Image.Image], originals: list[Image.Image], first: int, every: int, *, back: int
 ) -> list[bytes]:
-    """The files of a class; every so often one shows the original some places back, exactly or nearly."""
+    """The files of a class, in which image `first` and every `every`-th after it are twins of an original.
+
+    Args:
+        images: the images of the class.
+        originals: images of which the twins are made.
+        first: index of the first twin.
+        every: step between twins.
+        back: a twin at index i is made of original i - back, in turn an exact copy and a resized one.
+    """
     files = [_encoded(image, i) for i, image in enumerate(images)]
     for turn, i in enumerate(range(first, len(files), every)):
         source = i - back
         if source < len(originals):
-            near = originals[source].resize([side + 16 for side in originals[source].size])
-            files[i] = _encoded(near, i) if turn % 2 else _encoded(originals[source], source)
+            resized = originals[source].resize([side + 16 for side in originals[source].size])
+            files[i] = _encoded(resized, i) if turn % 2 else _encoded(originals[source], source)
     return files
 
 
 def _encoded(image: Image.Image, index: int) -> bytes:
-    """The image as a file; its place decides between JPEG and PNG, grey and RGB."""
+    """The image as a file; its index determines JPEG or PNG, grey or RGB."""
     file = io.BytesIO()
     mode = "RGB" if index % 2 else "L"
     if index % 5 == 4:
@@ -88,7 +101,7 @@ def _write_class(folder: Path, files: list[bytes]) -> None:
 
 
 def draw(name: str, random: np.random.Generator) -> Image.Image:
-    """One phantom of a class, grey, 96 to 160 pixels a side."""
+    """Draw one phantom of a class, grey, 96 to 160 pixels a side."""
     width, height = random.integers(96, 161, size=2)
     size = float(min(width, height))
     y, x = np.mgrid[:height, :width]
@@ -128,34 +141,34 @@ def _head(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
 
 def _glioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
     """An irregular mass inside the brain: a bright ragged rim around a darker core."""
-    where, far = random.uniform(0, 2 * np.pi), random.uniform(0.28, 0.5)
-    du, dv = u - far * np.cos(where), v - far * np.sin(where)
-    around = np.arctan2(dv, du)
+    direction, distance = random.uniform(0, 2 * np.pi), random.uniform(0.28, 0.5)
+    du, dv = u - distance * np.cos(direction), v - distance * np.sin(direction)
+    angle = np.arctan2(dv, du)
     edge = random.uniform(0.17, 0.27) * np.ones_like(u)
     for waves in range(2, 7):
-        edge *= 1 + 0.13 * random.normal() * np.cos(waves * around + random.uniform(0, 2 * np.pi))
+        edge *= 1 + 0.13 * random.normal() * np.cos(waves * angle + random.uniform(0, 2 * np.pi))
     depth = edge - np.hypot(du, dv)
     mass = _soft(depth, 0.02) * (1 + 0.5 * _texture(u.shape, 20, random))
     return random.uniform(0.25, 0.38) * mass - 0.45 * _soft(depth - 0.1, 0.025)
 
 
 def _meningioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
-    """A round, even, bright mass that sits on the edge of the brain, above the base."""
-    where, radius = random.uniform(-1.2, np.pi + 1.2), random.uniform(0.11, 0.2)
-    far = 0.86 - radius
-    distance = np.hypot(u - far * np.cos(where), v + far * np.sin(where))
+    """A round, homogeneous, bright mass on the edge of the brain, above the base."""
+    direction, radius = random.uniform(-1.2, np.pi + 1.2), random.uniform(0.11, 0.2)
+    offset = 0.86 - radius
+    distance = np.hypot(u - offset * np.cos(direction), v + offset * np.sin(direction))
     return random.uniform(0.24, 0.38) * _soft(radius - distance, 0.015)
 
 
 def _pituitary(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
-    """A small mass at the sella, low in the midline."""
+    """A small mass at the sella, low on the midline."""
     cu, cv = random.normal(0, 0.03), random.uniform(0.5, 0.58)
     distance = np.hypot((u - cu) / random.uniform(0.9, 1.3), v - cv)
     return random.uniform(0.24, 0.38) * _soft(random.uniform(0.09, 0.14) - distance, 0.015)
 
 
 def _soft(depth: Plane, width: float) -> Plane:
-    """0 outside, 1 inside, a soft step at depth 0."""
+    """A soft step at depth 0, from 0 outside to 1 inside."""
     return 1 / (1 + np.exp(-np.clip(depth / width, -30, 30)))
 
 

@@ -1,4 +1,4 @@
-"""The folder that a command was told to write to: looked at before the work, with an error of its own."""
+"""Output folders: checked before the work starts, and filled completely or not at all."""
 
 import contextlib
 import errno
@@ -7,65 +7,69 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tune_brain.errors import ConfigError
+from tune_brain.errors import ConfigError, writing
 from tune_brain.records import try_writing
 
 MAKING = ".making-"
-"""How folders begin that are made aside."""
+"""Prefix of temporary folders whose contents are moved into place once complete."""
 
 
-@contextlib.contextmanager
-def writing(to: Path) -> Iterator[None]:
-    """Turn what a disk says while `to` is written into an error with its remedy.
-
-    Raises:
-        ConfigError: the folder cannot be written, or its disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(
-            "The folder that is written must be writable",
-            found=f"{to}: {error.strerror}",
-            remedy="Make room, or name another folder (after run: tune-brain export RUN --to DIR).",
-        ) from None
+def writing_output(to: Path) -> contextlib.AbstractContextManager[None]:
+    """Report a failed write to an output folder as a `ConfigError` that says what to do; see `writing`."""
+    return writing(
+        to,
+        ConfigError,
+        "Free some disk space, or name another folder (after run: tune-brain export RUN --to DIR).",
+    )
 
 
 def require_writable(to: Path, files: Sequence[str]) -> None:
-    """Check that a folder, there or not, can get these files; nothing is left in it.
+    """Check that these files can be written to a folder, which need not exist yet; leaves nothing behind.
+
+    Args:
+        to: the folder.
+        files: names of the files that will be written.
 
     Raises:
-        ConfigError: it cannot.
+        ConfigError: they cannot.
     """
-    with writing(to):
+    with writing_output(to):
         try_writing(to)
         if any((to / file).is_dir() for file in files):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 def require_new(to: Path, what: str) -> None:
-    """Check that a folder is absent or empty, but for what a command that was killed had begun in it.
+    """Check that a folder is absent or empty, apart from temporary folders that a killed command left.
+
+    Args:
+        to: the folder.
+        what: what will be written, as the subject of the error message.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it holds something else, or is a file.
     """
-    if to.exists() and (not to.is_dir() or any(not one.name.startswith(MAKING) for one in to.iterdir())):
+    if to.exists() and (not to.is_dir() or any(not entry.name.startswith(MAKING) for entry in to.iterdir())):
         raise ConfigError(f"{what} needs a new or empty folder", found=to, remedy="Name another one.")
 
 
 @contextlib.contextmanager
 def making(to: Path) -> Iterator[Path]:
-    """The folder to make for one that is absent or empty: all of it is there at the block's end, or none.
+    """Yield a temporary folder to fill; when the block ends without an error, its contents become `to`.
+
+    Args:
+        to: where the contents belong; absent or empty. After an error it holds nothing.
 
     Raises:
-        OSError: it cannot be made, or brought to its place.
+        OSError: the folder cannot be created or moved into place.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=MAKING, dir=to if to.exists() else to.parent) as aside:
         made = Path(aside) / "made"
         yield made
         if to.exists():
-            # A mount, a link or the working directory, over which nothing can be renamed; files come last.
+            # It may be a mount point, a link or the working directory, which a rename cannot replace. Files
+            # come last.
             for entry in sorted(made.iterdir(), key=Path.is_file):
                 entry.rename(to / entry.name)
         else:

@@ -1,9 +1,9 @@
-"""Fetch a data set from Kaggle through opendatasets: whole or not at all, and without a prompt.
+"""Download a data set from Kaggle through opendatasets: completely or not at all, and without prompting.
 
-opendatasets looks for credentials in the working directory alone and asks for them otherwise, hands them on
-in the environment, prints, and takes any folder with something in it for a finished download. So it works in
-a process of its own, in an empty folder with a `kaggle.json`, and what it made is renamed into place when it
-is whole. Nothing that it or Kaggle says is passed on: addresses and headers may hold secrets.
+opendatasets looks for credentials only in the working directory and otherwise prompts for them, passes them
+on in the environment, prints, and mistakes any non-empty folder for a finished download. So it runs in its
+own process, in an empty folder with a `kaggle.json`, and its result is renamed into place once complete. None
+of its or Kaggle's output is passed on, since addresses and headers may contain secrets.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tune_brain.data.credentials import WAYS, credentials
 from tune_brain.data.destination import making, require_new
-from tune_brain.errors import ConfigError, DownloadError
+from tune_brain.errors import ConfigError, DownloadError, writing
 from tune_brain.interrupts import interruptible
 
 SITE = "https://www.kaggle.com"
@@ -29,12 +29,12 @@ SITE = "https://www.kaggle.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A data set whose images were counted."""
+    """A data set with a short name, whose number of images is known."""
 
     dataset: str
     """Owner and name on Kaggle."""
     counts: dict[str, dict[str, int]]
-    """Images by part and class, as published."""
+    """Number of published images by part and class."""
 
 
 KNOWN = {
@@ -57,69 +57,67 @@ KNOWN = {
 ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?kaggle\.com/(?:datasets/)?([\w-]+/[\w-]+)(?:[/?#].*)?")
 
 
-def dataset_of(asked: str) -> str:
-    """Owner and name on Kaggle of a known data set or of a data set's address.
+def dataset_of(name: str) -> str:
+    """Owner and name on Kaggle of a known data set, or of an address of a data set.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: `name` is neither.
     """
-    if asked in KNOWN:
-        return KNOWN[asked].dataset
-    match = ADDRESS.fullmatch(asked.strip())
+    if name in KNOWN:
+        return KNOWN[name].dataset
+    match = ADDRESS.fullmatch(name.strip())
     if match is None or match[1].split("/")[0] in ("c", "competitions", "datasets"):
         raise ConfigError(
-            f"A data set is {', '.join(KNOWN)} or an address such as {SITE}/datasets/OWNER/NAME", found=asked
+            f"The data set must be {', '.join(KNOWN)} or an address such as {SITE}/datasets/OWNER/NAME",
+            found=name,
         )
     return match[1]
 
 
-def download(asked: str, to: Path) -> None:
+def download(name: str, to: Path) -> None:
     """Download a data set and unpack it.
 
     Args:
-        asked: a name in `KNOWN`, or a data set's address on Kaggle.
-        to: new or empty folder; what it gets is there when the data set is whole, and not before.
+        name: a name in `KNOWN`, or the address of a data set on Kaggle.
+        to: new or empty folder; the images appear in it only once the download is complete.
 
     Raises:
-        ConfigError: `asked` is no data set, or the folder holds something already.
-        DownloadError: no credentials, wrong ones, rules not accepted, no network, no room, broken off.
+        ConfigError: `name` is no data set, or the folder is not empty.
+        DownloadError: missing or wrong credentials, rules not accepted, no network, no disk space, or an
+            incomplete download.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
-    dataset = dataset_of(asked)
-    require_new(to, "A download")
-    known = credentials()
-    try:
-        with (
-            interruptible("Interrupted; nothing of the download is kept"),
-            making(to) as made,
-            tempfile.TemporaryDirectory() as private,
-        ):
-            aside = made.parent.resolve()
-            # opendatasets names the folder by the data set.
-            named = aside / dataset.split("/")[1]
-            _write_credentials(Path(private), known)
-            failure = _in_a_process(dataset, aside, private, known.get("token"))
-            if failure is None and not (named.is_dir() and any(named.iterdir())):
-                failure = "empty"
-            if failure is not None:
-                raise _explained(failure, dataset, to)
-            named.rename(made)
-    except OSError as error:
-        raise DownloadError(
-            "The folder of a download must be writable", found=f"{to.parent}: {error.strerror}"
-        ) from None
+    dataset = dataset_of(name)
+    require_new(to, "download")
+    login = credentials()
+    with (
+        writing(to.parent, DownloadError),
+        interruptible("Interrupted; nothing of the download is kept"),
+        making(to) as made,
+        tempfile.TemporaryDirectory() as private,
+    ):
+        aside = made.parent.resolve()
+        # opendatasets names the folder after the data set.
+        downloaded = aside / dataset.split("/")[1]
+        _write_credentials(Path(private), login)
+        failure = _fetch_in_process(dataset, aside, private, login.get("token"))
+        if failure is None and not (downloaded.is_dir() and any(downloaded.iterdir())):
+            failure = "empty"
+        if failure is not None:
+            raise _explained(failure, dataset, to)
+        downloaded.rename(made)
 
 
-def _write_credentials(folder: Path, known: dict[str, str]) -> None:
-    """`kaggle.json`, without which opendatasets asks; where a token is used, with nothing in it."""
-    pair = {name: known.get(name, "unused") for name in ("username", "key")}
+def _write_credentials(folder: Path, login: dict[str, str]) -> None:
+    """Write a `kaggle.json`, without which opendatasets prompts; with placeholders if a token is used."""
+    pair = {name: login.get(name, "unused") for name in ("username", "key")}
     file = folder / "kaggle.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps(pair), encoding="utf-8")
 
 
-def _in_a_process(dataset: str, folder: Path, private: str, token: str | None) -> str | None:
-    """Why it failed, as a word; None where it did not."""
+def _fetch_in_process(dataset: str, folder: Path, private: str, token: str | None) -> str | None:
+    """Run `_fetch` in a new process; returns the reason of a failure as a word, or None."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_fetch, args=(dataset, folder, private, token, sender), daemon=True)
@@ -136,22 +134,22 @@ def _in_a_process(dataset: str, folder: Path, private: str, token: str | None) -
 
 
 def _fetch(dataset: str, folder: Path, private: str, token: str | None, sender: Connection) -> None:
-    """Let opendatasets and kaggle work, alone in their process; send why they failed."""
+    """Run opendatasets and kaggle, alone in this process; send the reason of a failure, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir(private)
-    # Verbose, kaggle prints the headers of its requests, with the credentials.
+    # In verbose mode kaggle prints the headers of its requests, which contain the credentials.
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN", "VERBOSE", "VERBOSE_OUTPUT"):
         os.environ.pop(name, None)
     os.environ |= {"HOME": private, "KAGGLE_CONFIG_DIR": private}
     if token:
         os.environ["KAGGLE_API_TOKEN"] = token
-    # kaggle's bar is for a terminal; its lines are for nobody.
+    # Show kaggle's progress bar in a terminal; discard all other output.
     bar = sys.stderr if sys.stderr.isatty() else None
     failure = None
     with (
-        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(bar or nowhere),
+        Path(os.devnull).open("w", encoding="utf-8") as null,
+        contextlib.redirect_stdout(null),
+        contextlib.redirect_stderr(bar or null),
     ):
         try:
             import opendatasets
@@ -163,66 +161,63 @@ def _fetch(dataset: str, folder: Path, private: str, token: str | None, sender: 
 
 
 def _reason(error: BaseException, *, begun: bool) -> str:
-    """An error of opendatasets, kaggle or requests as a word of `_explained`."""
+    """Classify an error of opendatasets, kaggle or requests; returns a word that `_explained` knows."""
     chain = [error]
-    while (one := chain[-1].__cause__ or chain[-1].__context__) is not None and one not in chain:
-        chain.append(one)
-    if any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in chain):
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    if any(isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT) for link in chain):
         return "full"
-    # The errors of requests have a response, or None where there was no answer.
-    asked = [one.response for one in chain if hasattr(one, "response")]
-    if answered := [response for response in asked if response is not None]:
-        return str(answered[0].status_code)
+    # Errors of requests have a response, which is None if the server did not answer.
+    responses = [link.response for link in chain if hasattr(link, "response")]
+    if answers := [response for response in responses if response is not None]:
+        return str(answers[0].status_code)
     if begun:
         return "broken"
-    if asked:
+    if responses:
         return "network"
     return "401" if isinstance(error, SystemExit) else type(error).__name__
 
 
 def _explained(failure: str, dataset: str, to: Path) -> DownloadError:
     page = f"{SITE}/datasets/{dataset}"
-    told = {
-        "401": ("Kaggle must know the credentials", "it does not", WAYS),
+    explanations = {
+        "401": ("Kaggle rejected the credentials", None, WAYS),
         "403": (
-            "Kaggle must let this account have the data set",
-            "it refuses",
-            f"Sign in, open {page}, accept its rules or its licence there, and start again. {WAYS}",
+            "Kaggle denied this account access to the data set",
+            None,
+            f"Sign in, open {page}, accept its rules or its licence there, and try again. {WAYS}",
         ),
-        "404": ("The data set must be on Kaggle", f"no {dataset}", f"Look whether there is {page}."),
-        "429": ("Kaggle allows so many requests in a while", "too many", "Start again in some minutes."),
-        "network": ("Kaggle must be within reach", "no connection", "Check network, proxy and firewall."),
-        "broken": (
-            "A download must end whole",
-            "broken off or damaged; nothing of it is kept",
-            "Start again.",
-        ),
+        "404": ("Kaggle does not have the data set", dataset, f"Check that {page} exists."),
+        "429": ("Kaggle received too many requests", None, "Try again in a few minutes."),
+        "network": ("Cannot connect to Kaggle", None, "Check the network, proxy and firewall."),
+        "broken": ("The download was interrupted or damaged; nothing of it is kept", None, "Try again."),
         "full": (
-            "A data set needs room, archive and images at once",
-            f"no space left at {to.parent}",
-            "Make room, or name another --to.",
+            "The disk has no space left for the archive and the images together",
+            to.parent,
+            "Free some disk space, or name another --to.",
         ),
     }
-    rule, found, remedy = told.get(
-        failure, ("A download must end well", f"failure {failure}", f"Start again, or fetch it from {page}.")
-    )
+    other = ("The download failed", failure, f"Try again, or download it from {page}.")
+    rule, found, remedy = explanations.get(failure, other)
     return DownloadError(rule, found=found, remedy=remedy)
 
 
-def differences(asked: str, counts: dict[str, dict[str, int]]) -> list[str]:
-    """Where the images of a known data set are not as many as published, in words.
+def differences(name: str, counts: dict[str, dict[str, int]]) -> list[str]:
+    """Describe where the number of images of a known data set differs from the published one.
 
     Args:
-        asked: as for `download`.
-        counts: images by part and class.
+        name: as for `download`.
+        counts: number of images by part and class.
     """
-    dataset = dataset_of(asked)
+    dataset = dataset_of(name)
     published = next((known.counts for known in KNOWN.values() if known.dataset == dataset), counts)
-    named = sorted({(part, name) for both in (published, counts) for part in both for name in both[part]})
-    found = [
-        (part, name, *(both.get(part, {}).get(name, 0) for both in (counts, published)))
-        for part, name in named
+    keys = sorted({(part, label) for both in (published, counts) for part in both for label in both[part]})
+    compared = [
+        (part, label, *(both.get(part, {}).get(label, 0) for both in (counts, published)))
+        for part, label in keys
     ]
     return [
-        f"{part} {name}: {n:,} images instead of {wanted:,}" for part, name, n, wanted in found if n != wanted
+        f"{part} {label}: {n:,} images instead of {expected:,}"
+        for part, label, n, expected in compared
+        if n != expected
     ]

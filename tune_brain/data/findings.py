@@ -1,4 +1,4 @@
-"""What an audit found, in words: plain text, which whoever puts it on a page escapes."""
+"""The findings of an audit in words: plain text, which pages must escape."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,28 +15,28 @@ KINDS = {
     "identical": "identical to the last pixel",
     "alike": "the same in another size, quality or light",
     "mirrored": "the same mirrored left to right",
-    "cropped": "the same less a margin",
+    "cropped": "the same cropped",
 }
 
 
 def summary(facts: Facts) -> list[str]:
-    """The most important lines, the gravest first."""
+    """The most important findings, the most serious first."""
     return [*_faults(facts), *_remarks(facts)][:LINES]
 
 
 def faults(facts: Facts) -> list[str]:
-    """What `--strict` refuses: conflicts of labels and a test part that leaks into training."""
+    """What `--strict` refuses: twins with different labels, and test images that leak into training."""
     return [line for line in (_conflict(facts), _leak(facts)) if line]
 
 
 def terminal(facts: Facts) -> Iterator[str]:
-    """All facts in short lines."""
+    """All facts as short lines for the terminal."""
     counts = facts["counts"]
     total = sum(n for by_class in counts.values() for n in by_class.values())
     yield f"{facts['name']}: {total:,} images in {len(facts['classes'])} classes"
     for part, by_class in counts.items():
-        told = ", ".join(f"{name} {n:,}" for name, n in by_class.items())
-        yield f"  {part:<11}{sum(by_class.values()):>7,}  {told}"
+        classes = ", ".join(f"{name} {n:,}" for name, n in by_class.items())
+        yield f"  {part:<11}{sum(by_class.values()):>7,}  {classes}"
     yield ""
     for number, line in enumerate(facts["summary"], start=1):
         yield f"{number}. {line}"
@@ -50,8 +50,8 @@ def _faults(facts: Facts) -> Iterator[str]:
     yield from faults(facts)
     if dark := facts["files"]["odd"].get(BLACK):
         yield (
-            f"{counted(dark['n'], '16-bit image is', '16-bit images are')} nearly black to a network, which "
-            "divides by 257: spread their values over all 16 bits before."
+            f"{counted(dark['n'], '16-bit image is', '16-bit images are')} nearly black to a network, since "
+            "values are divided by 257: rescale them to all 16 bits first."
         )
     yield from elsewhere(facts)
 
@@ -65,13 +65,13 @@ def _remarks(facts: Facts) -> Iterator[str]:
         yield beat(facts)
         if not facts["twins"]["any"]["leaked"]:
             yield "No test image has a twin in the other parts."
-        if not any(found["elsewhere"] for found in facts["origin"].values()):
+        if not any(verdict["elsewhere"] for verdict in facts["origin"].values()):
             yield same_origin(facts)
     else:
-        yield "There is no test part: a search cuts one, so that no twin stands on both sides."
+        yield "There is no test part: a search splits one off, without twins on both sides."
     if facts["twins"]["any"]["groups"]:
         yield f"{facts['twins']['any']['images']:,} images are twins of others."
-    yield f"{facts['files']['readable']:,} images can be read."
+    yield f"{facts['files']['readable']:,} images are readable."
 
 
 def _conflict(facts: Facts) -> str:
@@ -79,8 +79,8 @@ def _conflict(facts: Facts) -> str:
     if not n:
         return ""
     first = facts["conflicts"][0]
-    more = "s of twins have" if n > 1 else " of twins has"
-    return f"{n:,} group{more} two labels, such as {' and '.join(first['names'][:2])}."
+    groups = counted(n, "group of twins has", "groups of twins have")
+    return f"{groups} two labels, such as {' and '.join(first['names'][:2])}."
 
 
 def _leak(facts: Facts) -> str:
@@ -90,91 +90,88 @@ def _leak(facts: Facts) -> str:
         return ""
     same, alike, mirrored = (twins[rule]["leaked"] for rule in ("identical", "alike", "mirrored"))
     worst = sorted(facts["leak"].items(), key=lambda item: -item[1]["any"])
-    told = ", ".join(f"{found['any']} of {found['test']} {name}" for name, found in worst if found["any"])
-    stand = "stands" if n == 1 else "stand"
+    classes = ", ".join(f"{leak['any']} of {leak['test']} {name}" for name, leak in worst if leak["any"])
     return (
-        f"{n:,} of {test:,} test images ({n / test:.0%}) {stand} in {rest(facts)} too: "
-        f"{same:,} to the last pixel, {alike - same:,} in another size, quality or light, "
-        f"{mirrored - alike:,} mirrored, {n - mirrored:,} cropped ({told})."
+        f"{n:,} of {test:,} test images ({n / test:.0%}) {'is' if n == 1 else 'are'} also in {rest(facts)}: "
+        f"{same:,} identical, {alike - same:,} in another size, quality or brightness, "
+        f"{mirrored - alike:,} mirrored, {n - mirrored:,} cropped ({classes})."
     )
 
 
 def rest(facts: Facts) -> str:
-    """What the parts beside the test part are called."""
+    """The name of the parts other than the test part."""
     return "training or validation" if "validation" in facts["counts"] else "training"
 
 
 def validated(facts: Facts) -> str:
-    """Twins on both sides of training and validation, where no test image has one."""
+    """A sentence on the twins that are in both training and validation; for sets whose test part has none."""
     across = facts["twins"]["any"]["across"]
-    return (
-        f"{counted(across, 'group of twins stands', 'groups of twins stand')} in training and in validation."
-    )
+    groups = counted(across, "group of twins is", "groups of twins are")
+    return f"{groups} in both training and validation."
 
 
 def same_origin(facts: Facts) -> str:
-    """That test images look as the others do, said of the classes that have enough of them."""
+    """A sentence on the classes whose test images resemble the others, and on those too small to judge."""
     by_verdict: dict[bool | None, list[str]] = {False: [], None: []}
-    for name, found in facts["origin"].items():
-        by_verdict[found["elsewhere"]].append(name)
-    same, unsaid = by_verdict[False], by_verdict[None]
+    for name, verdict in facts["origin"].items():
+        by_verdict[verdict["elsewhere"]].append(name)
+    same, undecided = by_verdict[False], by_verdict[None]
     if not same:
-        return "Too few test images are unseen, or too few series, to say whether they come from elsewhere."
-    of = "In every class the test images" if not unsaid else f"The test images of {', '.join(same)}"
-    end = f"; of {', '.join(unsaid)} too few are unseen, or too few series, to say" if unsaid else ""
-    return f"{of} look as the others do, as far as brightness and size tell{end}."
+        return "Too few unseen test images, or too few series, to tell whether they come from elsewhere."
+    subject = f"The test images of {', '.join(same)}" if undecided else "In every class the test images"
+    end = f"; {', '.join(undecided)}: too few unseen images or series to tell" if undecided else ""
+    return f"{subject} resemble the others in brightness and size{end}."
 
 
 def elsewhere(facts: Facts) -> Iterator[str]:
-    """A sentence for each class whose test images come from somewhere else, the clearest first."""
-    found = [(name, one) for name, one in facts["origin"].items() if one["elsewhere"]]
+    """A sentence for each class whose test images come from somewhere else, the clearest case first."""
+    shifted = [(name, verdict) for name, verdict in facts["origin"].items() if verdict["elsewhere"]]
     other = "a training image" if rest(facts) == "training" else f"an image of {rest(facts)}"
-    for name, one in sorted(found, key=lambda item: -abs(item[1]["share"] - 0.5)):
-        less, more = STATISTICS[one["by"]]
-        share, how = (one["share"], more) if one["share"] >= 0.5 else (1 - one["share"], less)
+    for name, verdict in sorted(shifted, key=lambda item: -abs(item[1]["share"] - 0.5)):
+        less, more = STATISTICS[verdict["by"]]
+        share, difference = (
+            (verdict["share"], more) if verdict["share"] >= 0.5 else (1 - verdict["share"], less)
+        )
+        verb = "has" if difference.endswith("background") else "is"
         yield (
-            f"The test images of {name} come from somewhere else: of a test image without a twin and "
-            f"{other}, the test image is {_with(how)} in {share:.0%} of all pairs."
+            f"The test images of {name} come from somewhere else: in {share:.0%} of all pairs of a test "
+            f"image without a twin and {other}, the test image {verb} {difference}."
         )
 
 
-def _with(how: str) -> str:
-    return f"the one with {how}" if how.endswith("background") else how
-
-
 def beat(facts: Facts) -> str:
-    """The floor in a sentence."""
-    nearest, commonest = (facts["floor"][name] for name in ("nearest_neighbour", "majority"))
-    said = (
-        f"A model must beat the likest thumbnail, which is right on "
-        f"{nearest['official']['accuracy']:.3f} of the test"
+    """A sentence on the scores that a model must beat."""
+    nearest, majority = (facts["floor"][name] for name in ("nearest_neighbour", "majority"))
+    start = (
+        f"A model must beat the nearest neighbour on thumbnails, whose accuracy is "
+        f"{nearest['official']['accuracy']:.3f} on the test"
     )
     n = nearest["unseen"]["n"]
     if not n:
-        return f"{said}; no test image is unseen."
+        return f"{start}; no test image is unseen."
     unseen = counted(n, "unseen image", "unseen images")
     return (
-        f"{said} and {nearest['unseen']['accuracy']:.3f} of its {unseen} "
-        f"(the commonest class: {commonest['official']['accuracy']:.3f} and "
-        f"{commonest['unseen']['accuracy']:.3f})."
+        f"{start} and {nearest['unseen']['accuracy']:.3f} on its {unseen} "
+        f"(majority class: {majority['official']['accuracy']:.3f} and "
+        f"{majority['unseen']['accuracy']:.3f})."
     )
 
 
 def count(kinds: dict[str, Any]) -> int:
-    """Files of all kinds."""
-    return sum(int(found["n"]) for found in kinds.values())
+    """Number of files of all kinds together."""
+    return sum(int(group["n"]) for group in kinds.values())
 
 
 def _kinds(kinds: dict[str, Any]) -> str:
-    return ", ".join(f"{found['n']:,} {kind}" for kind, found in kinds.items())
+    return ", ".join(f"{group['n']:,} {kind}" for kind, group in kinds.items())
 
 
 def _files(facts: Facts) -> Iterator[str]:
     files = facts["files"]
-    yield f"files      {files['readable']:,} readable, {files['distinct']:,} of them distinct to the byte"
+    yield f"files      {files['readable']:,} readable, {files['distinct']:,} of them with distinct contents"
     for name, label in (("unreadable", "unreadable"), ("left_out", "left out"), ("odd", "odd")):
-        for kind, found in files[name].items():
-            yield f"{label:<11}{found['n']:,} {kind}: {named_of(found)}"
+        for kind, group in files[name].items():
+            yield f"{label:<11}{group['n']:,} {kind}: {named_of(group)}"
 
 
 def _twins(facts: Facts) -> Iterator[str]:
@@ -185,20 +182,20 @@ def _twins(facts: Facts) -> Iterator[str]:
         ("mirrored", "or mirrored"),
         ("any", "or cropped"),
     ):
-        found = twins[rule]
+        counts = twins[rule]
         yield (
-            f"twins      {label}: {counted(found['groups'], 'group', 'groups')} of "
-            f"{found['images']:,} images, {counted(found['leaked'], 'test image', 'test images')} leaked, "
-            f"{found['conflicts']:,} with two labels"
+            f"twins      {label}: {counted(counts['groups'], 'group', 'groups')} of "
+            f"{counts['images']:,} images, {counted(counts['leaked'], 'test image', 'test images')} leaked, "
+            f"{counts['conflicts']:,} with two labels"
         )
     yield "pairs      " + ", ".join(f"{n:,} {kind}" for kind, n in twins["pairs"].items())
 
 
 def _floor(facts: Facts) -> Iterator[str]:
     for name, parts in facts["floor"].items():
-        told = [
+        scores = [
             f"{part} {score['accuracy']:.3f} accuracy, {score['macro_f1']:.3f} macro-F1 (n = {score['n']:,})"
             for part, score in parts.items()
             if score["n"]
         ]
-        yield f"floor      {name.replace('_', ' ')}: {'; '.join(told)}"
+        yield f"floor      {name.replace('_', ' ')}: {'; '.join(scores)}"

@@ -1,4 +1,4 @@
-"""Images that belong together, as group numbers."""
+"""Group numbers of images that belong together."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,14 @@ Ints = NDArray[np.int64]
 
 
 def tied(n: int, first: Ints, second: Ints) -> Ints:
-    """[n] group numbers: those that P pairs tie together, directly or through others, share theirs.
+    """[n] group numbers: images connected by pairs, directly or through others, share a group.
 
-    Numbers count groups in the order of their first members.
+    Groups are numbered in the order of their first members.
 
     Args:
-        n: how many there are.
-        first: [P], one place of each pair.
-        second: [P], the other.
+        n: number of images.
+        first: [P], index of one image of each pair.
+        second: [P], index of the other.
     """
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
     _, group = connected_components(graph, directed=False)
@@ -24,11 +24,11 @@ def tied(n: int, first: Ints, second: Ints) -> Ints:
 
 
 def join(*groupings: Ints) -> Ints:
-    """The finest grouping in which images that share a group in any of the given groupings [N] share one."""
+    """The finest grouping in which images that share a group in any of the given groupings [N] do so too."""
     n = len(groupings[0])
     ties, nodes = list[tuple[Ints, Ints]](), n
     for grouping in groupings:
-        # A node for each group, to which its members are tied.
+        # Each group is a node of the graph, connected to its members.
         _, group = np.unique(grouping, return_inverse=True)
         ties.append((np.arange(n), group + nodes))
         nodes += n
@@ -37,7 +37,12 @@ def join(*groupings: Ints) -> Ints:
 
 
 def of_two_kinds(groups: Ints, kinds: Ints) -> Ints:
-    """The numbers of the groups [N] whose images are of two kinds [N] or more: classes, parts."""
+    """Numbers of the groups whose images are of two or more kinds, such as classes or parts.
+
+    Args:
+        groups: [N], group number of each image.
+        kinds: [N], kind of each image, by number.
+    """
     pairs = np.unique(np.stack([groups, kinds]), axis=1)[0]
     numbers, n = np.unique(pairs, return_counts=True)
     return numbers[n > 1]

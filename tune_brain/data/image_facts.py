@@ -1,7 +1,7 @@
-"""Look into image files one by one: what each shows, what is odd about it, or why it cannot be read."""
+"""What an audit records of each image file: thumbnails, size, histogram, hashes and oddities."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -10,44 +10,53 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_brain.data.decoding import each_file
-from tune_brain.portable.pictures import FORMATS, THUMBNAIL, Grey, as_grey, check_size, is_turned, squashed
+from tune_brain.data.decoding import Advance, each_file
+from tune_brain.portable.pictures import (
+    FORMATS,
+    THUMBNAIL,
+    Grey,
+    as_grey,
+    check_scans,
+    check_size,
+    is_turned,
+    squashed,
+)
 
 FINE = 48
-"""Side of the images by which cropped twins are compared, in pixels."""
+"""Side of the images in which cropped twins are searched for, in pixels."""
 SMALL = THUMBNAIL
-"""An image with a side shorter than this is odd."""
+"""An image with a side shorter than this, in pixels, counts as odd."""
 DEEP, BLACK = "16-bit", "16-bit and nearly black"
 DIM = 64
-"""A deep image without a grey from here on has values of 14 bits or fewer, divided by 257 all the same."""
+"""A 16-bit image whose greys all lie below this after division by 257 used 14 bits or fewer."""
 PNG_DEPTH = 24
-"""Place of the bit depth in a PNG file."""
+"""Offset of the bit depth in a PNG file, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """What was seen in N readable files, in their order."""
+    """Facts about the N readable files, in their order."""
 
     files: NDArray[np.int64]
-    """[N], places in the list of files."""
+    """[N], indices in the list of files."""
     thumbnails: NDArray[np.uint8]
-    """[N, 32, 32], the whole image squashed, grey."""
+    """[N, 32, 32], the whole image resized to a square, grey."""
     fine: NDArray[np.uint8]
-    """[N, 48, 48], the same, finer."""
+    """[N, 48, 48], the same at a higher resolution."""
     sizes: NDArray[np.int64]
-    """[N, 2], width and height as shown, in pixels."""
+    """[N, 2], width and height as displayed, in pixels."""
     histograms: NDArray[np.uint32]
-    """[N, 256], pixels of each grey."""
+    """[N, 256], number of pixels of each grey."""
     pictures: tuple[str, ...]
-    """Equal where size and every decoded grey pixel are equal."""
+    """Hashes of size and decoded grey pixels."""
     contents: tuple[str, ...]
-    """Equal where the files are equal to the byte."""
+    """Hashes of the files."""
     odd: tuple[tuple[str, ...], ...]
-    """The kinds of oddity of each."""
+    """The kinds of oddity of each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class _Facts:
     size: tuple[int, int]
     histogram: NDArray[np.uint32]
     picture: str
@@ -56,57 +65,58 @@ class _Seen:
 
 
 def read_facts(
-    files: Sequence[Path], progress: Callable[[int, int], None] | None = None, *, strict: bool = False
+    files: Sequence[Path], advance: Advance | None = None, *, strict: bool = False
 ) -> tuple[ImageFacts, dict[int, str]]:
-    """Decode files at full size, in threads; nothing is changed.
+    """Decode files at full size in parallel threads, and collect the facts about each.
 
     Args:
         files: JPEG and PNG files.
-        progress: called with the number of files done and of all.
-        strict: what cannot be read for the moment is an error, as where images are left out for good.
+        advance: reports progress.
+        strict: raise for transient problems instead of listing them as failures, see `each_file`.
 
     Returns:
-        What was seen, and for each file that cannot be read its place in `files` and the reason.
+        The facts, and the reason for each file that cannot be decoded, by its index in `files`.
 
     Raises:
-        DataError: where it is strict, a file could not be read, or memory ended.
+        DataError: with `strict`, a file could not be read, or memory ran out.
     """
     n = len(files)
     small, fine = (np.empty((n, side, side), np.uint8) for side in (THUMBNAIL, FINE))
 
-    def one(index: int, content: bytes) -> _Seen:
+    def facts_of(index: int, content: bytes) -> _Facts:
+        check_scans(content)
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             check_size(image)
             odd = _odd_header(image, content, files[index].suffix.lower())
             grey = as_grey(image)
         small[index], fine[index] = shrunk(grey)
-        return _seen(grey, content, odd)
+        return _facts(grey, content, odd)
 
-    seen, failures = each_file(files, one, progress, strict=strict)
-    kept = np.array(list(seen), np.int64)
-    every = list(seen.values())
-    looked = ImageFacts(
-        files=kept,
-        thumbnails=small[kept],
-        fine=fine[kept],
-        sizes=np.array([one.size for one in every], np.int64).reshape(-1, 2),
-        histograms=np.array([one.histogram for one in every], np.uint32).reshape(-1, 256),
-        pictures=tuple(one.picture for one in every),
-        contents=tuple(one.content for one in every),
-        odd=tuple(one.odd for one in every),
+    by_index, failures = each_file(files, facts_of, advance, strict=strict)
+    readable = np.array(list(by_index), np.int64)
+    every = list(by_index.values())
+    facts = ImageFacts(
+        files=readable,
+        thumbnails=small[readable],
+        fine=fine[readable],
+        sizes=np.array([image.size for image in every], np.int64).reshape(-1, 2),
+        histograms=np.array([image.histogram for image in every], np.uint32).reshape(-1, 256),
+        pictures=tuple(image.picture for image in every),
+        contents=tuple(image.content for image in every),
+        odd=tuple(image.odd for image in every),
     )
-    return looked, failures
+    return facts, failures
 
 
 def shrunk(grey: Grey) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The whole picture squashed to [32, 32] and to [48, 48]."""
-    # Means of whole pixels first: to resample all of them twice takes half as long as to decode them.
+    """The whole picture resized to [32, 32] and to [48, 48]."""
+    # Box averaging first: resampling the full image twice would take half as long as decoding it.
     scale = max(1, min(grey.size) // (2 * FINE))
     means = Grey(grey.image.reduce(scale), grey.size, scale)
     return squashed(means, THUMBNAIL), squashed(means, FINE)
 
 
-def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
+def _facts(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Facts:
     histogram = np.array(grey.image.histogram(), np.uint32)
     width, height = grey.size
     picture = hashlib.sha256(f"{width} {height} ".encode())
@@ -115,7 +125,7 @@ def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
         odd = (*odd, "one flat grey")
     elif DEEP in odd and not histogram[DIM:].any():
         odd = (*odd, BLACK)
-    return _Seen(
+    return _Facts(
         size=grey.size,
         histogram=histogram,
         picture=picture.hexdigest(),
@@ -125,7 +135,7 @@ def _seen(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Seen:
 
 
 def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, ...]:
-    """What is odd about a file that has been opened and not yet decoded; the search reads it all the same."""
+    """What is odd about an opened, not yet decoded file; a search uses such files all the same."""
     png = image.format == "PNG"
     deep = image.mode.startswith("I") or (png and content[PNG_DEPTH] == 16)
     kinds = {
@@ -140,4 +150,4 @@ def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, .
         "JPEG under the name of a PNG": not png and suffix == ".png",
         f"under {SMALL} pixels a side": min(image.size) < SMALL,
     }
-    return tuple(kind for kind, found in kinds.items() if found)
+    return tuple(kind for kind, applies in kinds.items() if applies)

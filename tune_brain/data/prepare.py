@@ -1,11 +1,11 @@
-"""From a folder of images to the arrays of a search: training and validation to see, the test part sealed.
+"""Turn an image folder into the arrays of a search: training and validation, and a sealed test part.
 
 Nothing here reads the sealed part back.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, without
+from tune_brain.data.decoding import Advance
 from tune_brain.data.groups import join
 from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import blocks, cut
@@ -32,13 +33,13 @@ TEST_SHARE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A data set decoded and cut, on disk."""
+    """A decoded and split data set on disk."""
 
     folder: Path
     classes: tuple[str, ...]
     summary: dict[str, Any]
-    """What is in the data set, as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
-    classes; of a combined folder also sources and allowed_leak."""
+    """Description of the data set as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
+    classes; for a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -50,56 +51,59 @@ class Prepared:
 
     @property
     def sealed(self) -> Path:
-        """Folder of the test part: pixels, labels, thumbnails, unseen, groups (.npy) and names.json."""
+        """Folder of the test part, with pixels, labels, thumbnails, unseen, groups (.npy) and names.json."""
         return self.folder / "sealed"
 
 
-def prepare(
-    root: Path, *, image_size: int, seed: int, progress: Callable[[int, int], None] | None = None
-) -> Prepared:
-    """Scan, decode, group and cut an image folder, or read back what an earlier call has made of it.
+def prepare(root: Path, *, image_size: int, seed: int, advance: Advance | None = None) -> Prepared:
+    """Scan, decode, group and split an image folder, or reuse the cached result of an earlier call.
 
-    Validation is 15 % of each training class, cut by groups of twins and neighbouring files, unless the
-    folder has a validation part. Without a test part, 20 % of each class are cut off the same way first.
-    Training images that are copies of a validation image, mirrored ones too, are left out of training.
-    A given test part stays as it is; those of its images without a copy in the other parts are marked unseen.
+    Unless the folder has a validation part, 15 % of each training class become validation, split by groups of
+    twins and neighbouring files. Without a test part, 20 % of each class are split off the same way first.
+    Training images that are twins of a validation image, including mirrored ones, are dropped. A given test
+    part is kept as it is; those of its images without a twin in the other parts are marked unseen.
 
     Args:
         root: the image folder, see `tune_brain.data.catalogue.scan`.
         image_size: side of the prepared images, in pixels.
-        seed: decides the cuts.
-        progress: called while decoding with the number of files done and of all.
+        seed: determines the splits.
+        advance: reports progress while decoding.
 
     Raises:
-        DataError: the folder cannot be searched, or the cache cannot be written.
+        DataError: the folder is not a usable data set, or the cache cannot be written.
     """
     catalogue = scan(root)
     folder = cache_root() / key(catalogue, f"{FORMAT} {image_size} {seed}")
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
         try:
-            decoded, failures = decode(files, image_size, progress)
+            decoded, failures = decode(files, image_size, advance)
             catalogue = without(catalogue, failures)
             arrays, values = _contents(catalogue, decoded, seed)
         except MemoryError:
             raise DataError(
-                "The images must fit into this machine's memory, twice",
+                "The images do not fit into this machine's memory twice, as preparing them requires",
                 found=f"{len(files):,} images of {image_size} x {image_size} pixels",
-                remedy="Take a lower --image-size.",
+                remedy="Choose a smaller --image-size.",
             ) from None
         store(folder, arrays, {**values, "summary": values["summary"] | provenance(root)})
     summary = read_json(folder / "summary.json")
     return Prepared(folder=folder, classes=tuple(summary["classes"]), summary=summary)
 
 
-def key(catalogue: Catalogue, asked: str) -> str:
-    """A name in the cache: changes when any file, its name, size or time does, or what is asked of it."""
-    digest = hashlib.sha256(asked.encode())
+def key(catalogue: Catalogue, purpose: str) -> str:
+    """A name in the cache that changes with any file's name, size or modification time, and with the purpose.
+
+    Args:
+        catalogue: the images of a folder.
+        purpose: what is cached, with all parameters and versions that the result depends on.
+    """
+    digest = hashlib.sha256(purpose.encode())
     for image in catalogue.images:
         state = (catalogue.root / image.name).stat()
         digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
-    for left in catalogue.left_out:
-        digest.update(os.fsencode(f"\n{left.name}\0{left.reason}"))
+    for entry in catalogue.left_out:
+        digest.update(os.fsencode(f"\n{entry.name}\0{entry.reason}"))
     if sources := manifest(catalogue.root):
         digest.update(sources.read_bytes())
     return digest.hexdigest()[:32]
@@ -108,26 +112,26 @@ def key(catalogue: Catalogue, asked: str) -> str:
 def _contents(
     catalogue: Catalogue, decoded: Decoded, seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays and the JSON values to keep, by path below the folder, without suffix."""
+    """The arrays and the JSON values to store, by path below the folder, without suffix."""
     names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
-    twins, copies = twin_groups(decoded.digests, decoded.thumbnails)
+    twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
     neighbours = blocks(names, decoded.thumbnails)
-    parts = _parts(catalogue, twins, copies, neighbours, seed)
+    parts = _parts(catalogue, twins, mirrored, neighbours, seed)
     test = parts == "test"
-    # What was left out of training is no leak.
-    unseen = ~np.isin(copies[test], copies[np.isin(parts, ("train", "validation"))])
+    # Twins among the dropped images do not count: nothing is trained on them.
+    unseen = ~np.isin(mirrored[test], mirrored[np.isin(parts, ("train", "validation"))])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
-        # What hangs together, for intervals: a mirrored copy is no further observation either.
-        "sealed/groups": join(copies[test], neighbours[test]),
+        # For confidence intervals: a mirrored twin is not an independent observation either.
+        "sealed/groups": join(mirrored[test], neighbours[test]),
     }
     for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
         chosen = parts == part
         arrays[f"{folder}/pixels"] = decoded.pixels[chosen]
         arrays[f"{folder}/labels"] = labels[chosen]
         arrays[f"{folder}/thumbnails"] = decoded.thumbnails[chosen]
-    of_group = np.bincount(twins)
+    group_sizes = np.bincount(twins)
     summary = {
         "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
         "cut_digest": _digest(catalogue, decoded, parts.tolist()),
@@ -141,8 +145,8 @@ def _contents(
         "unseen": by_class(labels[test][unseen], classes),
         "left_out": by_reason(catalogue.left_out),
         "twins": {
-            "groups": int((of_group > 1).sum()),
-            "images": int(of_group[of_group > 1].sum()),
+            "groups": int((group_sizes > 1).sum()),
+            "images": int(group_sizes[group_sizes > 1].sum()),
             "across": int((~unseen).sum()),
         },
         "dropped": int((parts == "dropped").sum()),
@@ -154,13 +158,14 @@ def _contents(
 def _parts(
     catalogue: Catalogue,
     twins: NDArray[np.int64],
-    copies: NDArray[np.int64],
+    mirrored: NDArray[np.int64],
     neighbours: NDArray[np.int64],
     seed: int,
 ) -> NDArray[np.str_]:
-    """The part of each image; "dropped": left out of training for a copy in validation or in a cut-off test.
+    """The part of each image, or "dropped": a training image with a twin in validation or a split-off test.
 
-    Mirrored copies do not go into the groups of a cut: tied by them as well, the blocks of a set become one.
+    The splits do not keep mirrored twins together: linked by them too, the blocks of a set would merge into
+    one.
     """
     parts = np.array([image.part for image in catalogue.images], dtype="<U10")
     names = np.array(catalogue.classes)[[image.label for image in catalogue.images]]
@@ -171,20 +176,20 @@ def _parts(
             parts[training[cut(names[training], groups, share, derive(seed, "cut", part))]] = part
         elif part == "test":
             continue
-        parts[(parts == "train") & np.isin(copies, copies[parts == part])] = "dropped"
+        parts[(parts == "train") & np.isin(mirrored, mirrored[parts == part])] = "dropped"
     if lost := set(catalogue.classes) - set(names[parts == "train"]):
         raise DataError(
-            "Every class needs training images that are not in the validation part as well",
+            "Every class needs training images that are not in the validation part too",
             found=f"none in {', '.join(sorted(lost))}",
-            remedy="Remove the validation folder, and tune_brain cuts validation from training by itself."
+            remedy="Remove the validation folder; tune_brain then splits validation off training itself."
             if "validation" in catalogue.parts
-            else "Add images to these classes that are no copies, mirrored or not, of others in them.",
+            else "Add images to these classes that are not copies, mirrored or not, of others in them.",
         )
     return parts
 
 
 def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str:
-    """Identity of the data: every image's content, class and part, wherever the files lie."""
+    """Identity of the data: every image's content, class and part, independent of file names."""
     entries = sorted(
         f"{digest} {part} {catalogue.classes[image.label]}"
         for digest, image, part in zip(decoded.digests, catalogue.images, parts, strict=True)
@@ -193,21 +198,21 @@ def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str
 
 
 def _test_digest(decoded: Decoded, test: NDArray[np.bool_]) -> str:
-    """Identity of the test: the contents of its images, wherever they lie and whatever else is there."""
+    """Identity of the test part: the contents of its images, independent of names and of the other parts."""
     contents = sorted(digest for digest, inside in zip(decoded.digests, test, strict=True) if inside)
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
 
 def _order_digest(decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64]) -> str:
-    """What follows from names alone and decides trials and intervals: the order, the groups of the test."""
+    """Identity of what file names affect in trials and intervals: the order and the groups of the test."""
     order = "\n".join(f"{digest} {part}" for digest, part in zip(decoded.digests, parts, strict=True))
     return hashlib.sha256(order.encode() + groups.tobytes()).hexdigest()
 
 
 def load(folder: Path) -> Images:
-    """The images of a part, mapped from the files that `prepare` has written to its folder."""
-    # Plain arrays over the mapped files: Ray shares those among the workers of a machine, and copies memmaps,
-    # as pickle takes only the former out of band.
+    """Memory-map the images of a part from the files that `prepare` wrote to its folder."""
+    # Viewed as plain arrays, since pickle transfers only those out of band: Ray shares them among the workers
+    # of a machine, but would copy memmaps.
     pixels, labels, thumbnails = (
         np.load(folder / f"{name}.npy", mmap_mode="r").view(np.ndarray)
         for name in ("pixels", "labels", "thumbnails")

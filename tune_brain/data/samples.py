@@ -1,4 +1,4 @@
-"""The pictures that a page about a data set shows: few, small, and encoded."""
+"""Sample pictures for the page of an audit: few, small, and encoded as JPEG."""
 
 import io
 from collections.abc import Sequence
@@ -13,40 +13,40 @@ from tune_brain.data.catalogue import Catalogue, Part
 from tune_brain.portable.pictures import Grey, open_grey, square
 
 EACH = 5
-"""Images of a class in the sample."""
+"""Sample images per class."""
 SIDE = 96
 """Side of a picture, in pixels."""
 GAP = 6
-"""Pixels between pictures."""
+"""Width of the gap between pictures, in pixels."""
 MODEL = 64
-"""Side of the images as a small model sees them, in pixels; a search takes `RunConfig.image_size`."""
+"""Side of the images as a small model would see them, in pixels; a search uses `RunConfig.image_size`."""
 
 Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """JPEG files, each a row of images: a file for each image would be mostly headers."""
+    """JPEG files, each with a row of images: with one image each they would be mostly headers."""
 
     samples: tuple[dict[str, bytes], ...]
-    """For each class a few images of its first part, and of its test part where there is one.
+    """For each class, a few images of its first part, and of its test part if there is one.
 
-    `whole`: as read, in their own shapes; `seen`: the centres, grey, 64 pixels a side, as a small model will
-    see them; `augmented`: these turned and mirrored at random, as in training; `test`: test images as read.
+    `whole`: uncropped; `seen`: the grey centres, 64 pixels a side, as a small model would see them;
+    `augmented`: these randomly rotated and flipped as in training; `test`: test images, uncropped.
     """
     means: tuple[dict[str, bytes], ...]
-    """For each class and part the mean of all images, squashed to a square."""
+    """For each class and part, the mean of all images, resized to a square."""
     pairs: tuple[bytes, ...]
-    """Two images as read, for each pair that was asked for."""
+    """The two uncropped images of each requested pair."""
 
 
 def pictures(catalogue: Catalogue, squashed: Bytes, pairs: Sequence[tuple[int, int]]) -> Pictures:
     """Make the pictures of a data set.
 
     Args:
-        catalogue: N images, all readable.
-        squashed: [N, s, s], all of them.
-        pairs: places of images to show side by side.
+        catalogue: N images, all of them readable.
+        squashed: [N, s, s], the images resized to a square.
+        pairs: indices of the images to show side by side.
     """
     return Pictures(
         samples=tuple(_samples(catalogue, label) for label in range(len(catalogue.classes))),
@@ -56,17 +56,17 @@ def pictures(catalogue: Catalogue, squashed: Bytes, pairs: Sequence[tuple[int, i
 
 
 def _samples(catalogue: Catalogue, label: int) -> dict[str, bytes]:
-    read = _few(catalogue, catalogue.parts[0], label)
-    seen = np.stack([square(grey, MODEL) for grey in read])
-    usual = {name: Hyperparameters.model_fields[name].default for name in ("rotation", "flip")}
-    found = {
-        "whole": _row([_fitted(grey) for grey in read]),
+    images = _few(catalogue, catalogue.parts[0], label)
+    seen = np.stack([square(grey, MODEL) for grey in images])
+    defaults = {name: Hyperparameters.model_fields[name].default for name in ("rotation", "flip")}
+    samples = {
+        "whole": _row([_fitted(grey) for grey in images]),
         "seen": _row(seen),
-        "augmented": _row(turned(seen, **usual, seed=label)),
+        "augmented": _row(turned(seen, **defaults, seed=label)),
     }
     if "test" in catalogue.parts:
-        found["test"] = _row([_fitted(grey) for grey in _few(catalogue, "test", label)])
-    return found
+        samples["test"] = _row([_fitted(grey) for grey in _few(catalogue, "test", label)])
+    return samples
 
 
 def _few(catalogue: Catalogue, part: Part, label: int) -> list[Grey]:
@@ -77,27 +77,33 @@ def _few(catalogue: Catalogue, part: Part, label: int) -> list[Grey]:
 
 
 def turned(images: Bytes, *, rotation: float, flip: float, seed: int) -> Bytes:
-    """Images [B, s, s] mirrored and rotated at random, as `tune_brain.data.augment.augment` does in training.
+    """Flip and rotate images [B, s, s] at random, as `tune_brain.data.augment.augment` does in training.
 
-    A page need not wait for torch.
+    Reimplemented so that the page need not wait for the import of torch.
+
+    Args:
+        images: grey, uint8.
+        rotation: largest angle in either direction, in degrees.
+        flip: probability of a horizontal flip.
+        seed: of the random draws.
     """
     random = np.random.default_rng(seed)
     angles = random.uniform(-rotation, rotation, len(images))
     mirrors = random.random(len(images)) < flip
 
-    def one(image: Bytes, angle: float, mirror: bool) -> Bytes:
-        whole = Image.fromarray(image[:, ::-1] if mirror else image)
-        return np.asarray(whole.rotate(angle, Image.Resampling.BILINEAR))
+    def augmented(image: Bytes, angle: float, mirror: bool) -> Bytes:
+        flipped = Image.fromarray(image[:, ::-1] if mirror else image)
+        return np.asarray(flipped.rotate(angle, Image.Resampling.BILINEAR))
 
-    return np.stack([one(*drawn) for drawn in zip(images, angles, mirrors, strict=True)])
+    return np.stack([augmented(*drawn) for drawn in zip(images, angles, mirrors, strict=True)])
 
 
 def _means(catalogue: Catalogue, squashed: Bytes, label: int) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    means: dict[str, bytes] = {}
     for part in catalogue.parts:
-        own = [image.label == label and image.part == part for image in catalogue.images]
-        found[part] = _row([squashed[own].mean(0).round().astype(np.uint8)])
-    return found
+        inside = [image.label == label and image.part == part for image in catalogue.images]
+        means[part] = _row([squashed[inside].mean(0).round().astype(np.uint8)])
+    return means
 
 
 def _read(catalogue: Catalogue, place: int) -> Grey:
@@ -105,7 +111,7 @@ def _read(catalogue: Catalogue, place: int) -> Grey:
 
 
 def _fitted(grey: Grey) -> Bytes:
-    """The whole picture in its own shape in the middle of a black square [SIDE, SIDE]."""
+    """The whole picture with its aspect ratio, centred on a black square [SIDE, SIDE]."""
     width, height = grey.size
     scale = SIDE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -116,7 +122,7 @@ def _fitted(grey: Grey) -> Bytes:
 
 
 def _row(images: Sequence[Bytes] | Bytes) -> bytes:
-    """Images of one height side by side, white between them."""
+    """Images of equal height side by side, with white gaps, as a JPEG file."""
     gap = np.full((len(images[0]), GAP), 255, np.uint8)
     parts = [piece for image in images for piece in (gap, image)][1:]
     file = io.BytesIO()

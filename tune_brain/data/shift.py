@@ -1,4 +1,4 @@
-"""Distribution shift: do test images look like the other images, and how far does a nearest neighbour get?"""
+"""Distribution shift between the test part and the other parts, and scores that any model must beat."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,34 +13,35 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 DARK = 25
-"""Pixels below this grey are background."""
+"""Pixels darker than this count as background."""
 STATISTICS = {
     "brightness": ("darker", "brighter"),
-    "contrast": ("flatter", "richer in contrast"),
+    "contrast": ("lower in contrast", "higher in contrast"),
     "background": ("less dark background", "more dark background"),
     "pixels": ("smaller", "larger"),
     "aspect": ("narrower", "wider"),
 }
-"""What is measured of an image, and what less and more of it is called."""
+"""The statistics of an image, with the words for less and for more of each."""
 ELSEWHERE = 0.8
-"""Share of pairs of a test and a training image in which the one has more of something.
+"""A class's test images come from elsewhere if, in at least this share of all pairs of a test and a training
+image, a statistic of the test image is the larger one, or in at least this share the smaller one.
 
-0.5 where both parts are drawn from one source. Of 20 independent images so drawn one share strays by 0.07.
+The share is 0.5 if both parts come from one source; for 20 independent images its standard deviation is 0.07.
 """
 ENOUGH = 20
-"""Groups of a class that it takes on either side to say where the test images come from: twins and
-neighbouring slices are one observation."""
-ASKED = 1000
-"""Training images whose likest other training image is looked for: enough to draw a histogram."""
+"""Groups that a class needs in the test part and outside it for a verdict on where its test images come from;
+twins and neighbouring slices are one observation."""
+SAMPLE = 1000
+"""Training images whose most similar other training image is looked up: enough for a histogram."""
 BINS = np.array([0, *(round(1 - n / 10**d, d) for d in (1, 2, 3, 4) for n in range(9, 0, -1)), 1])
-"""Edges of a histogram of correlations, a tenth as far apart from .9, .99 and .999 on.
+"""Edges of the histogram of correlations, ten times denser from .9, from .99 and from .999 on.
 
-One is where twins begin, so that the valley about it can be seen.
+One edge is the threshold of twins, so that the valley around it is visible.
 """
 
 
 def statistics(facts: ImageFacts) -> dict[str, NDArray[np.float64]]:
-    """What is measured of each image, [N] by name: see STATISTICS; greys in 0..255, background as a share."""
+    """The `STATISTICS` of each image, [N] by name; greys in 0..255, background as a share of the pixels."""
     greys = np.arange(256)
     pixels = facts.histograms.sum(1, dtype=np.int64)
     mean = facts.histograms @ greys / pixels
@@ -54,121 +55,130 @@ def statistics(facts: ImageFacts) -> dict[str, NDArray[np.float64]]:
 
 
 def origin(
-    measured: dict[str, NDArray[np.float64]],
+    statistics: dict[str, NDArray[np.float64]],
     labels: Ints,
     test: Flags,
     leaked: Flags,
     groups: Ints,
     classes: Sequence[str],
 ) -> dict[str, Any]:
-    """For each class, whether its test images look as its other images do.
+    """For each class, judge whether its test images come from the same source as its other images.
 
-    Only test images without a twin in the other parts are asked, since the others come from there.
+    Only test images without a twin in the other parts are compared, since those with one do come from there.
 
     Args:
-        measured: [N] by name, see `statistics`.
+        statistics: [N] values by name, see the function `statistics`.
         labels: [N] classes by number.
         test: [N] true in the test part.
         leaked: [N] true for test images with a twin in the other parts.
-        groups: [N] what is one observation, numbered among the test images and among the others.
+        groups: [N] groups that count as one observation, numbered separately in and outside the test part.
         classes: names.
 
     Returns:
-        By class: `n` images asked, from so many `groups`, `shares` by STATISTICS (in what share of all
-        pairs of a test and another image the test image has more), `elsewhere` (None where there are too
-        few groups to say), and then `by` and `share`, the most telling statistic.
+        By class: `n`, number of test images compared; `groups`, number of their groups; `shares`, for each
+        statistic the share of all pairs of a test and another image in which the test image has the larger
+        value; `elsewhere`, the verdict, None with too few groups; `by` and `share`, the statistic that
+        differs most and its share.
     """
-    found = {}
+    verdicts = {}
     for number, name in enumerate(classes):
-        own = labels == number
-        asked, known = own & test & ~leaked, own & ~test
+        in_class = labels == number
+        unseen, others = in_class & test & ~leaked, in_class & ~test
         shares = {
-            statistic: _superiority(values[asked], values[known]) for statistic, values in measured.items()
+            statistic: _superiority(values[unseen], values[others])
+            for statistic, values in statistics.items()
         }
-        told = [statistic for statistic in shares if shares[statistic] is not None]
-        by = max(told, key=lambda statistic: abs((shares[statistic] or 0.0) - 0.5), default=None)
+        available = [statistic for statistic in shares if shares[statistic] is not None]
+        by = max(available, key=lambda statistic: abs((shares[statistic] or 0.0) - 0.5), default=None)
         share = shares[by] if by else None
-        n = [len(np.unique(groups[side])) for side in (asked, known)]
+        n = [len(np.unique(groups[side])) for side in (unseen, others)]
         enough = min(n) >= ENOUGH
-        found[name] = {
-            "n": int(asked.sum()),
+        verdicts[name] = {
+            "n": int(unseen.sum()),
             "groups": n[0],
             "shares": shares,
             "elsewhere": max(share, 1 - share) >= ELSEWHERE if share is not None and enough else None,
             "by": by,
             "share": share,
         }
-    return found
+    return verdicts
 
 
-def _superiority(asked: NDArray[np.float64], known: NDArray[np.float64]) -> float | None:
-    """Share of all pairs in which the asked value is larger, ties by half; None where there is no pair.
+def _superiority(values: NDArray[np.float64], others: NDArray[np.float64]) -> float | None:
+    """Share of all pairs in which the value exceeds the other, ties counting half; None without pairs.
 
-    The probability of superiority: Mann and Whitney's U divided by the number of pairs.
+    This is the probability of superiority, the Mann-Whitney U divided by the number of pairs.
     """
-    if not len(asked) or not len(known):
+    if not len(values) or not len(others):
         return None
-    known = np.sort(known)
-    below, up_to = (np.searchsorted(known, asked, side) for side in ("left", "right"))
-    return round(float((below + up_to).mean() / 2 / len(known)), 4)
+    others = np.sort(others)
+    below, up_to = (np.searchsorted(others, values, side) for side in ("left", "right"))
+    return round(float((below + up_to).mean() / 2 / len(others)), 4)
 
 
 def nearness(
     thumbnails: NDArray[np.uint8], labels: Ints, test: Flags, classes: Sequence[str]
 ) -> tuple[dict[str, Any], Ints]:
-    """How alike the test images are to the others, and the others to each other.
+    """Correlations of images with their nearest neighbours outside the test part.
+
+    Args:
+        thumbnails: [N, h, w].
+        labels: [N] classes by number.
+        test: [N] true in the test part.
+        classes: names.
 
     Returns:
-        Edges of bins and counts for "test" and "train" (a sample), and for each class the median of "test";
-        and the class of the likest other image of each test image, [T], empty without a test part.
+        Histograms: `edges`, counts of `test` and of `train` (a sample), and the `median` of the test
+        images by class; and the class of the nearest neighbour of each test image, [T], empty without a test
+        part.
     """
-    known = Similarity(thumbnails[~test])
-    sample = np.arange(0, len(known.thumbnails), -(-len(known.thumbnails) // ASKED))
-    found: dict[str, Any] = {"edges": BINS.tolist()}
-    _, among = known.nearest(known.thumbnails[sample], sample)
-    place, similarity = known.nearest(thumbnails[test])
-    for part, values in (("test", similarity), ("train", among)):
-        found[part] = np.histogram(np.clip(values, 0, 1), BINS)[0].tolist()
-    found["median"] = {
+    others = Similarity(thumbnails[~test])
+    sample = np.arange(0, len(others.thumbnails), -(-len(others.thumbnails) // SAMPLE))
+    histograms: dict[str, Any] = {"edges": BINS.tolist()}
+    _, within = others.nearest(others.thumbnails[sample], sample)
+    neighbour, similarity = others.nearest(thumbnails[test])
+    for part, values in (("test", similarity), ("train", within)):
+        histograms[part] = np.histogram(np.clip(values, 0, 1), BINS)[0].tolist()
+    histograms["median"] = {
         name: round(float(np.median(similarity[own])), 4) if (own := labels[test] == number).any() else None
         for number, name in enumerate(classes)
     }
-    return found, labels[~test][place]
+    return histograms, labels[~test][neighbour]
 
 
 def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[str, Any]:
-    """What any model must beat: the commonest class, and the class of the likest thumbnail.
+    """Scores that any model must beat: those of the majority class and of the nearest thumbnail's class.
 
     Args:
         labels: [N] classes by number.
         test: [N] true in the test part.
         leaked: [N] true for test images with a twin in the other parts.
-        neighbours: [T] for each test image the class of its likest image in the other parts.
+        neighbours: [T] class of each test image's nearest neighbour outside the test part.
 
     Returns:
-        For `majority` and `nearest_neighbour`, on `official` and `unseen`: n, accuracy and macro_f1, over the
-        classes that the part has; the last two None without images.
+        For `majority` and `nearest_neighbour`, on `official` and `unseen`: `n`, `accuracy` and `macro_f1`
+        over the classes that occur in that part; the last two are None without images.
     """
-    commonest = np.bincount(labels[~test]).argmax()
+    majority = np.bincount(labels[~test]).argmax()
     true, unseen = labels[test], ~leaked[test]
-    said = {"majority": np.full(len(true), commonest), "nearest_neighbour": neighbours}
+    predictions = {"majority": np.full(len(true), majority), "nearest_neighbour": neighbours}
     parts = {"official": np.ones(len(true), bool), "unseen": unseen}
     return {
-        name: {part: _score(true[inside], answers[inside]) for part, inside in parts.items()}
-        for name, answers in said.items()
+        name: {part: _score(true[inside], predicted[inside]) for part, inside in parts.items()}
+        for name, predicted in predictions.items()
     }
 
 
-def _score(true: Ints, said: Ints) -> dict[str, Any]:
+def _score(true: Ints, predicted: Ints) -> dict[str, Any]:
     if not len(true):
         return {"n": 0, "accuracy": None, "macro_f1": None}
-    right, there, told = (
-        np.bincount(one, minlength=max(true.max(), said.max()) + 1)
-        for one in (true[true == said], true, said)
+    classes = max(true.max(), predicted.max()) + 1
+    hits, actual, claimed = (
+        np.bincount(labels, minlength=classes) for labels in (true[true == predicted], true, predicted)
     )
-    f1 = 2 * right[there > 0] / (there + told)[there > 0]
+    f1 = 2 * hits[actual > 0] / (actual + claimed)[actual > 0]
     return {
         "n": len(true),
-        "accuracy": round(float((true == said).mean()), 4),
+        "accuracy": round(float((true == predicted).mean()), 4),
         "macro_f1": round(float(f1.mean()), 4),
     }

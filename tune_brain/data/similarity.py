@@ -1,7 +1,8 @@
-"""Pairs of images that show the same picture: changed in light, size or quality, or mirrored.
+"""Pairs of images that show the same picture: with another brightness, size or quality, or mirrored.
 
-Two bounds stand before the correlation of two thumbnails, a coarse one on which cells are made and a finer
-one. Neither is ever below it, so no pair is missed, and there is no loop over pairs.
+Two upper bounds prune candidate pairs before thumbnails are correlated: 64 principal components (which also
+index the cells), then 209 low-frequency DCT coefficients. Both never fall below the correlation, so no pair
+is missed.
 """
 
 import math
@@ -22,19 +23,22 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
 TWINS = 0.995
-"""Smallest correlation of the 32x32 thumbnails of twins, as in the cut of the search."""
-WAVES = 20
-"""Cosines with fewer waves than this, across and down together, make the bound; fewer let more through."""
-AXES = 64
-"""Axes of the coarse bound, those along which the images differ most."""
+"""Smallest correlation of the 32x32 thumbnails of twins, both in audits and when a search splits the
+images."""
+FREQUENCIES = 20
+"""The finer bound uses the DCT coefficients whose vertical and horizontal frequencies add up to less than
+this. With fewer coefficients more pairs pass it."""
+COMPONENTS = 64
+"""Principal components in the coarser bound."""
 AT_ONCE = 8192
-"""Images that a thread compares with the others at a time, at most: the more, the fewer looks into cells."""
+"""Largest number of images that a thread compares with the others at a time; larger blocks visit cells less
+often."""
 ROWS = 2048
-"""Images that are held against each other in full at a time."""
+"""Images whose bounds are computed against each other at a time."""
 PAIRS = 4096
-"""Pairs compared in full at a time."""
+"""Pairs whose thumbnails are correlated at a time."""
 TIE = 1e-5
-"""Correlations that differ by less are equal: copies need not be compared with each other."""
+"""Correlations that differ by less count as equal, so that copies need not be compared with each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,198 +47,203 @@ class Pairs:
 
     first: Ints
     second: Ints
-    """[P], places of the images."""
+    """[P], indices of the images."""
     similarity: Floats
-    """[P], correlation as the rule computes it."""
+    """[P], correlation as defined by the kind of pair."""
 
     @classmethod
     def none(cls) -> "Pairs":
-        """No pair."""
+        """No pairs."""
         empty = np.zeros(0, np.int64)
         return cls(first=empty, second=empty, similarity=np.zeros(0, np.float32))
 
 
 class Similarity:
-    """Images ready to be compared."""
+    """An index of N thumbnails for finding similar pairs and nearest neighbours."""
 
     def __init__(self, thumbnails: Bytes) -> None:
-        """Take thumbnails [N, h, w]."""
+        """Index thumbnails [N, h, w]."""
         self.thumbnails = thumbnails
         self._basis = _basis(thumbnails.shape[1])
         with one_thread():
             blocks = [
-                self._shortened(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails), ROWS)
+                self._transform(unit_vectors(thumbnails[block])) for block in _blocks(len(thumbnails), ROWS)
             ]
-            self._waves = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
-            self._axes = _principal_axes(self._waves[:, :-1])
-            self._cells = Cells(self._project(self._waves))
+            self._dct = np.concatenate([np.zeros((0, self._basis.shape[1] + 1), np.float32), *blocks])
+            self._axes = _principal_axes(self._dct[:, :-1])
+            self._cells = Cells(self._project(self._dct))
 
     def same(self) -> Pairs:
-        """Pairs whose thumbnails correlate, whatever the light, size and quality."""
+        """Pairs whose thumbnails correlate, whatever their brightness, size and quality."""
         return self._pairs(self.thumbnails)
 
     def mirrored(self) -> Pairs:
-        """Pairs of which one is the other mirrored left to right; no image with itself."""
+        """Pairs of which one is the other mirrored left to right; no image is paired with itself."""
         return self._pairs(self.thumbnails[:, :, ::-1])
 
-    def nearest(self, thumbnails: Bytes, own: Ints | None = None) -> tuple[Ints, Floats]:
-        """For each of A thumbnails the likest of the N, or one less like it by `TIE` at most, and how alike.
+    def nearest(self, queries: Bytes, exclude: Ints | None = None) -> tuple[Ints, Floats]:
+        """For each of Q thumbnails, find the most similar of the N, up to a difference of `TIE`.
 
         Args:
-            thumbnails: [A, h, w].
-            own: [A], for each one of the N that does not count, itself.
+            queries: [Q, h, w].
+            exclude: [Q], index among the N that does not count for the query: usually itself.
 
         Returns:
-            [A] places among the N and [A] correlations; -2 where there is no other.
+            [Q] indices among the N and [Q] correlations; the correlation is -2 where there is no other image.
         """
 
-        def compared(block: slice) -> Pairs:
-            vectors = unit_vectors(thumbnails[block])
-            waves, rows = self._shortened(vectors), np.arange(len(vectors))
-            place, best = np.zeros(len(vectors), np.int64), np.full(len(vectors), -2, np.float32)
+        def compare(block: slice) -> Pairs:
+            vectors = unit_vectors(queries[block])
+            dct, rows = self._transform(vectors), np.arange(len(vectors))
+            nearest, best = np.zeros(len(vectors), np.int64), np.full(len(vectors), -2, np.float32)
 
-            def take(of: Ints, to: Ints) -> None:
-                similarity = np.einsum("ij,ij->i", vectors[of], unit_vectors(self.thumbnails[to]))
+            def correlate(i: Ints, j: Ints) -> None:
+                similarity = np.einsum("ij,ij->i", vectors[i], unit_vectors(self.thumbnails[j]))
                 order = np.argsort(similarity, kind="stable")
-                order = order[similarity[order] > best[of[order]]]
-                # The last of what is written to one place stays.
-                place[of[order]], best[of[order]] = to[order], similarity[order]
+                order = order[similarity[order] > best[i[order]]]
+                # Where an index occurs several times, NumPy keeps the last value assigned: the largest.
+                nearest[i[order]], best[i[order]] = j[order], similarity[order]
 
             def bounds(start: int) -> Floats:
-                products: Floats = waves @ self._waves[start : start + ROWS].T
-                if own is not None:
-                    there = np.flatnonzero((own[block] >= start) & (own[block] < start + ROWS))
-                    products[there, own[block][there] - start] = -2
+                products: Floats = dct @ self._dct[start : start + ROWS].T
+                if exclude is not None:
+                    inside = np.flatnonzero((exclude[block] >= start) & (exclude[block] < start + ROWS))
+                    products[inside, exclude[block][inside] - start] = -2
                 return products
 
             starts = range(0, len(self.thumbnails), ROWS)
-            # The likeliest first: then hardly another has a bound above what is found.
-            likeliest, most = np.zeros(len(rows), np.int64), np.full(len(rows), -2, np.float32)
+            # Correlate the candidate with the highest bound first: few other bounds then exceed its
+            # correlation.
+            candidate, highest = np.zeros(len(rows), np.int64), np.full(len(rows), -2, np.float32)
             for start in starts:
                 products = bounds(start)
                 column = products.argmax(1)
-                better = np.flatnonzero(products[rows, column] > most)
-                likeliest[better], most[better] = start + column[better], products[better, column[better]]
-            there_is = np.flatnonzero(most > -2)
-            take(there_is, likeliest[there_is])
+                better = np.flatnonzero(products[rows, column] > highest)
+                candidate[better], highest[better] = start + column[better], products[better, column[better]]
+            with_candidate = np.flatnonzero(highest > -2)
+            correlate(with_candidate, candidate[with_candidate])
             for start in starts:
-                of, to = np.nonzero(bounds(start) > best[:, None] + TIE)
-                for first in range(0, len(of), PAIRS):
-                    take(of[first : first + PAIRS], start + to[first : first + PAIRS])
-            return Pairs(first=rows + block.start, second=place, similarity=best)
+                i, j = np.nonzero(bounds(start) > best[:, None] + TIE)
+                for first in range(0, len(i), PAIRS):
+                    correlate(i[first : first + PAIRS], start + j[first : first + PAIRS])
+            return Pairs(first=rows + block.start, second=nearest, similarity=best)
 
-        found = together(compared, len(thumbnails), ROWS)
-        return found.second, found.similarity
+        pairs = in_threads(compare, len(queries), ROWS)
+        return pairs.second, pairs.similarity
 
-    def _pairs(self, asked: Bytes) -> Pairs:
-        found = self._near(asked)
-        once = found.second < found.first
-        return Pairs(first=found.second[once], second=found.first[once], similarity=found.similarity[once])
+    def _pairs(self, queries: Bytes) -> Pairs:
+        pairs = self._near(queries)
+        once = pairs.second < pairs.first
+        return Pairs(first=pairs.second[once], second=pairs.first[once], similarity=pairs.similarity[once])
 
-    def _near(self, asked: Bytes) -> Pairs:
-        """Pairs of asked thumbnails [A, h, w] with those of the N that are their twins."""
+    def _near(self, queries: Bytes) -> Pairs:
+        """Pairs of query thumbnails [Q, h, w] with those of the N that are their twins."""
 
-        def compared(block: slice) -> Pairs:
-            vectors = unit_vectors(asked[block])
-            waves = self._shortened(vectors)
-            least = np.full(len(vectors), TWINS, np.float32)
-            found = [Pairs.none()]
-            for rows, places, _ in self._cells.near(self._project(waves), least):
+        def compare(block: slice) -> Pairs:
+            vectors = unit_vectors(queries[block])
+            dct = self._transform(vectors)
+            thresholds = np.full(len(vectors), TWINS, np.float32)
+            twins = [Pairs.none()]
+            for rows, places, _ in self._cells.near(self._project(dct), thresholds):
                 for start in range(0, len(rows), PAIRS):
-                    of, to = rows[start : start + PAIRS], places[start : start + PAIRS]
-                    near = np.einsum("ij,ij->i", waves[of], self._waves[to]) >= TWINS - ROUNDING
-                    of, to = of[near], to[near]
-                    similarity = np.einsum("ij,ij->i", vectors[of], unit_vectors(self.thumbnails[to]))
-                    kept = similarity >= TWINS
-                    of, to = of[kept] + block.start, to[kept]
-                    found.append(Pairs(first=of, second=to, similarity=similarity[kept]))
-            return joined(found)
+                    i, j = rows[start : start + PAIRS], places[start : start + PAIRS]
+                    near = np.einsum("ij,ij->i", dct[i], self._dct[j]) >= TWINS - ROUNDING
+                    i, j = i[near], j[near]
+                    similarity = np.einsum("ij,ij->i", vectors[i], unit_vectors(self.thumbnails[j]))
+                    match = similarity >= TWINS
+                    i, j = i[match] + block.start, j[match]
+                    twins.append(Pairs(first=i, second=j, similarity=similarity[match]))
+            return joined(twins)
 
-        return together(compared, len(asked), AT_ONCE)
+        return in_threads(compare, len(queries), AT_ONCE)
 
-    def _shortened(self, vectors: Floats) -> Floats:
-        """[N, 210], whose products are never below the correlations.
+    def _transform(self, vectors: Floats) -> Floats:
+        """[N, 210], low-frequency DCT coefficients and a residual norm; inner products bound correlations.
 
-        The last number is the length of what they leave out: what two vectors leave out can
-        agree by no more than the product of these lengths.
+        By the Cauchy-Schwarz inequality, the parts of two vectors that these coefficients do not cover
+        contribute at most the product of their norms to the correlation.
         """
-        return _with_rest(vectors @ self._basis, (vectors**2).sum(1))
+        return _with_residual(vectors @ self._basis, (vectors**2).sum(1))
 
-    def _project(self, waves: Floats) -> Floats:
-        """[N, 65], coarser by the same rule."""
-        return _with_rest(waves[:, :-1] @ self._axes, (waves**2).sum(1))
+    def _project(self, dct: Floats) -> Floats:
+        """[N, 65], principal components and a residual norm: a coarser bound of the same form."""
+        return _with_residual(dct[:, :-1] @ self._axes, (dct**2).sum(1))
 
 
 def unit_vectors(thumbnails: Bytes | Floats) -> Floats:
-    """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1, so that products are correlations.
+    """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1: inner products are correlations.
 
-    A flat thumbnail has no correlation with anything, not even itself: its row is zero.
+    A uniform thumbnail has no correlation with anything, not even itself: its row is zero.
     """
     rows = thumbnails.reshape(len(thumbnails), math.prod(thumbnails.shape[1:])).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    # One pixel that differs by one grey gives 0.7 or more; what is shorter is rounding.
+    # A single pixel that differs by one grey level gives at least 0.7; anything shorter is rounding.
     return (rows / np.where(lengths > 0.5, lengths, np.inf)).astype(np.float32)
 
 
-def slowest(waves: int) -> tuple[Ints, Ints]:
-    """Numbers, down and across, of the waves that are fewer than so many together, but the constant."""
-    numbers = np.arange(waves)
-    together = numbers[:, None] + numbers
-    down, across = np.nonzero((together > 0) & (together < waves))
-    return down, across
+def low_frequencies(limit: int) -> tuple[Ints, Ints]:
+    """Vertical and horizontal frequencies of the DCT coefficients with a sum in 1..`limit` - 1."""
+    numbers = np.arange(limit)
+    sums = numbers[:, None] + numbers
+    vertical, horizontal = np.nonzero((sums > 0) & (sums < limit))
+    return vertical, horizontal
 
 
-def dct_basis(side: int, waves: int) -> Floats:
-    """[side, waves], cosines of 0, 1, ... half waves, each of length 1 and square to all others."""
-    cosines = np.cos(np.pi / side * (np.arange(side) + 0.5)[:, None] * np.arange(waves))
+def dct_basis(side: int, n: int) -> Floats:
+    """[side, n], the first n vectors of the orthonormal DCT-II basis.
+
+    Vector k is cos(pi / side * (x + 1/2) * k) over the positions x, scaled to length 1.
+    """
+    cosines = np.cos(np.pi / side * (np.arange(side) + 0.5)[:, None] * np.arange(n))
     return np.asarray(cosines / np.linalg.norm(cosines, axis=0), np.float32)
 
 
-def together(compared: Callable[[slice], Pairs], n: int, most: int) -> Pairs:
-    """The pairs of every block of n images, of so many at most, which are compared in threads."""
-    # Products by one thread each: small ones take longer with two, and threads within threads wait.
+def in_threads(compare: Callable[[slice], Pairs], n: int, at_once: int) -> Pairs:
+    """Compare blocks of n images, each of at most `at_once`, in parallel threads; returns all their pairs."""
+    # BLAS gets one thread per product: small products are slower with two, and nested threads wait for each
+    # other.
     with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
-        return joined([Pairs.none(), *pool.map(compared, _blocks(n, most))])
+        return joined([Pairs.none(), *pool.map(compare, _blocks(n, at_once))])
 
 
-def joined(found: Sequence[Pairs]) -> Pairs:
-    """All pairs, in their order."""
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Concatenate pairs."""
     return Pairs(
-        first=np.concatenate([pairs.first for pairs in found]),
-        second=np.concatenate([pairs.second for pairs in found]),
-        similarity=np.concatenate([pairs.similarity for pairs in found]),
+        first=np.concatenate([pairs.first for pairs in parts]),
+        second=np.concatenate([pairs.second for pairs in parts]),
+        similarity=np.concatenate([pairs.similarity for pairs in parts]),
     )
 
 
 def one_thread() -> threadpool_limits:
-    """Products by one thread."""
+    """A context in which BLAS uses one thread."""
     return threadpool_limits(1, "blas")
 
 
 def _basis(side: int) -> Floats:
-    """[side * side, 209], the slowest waves of an image."""
-    cosines = dct_basis(side, WAVES)
-    down, across = slowest(WAVES)
-    return (cosines[:, None, down] * cosines[None, :, across]).reshape(side * side, -1)
+    """[side * side, 209], the low-frequency vectors of the two-dimensional DCT-II basis."""
+    cosines = dct_basis(side, FREQUENCIES)
+    vertical, horizontal = low_frequencies(FREQUENCIES)
+    return (cosines[:, None, vertical] * cosines[None, :, horizontal]).reshape(side * side, -1)
 
 
-def _blocks(n: int, most: int) -> list[slice]:
-    """Even parts of n images, as many for each core, of no more than so many images."""
+def _blocks(n: int, at_once: int) -> list[slice]:
+    """Split n images into even blocks of at most `at_once`, the same number for each core."""
     cores = os.cpu_count() or 1
-    parts = min(n, cores * -(-n // (cores * most)))
+    parts = min(n, cores * -(-n // (cores * at_once)))
     ends = np.linspace(0, n, parts + 1).round().astype(int).tolist() if n else []
     return [slice(*both) for both in pairwise(ends)]
 
 
-def _with_rest(short: Floats, squares: Floats) -> Floats:
-    """A column more: the length of what is left out of vectors whose squared lengths are given."""
-    rest = np.clip(squares - (short**2).sum(1), 0, None)
-    return np.column_stack([short, np.sqrt(rest)]).astype(np.float32)
+def _with_residual(coefficients: Floats, squares: Floats) -> Floats:
+    """Append the norm of what the coefficients [N, K] leave out of vectors whose squared lengths are [N]."""
+    residual = np.clip(squares - (coefficients**2).sum(1), 0, None)
+    return np.column_stack([coefficients, np.sqrt(residual)]).astype(np.float32)
 
 
 def _principal_axes(vectors: Floats) -> Floats:
-    """[K, 64], square to each other and of length 1: along them vectors [N, K] spread most."""
+    """[K, 64], orthonormal axes along which the vectors [N, K] have the largest variance."""
     centred = vectors - vectors.mean(0) if len(vectors) else vectors
     _, axes = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    return np.ascontiguousarray(axes[:, : -AXES - 1 : -1], np.float32)
+    return np.ascontiguousarray(axes[:, : -COMPONENTS - 1 : -1], np.float32)

@@ -1,4 +1,4 @@
-"""`sources.csv`: what became of each image of the folders that were combined, and how it is read again."""
+"""`sources.csv`, the manifest of a combined folder: what became of each image of each source."""
 
 import csv
 from collections import Counter
@@ -10,7 +10,7 @@ from typing import Any
 from tune_brain.errors import DataError
 
 MANIFEST = "sources.csv"
-"""Beside the parts of a combined folder."""
+"""Lies in the root of a combined folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,48 +18,48 @@ class Row:
     """What became of one image."""
 
     file: str
-    """Path in the new folder; empty where it was left out."""
+    """Path in the new folder; empty if it was left out."""
     part: str
     label: str
     """Class in the new folder."""
     source: str
-    """Name of the folder that it comes from."""
+    """Name of the source folder."""
     original: str
-    """Path in that folder."""
+    """Path in the source folder."""
     group: int
-    """Twins share theirs, across all sources."""
+    """Group number; twins share a group across all sources. -1 if the image cannot be read."""
     left_out: str = ""
     """Why it is not in the new folder."""
     twin_in_test: str = ""
-    """`yes` where it was let into training or validation although a twin stands in a test part."""
+    """`yes` if it was admitted to training or validation despite a twin in a test part."""
 
 
 COLUMNS = [field.name for field in fields(Row)]
 
 
 def manifest(root: Path) -> Path | None:
-    """The file that `combine` has left in a folder; one of that name with another head is not ours.
+    """The manifest that `combine` wrote to a folder, if any; a `sources.csv` with another header is ignored.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     path = root / MANIFEST
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file:
-            head = file.readline(1000)
+            header = file.readline(1000)
     except OSError as error:
-        raise DataError(f"{MANIFEST} must be readable", found=f"{path}: {error.strerror}") from None
-    return path if head.rstrip(b"\r\n") == ",".join(COLUMNS).encode() else None
+        raise DataError(f"Cannot read {MANIFEST}", found=f"{path}: {error.strerror}") from None
+    return path if header.rstrip(b"\r\n") == ",".join(COLUMNS).encode() else None
 
 
 def provenance(root: Path) -> dict[str, Any]:
-    """What a combined folder's `sources.csv` says, for the record of a run; empty for other folders.
+    """Summarise a combined folder's `sources.csv` for the record of a run; empty for other folders.
 
     Returns:
-        `sources`: images by the folder they come from; `allowed_leak`: images of training and validation that
-        were let in although a twin stands in the test part.
+        `sources`: number of images by source folder; `allowed_leak`: number of images that were admitted to
+        training or validation despite a twin in the test part.
 
     Raises:
         DataError: the file is damaged.
@@ -73,14 +73,14 @@ def provenance(root: Path) -> dict[str, Any]:
     except (csv.Error, OSError) as error:
         raise _damaged(path, repr(error)) from None
     if short := next((line for line, row in enumerate(rows, start=2) if None in row.values()), None):
-        raise _damaged(path, f"too little in row {short}")
-    kept = [row for row in rows if row["file"]]
-    sources = Counter(row["source"] for row in kept)
-    return {"sources": dict(sources), "allowed_leak": sum(row["twin_in_test"] == "yes" for row in kept)}
+        raise _damaged(path, f"row {short} lacks fields")
+    present = [row for row in rows if row["file"]]
+    sources = Counter(row["source"] for row in present)
+    return {"sources": dict(sources), "allowed_leak": sum(row["twin_in_test"] == "yes" for row in present)}
 
 
 def write(root: Path, rows: Sequence[Row]) -> None:
-    """Leave `sources.csv` in a combined folder."""
+    """Write `sources.csv` to a combined folder."""
     with (root / MANIFEST).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -88,4 +88,6 @@ def write(root: Path, rows: Sequence[Row]) -> None:
 
 
 def _damaged(path: Path, found: str) -> DataError:
-    return DataError(f"{MANIFEST} must be as `tune-brain combine` wrote it", found=f"{path}: {found}")
+    return DataError(
+        f"{MANIFEST} is damaged or was changed since `tune-brain combine` wrote it", found=f"{path}: {found}"
+    )

@@ -1,4 +1,4 @@
-"""Twins, images that show the same picture, of every kind, and the groups that follow."""
+"""Find twins, images that show the same picture, and group them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,33 +19,35 @@ class Twins:
     """Twins among N images."""
 
     pairs: dict[str, Pairs]
-    """By kind; of images that are identical, one stands for all in the kinds that follow."""
+    """By kind: identical, alike, mirrored, cropped. After the first, one of several identical images
+    represents all of them; in `cropped`, also one of several alike images."""
     groups: dict[str, Ints]
-    """[N] by rule, each coarser than the one before: identical, alike, mirrored (for a search, seen), any."""
+    """[N] by rule, each coarser than the one before: identical, alike, mirrored (to a search, a test image
+    with such a twin in training is not unseen), any."""
 
 
-def all_twins(looked: ImageFacts) -> Twins:
-    """Find the twins among images that were looked at, cropped ones included."""
-    pairs = _pairs(looked.pictures, looked.thumbnails)
-    groups = _groups(len(looked.files), pairs)
-    # One image of each group is enough to find the rest of its twins by. Not of the mirrored ones: a crop is
-    # looked for as it stands.
-    _, ones = np.unique(groups["alike"], return_index=True)
-    pairs["cropped"] = _placed(cropped(looked.fine[ones]), ones)
+def all_twins(facts: ImageFacts) -> Twins:
+    """Find all twins among images, including cropped ones."""
+    pairs = _pairs(facts.pictures, facts.thumbnails)
+    groups = _groups(len(facts.files), pairs)
+    # One image of each group suffices to find the group's cropped twins. These groups have no mirrored twins,
+    # since the search for crops does not mirror.
+    _, representatives = np.unique(groups["alike"], return_index=True)
+    pairs["cropped"] = _placed(cropped(facts.fine[representatives]), representatives)
     every = joined([*pairs.values()])
-    groups["any"] = tied(len(looked.files), every.first, every.second)
+    groups["any"] = tied(len(facts.files), every.first, every.second)
     return Twins(pairs=pairs, groups=groups)
 
 
 def twin_groups(digests: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple[Ints, Ints]:
-    """The twins that a cut goes by: equal files and those that look alike; and these with mirrored ones.
+    """Group the twins that matter to a search: equal files and similar pictures, and also mirrored ones.
 
     Args:
-        digests: one for each of N images.
-        thumbnails: [N, 32, 32]. One of one flat grey is like no other.
+        digests: hash of each of N files.
+        thumbnails: [N, 32, 32]. A uniformly grey one is similar to no other.
 
     Returns:
-        [N] group numbers, and [N] of groups in which mirrored copies are, too.
+        [N] group numbers of twins, and [N] group numbers of twins and mirrored twins.
     """
     groups = _groups(len(digests), _pairs(digests, thumbnails))
     return groups["alike"], groups["mirrored"]
@@ -68,9 +70,9 @@ def _placed(pairs: Pairs, places: Ints) -> Pairs:
 
 
 def _groups(n: int, pairs: dict[str, Pairs]) -> dict[str, Ints]:
-    """By kind the groups that it makes with all kinds before it."""
-    kinds, found = list(pairs.values()), {}
-    for place, kind in enumerate(pairs, 1):
-        every = joined(kinds[:place])
-        found[kind] = tied(n, every.first, every.second)
-    return found
+    """For each kind, [n] group numbers that join its pairs and those of all kinds before it."""
+    kinds, groups = list(pairs.values()), {}
+    for count, kind in enumerate(pairs, 1):
+        every = joined(kinds[:count])
+        groups[kind] = tied(n, every.first, every.second)
+    return groups

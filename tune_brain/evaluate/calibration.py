@@ -1,6 +1,6 @@
-"""What validation says of a model's confidence: its temperature, its share in a mean, when it is to abstain.
+"""Calibration on validation: temperatures, ensemble weights, and the confidence below which a model abstains.
 
-Nothing here may see the sealed test. All on arrays: logits or probabilities, and true classes.
+Nothing here may see the sealed test. All functions take arrays: logits or probabilities, and true classes.
 """
 
 from typing import Any
@@ -15,15 +15,21 @@ from tune_brain.portable.probabilities import Floats, calibrated
 Ints = NDArray[np.int64]
 
 ERROR_RATE = 0.02
-"""The share of wrong answers, among those given, that a model may have on validation."""
+"""The largest share of wrong answers, among those given, that a model may have on validation."""
+LEAST_CONFIDENCE = 0.5
+"""A model never answers below this: there it holds its own answer to be more likely wrong than right.
+
+Without this floor, a model that is wrong on less than `ERROR_RATE` of all validation images would answer at
+any confidence, even where nearly all of its unsure answers are wrong.
+"""
 FALSE_REJECTIONS = 0.02
-"""The share of validation images that may be taken for foreign."""
+"""The share of validation images that may be rejected as out-of-distribution."""
 STEPS = 500
-"""Of expectation and maximisation; on 800 images and 4 members the weights stand still after some 100."""
+"""Iterations of expectation-maximisation; on 800 images and 4 members the weights settle after about 100."""
 
 
 def temperature(logits: NDArray[Any], labels: Ints) -> float:
-    """What to divide logits [N, C] by for the least log loss on true classes [N]; 0.05 to 20.
+    """The temperature, 0.05 to 20, by which to divide logits [N, C] for the least log loss on labels [N].
 
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
     """
@@ -31,14 +37,14 @@ def temperature(logits: NDArray[Any], labels: Ints) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(calibrated(logits, np.exp(log_temperature)), labels)
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def log_loss(probabilities: Floats, labels: Ints) -> float:
-    """Mean cross-entropy in nats of probabilities [N, C]."""
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(chosen.clip(np.finfo(np.float64).tiny)).mean())
+    """Mean cross-entropy in nats of probabilities [N, C] against labels [N]."""
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(of_label.clip(np.finfo(np.float64).tiny)).mean())
 
 
 def calibration_error(probabilities: Floats, labels: Ints) -> float:
@@ -48,37 +54,46 @@ def calibration_error(probabilities: Floats, labels: Ints) -> float:
 
 
 def weights(members: Floats, labels: Ints) -> Floats:
-    """[M], shares that give the mean of probabilities [M, N, C] its least log loss.
+    """Ensemble weights [M] that minimise the log loss of the members' weighted mean.
 
-    The weights of a mixture of fixed components, by expectation and maximisation (Dempster et al., 1977): the
-    loss is convex in them, and each step lowers it.
+    Expectation-maximisation for the weights of a mixture of fixed components (Dempster et al., 1977). The
+    loss is convex in the weights, and each iteration lowers it.
+
+    Args:
+        members: probabilities [M, N, C].
+        labels: [N], true classes.
     """
-    said = members[:, np.arange(len(labels)), labels].clip(np.finfo(np.float64).tiny)
+    of_label = members[:, np.arange(len(labels)), labels].clip(np.finfo(np.float64).tiny)
     shares = np.full(len(members), 1 / len(members))
     for _ in range(STEPS):
-        joint = shares[:, None] * said
+        joint = shares[:, None] * of_label
         shares = (joint / joint.sum(0)).mean(1)
     return shares
 
 
 def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RATE) -> dict[str, Any]:
-    """The lowest confidence from which on a model is wrong at most so often, by validation alone.
+    """The lowest confidence, `LEAST_CONFIDENCE` or more, from which a model's error rate is low enough.
 
     Selective classification: Geifman & El-Yaniv (NIPS 2017), without their bound: other images from the same
     source may show somewhat more errors.
 
+    Args:
+        probabilities: [N, C], on validation.
+        labels: [N], true classes.
+        error_rate: the largest share of wrong answers among those given.
+
     Returns:
-        `min_confidence` (2, which no probability reaches, where no confidence is enough), `error_rate`
-        asked for, and on validation `answered`, the share of images with so much confidence, `errors`, the
-        share of wrong ones among them (None without answers), `n`.
+        `min_confidence`, one that validation shows (2, which no probability reaches, if none is high enough);
+        `error_rate` as given; and on validation `answered`, the share of images with at least that
+        confidence, `errors`, the share of wrong answers among them (None without answers), and `n`.
     """
     confidence, wrong = probabilities.max(1), probabilities.argmax(1) != labels
     order = np.argsort(-confidence, kind="stable")
     errors = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
-    # A threshold cannot part images of equal confidence.
+    # A threshold cannot separate images of equal confidence, so only the last of them is a candidate.
     last = np.append(np.diff(confidence[order]) < 0, True)
-    enough = np.flatnonzero(last & (errors <= error_rate))
-    count = int(enough[-1]) + 1 if len(enough) else 0
+    thresholds = np.flatnonzero(last & (errors <= error_rate) & (confidence[order] >= LEAST_CONFIDENCE))
+    count = int(thresholds[-1]) + 1 if len(thresholds) else 0
     return {
         "min_confidence": float(confidence[order[count - 1]]) if count else 2.0,
         "error_rate": error_rate,

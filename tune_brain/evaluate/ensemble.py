@@ -1,4 +1,4 @@
-"""Calibrated winners and their ensemble: fitted on validation, then scored on the test."""
+"""Calibrated winners and their ensemble: fitted on validation, then scored on the sealed test."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,42 +18,49 @@ from tune_brain.records import TEST_PARTS, seeds_of
 
 ENSEMBLE = "ensemble"
 CLAIMS = ("accuracy", "f1", "log_loss")
-LEAST = 0.01
-"""An architecture with a smaller share costs its time for nothing and is left out."""
+"""The measures that an exported model claims and `tune-brain verify` recomputes."""
+LEAST_SHARE = 0.01
+"""An architecture with a smaller share of the ensemble is dropped: it would cost time and change nothing."""
 
 Scores = dict[str, Any]
 Calibrated = Mapping[str, Floats]
-"""Calibrated probabilities for the test: [S, N, C] by architecture, [1, N, C] of the ensemble."""
+"""Calibrated probabilities for the test: [S, N, C] by architecture, [1, N, C] for the ensemble."""
 
 
-def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
-    """Everything that validation decides beside the winners, as plain values: calibration.json.
+def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
+    """Fit everything that validation decides besides the winners: the content of calibration.json.
 
-    `temperatures` by seed run; `weights` by seed run, a share for each architecture split evenly over its
-    seeds; `calibration_error` and `log_loss` on validation, before and after, and `abstention`, by exported
-    model: an architecture's first seed run, and the ensemble; `ood`, what training images look like.
+    Args:
+        validated: predictions on validation, and features of training and validation images.
+        archs: the architectures whose winners have a finished seed run.
+
+    Returns:
+        `temperatures` by seed run; `weights` by seed run, each architecture's share split evenly over its
+        seeds; for each exported model (an architecture's first seed run, or the ensemble) `calibration_error`
+        and `log_loss` on validation, before and after calibration, and `abstention`; and `ood`, the
+        distribution of the training images and the distance from which an image is rejected.
     """
-    labels = found.labels
-    temperatures = {name: calibration.temperature(logits, labels) for name, logits in found.logits.items()}
-    by_name = {name: calibrated(logits, temperatures[name]) for name, logits in found.logits.items()}
-    seeds = {arch: found.of(arch) for arch in archs}
+    labels, logits = validated.labels, validated.logits
+    temperatures = {name: calibration.temperature(of_run, labels) for name, of_run in logits.items()}
+    by_name = {name: calibrated(of_run, temperatures[name]) for name, of_run in logits.items()}
+    seeds = {arch: validated.of(arch) for arch in archs}
     by_arch = np.stack([np.mean([by_name[name] for name in names], axis=0) for names in seeds.values()])
     parts = calibration.weights(by_arch, labels)
-    parts[parts < LEAST] = 0
+    parts[parts < LEAST_SHARE] = 0
     shares = dict(zip(archs, (parts / parts.sum()).tolist(), strict=True))
     weights = {
         name: shares[arch] / len(names) for arch, names in seeds.items() for name in names if shares[arch]
     }
-    raw = {name: calibrated(logits, 1.0) for name, logits in found.logits.items()}
-    before = {arch: raw[names[0]] for arch, names in seeds.items()}
-    before[ENSEMBLE] = _mix(raw, weights)
+    uncalibrated = {name: calibrated(of_run, 1.0) for name, of_run in logits.items()}
+    before = {arch: uncalibrated[names[0]] for arch, names in seeds.items()}
+    before[ENSEMBLE] = _mix(uncalibrated, weights)
     after = {arch: by_name[names[0]] for arch, names in seeds.items()}
     mixed = logits_of(_mix(by_name, weights))
     # The mean of calibrated members is underconfident, so it gets a temperature of its own.
     ensemble_temperature = calibration.temperature(mixed, labels)
     after[ENSEMBLE] = calibrated(mixed, ensemble_temperature)
-    reference = fit(found.known_features)
-    distances = distance(reference, found.features)
+    reference = fit(validated.known_features)
+    distances = distance(reference, validated.features)
     return {
         "n": len(labels),
         "temperatures": temperatures,
@@ -73,7 +80,9 @@ def fit_all(found: Validated, archs: Sequence[str]) -> Scores:
             }
             for name in after
         },
-        "abstention": {name: calibration.abstention(said, labels) for name, said in after.items()},
+        "abstention": {
+            name: calibration.abstention(probabilities, labels) for name, probabilities in after.items()
+        },
         "ood": {
             "mean": reference.mean.tolist(),
             "precision": reference.precision.tolist(),
@@ -90,45 +99,53 @@ def add_scores(
     predicted: Calibrated,
     classes: Sequence[str],
 ) -> Scores:
-    """The scores with those of the ensemble and, for every winner and part, what calibration changes.
+    """Add the ensemble's scores and, for every winner and part, the scores after calibration.
 
-    `calibrated` holds calibration error and log loss of the calibrated probabilities; `answered` what the
-    exported model answers when it may abstain: the share of images, and its accuracy on them; `foreign` the
-    share of images taken for something else than those of the training; `exported` the scores of the exported
-    model alone.
+    Args:
+        scores: of the winners, by architecture and part.
+        test: the predictions.
+        fitted: what `fit_all` returns.
+        predicted: what `calibrated_predictions` returns.
+        classes: names, in the order of the probabilities.
+
+    Returns:
+        The scores, for each part with `calibrated`: calibration error and log loss of the calibrated
+        probabilities; `answered`: how many images the exported model answers if it may abstain, their share,
+        and its accuracy on them; `foreign`: the share of images rejected as out-of-distribution; and
+        `exported`: the scores of the exported model alone.
     """
     distances = distance(
         Reference(*(np.array(fitted["ood"][key]) for key in ("mean", "precision"))), test.features
     )
     foreign = distances > fitted["ood"]["max_distance"]
-    whole: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
-    for name, probabilities in predicted.items():
+    extended: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
+    for name, of_model in predicted.items():
         for part in TEST_PARTS:
             inside = test.part(part)
-            labels, said = test.labels[inside], probabilities[:, inside]
-            found = score(said, labels, test.groups[inside], classes)
+            labels, probabilities = test.labels[inside], of_model[:, inside]
+            measures = score(probabilities, labels, test.groups[inside], classes)
             if name == ENSEMBLE:
-                whole[name][part] = found
-            whole[name][part] = whole[name][part] | {
-                "calibrated": {measure: found[measure] for measure in ("calibration_error", "log_loss")},
+                extended[name][part] = measures
+            extended[name][part] = extended[name][part] | {
+                "calibrated": {measure: measures[measure] for measure in ("calibration_error", "log_loss")},
                 "answered": _answered(
-                    said[0], labels, fitted["abstention"][name]["min_confidence"], foreign[inside]
+                    probabilities[0], labels, fitted["abstention"][name]["min_confidence"], foreign[inside]
                 ),
                 "foreign": _share(foreign[inside]),
-                "exported": exported(said[0], labels),
+                "exported": exported(probabilities[0], labels),
             }
-    return whole
+    return extended
 
 
 def against_best(
     test: Predictions, predicted: Calibrated, validation: Mapping[str, Sequence[float]]
 ) -> Scores:
-    """The ensemble beside the single winner that is best on validation, by its first seed run.
+    """Compare the ensemble with the first seed run of the winner that is best on validation.
 
     Args:
         test: the predictions.
-        predicted: what `calibrated_predictions` gives.
-        validation: macro-F1 of the seed runs on validation, by the winner's architecture.
+        predicted: what `calibrated_predictions` returns.
+        validation: macro-F1 of each winner's seed runs on validation, by architecture.
     """
     best = max(validation, key=lambda arch: float(np.mean(validation[arch])))
     parts = {}
@@ -144,7 +161,13 @@ def against_best(
 
 
 def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: Sequence[str]) -> Calibrated:
-    """What the winners and the ensemble say of the test once they are calibrated."""
+    """The calibrated test probabilities of the winners and of the ensemble.
+
+    Args:
+        test: the predictions.
+        fitted: what `fit_all` returns.
+        archs: the architectures of the winners.
+    """
     by_name = {}
     for name, temperature in fitted["temperatures"].items():
         by_name[name] = calibrated(logits_of(test.probabilities[name]), temperature)
@@ -156,11 +179,11 @@ def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: 
 
 
 def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, float | None]:
-    """What `tune-brain verify` computes again of a bundle's probabilities [N, C]; None without images."""
+    """The measures `CLAIMS` of an exported model's probabilities [N, C]; None without images."""
     if not len(labels):
         return dict.fromkeys(CLAIMS)
-    found = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
-    return {name: float(found[name][0]) for name in CLAIMS}
+    measures = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
+    return {name: float(measures[name][0]) for name in CLAIMS}
 
 
 def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -170,19 +193,19 @@ def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> F
 def _answered(
     probabilities: Floats, labels: NDArray[np.int64], min_confidence: float, foreign: NDArray[np.bool_]
 ) -> Scores:
-    inside = (probabilities.max(1) >= min_confidence) & ~foreign
-    right = probabilities.argmax(1)[inside] == labels[inside]
-    return {"n": int(inside.sum()), "share": _share(inside), "accuracy": _share(right)}
+    answered = (probabilities.max(1) >= min_confidence) & ~foreign
+    correct = probabilities.argmax(1)[answered] == labels[answered]
+    return {"n": int(answered.sum()), "share": _share(answered), "accuracy": _share(correct)}
 
 
-def _share(chosen: NDArray[np.bool_]) -> float | None:
-    return float(chosen.mean()) if len(chosen) else None
+def _share(flags: NDArray[np.bool_]) -> float | None:
+    return float(flags.mean()) if len(flags) else None
 
 
 def _verdict(best: str, parts: Scores, test: Predictions) -> str:
-    found, n = parts[test.telling], int(test.part(test.telling).sum())
-    said = phrase(found["macro_f1"], f"{best}, the best single winner on validation")
+    compared, n = parts[test.telling], int(test.part(test.telling).sum())
+    against_best = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
     return (
-        f"ensemble: it {said}, on {n} {test.telling} images; McNemar p = {found['p']:.2g}, "
-        f"right alone on {found['only_a']}, {best} on {found['only_b']}."
+        f"ensemble: it {against_best}, on {n} {test.telling} images; {compared['only_a']} only the ensemble "
+        f"gets right, {compared['only_b']} only {best} (McNemar p = {compared['p']:.2g})."
     )

@@ -1,4 +1,4 @@
-"""What every model predicted for the sealed test: one file of a run, from which all scores follow."""
+"""The stored predictions of every model for the sealed test, from which all scores are computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,42 +8,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.errors import RunFolderError
-from tune_brain.records import DAMAGED, Role, named, replacing, seeds_of, writing
+from tune_brain.records import DAMAGED, Role, named, replacing, seeds_of, writing_run
 
 PREDICTIONS = "predictions.npz"
-"""Their file in a run's folder."""
+"""The name of the file in a run's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """The test images but for their pixels, and the probabilities that each model gave them."""
+    """What is known of the test images, without their pixels, and each model's probabilities for them."""
 
     labels: NDArray[np.int64]
     """[N], true classes."""
     unseen: NDArray[np.bool_]
-    """[N], False where a training image is a twin."""
+    """[N], False where the image has a twin in training."""
     groups: NDArray[np.int64]
-    """[N], images of one group share a number."""
+    """[N], group numbers: related images share one."""
     features: NDArray[np.float64]
-    """[N, F], see `tune_brain.portable.ood`."""
+    """[N, F], image features for out-of-distribution detection, see `tune_brain.portable.ood`."""
     names: NDArray[np.str_]
-    """[N], paths of the images below the image folder."""
+    """[N], paths of the images relative to the image folder."""
     probabilities: Mapping[str, NDArray[np.float64]]
-    """[N, C] by the name of a seed run, and one-hot for `majority` and `nearest_neighbour`."""
+    """[N, C] by seed run, and one-hot under `majority` and `nearest_neighbour`."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each seed run."""
 
     def part(self, part: str) -> NDArray[np.bool_]:
-        """[N], which images belong to a part of the test: `official`, all of them, or `unseen`."""
+        """A mask [N] of the images in a part of the test: `official` (all of them) or `unseen`.
+
+        Args:
+            part: its name.
+        """
         return self.unseen | (part == "official")
 
     @property
     def telling(self) -> str:
-        """The part that tells most: unseen, if it has an image."""
+        """The most informative part: `unseen`, unless it is empty."""
         return "unseen" if self.unseen.any() else "official"
 
     def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
-        """[S, N, C], the probabilities of one configuration's seed runs; S is 0 where there are none."""
+        """The probabilities [S, N, C] of one configuration's seed runs; S is 0 if there are none.
+
+        Args:
+            role: whether winner or baseline.
+            arch: the architecture.
+        """
         return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])
 
 
@@ -52,7 +61,7 @@ _BY_MODEL = ("probabilities", "weights")
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write them to a file, whole or not at all.
+    """Write predictions to a file; a failed write leaves the former file as it was.
 
     Raises:
         RunFolderError: the file cannot be written.
@@ -60,7 +69,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     arrays = {name: getattr(predictions, name) for name in _ARRAYS}
     for kind in _BY_MODEL:
         arrays |= {f"{kind}/{name}": value for name, value in getattr(predictions, kind).items()}
-    with writing(path.parent), replacing(path) as aside, aside.open("wb") as file:
+    with writing_run(path.parent), replacing(path) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
@@ -68,7 +77,7 @@ def read_predictions(path: Path) -> Predictions:
     """Read what `write_predictions` has written.
 
     Raises:
-        RunFolderError: the file is missing or damaged, or an older version has written less.
+        RunFolderError: the file is missing, damaged, or lacks arrays because an older version wrote it.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

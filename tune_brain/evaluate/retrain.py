@@ -1,4 +1,4 @@
-"""Seed runs: winners and baselines trained again at full length with other seeds, through Ray in parallel."""
+"""Seed runs: winners and baselines retrained at full length with new seeds, in parallel on Ray."""
 
 import hashlib
 import time
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
+from torch import Tensor, nn
 
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
+from tune_brain.layout import SEED_RUNS
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, INFERENCE, predict
 from tune_brain.progress import Progress
-from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing
+from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing_run
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.slots import Slots
@@ -27,12 +28,12 @@ from tune_brain.train.fit import fit
 from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
-State = Mapping[str, torch.Tensor]
+State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedRun:
-    """One winner or baseline to be trained with one seed."""
+    """One winner or baseline, to be trained with one seed."""
 
     role: Role
     index: int
@@ -41,20 +42,28 @@ class SeedRun:
 
     @property
     def name(self) -> str:
-        """How its row, weights and predictions are found."""
+        """The name under which its row, weights and predictions are stored."""
         return seed_name(self.role, self.training.arch, self.index)
 
     def weights(self, run: Path) -> Path:
-        """Where its weights stand."""
+        """The path of its weights file.
+
+        Args:
+            run: the run's folder.
+        """
         return run / "weights" / f"{self.name}.safetensors"
 
 
 def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
-    """All seed runs of a run. A baseline that won its study is trained once, as the winner.
+    """All seed runs of a run. A baseline that won its study is planned once, as the winner.
 
-    No seed is that of a trial of the search: a winner's own seed is part of why it won.
+    None reuses the seed of a search trial: a winner's own seed is part of the reason why it won.
+
+    Args:
+        run: the run.
+        winners: by architecture.
     """
-    runs = []
+    planned = []
     for arch, winner in winners.items():
         roles: dict[Role, Mapping[str, float]] = {"winner": winner.values}
         if winner.configuration != BASELINE:
@@ -66,37 +75,38 @@ def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
                 training = winner.training.model_copy(
                     update={"hyperparameters": hyperparameters, "seed": seed}
                 )
-                runs.append(SeedRun(role=role, index=index, training=training, values=values))
-    return runs
+                planned.append(SeedRun(role=role, index=index, training=training, values=values))
+    return planned
 
 
 def check_rows(run: Run, runs: Sequence[SeedRun]) -> None:
-    """Refuse to take rows of other configurations or seeds for those of these seed runs.
+    """Check that the stored rows of these seed runs belong to their configurations and seeds.
 
     Raises:
         RunFolderError: the winners have changed since a seed run was trained.
     """
-    path = run.folder / "seed_runs.jsonl"
-    trained = {row.name: row for row in read(path, SeedRow)}
-    for one in runs:
-        row = trained.get(one.name)
-        if row and (row.seed, row.values) != (one.training.seed, one.values):
+    path = run.folder / SEED_RUNS
+    rows = {row.name: row for row in read(path, SeedRow)}
+    for seed_run in runs:
+        row = rows.get(seed_run.name)
+        if row and (row.seed, row.values) != (seed_run.training.seed, seed_run.values):
             raise RunFolderError(
-                "Seed runs must be those of the winners that stand",
-                found=f"{path} holds {one.name} with seed {row.seed} and {row.values}",
-                remedy="Move it aside to train them anew.",
+                "Stored seed runs must belong to the current winners",
+                found=f"{path} holds {seed_run.name} with seed {row.seed} and {row.values}",
+                remedy="Move the file aside to train the seed runs again.",
             )
 
 
 def rows_of(run: Run, runs: Sequence[SeedRun]) -> list[SeedRow]:
-    """The rows of these seed runs, as they were trained last; others may stand beside them.
+    """The latest rows of these seed runs.
 
-    Those of an evaluation with more seeds that was given up, and of networks that are no more: where a run
-    comes back without its weights, they are trained again, and on another processor come out otherwise.
+    The file may hold further rows: of an abandoned evaluation with more seeds, and of networks that no longer
+    exist. If a run is copied back without its weights, its seed runs are trained again, and on another
+    processor they turn out differently.
     """
-    names = {one.name for one in runs}
-    last = {row.name: row for row in read(run.folder / "seed_runs.jsonl", SeedRow)}
-    return [row for name, row in last.items() if name in names]
+    names = {seed_run.name for seed_run in runs}
+    latest = {row.name: row for row in read(run.folder / SEED_RUNS, SeedRow)}
+    return [row for name, row in latest.items() if name in names]
 
 
 def train_all(
@@ -109,57 +119,72 @@ def train_all(
 ) -> list[SeedRun]:
     """Train every seed run whose row or weights are missing; write its weights, then its row.
 
-    Inside `compute.session`.
+    Must be called inside `compute.session`.
+
+    Args:
+        run: the run.
+        runs: its seed runs.
+        development: the images for training and validation.
+        weights: the weights from which the pretrained architecture starts; None: random ones.
+        slots: how many train at a time, and on what.
+        progress: where results are reported.
 
     Returns:
-        Those that ended well: a seed run that diverges is said and left out, which the scores' count shows.
+        Those that finished. A seed run that diverges is reported and left out, as the number of seeds in the
+        scores shows.
 
     Raises:
         ClusterError: a seed run raised.
     """
-    rows = run.folder / "seed_runs.jsonl"
-    done = {row.name: row for row in read(rows, SeedRow)}
-    left = [one for one in runs if one.name not in done or not one.weights(run.folder).exists()]
-    progress.say(f"seed runs: {len(left)} to train, {slots.count} at a time")
+    rows = run.folder / SEED_RUNS
+    previous = {row.name: row for row in read(rows, SeedRow)}
+    pending = [
+        seed_run
+        for seed_run in runs
+        if seed_run.name not in previous or not seed_run.weights(run.folder).exists()
+    ]
+    progress.say(f"seed runs: {len(pending)} to train, {slots.count} at a time")
     shared, start = compute.put(development), compute.put(weights)
-    jobs = [(one.training, shared, start) for one in left]
+    jobs = [(seed_run.training, shared, start) for seed_run in pending]
     diverged = []
     for ended, (index, result) in enumerate(compute.each(_train, jobs, slots), 1):
-        one = left[index]
+        seed_run = pending[index]
         if isinstance(result, str):
-            diverged.append(one)
-            progress.say(f"{one.name}: diverged and is left out of the scores: {result}")
+            diverged.append(seed_run)
+            progress.say(f"{seed_run.name}: diverged and is left out of the scores: {result}")
             continue
-        measured, state = result
-        with writing(run.folder), replacing(one.weights(run.folder)) as aside:
+        measures, state = result
+        with writing_run(run.folder), replacing(seed_run.weights(run.folder)) as aside:
             aside.write_bytes(state)
         row = SeedRow(
-            arch=one.training.arch,
-            role=one.role,
-            index=one.index,
-            seed=one.training.seed,
-            values=dict(one.values),
-            **measured,
+            arch=seed_run.training.arch,
+            role=seed_run.role,
+            index=seed_run.index,
+            seed=seed_run.training.seed,
+            values=dict(seed_run.values),
+            **measures,
         )
-        before = done.get(one.name)
+        before = previous.get(seed_run.name)
         if before is None or before.model_dump(exclude={"seconds"}) != row.model_dump(exclude={"seconds"}):
             append(rows, row)
         if before and before.val_macro_f1 != row.val_macro_f1:
-            progress.say(f"{one.name}: trained again, not as it was ({before.val_macro_f1:.4f})")
-        took = f"{duration(row.seconds)} ({ended}/{len(left)})"
-        progress.say(f"{one.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
-    return [one for one in runs if one not in diverged]
+            progress.say(f"{seed_run.name}: retrained with another result ({before.val_macro_f1:.4f} before)")
+        took = f"{duration(row.seconds)} ({ended}/{len(pending)})"
+        progress.say(f"{seed_run.name}: validation macro-F1 {row.val_macro_f1:.4f} in {took}")
+    return [seed_run for seed_run in runs if seed_run not in diverged]
 
 
 def digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
     """SHA-256 of the weights of trained seed runs, by name."""
-    return {one.name: hashlib.sha256(one.weights(run).read_bytes()).hexdigest() for one in runs}
+    return {
+        seed_run.name: hashlib.sha256(seed_run.weights(run).read_bytes()).hexdigest() for seed_run in runs
+    }
 
 
 def _train(
     config: TrialConfig, development: Development, weights: State | None
 ) -> tuple[dict[str, float], bytes] | str:
-    """Train one seed run; return its last measures and its state as safetensors, or how it diverged."""
+    """Train one seed run; return its final measures and its state as safetensors, or how it diverged."""
     make_ready()
     started = time.perf_counter()
     model = build(config, weights)
@@ -169,18 +194,32 @@ def _train(
             last = row
     except Diverged as end:
         return str(end)
-    kept = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
-    return {**kept, "seconds": round(time.perf_counter() - started, 3)}, save(state_of(model))
+    measures = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
+    return {**measures, "seconds": round(time.perf_counter() - started, 3)}, save(state_of(model))
 
 
-def logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits [N, C] of a trained model, its state as safetensors, for images uint8 [N, 1, H, W].
+def trained_model(config: TrialConfig, state: bytes) -> nn.Module:
+    """The model of a finished seed run, ready to predict in this process.
 
-    One image at a time, on the CPU and as a bundle speaks, so that it says the same of an image to the last
-    bit.
+    Args:
+        config: the seed run's training.
+        state: its weights as the bytes of a safetensors file.
     """
     make_ready()
     model = build(config)
     model.load_state_dict(load(state))
-    scores: NDArray[np.float32] = predict(model, pixels, CPU, INFERENCE, batch=1).numpy()
-    return scores
+    return model
+
+
+def reproducible_logits(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits [N, C] for images uint8 [N, 1, H, W], equal to those of the exported bundle bit for bit.
+
+    As in a bundle, the model predicts one image at a time, on the CPU and in the inference precision.
+    """
+    logits: NDArray[np.float32] = predict(model, pixels, CPU, INFERENCE, batch=1).numpy()
+    return logits
+
+
+def predict_logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """`reproducible_logits` of `trained_model`: a job for `compute.each`."""
+    return reproducible_logits(trained_model(config, state), pixels)

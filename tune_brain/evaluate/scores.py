@@ -1,4 +1,4 @@
-"""What was said of the sealed test, as scores: official and unseen, beside baselines and floors, in words."""
+"""Test scores from the stored predictions: official and unseen, with baselines, references and verdicts."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -14,13 +14,19 @@ from tune_brain.records import BASELINE, TEST_PARTS, SeedRow
 from tune_brain.runs import Winner
 
 REFERENCES = ("majority", "nearest_neighbour")
+"""Classifiers without training that every winner is compared with."""
 
 Scores = dict[str, Any]
 Floats = NDArray[np.float64]
 
 
 def marked(scores: Scores, allowed_leak: int) -> Scores:
-    """The same, every score with how many images were let into training despite a twin in the test."""
+    """The scores, each marked with the number of training images that were allowed a twin in the test.
+
+    Args:
+        scores: nested; a score is a mapping with `n`.
+        allowed_leak: that number, stored as `allowed_leak`; with 0 nothing is marked.
+    """
     if not allowed_leak:
         return scores
     note = {"allowed_leak": allowed_leak} if "n" in scores else {}
@@ -32,22 +38,31 @@ def marked(scores: Scores, allowed_leak: int) -> Scores:
 
 def winner_scores(test: Predictions, archs: Sequence[str], classes: Sequence[str]) -> dict[str, Scores]:
     """The scores of each winner over its seed runs: {arch: {"official": ..., "unseen": ...}}."""
-    return {arch: _both(test, test.seed_runs("winner", arch), classes) for arch in archs}
+    return {arch: _score_parts(test, test.seed_runs("winner", arch), classes) for arch in archs}
 
 
 def comparisons(
     test: Predictions, winners: Mapping[str, Winner], seed_rows: Sequence[SeedRow], classes: Sequence[str]
 ) -> Scores:
-    """What the winners are held against: floors, untuned baselines, each other; and a sentence for each."""
+    """Scores of what winners are compared with, tests between winners, and a one-sentence verdict for each.
+
+    Args:
+        test: the predictions of all seed runs and of `REFERENCES`.
+        winners: by architecture.
+        seed_rows: validation results of the seed runs, winners and baselines.
+        classes: names, in the order of the probabilities.
+    """
     baselines = {arch: test.seed_runs("baseline", arch) for arch in winners}
     return {
         "classes": list(classes),
         "references": {
-            name: _both(test, test.probabilities[name][None], classes, probabilistic=False)
+            name: _score_parts(test, test.probabilities[name][None], classes, probabilistic=False)
             for name in REFERENCES
         },
         "baselines": {
-            arch: _both(test, spoken, classes) for arch, spoken in baselines.items() if len(spoken)
+            arch: _score_parts(test, probabilities, classes)
+            for arch, probabilities in baselines.items()
+            if len(probabilities)
         },
         "validation": {
             arch: {
@@ -64,14 +79,15 @@ def comparisons(
     }
 
 
-def _both(
-    test: Predictions, spoken: Floats, classes: Sequence[str], *, probabilistic: bool = True
+def _score_parts(
+    test: Predictions, probabilities: Floats, classes: Sequence[str], *, probabilistic: bool = True
 ) -> dict[str, Scores]:
+    """The scores of probabilities [S, N, C] on each part of the test."""
     scores = {}
     for part in TEST_PARTS:
         inside = test.part(part)
         scores[part] = score(
-            spoken[:, inside],
+            probabilities[:, inside],
             test.labels[inside],
             test.groups[inside],
             classes,
@@ -81,13 +97,13 @@ def _both(
 
 
 def _mcnemar(test: Predictions, archs: Sequence[str]) -> list[Scores]:
-    """Each pair of winners by their first seed runs, Holm's correction within each part."""
+    """McNemar tests of each pair of winners, by their first seed runs, Holm-corrected within each part."""
     table: list[Scores] = []
-    right = {arch: test.seed_runs("winner", arch)[0].argmax(1) == test.labels for arch in archs}
+    correct = {arch: test.seed_runs("winner", arch)[0].argmax(1) == test.labels for arch in archs}
     for part in TEST_PARTS:
         inside = test.part(part)
         rows = [
-            {"part": part, "a": a, "b": b, **mcnemar(right[a][inside], right[b][inside])}
+            {"part": part, "a": a, "b": b, **mcnemar(correct[a][inside], correct[b][inside])}
             for a, b in combinations(archs, 2)
         ]
         corrected = holm([row["p"] for row in rows])
@@ -96,26 +112,31 @@ def _mcnemar(test: Predictions, archs: Sequence[str]) -> list[Scores]:
 
 
 def _verdict(test: Predictions, arch: str, winner: Winner, baseline: Floats) -> str:
-    """Did the search beat the baseline, did the network beat the neighbour: on the unseen images."""
+    """How the winner compares with its untuned baseline and with the nearest neighbour, on unseen images."""
     inside = test.part(test.telling)
     labels, groups = test.labels[inside], test.groups[inside]
-    spoken = test.seed_runs("winner", arch)[:, inside]
+    ours = test.seed_runs("winner", arch)[:, inside]
     neighbour = test.probabilities["nearest_neighbour"][None, inside]
-    place = f"on {len(labels)} {test.telling} images"
-    against_neighbour = phrase(difference(spoken, neighbour, labels, groups), "the nearest neighbour")
+    images = f"on {len(labels)} {test.telling} images"
+    against_neighbour = phrase(difference(ours, neighbour, labels, groups), "the nearest neighbour")
     if winner.configuration == BASELINE:
-        return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {place}."
+        return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {images}."
     if not len(baseline):
-        return f"{arch}: the winner {against_neighbour}, {place}; its untuned baseline diverged."
-    gap = difference(spoken, baseline[:, inside], labels, groups)
-    return f"{arch}: the winner {phrase(gap, 'its untuned baseline')} and {against_neighbour}, {place}."
+        return f"{arch}: the winner {against_neighbour}, {images}; its untuned baseline diverged."
+    against_baseline = phrase(difference(ours, baseline[:, inside], labels, groups), "its untuned baseline")
+    return f"{arch}: the winner {against_baseline} and {against_neighbour}, {images}."
 
 
 def phrase(gap: Mapping[str, float | None], other: str) -> str:
-    """What a difference of macro-F1 says of one that is held against another, in words: it beat it by ..."""
+    """A difference of macro-F1 in words, as a predicate: "beat OTHER by ...".
+
+    Args:
+        gap: `mean`, `low` and `high` of the difference, as `difference` returns it.
+        other: the name of the classifier that was subtracted.
+    """
     mean, low, high = gap["mean"], gap["low"], gap["high"]
     if mean is None or low is None or high is None:
-        return f"cannot be held against {other} (too few images)"
+        return f"cannot be compared with {other} (too few images)"
     interval = f"95 % interval {low * 100:+.1f} to {high * 100:+.1f}"
     if low > 0:
         return f"beat {other} by {mean * 100:.1f} points of macro-F1 ({interval})"

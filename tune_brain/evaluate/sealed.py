@@ -1,4 +1,4 @@
-"""The sealed test: opened here and nowhere else, once, after the winners and all their seed runs stand."""
+"""The sealed test: opened once, here and nowhere else, after the winners' seed runs are trained."""
 
 import contextlib
 import json
@@ -16,7 +16,8 @@ from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions, read_predictions, write_predictions
-from tune_brain.evaluate.retrain import SeedRun, digests, logits
+from tune_brain.evaluate.retrain import SeedRun, digests, predict_logits
+from tune_brain.layout import SEAL
 from tune_brain.portable.ood import features
 from tune_brain.portable.probabilities import calibrated
 from tune_brain.records import append, read, read_json, write_json
@@ -24,67 +25,64 @@ from tune_brain.slots import Slots
 
 Ints = NDArray[np.int64]
 
-SEAL = "sealed.json"
-"""Says when and by what the test was opened; absent while it is sealed."""
-
 
 def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
-    """Refuse to go on towards a second opening; an opening cut short before it told anything may be repeated.
+    """Refuse a second opening of the test; an interrupted opening of the same seed runs may be repeated.
 
     Args:
         run: the run's folder.
-        planned: the seed runs that are to be scored.
+        planned: the seed runs to score.
 
     Raises:
-        SealedTestError: the test was opened for other seed runs than these, by name or by configuration.
+        SealedTestError: the test was opened for other seed runs, by name or by configuration.
     """
     seal = run / SEAL
     if not seal.exists():
         return
     if read_json(seal)["for"] != _configurations(planned):
         raise SealedTestError(
-            "The sealed test is opened once",
-            found=f"{seal} says that it was, for other seed runs",
-            remedy="Without other --seeds the scores that stand are computed again; for others start a new\n"
-            "run, since a second look at the test would no longer be a first one.",
+            "The sealed test is opened only once",
+            found=f"{seal} says that it was opened for other seed runs",
+            remedy="With the same --seeds the existing scores are computed again. For other seed runs start\n"
+            "a new run: a second look at the test would no longer be a first one.",
         )
 
 
 def open_test(
     run: Path, prepared: Prepared, planned: Sequence[SeedRun], runs: Sequence[SeedRun], slots: Slots
 ) -> Predictions:
-    """Open the test once: every seed run, the majority class and the nearest neighbour predict it.
+    """Open the test once: every seed run and the references (majority class, nearest neighbour) predict it.
 
-    The predictions are kept in predictions.npz; from then on that file is read and the test stays closed.
-    Where the file is gone they are made again, which the seal records.
+    The predictions are stored in predictions.npz; from then on that file is read and the test stays closed.
+    If the file is lost, the predictions are made again, which the seal records.
 
     Args:
         run: the run's folder.
         prepared: the data set.
         planned: all seed runs, as for `check_seal`.
-        runs: those of them that ended well.
-        slots: where they predict.
+        runs: those of them that finished.
+        slots: how many predict at a time.
     """
     if (run / PREDICTIONS).exists():
         return _read(run)
     opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
     if (run / SEAL).exists():
-        # An opening that broke off was the first all the same.
+        # An interrupted opening still counts as the first.
         seal = read_json(run / SEAL)
         write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
     else:
-        before = _record_opening(prepared.summary["test_digest"], run, opening["opened"])
-        seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": before}
+        earlier = _record_opening(prepared.summary["test_digest"], run, opening["opened"])
+        seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": earlier}
         write_json(run / SEAL, {**seal, "for": _configurations(planned)})
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
     )
     shared = compute.put(pixels)
-    jobs = ((one.training, one.weights(run).read_bytes(), shared) for one in runs)
+    jobs = ((seed_run.training, seed_run.weights(run).read_bytes(), shared) for seed_run in runs)
     probabilities = {
-        runs[index].name: calibrated(scores, 1.0)
-        for index, scores in compute.each(logits, jobs, slots.without_gpus())
+        runs[index].name: calibrated(logits, 1.0)
+        for index, logits in compute.each(predict_logits, jobs, slots.without_gpus())
     }
     train = prepared.development().train
     one_hot = np.eye(len(prepared.classes))
@@ -105,61 +103,61 @@ def open_test(
 
 
 def _record_opening(digest: str, run: Path, opened: str) -> int | None:
-    """Record the opening in this machine's cache; return how often other runs opened the same test before.
+    """Record the opening in this machine's cache; return how many openings of the same test preceded it.
 
-    None where the cache cannot be read.
+    None if the cache cannot be read.
     """
     path = cache_root() / "openings.jsonl"
     try:
-        before = sum(row.digest == digest for row in read(path, Opening))
+        earlier = sum(row.digest == digest for row in read(path, Opening))
     except (RunFolderError, OSError):
         return None
     with contextlib.suppress(RunFolderError):
         append(path, Opening(digest=digest, run=run.resolve().name, opened=opened))
-    return before
+    return earlier
 
 
 def seed_runs_that_predicted(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:
-    """The seed runs to score: all, or once the test has been opened, those whose predictions are kept.
+    """The seed runs to score: all, or after the test was opened, those whose predictions are stored.
 
-    A seed run that had diverged then, and on another processor now has not, stays left out.
+    A seed run that had diverged by then stays out, even if it finishes now, on another processor.
 
     Args:
         run: the run's folder.
-        runs: the seed runs that ended well.
+        runs: the seed runs that finished.
 
     Raises:
-        SealedTestError: one of them has diverged this time, or its weights differ from those that predicted.
+        SealedTestError: a seed run with stored predictions is missing or has other weights now.
     """
     if not (run / PREDICTIONS).exists():
         return runs
-    before = _read(run).weights
-    now = digests(run, runs)
-    other = sorted(name for name in before if now.get(name) != before[name])
-    if other:
+    stored = _read(run).weights
+    current = digests(run, runs)
+    changed = sorted(name for name in stored if current.get(name) != stored[name])
+    if changed:
         raise SealedTestError(
-            "The scored networks must be those whose test predictions are kept",
-            found=f"{', '.join(other)}: trained again, with different weights",
-            remedy=f"Bring their weights back from a copy of the run. Without {run / PREDICTIONS}\n"
-            "the retrained networks predict the test in their place, and all scores are theirs.",
+            "The scored networks must be those whose test predictions are stored",
+            found=f"{', '.join(changed)}: trained again, with different weights",
+            remedy=f"Restore their weights from a copy of the run. If you delete {run / PREDICTIONS},\n"
+            "the retrained networks predict the test instead, and all scores are theirs.",
         )
-    return [one for one in runs if one.name in before]
+    return [seed_run for seed_run in runs if seed_run.name in stored]
 
 
 def _configurations(planned: Sequence[SeedRun]) -> dict[str, dict[str, float]]:
-    """The values of each configuration, by the name of its seed run: another winner may get the same name."""
-    return {one.name: dict(one.values) for one in planned}
+    """The hyperparameters of each seed run, since another winner's seed runs get the same names."""
+    return {seed_run.name: dict(seed_run.values) for seed_run in planned}
 
 
 class Opening(Frozen):
-    """That a run has opened the test of a data set, in the cache of a machine."""
+    """One opening of a data set's test by a run, as recorded in the cache of a machine."""
 
     digest: str
-    """The test images'."""
+    """Digest of the test images."""
     run: str
-    """The name of its folder."""
+    """Name of the run's folder."""
     opened: str
-    """When."""
+    """Date and time, ISO 8601."""
 
 
 class Test(NamedTuple):
@@ -171,18 +169,23 @@ class Test(NamedTuple):
 
 
 def scored_before(prepared: Prepared) -> Test:
-    """The test images once more, for a bundle that carries its scores on them: nothing is chosen by them."""
+    """The test images again, to verify a bundle that states its scores on them: nothing is chosen by them."""
     return Test(*(np.load(prepared.sealed / f"{name}.npy") for name in Test._fields))
 
 
-def _nearest(known: NDArray[np.uint8], asked: NDArray[np.uint8]) -> Ints:
-    """[len(asked)], the nearest known thumbnail [*, 32, 32] of each, by squared distance of raw pixels."""
+def _nearest(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> Ints:
+    """For each test thumbnail, the index of the nearest training thumbnail by squared pixel distance.
+
+    Args:
+        train: [N, 32, 32].
+        test: [M, 32, 32].
+    """
     from sklearn.neighbors import NearestNeighbors
 
     model = NearestNeighbors(n_neighbors=1, algorithm="brute")
-    model.fit(known.reshape(len(known), -1).astype(np.float32))
-    found: Ints = model.kneighbors(asked.reshape(len(asked), -1).astype(np.float32), return_distance=False)
-    return found[:, 0]
+    model.fit(train.reshape(len(train), -1).astype(np.float32))
+    nearest: Ints = model.kneighbors(test.reshape(len(test), -1).astype(np.float32), return_distance=False)
+    return nearest[:, 0]
 
 
 def _read(run: Path) -> Predictions:
@@ -190,7 +193,7 @@ def _read(run: Path) -> Predictions:
         return read_predictions(run / PREDICTIONS)
     except RunFolderError as error:
         raise SealedTestError(
-            "The predictions for the sealed test must be readable: they are made once",
+            "The stored predictions for the sealed test must be readable, since they are made only once",
             found=error.found,
-            remedy="Bring the file back from a copy of the run, or start a new run.",
+            remedy="Restore the file from a copy of the run, or start a new run.",
         ) from None

@@ -1,10 +1,11 @@
-"""The score that a configuration is expected to have with other seeds: its own, drawn to its study's mean.
+"""A configuration's mean score over seeds, shrunk towards its study's mean (hierarchical normal model).
 
-The best of many is partly luck. Scores of a configuration scatter about its mean over seeds, and these means
-about the study's. What follows of a configuration from that needs no correction for having been chosen, since
-whoever chose saw no more than the scores (Senn, The American Statistician 62, 2008). That holds for the noise
-between seeds as well if all scores tell of it: of finalists alone, whose first scores are the luckiest of
-many, their fall to the second would be taken for noise.
+Why: the best of many single scores is biased upwards, because part of its lead is luck. In the model, a
+configuration's scores scatter around its mean over seeds, and these means scatter around the study's mean.
+The posterior of a configuration needs no further correction for selection, because whoever selected saw
+nothing but the scores (Senn, The American Statistician 62, 2008). To estimate the noise between seeds, too,
+all scores must be given: the finalists' first scores alone are the luckiest of many, and their drop to the
+second score would be mistaken for noise.
 """
 
 import math
@@ -13,79 +14,90 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FEWEST = 2
-"""Seeds beyond each configuration's first below which the noise between seeds counts as unknown."""
+MIN_EXTRA_SEEDS = 2
+"""Scores beyond the first of each configuration that are needed to estimate the noise between seeds."""
 GRID = 60
-"""Values of each of the two deviations, between seeds and between configurations, that are weighed."""
+"""Grid points for each of the two standard deviations: between seeds and between configurations."""
 WIDTH = 8.0
-"""Standard deviations to either side within which the ends of the interval are looked for."""
+"""Posterior standard deviations to either side of the mean in which the interval's ends are searched."""
 
 
 @dataclass(frozen=True)
 class ShrunkenScore:
-    """A configuration's mean score over seeds, as far as known: macro-F1 on validation."""
+    """The posterior of a configuration's mean score over seeds: macro-F1 on validation."""
 
     mean: float
     low: float
     high: float
     """Ends of the 95 % interval."""
     noise: float
-    """Standard deviation between seeds of a configuration."""
+    """Standard deviation between seeds of one configuration."""
 
 
-def expected(scores: Mapping[int, Sequence[float]], configuration: int) -> ShrunkenScore | None:
-    """What a configuration is expected to score on average over seeds; None while the noise is unknown.
+def shrunken_score(scores: Mapping[int, Sequence[float]], configuration: int) -> ShrunkenScore | None:
+    """Estimate a configuration's mean score over seeds; None while the noise between seeds is unknown.
 
-    The hierarchical normal model of Gelman et al., Bayesian Data Analysis, 3rd ed., section 5.4, with their
-    uniform prior on the deviation between configurations (eq. 5.21), a uniform one on the logarithm of the
-    noise, and the mean and variance given both (eq. 5.17 and 5.20), summed over a grid. Of fewer than three
-    configurations none is drawn to the others: the mean of its scores, with the pooled noise and Student's t.
+    The hierarchical normal model of Gelman et al., Bayesian Data Analysis, 3rd ed., section 5.4: a uniform
+    prior on the standard deviation between configurations (eq. 5.21), a uniform prior on the logarithm of the
+    noise, and the conditional posterior mean and variance (eq. 5.17 and 5.20) summed over a grid of both.
+    With fewer than three configurations, or without any noise, nothing is shrunk: the result is the mean of
+    the configuration's scores with a Student t interval from the pooled noise.
 
     Args:
-        scores: of the full-length trials of each configuration, each with a seed of its own.
-        configuration: one of them.
+        scores: by configuration, its full-length scores, one per seed.
+        configuration: the one to estimate, a key of `scores`.
     """
-    freedom = sum(len(own) - 1 for own in scores.values())
-    if freedom < FEWEST:
+    freedom = sum(len(of_one) - 1 for of_one in scores.values())
+    if freedom < MIN_EXTRA_SEEDS:
         return None
-    means = np.array([np.mean(own) for own in scores.values()])
-    counts = np.array([len(own) for own in scores.values()])
-    own = list(scores).index(configuration)
-    squares = sum(float(np.sum((np.array(of) - np.mean(of)) ** 2)) for of in scores.values())
+    means = np.array([np.mean(of_one) for of_one in scores.values()])
+    counts = np.array([len(of_one) for of_one in scores.values()])
+    index = list(scores).index(configuration)
+    squares = sum(float(np.sum((np.array(of_one) - np.mean(of_one)) ** 2)) for of_one in scores.values())
     if len(scores) > 2 and squares > 1e-16:
-        return _partially_pooled(means, counts, squares, freedom, own)
+        return _partially_pooled(means, counts, squares, freedom, index)
 
-    from scipy.stats import t  # half a second that most commands need not wait
+    from scipy.stats import t  # Imported here because it takes half a second, which most commands can save.
 
-    noise, mean = math.sqrt(squares / freedom), float(means[own])
-    reach = float(t.ppf(0.975, freedom)) * noise / math.sqrt(counts[own])
-    return ShrunkenScore(mean, mean - reach, mean + reach, noise)
+    noise, mean = math.sqrt(squares / freedom), float(means[index])
+    half_width = float(t.ppf(0.975, freedom)) * noise / math.sqrt(counts[index])
+    return ShrunkenScore(mean, mean - half_width, mean + half_width, noise)
 
 
 def _partially_pooled(
-    means: np.ndarray, counts: np.ndarray, squares: float, freedom: int, own: int
+    means: np.ndarray, counts: np.ndarray, squares: float, freedom: int, index: int
 ) -> ShrunkenScore:
-    """One of several normal means, [n], with `counts` scores each and `squares` within them."""
+    """The posterior of one of n normal means.
+
+    Args:
+        means: [n], mean score of each configuration.
+        counts: [n], scores behind each mean.
+        squares: sum of the squared deviations of all scores from their configuration's mean.
+        freedom: degrees of freedom of `squares`.
+        index: which of the means.
+    """
     from scipy.special import ndtr
 
     pooled = math.sqrt(squares / freedom)
+    # Axes of the grid: noise, spread between configurations, and in the sums the configurations.
     noise = np.geomspace(pooled / 8, pooled * 4, GRID)[:, None, None]
     spread = np.linspace(0, 3 * (np.ptp(means) + pooled), GRID)[:, None]
-    weights = 1 / (noise**2 / counts + spread**2)
-    total = weights.sum(axis=2)
-    centre = (weights * means).sum(axis=2) / total
-    misfit = (weights * (means - centre[..., None]) ** 2).sum(axis=2)
-    between = (np.log(weights).sum(axis=2) - np.log(total) - misfit) / 2
+    precisions = 1 / (noise**2 / counts + spread**2)
+    total = precisions.sum(axis=2)
+    centre = (precisions * means).sum(axis=2) / total
+    misfit = (precisions * (means - centre[..., None]) ** 2).sum(axis=2)
+    log_between = (np.log(precisions).sum(axis=2) - np.log(total) - misfit) / 2
     noise = noise[..., 0]
-    logs = between - freedom * np.log(noise) - squares / (2 * noise**2)
-    likely = np.exp(logs - logs.max())
-    likely /= likely.sum()
-    kept = 1 - noise**2 / counts[own] * weights[..., own]
-    found = centre + kept * (means[own] - centre)
-    each = np.sqrt(kept * noise**2 / counts[own] + (1 - kept) ** 2 / total)
-    mean = float(np.sum(likely * found))
-    deviation = math.sqrt(np.sum(likely * (each**2 + (found - mean) ** 2)))
-    at = mean + np.linspace(-WIDTH, WIDTH, 401) * deviation
-    below = [np.sum(likely * ndtr((value - found) / each)) for value in at]
-    low, high = np.interp((0.025, 0.975), below, at)
-    return ShrunkenScore(mean, float(low), float(high), float(np.sum(likely * noise)))
+    log_posterior = log_between - freedom * np.log(noise) - squares / (2 * noise**2)
+    posterior = np.exp(log_posterior - log_posterior.max())
+    posterior /= posterior.sum()
+    # The weight of the configuration's own mean; the study's mean has the rest.
+    weight = 1 - noise**2 / counts[index] * precisions[..., index]
+    shrunken = centre + weight * (means[index] - centre)
+    deviations = np.sqrt(weight * noise**2 / counts[index] + (1 - weight) ** 2 / total)
+    mean = float(np.sum(posterior * shrunken))
+    deviation = math.sqrt(np.sum(posterior * (deviations**2 + (shrunken - mean) ** 2)))
+    values = mean + np.linspace(-WIDTH, WIDTH, 401) * deviation
+    cumulative = [np.sum(posterior * ndtr((value - shrunken) / deviations)) for value in values]
+    low, high = np.interp((0.025, 0.975), cumulative, values)
+    return ShrunkenScore(mean, float(low), float(high), float(np.sum(posterior * noise)))

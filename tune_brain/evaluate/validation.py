@@ -1,4 +1,4 @@
-"""What the winners' seed runs say of validation, and where they place the training images."""
+"""The validation logits of the winners' seed runs, and the training embeddings of the exported ones."""
 
 import contextlib
 from collections.abc import Sequence
@@ -8,29 +8,27 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load
 
 from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import RunFolderError
-from tune_brain.evaluate.retrain import SeedRun, digests, logits
+from tune_brain.evaluate.retrain import SeedRun, digests, reproducible_logits, trained_model
 from tune_brain.explain import embeddings
-from tune_brain.models import build
 from tune_brain.portable.ood import features
-from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing
+from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing_run
 from tune_brain.slots import Slots
 from tune_brain.text import quoted
 
 VALIDATED = "validation.npz"
-"""What the winners' seed runs said of validation, in a run's folder."""
+"""The file of a run's folder that holds `Validated`."""
 PLAIN, BY_NAME = ("labels", "known", "features", "known_features"), ("logits", "embeddings", "weights")
-"""Its arrays, and those that each seed run has one of."""
+"""The fields of `Validated` that are one array, and those that hold one array per seed run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """Arrays by the names of seed runs: what calibration may see, what a bundle finds similar cases in."""
+    """What calibration is fitted on and what a bundle searches for similar cases, by seed run."""
 
     labels: NDArray[np.int64]
     """[V], true classes of the validation images."""
@@ -39,13 +37,13 @@ class Validated:
     known: NDArray[np.int64]
     """[N], true classes of the training images."""
     embeddings: dict[str, NDArray[np.float16]]
-    """[N, D] by seed run: the first of each architecture."""
+    """[N, D], of the training images, by seed run: only the first of each architecture."""
     features: NDArray[np.float64]
     """[V, F], image features of the validation images."""
     known_features: NDArray[np.float64]
     """[N, F], image features of the training images."""
     weights: dict[str, NDArray[np.str_]]
-    """SHA-256 of each seed run's weights: names outlive their winners."""
+    """SHA-256 of each seed run's weights, since another winner's seed runs get the same names."""
 
     def of(self, arch: str) -> list[str]:
         """The seed runs of an architecture's winner, the exported one first."""
@@ -53,43 +51,55 @@ class Validated:
 
 
 def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots: Slots) -> Validated:
-    """Let every winner's seed run speak on validation, and the first of each place the training images.
+    """Let every winner's seed run predict validation, and the first of each architecture embed training.
 
-    Kept in validation.npz, in the run's folder. Inside `compute.session`.
+    The result is cached in validation.npz in the run's folder and reused while the weights are the same. Must
+    be called inside `compute.session`.
+
+    Args:
+        run: the run's folder.
+        runs: trained seed runs; those of baselines are ignored.
+        development: the images for training and validation.
+        slots: how many predict at a time.
     """
-    winners = [one for one in runs if one.role == "winner"]
+    winners = [seed_run for seed_run in runs if seed_run.role == "winner"]
     weights = digests(run, winners)
     with contextlib.suppress(RunFolderError):
-        kept = read(run)
-        if {name: str(digest) for name, digest in kept.weights.items()} == weights:
-            return kept
+        cached = read(run)
+        if {name: str(digest) for name, digest in cached.weights.items()} == weights:
+            return cached
     shared = compute.put(development)
-    first = {one.training.arch: one.name for one in reversed(winners)}
+    first = {seed_run.training.arch: seed_run.name for seed_run in reversed(winners)}
     jobs = [
-        (one.training, one.weights(run).read_bytes(), shared, one.name == first[one.training.arch])
-        for one in winners
+        (
+            seed_run.training,
+            seed_run.weights(run).read_bytes(),
+            shared,
+            seed_run.name == first[seed_run.training.arch],
+        )
+        for seed_run in winners
     ]
     results = {
-        winners[index].name: result for index, result in compute.each(_speak, jobs, slots.without_gpus())
+        winners[index].name: result for index, result in compute.each(_predict, jobs, slots.without_gpus())
     }
-    found = Validated(
+    validated = Validated(
         labels=np.asarray(development.validation.labels),
-        logits={one.name: results[one.name][0] for one in winners},
+        logits={seed_run.name: results[seed_run.name][0] for seed_run in winners},
         known=np.asarray(development.train.labels),
         embeddings={name: results[name][1] for name in first.values()},
         features=features(development.validation.pixels),
         known_features=features(development.train.pixels),
         weights={name: np.array(digest) for name, digest in weights.items()},
     )
-    _write(run / VALIDATED, found)
-    return found
+    _write(run / VALIDATED, validated)
+    return validated
 
 
 def read(run: Path) -> Validated:
-    """What `validate` has kept.
+    """Read what `validate` has written.
 
     Raises:
-        RunFolderError: it is not there, as in a run that came without its weights, or damaged.
+        RunFolderError: the file is damaged, or missing, as in a run that was copied without its weights.
     """
     try:
         with np.load(run / VALIDATED, allow_pickle=False) as file:
@@ -99,27 +109,26 @@ def read(run: Path) -> Validated:
             }
     except DAMAGED as error:
         raise RunFolderError(
-            f"An evaluated run holds {VALIDATED}, which says what its winners answered on validation",
+            f"An evaluated run needs a readable {VALIDATED}, its winners' predictions on validation",
             found=f"{run / VALIDATED}: {error}",
-            remedy=f"Train them again, on the images of the run: tune-brain evaluate {quoted(run)}",
+            remedy=f"Train the winners again, on the images of the run: tune-brain evaluate {quoted(run)}",
         ) from None
     return Validated(**plain, **by_name)
 
 
-def _write(path: Path, found: Validated) -> None:
-    arrays = {key: getattr(found, key) for key in PLAIN}
-    arrays |= {f"{kind}/{name}": array for kind in BY_NAME for name, array in getattr(found, kind).items()}
-    with writing(path.parent), replacing(path) as aside, aside.open("wb") as file:
+def _write(path: Path, validated: Validated) -> None:
+    arrays = {key: getattr(validated, key) for key in PLAIN}
+    arrays |= {
+        f"{kind}/{name}": array for kind in BY_NAME for name, array in getattr(validated, kind).items()
+    }
+    with writing_run(path.parent), replacing(path) as aside, aside.open("wb") as file:
         np.savez_compressed(file, **arrays)
 
 
-def _speak(
-    config: TrialConfig, state: bytes, development: Development, place: bool
+def _predict(
+    config: TrialConfig, state: bytes, development: Development, with_embeddings: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float16] | None]:
-    """Logits on validation and, where asked for, embeddings of the training images."""
-    said = logits(config, state, development.validation.pixels)
-    if not place:
-        return said, None
-    model = build(config)
-    model.load_state_dict(load(state))
-    return said, embeddings(model, development.train.pixels)
+    """Logits on validation and, if asked for, embeddings of the training images."""
+    model = trained_model(config, state)
+    logits = reproducible_logits(model, development.validation.pixels)
+    return logits, embeddings(model, development.train.pixels) if with_embeddings else None

@@ -1,1 +1,1 @@
-"""From a run to bundles: one folder for each winner and one for their ensemble."""
+"""Export of a run as bundles: one folder for each winner and one for their ensemble."""

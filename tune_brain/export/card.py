@@ -1,4 +1,4 @@
-"""The model card of a bundle: what it is for, what it was made of, what it is worth, what it must not do."""
+"""The model card of a bundle: its intended use, data, scores and limits."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,18 +9,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tune_brain.bundle.schema import About
 
 
-def card(about: About) -> str:
-    """The card as Markdown; after Mitchell et al., Model Cards for Model Reporting (FAT* 2019)."""
+def card(about: About, *, onnx: bool) -> str:
+    """Render the card as Markdown, after Mitchell et al., Model Cards for Model Reporting (FAT* 2019).
+
+    Args:
+        about: the bundle's description.
+        onnx: whether the bundle also holds its networks as ONNX.
+    """
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown; the page that shows it takes it as text
+        autoescape=False,  # Markdown; the page that displays it escapes HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     pages.filters.update(score=_score, share=_share)
-    return pages.get_template("card.md").render(about=about)
+    return pages.get_template("card.md").render(about=about, onnx=onnx)
 
 
 def _score(measure: Mapping[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""What a bundle speaks with: copied into each, it needs torch, torchvision, numpy, pillow and safetensors."""
+"""Inference code, copied into every bundle: needs torch, torchvision, numpy, pillow and safetensors."""

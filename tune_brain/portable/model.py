@@ -1,6 +1,6 @@
-"""A bundle as a model: its members, what they say of pixels, and what it makes of that.
+"""A bundle as a model: it runs the members, combines their predictions and decides when to abstain.
 
-Every bundle holds a copy of this file, so it imports nothing of tune_brain.
+Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
 import json
@@ -25,95 +25,105 @@ class Member(NamedTuple):
     name: str
     network: nn.Module
     temperature: float
-    """Its logits are divided by it, which makes its probabilities honest on validation."""
+    """Divides its logits; fitted on validation, so that its probabilities are calibrated there."""
     weight: float
-    """Its share of the mean; those of a bundle add up to 1."""
+    """Its weight in the mean of the members; a bundle's weights add up to 1."""
 
 
-class Answer(NamedTuple):
-    """What a bundle says of N images."""
+class Inference(NamedTuple):
+    """A bundle's predictions for N images."""
 
     probabilities: Floats
     """[N, C], calibrated."""
     members: Floats
-    """[M, N, C], what each member says, calibrated."""
+    """[M, N, C], calibrated predictions of each member."""
     distance: Floats
-    """[N], how far an image looks from those in training."""
+    """[N], distance of each image's features from those of the training images."""
     foreign: NDArray[np.bool_]
-    """[N], where it looks too far from them for the rest to mean anything."""
+    """[N], out of distribution: farther than `Model.max_distance`, so the probabilities mean nothing."""
     unsure: NDArray[np.bool_]
-    """[N], where it is foreign, or the highest probability is too low to be acted on."""
+    """[N], abstentions: foreign, or the highest probability is below `Model.min_confidence`."""
 
 
 class Model(NamedTuple):
-    """The members of a bundle and the rules by which they speak together."""
+    """The members of a bundle and the rules that turn their logits into a prediction."""
 
     classes: tuple[str, ...]
     image_size: int
     members: tuple[Member, ...]
     temperature: float
-    """Of their mean."""
+    """Applied to the mean of the members; 1 for a single member."""
     reference: Reference
     max_distance: float
-    """Images farther from the looks are foreign."""
+    """Images whose features are farther from the reference are foreign."""
     min_confidence: float
-    """Below this probability the bundle is unsure."""
+    """The bundle abstains below this probability."""
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """[M, N, C] for images uint8 [N, 1, S, S], one image at a time, so that none depends on another."""
+        """Logits [M, N, C] for images uint8 [N, 1, S, S].
+
+        Runs one image at a time, so that the bits of a result do not depend on the rest of the batch.
+        """
         return np.stack(
-            [predict(one.network, pixels, CPU, INFERENCE, batch=1).numpy() for one in self.members]
+            [predict(member.network, pixels, CPU, INFERENCE, batch=1).numpy() for member in self.members]
         )
 
-    def answer(self, pixels: NDArray[np.uint8]) -> Answer:
-        """What the bundle says of images uint8 [N, 1, S, S]."""
+    def infer(self, pixels: NDArray[np.uint8]) -> Inference:
+        """Predict images uint8 [N, 1, S, S]."""
         return self.conclude(pixels, self.logits(pixels))
 
     def describe(self, pixels: NDArray[np.uint8]) -> str:
-        """What it says of one image uint8 [1, 1, S, S], in a line."""
-        answer = self.answer(pixels)
-        likely = int(answer.probabilities[0].argmax())
-        doubt = "unlike the training images" if answer.foreign[0] else "unsure: please refer"
-        said = f"{self.classes[likely]} {answer.probabilities[0, likely]:.1%}"
-        return f"{said} ({doubt})" if answer.unsure[0] else said
+        """The prediction for one image uint8 [1, 1, S, S], as one line of text."""
+        inference = self.infer(pixels)
+        likely = int(inference.probabilities[0].argmax())
+        doubt = "unlike the training images" if inference.foreign[0] else "unsure: please refer"
+        line = f"{self.classes[likely]} {inference.probabilities[0, likely]:.1%}"
+        return f"{line} ({doubt})" if inference.unsure[0] else line
 
-    def conclude(self, pixels: NDArray[np.uint8], logits: NDArray[np.float32]) -> Answer:
-        """What follows from the members' logits [M, N, C]."""
+    def conclude(self, pixels: NDArray[np.uint8], logits: NDArray[np.float32]) -> Inference:
+        """Combine the members' logits [M, N, C] for images uint8 [N, 1, S, S] into predictions."""
         members = np.stack(
-            [calibrated(said, one.temperature) for one, said in zip(self.members, logits, strict=True)]
+            [
+                calibrated(values, member.temperature)
+                for member, values in zip(self.members, logits, strict=True)
+            ]
         )
-        mixed = mean(members, [one.weight for one in self.members])
+        mixed = mean(members, [member.weight for member in self.members])
         probabilities = calibrated(logits_of(mixed), self.temperature)
-        far = distance(self.reference, features(pixels))
-        foreign = far > self.max_distance
-        return Answer(
-            probabilities, members, far, foreign, foreign | (probabilities.max(1) < self.min_confidence)
-        )
+        distances = distance(self.reference, features(pixels))
+        foreign = distances > self.max_distance
+        unsure = foreign | (probabilities.max(1) < self.min_confidence)
+        return Inference(probabilities, members, distances, foreign, unsure)
 
 
 def read(files: Sequence[Path], image_size: int) -> NDArray[np.uint8]:
-    """JPEG and PNG files as a model sees them: uint8 [N, 1, S, S]."""
+    """Decode JPEG and PNG files to a model's input, uint8 [N, 1, S, S]."""
     side = needed(image_size)
     return np.stack([square(open_grey(file.read_bytes(), side), image_size)[None] for file in files])
 
 
 def load(folder: Path) -> Model:
-    """The model of a bundle's folder; `tune-brain verify` checks its files first, this does not."""
+    """Load the model of a bundle's folder without checking its files; `tune-brain verify` does that."""
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    names = [one["name"] for one in about["members"]]
+    names = [member["name"] for member in about["members"]]
     return assemble(
         about, {name: (folder / "weights" / f"{name}.safetensors").read_bytes() for name in names}
     )
 
 
 def assemble(about: Mapping[str, Any], weights: Mapping[str, bytes]) -> Model:
-    """A model from what bundle.json says and the safetensors of its members, by name."""
+    """Build a model.
+
+    Args:
+        about: the contents of bundle.json.
+        weights: contents of the safetensors file of each member, by its name.
+    """
     members = []
-    for one in about["members"]:
-        net = network(one["arch"], len(about["classes"]), about["image_size"])
-        net.load_state_dict(load_state(weights[one["name"]]))
+    for member in about["members"]:
+        net = network(member["arch"], len(about["classes"]), about["image_size"])
+        net.load_state_dict(load_state(weights[member["name"]]))
         net.requires_grad_(False)
-        members.append(Member(one["name"], net, one["temperature"], one["weight"]))
+        members.append(Member(member["name"], net, member["temperature"], member["weight"]))
     reference = Reference(*(np.array(about["ood"][key]) for key in ("mean", "precision")))
     return Model(
         tuple(about["classes"]),

@@ -1,6 +1,6 @@
-"""The four architectures as networks: grey images in, logits out, one builder each.
+"""The four architectures: one builder each, and inference from grey images to logits.
 
-Every bundle holds a copy of this file, so it imports nothing of tune_brain.
+Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
 import warnings
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 # Mean and standard deviation of grey MRI slices with their dark margins, on the scale 0..1.
 GREY = ((0.18,), (0.18,))
-# What torchvision's pretrained networks were trained with, for red, green and blue.
+# Normalisation of torchvision's pretrained networks, for red, green and blue.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
@@ -23,12 +23,12 @@ CPU = torch.device("cpu")
 
 
 class GreyInput(nn.Module):
-    """Normalises grey images and repeats them over the channels that a network expects.
+    """Normalise grey images and repeat them over the channels that a network expects.
 
     Args:
-        mean: one number, or one for each channel.
-        std: as many numbers as `mean`.
-        channels: what the first layer takes.
+        mean: mean of the pixels, one number or one for each channel.
+        std: standard deviation of the pixels, as many numbers as `mean`.
+        channels: input channels of the first layer.
     """
 
     mean: Tensor
@@ -37,7 +37,7 @@ class GreyInput(nn.Module):
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
         super().__init__()
         self.channels = channels
-        # Decided by the architecture and never trained, so no part of the weights.
+        # Fixed by the architecture, so not part of the state dict.
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("scale", 1 / torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -47,7 +47,7 @@ class GreyInput(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions and a way around them (He et al., CVPR 2016, figure 2)."""
+    """Two 3x3 convolutions with a skip connection (He et al., CVPR 2016, figure 2)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ def _cnn(classes: int, image_size: int) -> nn.Module:
     widths = (1, 32, 64, 128, 256)
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
-        # Pooled before ReLU: the same values as after it, from a quarter of the work.
+        # Pooling before ReLU gives the same values, and ReLU then has a quarter of the work.
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(inplace=True)]
     side = image_size // 2 ** (len(widths) - 1)
     if side > 7:
-        # Bounds the first linear layer, which would hold nearly all parameters of a net for large images.
+        # For large images the first linear layer would otherwise hold nearly all of the parameters.
         layers.append(nn.AdaptiveAvgPool2d(7))
     features = widths[-1] * min(side, 7) ** 2
     return nn.Sequential(
@@ -127,7 +127,7 @@ def _resnet18(classes: int, image_size: int) -> nn.Module:  # noqa: ARG001
 
 
 def _resnet34(classes: int, image_size: int) -> nn.Module:  # noqa: ARG001
-    # A second that only this architecture needs.
+    # Importing torchvision takes a second, which only this architecture has to pay.
     from torchvision.models import resnet34
 
     net: nn.Module = resnet34(num_classes=classes)
@@ -140,11 +140,11 @@ BUILDERS: dict[str, Callable[[int, int], nn.Module]] = {
     "resnet18": _resnet18,
     "resnet34": _resnet34,
 }
-"""(classes, image size) -> the network behind `GreyInput`, with random weights."""
+"""Maps (classes, image size) to the network behind `GreyInput`, with random weights."""
 
 
 def network(arch: str, classes: int, image_size: int) -> nn.Module:
-    """An architecture with random weights: float [N, 1, H, W] in 0..1 to logits [N, classes]."""
+    """Build a network with random weights that maps float [N, 1, H, W] in 0..1 to logits [N, classes]."""
     mean, std = IMAGENET if arch == "resnet34" else GREY
     model = nn.Sequential()
     model.add_module("input", GreyInput(mean, std, 3 if arch.startswith("resnet") else 1))
@@ -153,14 +153,14 @@ def network(arch: str, classes: int, image_size: int) -> nn.Module:
 
 
 INFERENCE = "fp32"
-"""The precision in which a trained network speaks, whatever it was trained in.
+"""The precision of inference, whatever a network was trained in.
 
-Where a CPU has no instructions for bf16, as most that serve have not, it takes several times as long there.
+On CPUs without bf16 instructions, which most serving machines have, bf16 takes several times as long.
 """
 
 
 def place(model: nn.Module, device: torch.device, precision: str) -> None:
-    """Move a model to a device, its convolutions in the memory layout that suits the precision."""
+    """Move a model to a device, in the memory layout that is fastest for convolutions of a precision."""
     layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
     model.to(device).to(memory_format=layout)
 
@@ -175,8 +175,8 @@ def predict(
 ) -> Tensor:
     """Logits float32 [N, classes] on the CPU for images uint8 [N, 1, H, W]; leaves the model in eval mode.
 
-    Sums are rounded differently in batches of another size: one image at a time (`batch=1`) gives an image
-    the same logits, bit for bit, in whatever company it comes.
+    Rounding depends on the batch size. With `batch=1` the logits of an image are the same, bit for bit,
+    whatever other images it comes with.
     """
     images = pixels if isinstance(pixels, Tensor) else view(pixels)
     place(model, device, precision)
@@ -187,10 +187,10 @@ def predict(
 
 
 def view(array: NDArray[Any]) -> Tensor:
-    """A tensor on the memory of an array; it must not be written to.
+    """A tensor that shares the memory of an array; it must not be written to.
 
-    The arrays of a search are read-only and shared by all trials of a machine. Torch warns of the one, and
-    a copy for each trial would undo the other.
+    The arrays of a search are read-only and shared by all trials of a machine. Torch warns about read-only
+    arrays, and a copy for each trial would defeat the sharing.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)

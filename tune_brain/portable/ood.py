@@ -1,7 +1,9 @@
-"""Whether a picture looks like those that a model was trained on, by a few plain measures of its pixels.
+"""Out-of-distribution detection from a few simple statistics of an image's pixels.
 
-Every bundle holds a copy of this file, so it imports nothing of tune_brain. The distance is Mahalanobis's
-from the mean of the training images; no network is asked, since networks are sure of pictures of anything.
+A picture is judged by its Mahalanobis distance from the mean of the training images in this feature space. No
+network is involved, because networks are confident about pictures of anything.
+
+Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
 from typing import NamedTuple
@@ -12,28 +14,31 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 FLAT = 2 / 255
-"""A pixel whose Laplacian is below this is flat, as no pixel of a scan is outside its dark margin."""
+"""A pixel with a smaller Laplacian counts as flat; in a scan only the dark margin has such pixels."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEATURES = 18
-"""F, how many there are."""
+"""F, the number of features."""
 AT_A_TIME = 256
-"""Images: forty bytes a pixel are at work on them."""
+"""Images per batch: the computation takes about forty bytes a pixel."""
 TINY = 1e-3
+"""Keeps logarithms and divisions finite on blank images."""
 RIDGE = 1e-3
-"""Added to the variances, so that measures that move together can be inverted."""
+"""Added to the diagonal of the correlation matrix, so that it is invertible with collinear features."""
 
 
 class Reference(NamedTuple):
-    """What training images look like: [F] and [F, F] of their measures."""
+    """Feature distribution of the training images."""
 
     mean: Floats
+    """[F]"""
     precision: Floats
+    """[F, F], inverse of the covariance."""
 
 
 def features(pixels: NDArray[np.uint8]) -> Floats:
-    """[N, F] of images uint8 [N, 1, S, S]: brightness, contrast, grain, symmetry, margin, centre."""
-    parts = [_features(pixels[start : start + AT_A_TIME]) for start in range(0, len(pixels), AT_A_TIME)]
-    return np.concatenate(parts) if parts else np.empty((0, FEATURES))
+    """Features [N, F] of images uint8 [N, 1, S, S]: brightness, contrast, grain, symmetry, margin, centre."""
+    batches = [_features(pixels[start : start + AT_A_TIME]) for start in range(0, len(pixels), AT_A_TIME)]
+    return np.concatenate(batches) if batches else np.empty((0, FEATURES))
 
 
 def _features(pixels: NDArray[np.uint8]) -> Floats:
@@ -69,16 +74,17 @@ def _features(pixels: NDArray[np.uint8]) -> Floats:
     )
 
 
-def fit(known: Floats) -> Reference:
-    """The looks of training images from their measures [N, F]."""
-    covariance = np.cov(known.T)
+def fit(training: Floats) -> Reference:
+    """Fit mean and regularised precision to the features [N, F] of the training images."""
+    covariance = np.cov(training.T)
     scale = np.sqrt(np.diagonal(covariance)) + TINY
     correlation = covariance / np.outer(scale, scale) + RIDGE * np.eye(len(scale))
-    return Reference(known.mean(0), np.linalg.inv(correlation) / np.outer(scale, scale))
+    return Reference(training.mean(0), np.linalg.inv(correlation) / np.outer(scale, scale))
 
 
-def distance(reference: Reference, asked: Floats) -> Floats:
-    """[N], how far measures [N, F] are from those of the training images (Mahalanobis 1936)."""
-    away = asked - reference.mean
-    far: Floats = np.sqrt(np.maximum(np.einsum("nf,fg,ng->n", away, reference.precision, away), 0))
-    return far
+def distance(reference: Reference, measured: Floats) -> Floats:
+    """Mahalanobis distance [N] of features [N, F] from those of the training images (Mahalanobis, 1936)."""
+    offset = measured - reference.mean
+    squared = np.einsum("nf,fg,ng->n", offset, reference.precision, offset)
+    distances: Floats = np.sqrt(np.maximum(squared, 0))
+    return distances

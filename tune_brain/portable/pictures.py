@@ -1,6 +1,6 @@
-"""A picture in grey, square, as a model sees it: the one way from a file to pixels.
+"""Decode an image file to a square grey picture: the one path from a file to the pixels that a model sees.
 
-Every bundle holds a copy of this file, so it imports nothing of tune_brain.
+Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
 from io import BytesIO
@@ -13,53 +13,79 @@ from PIL import ExifTags, Image, ImageOps
 THUMBNAIL = 32
 """Side of the thumbnails by which images are compared, in pixels."""
 MARGIN = 3
-"""A JPEG is decoded at the smallest scale that leaves so many pixels for one that is kept."""
+"""A JPEG is decoded at the smallest scale that still has this many pixels for each output pixel, per side."""
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 40_000_000
-"""Of one file: with transparency half a GB is in use while they are decoded."""
+"""Limit for one file: decoding one with transparency takes half a GB of memory at this size."""
 MOST_BYTES = 64 * 1024 * 1024
-"""Of one file."""
+"""Limit for one file."""
+MOST_SCANS = 100
+"""Limit for one JPEG. Encoders write about ten for a progressive one."""
+JPEG_START, SCAN_START = b"\xff\xd8", b"\xff\xda"
+"""JPEG markers: start of image, start of scan. Compressed data escape the byte FF, so they hold neither."""
+
+
+class TooManyScans(ValueError):
+    """A JPEG file has more than `MOST_SCANS` scans."""
 
 
 class Grey(NamedTuple):
-    """A picture in 8-bit grey, upright, perhaps decoded at a part of its size."""
+    """An 8-bit grey, upright picture, possibly decoded at a fraction of its full size."""
 
     image: Image.Image
     size: tuple[int, int]
-    """Full width and height; at 1 / scale they may end inside the last pixel of `image`."""
+    """Full width and height; divided by `scale` they may end inside the last pixel of `image`."""
     scale: int
-    """So many pixels of the picture, across and down, stand in one of `image`."""
+    """Full-size pixels, per side, for each pixel of `image`."""
 
     def resized(self, size: int, box: tuple[float, float, float, float]) -> NDArray[np.uint8]:
-        """A part of the picture, in its full pixels, as uint8 [size, size], antialiased."""
+        """Crop to a box, in full-size pixels, and resize to uint8 [size, size], antialiased."""
         left, top, right, bottom = (edge / self.scale for edge in box)
         image = self.image.resize((size, size), Image.Resampling.BILINEAR, (left, top, right, bottom))
         return np.asarray(image)
 
 
 def open_grey(content: bytes, side: int | None = None) -> Grey:
-    """Decode an image file as its EXIF orientation says, transparent parts black.
+    """Decode an image file, turned as its EXIF orientation says, with transparent parts black.
 
     Args:
         content: a JPEG or PNG file.
-        side: a JPEG is decoded at the smallest of its own scales that leaves both sides this long; at full
-            size where it is None, and where the picture has to be turned.
+        side: decode a JPEG at the smallest scale libjpeg offers at which both sides have at least this many
+            pixels; None decodes at full size, as does an EXIF orientation other than upright.
 
     Raises:
-        OSError, SyntaxError, ValueError, Image.DecompressionBombError: as Pillow does on damaged files; the
-            last one from `MOST_PIXELS` on.
+        TooManyScans: a JPEG would take too long to decode.
+        OSError, SyntaxError, ValueError, Image.DecompressionBombError: from Pillow, for damaged files; the
+            last one for more than `MOST_PIXELS`.
     """
+    check_scans(content)
     with Image.open(BytesIO(content), formats=FORMATS) as image:
         return as_grey(image, side)
 
 
 def needed(image_size: int) -> int:
-    """The side, in pixels, at which a picture is decoded to be shown to a model at `image_size`."""
+    """The side, in pixels, at which to decode a picture for a model with input size `image_size`."""
     return MARGIN * max(image_size, THUMBNAIL)
 
 
+def check_scans(content: bytes) -> None:
+    """Check that a JPEG file does not have too many scans; accepts any other content.
+
+    Each scan of a progressive JPEG costs a pass over the whole picture but may take only a few bytes, so a
+    file within `MOST_BYTES` could keep the decoder busy for hours.
+
+    Raises:
+        TooManyScans: it has more than `MOST_SCANS`.
+    """
+    scans = content.count(SCAN_START) if content.startswith(JPEG_START) else 0
+    if scans > MOST_SCANS:
+        raise TooManyScans(f"{scans} scans")
+
+
 def check_size(image: Image.Image) -> None:
-    """See that an image that has been opened has not too many pixels; of a PNG even EXIF is read after them.
+    """Check that an opened image does not have too many pixels.
+
+    Call it before anything else: even the EXIF data of a PNG are read only after its pixels are decoded.
 
     Raises:
         Image.DecompressionBombError: it has more than `MOST_PIXELS`.
@@ -69,15 +95,15 @@ def check_size(image: Image.Image) -> None:
 
 
 def is_turned(image: Image.Image) -> bool:
-    """Whether an image asks by its EXIF orientation, 1 upright and 2 to 8 not, to be turned or mirrored."""
+    """Whether the EXIF orientation asks to rotate or mirror an image: 1 is upright, 2 to 8 are not."""
     return image.getexif().get(ExifTags.Base.Orientation) in range(2, 9)
 
 
 def as_grey(image: Image.Image, side: int | None = None) -> Grey:
-    """Decode an image that has been opened, see `open_grey`."""
+    """Decode an opened image; see `open_grey`. The caller has called `check_scans` on its file."""
     check_size(image)
     full = image.size
-    # A JPEG hands over its brightness channel alone, several times faster than all three.
+    # The decoder returns a JPEG's luma channel alone, several times faster than all three channels.
     image.draft("L", None if side is None or is_turned(image) else (side, side))
     image.load()
     scale = round(full[0] / image.width)
@@ -86,7 +112,7 @@ def as_grey(image: Image.Image, side: int | None = None) -> Grey:
 
 
 def square(picture: Grey, size: int) -> NDArray[np.uint8]:
-    """The centre of a picture, its shorter side resized to `size`: uint8 [size, size]."""
+    """The centre square of a picture, resized to uint8 [size, size]."""
     width, height = picture.size
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
@@ -94,15 +120,15 @@ def square(picture: Grey, size: int) -> NDArray[np.uint8]:
 
 
 def squashed(picture: Grey, size: int) -> NDArray[np.uint8]:
-    """The whole of a picture, whatever its shape: uint8 [size, size]."""
+    """The whole picture resized to uint8 [size, size], ignoring its aspect ratio."""
     return picture.resized(size, (0, 0, *picture.size))
 
 
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        sixteen = np.asarray(image).astype(np.float32)
-        return Image.fromarray(np.rint(sixteen / 257).astype(np.uint8))
+        sixteen_bits = np.asarray(image).astype(np.float32)
+        return Image.fromarray(np.rint(sixteen_bits / 257).astype(np.uint8))
     if image.has_transparency_data:
-        seen = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen).convert("L")
+        layer = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "black"), layer).convert("L")
     return image.convert("L") if image.mode != "L" else image

@@ -1,6 +1,6 @@
-"""From logits to calibrated probabilities, and from members to their mean.
+"""From logits to calibrated probabilities, and from an ensemble's members to their weighted mean.
 
-Every bundle holds a copy of this file, so it imports nothing of tune_brain.
+Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ Floats = NDArray[np.float64]
 
 
 def calibrated(logits: NDArray[Any], temperature: float) -> Floats:
-    """[..., C], the softmax of logits [..., C] over a temperature (Guo et al., ICML 2017)."""
+    """Softmax of logits [..., C] divided by a temperature (Guo et al., ICML 2017), in float64."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(-1, keepdims=True))
-    shares: Floats = powers / powers.sum(-1, keepdims=True)
-    return shares
+    probabilities: Floats = powers / powers.sum(-1, keepdims=True)
+    return probabilities
 
 
 def logits_of(probabilities: Floats) -> Floats:
-    """[..., C], logits of probabilities but for a constant in each line, which a softmax does not see."""
+    """Logits of probabilities [..., C], up to a constant per row, to which a softmax is invariant."""
     logits: Floats = np.log(probabilities.clip(np.finfo(np.float64).tiny))
     return logits
 
 
 def mean(members: Floats, weights: Sequence[float] | Floats) -> Floats:
-    """[N, C], the weighted mean of members' probabilities [M, N, C]."""
+    """Weighted mean [N, C] of members' probabilities [M, N, C]; the weights [M] add up to 1."""
     mixed: Floats = np.tensordot(np.asarray(weights), members, axes=1)
     return mixed

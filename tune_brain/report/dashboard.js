@@ -1,26 +1,31 @@
-const held = (id) => JSON.parse(document.getElementById(id)?.textContent || "{}");
+const readJson = (id) => JSON.parse(document.getElementById(id)?.textContent || "{}");
 const escaped = (text) => String(text).replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const digits = (value) => (value === null ? "" : typeof value === "number" ? String(Number(value.toPrecision(4))) : value);
 const length = (epochs) => `${epochs} epoch${epochs === 1 ? "" : "s"}`;
 const make = (tag, text, attributes = {}) => Object.assign(document.createElement(tag), { textContent: text, ...attributes });
+// Screen readers announce every write to a status element, so an equal text is not written again.
+const setText = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
+};
 
-// --- trials: what the page knows of them, by number
+// --- data: `trials` holds one array per column; `place` maps a trial's number to its index in them; `epochs` maps
+// it to its epoch rows
 let trials, tuned, place, epochs;
-function learn() {
-  trials = held("data-trials");
-  tuned = Object.values(held("data-tuned"));
+function readTrials() {
+  trials = readJson("data-trials");
+  tuned = Object.values(readJson("data-tuned"));
   place = new Map((trials.trial ?? []).map((trial, index) => [trial, index]));
 }
-function learnEpochs() {
-  const found = held("data-epochs");
+function readEpochs() {
+  const columns = readJson("data-epochs");
   epochs = new Map();
-  (found.trial ?? []).forEach((trial, index) => {
+  (columns.trial ?? []).forEach((trial, index) => {
     if (!epochs.has(trial)) epochs.set(trial, []);
-    epochs.get(trial).push(Object.fromEntries(Object.keys(found).map((key) => [key, found[key][index]])));
+    epochs.get(trial).push(Object.fromEntries(Object.keys(columns).map((key) => [key, columns[key][index]])));
   });
 }
-learn();
-learnEpochs();
+readTrials();
+readEpochs();
 const named = (i) => (trials.configuration[i] ? `configuration ${trials.configuration[i]}` : "untuned baseline");
 page.label = (trial) => {
   const i = place.get(trial);
@@ -35,34 +40,36 @@ page.label = (trial) => {
   ].join("<br>");
 };
 
-// --- one architecture or all
+// --- choice of one architecture, or of all
 let arch = "";
-function choose() {
+function showChosenArch() {
   for (const part of document.querySelectorAll("main [data-arch]")) {
     part.hidden = arch !== "" && part.dataset.arch !== arch;
   }
-  list();
+  listTrials();
 }
 document.getElementById("archs").addEventListener("change", (event) => {
   arch = event.target.value;
-  choose();
+  showChosenArch();
 });
 
-// --- one trial from within
+// --- the one-cycle of a chosen trial
 const chooser = () => document.getElementById("chosen");
-function offer() {
+function fillChooser() {
   if (!chooser()) return;
+  const options = [...epochs.keys()].filter((trial) => place.has(trial)).map((trial) => {
+    const i = place.get(trial);
+    const won = trials.winner[i] ? ", winner" : "";
+    return make("option", `${trial}: ${trials.architecture[i]}, ${named(i)}, ${length(trials.epochs[i])}${won}`, { value: trial });
+  });
+  // Options are replaced only if they differ: it would close an open list.
+  const texts = (all) => all.map((option) => option.text).join("\n");
+  if (texts(options) === texts([...chooser().options])) return;
   const before = Number(chooser().value || chooser().dataset.first);
-  chooser().replaceChildren(
-    ...[...epochs.keys()].filter((trial) => place.has(trial)).map((trial) => {
-      const i = place.get(trial);
-      const won = trials.winner[i] ? ", winner" : "";
-      return make("option", `${trial}: ${trials.architecture[i]}, ${named(i)}, ${length(trials.epochs[i])}${won}`, { value: trial });
-    }),
-  );
+  chooser().replaceChildren(...options);
   chooser().value = before;
 }
-// The rate at a share of the cycle's steps: torch's OneCycleLR as train/optim.py asks for it.
+// Learning rate at a share of the cycle's steps: torch's OneCycleLR with the arguments of train/optim.py.
 function rate(at, peak, warmup) {
   const [from, to, part] =
     at < warmup ? [peak / 25, peak, at / warmup] : [peak, peak / 250000, (at - warmup) / (1 - warmup)];
@@ -86,19 +93,19 @@ page.fill = (data) => {
     trace.x = rows.map((row) => row.epoch);
     trace.y = rows.map((row) => row[lines[trace.name]]);
   }
-  document.getElementById("chosen-about").textContent = i === undefined ? "" : trials.why[i];
+  setText(document.getElementById("chosen-about"), i === undefined ? "" : trials.why[i]);
 };
-function look() {
+function redrawSteps() {
   const figure = document.querySelector("#steps .plot");
   if (figure && "drawn" in figure.dataset) draw(figure);
 }
-document.getElementById("steps").addEventListener("change", look);
+document.getElementById("steps").addEventListener("change", redrawSteps);
 document.getElementById("steps").addEventListener("click", (event) => {
   const by = Number(event.target.dataset.go);
   if (!by) return;
   const count = chooser().options.length;
   chooser().selectedIndex = (chooser().selectedIndex + by + count) % count;
-  look();
+  redrawSteps();
 });
 
 // --- the table of trials
@@ -106,73 +113,82 @@ const COLUMNS = () => ["trial", "architecture", "configuration", "epochs", ...tu
 const order = { by: "macro_f1", rising: false, most: 100 };
 const COMPARE = { ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b };
 
-function wanted() {
-  const asked = (document.getElementById("filter")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+// Indices of the trials that match the chosen architecture and every word of the filter.
+function matching() {
+  const words = (document.getElementById("filter")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const keys = COLUMNS();
-  const holds = (i, word) => {
+  const matches = (i, word) => {
     const [, key, sign, value] = word.match(/^(\w+)([<>=])([-+.\de]+)$/) ?? [];
     if (key && key in trials) return trials[key][i] !== null && COMPARE[sign](trials[key][i], Number(value));
     return keys.some((name) => String(trials[name][i] ?? "").toLowerCase().includes(word));
   };
   return (trials.trial ?? []).map((_, i) => i).filter(
-    (i) => (!arch || trials.architecture[i] === arch) && asked.every((word) => holds(i, word)),
+    (i) => (!arch || trials.architecture[i] === arch) && words.every((word) => matches(i, word)),
   );
 }
-// What is empty stays last, whichever way the table is sorted.
+// Empty cells sort last in either direction.
 function compare(a, b) {
   if (a === null || b === null || a === "" || b === "") return (a === null || a === "") - (b === null || b === "");
   return (order.rising ? 1 : -1) * (typeof a === "number" ? a - b : String(a).localeCompare(b));
 }
 const textual = (name) => typeof trials[name][0] === "string";
-function list() {
+function listTrials() {
   const table = document.getElementById("trials");
   if (!table) return;
-  const found = wanted().sort((a, b) => compare(trials[order.by][a], trials[order.by][b]));
-  const head = document.createElement("tr");
-  for (const name of COLUMNS()) {
-    const cell = head.appendChild(make("th", "", { className: textual(name) ? "left" : "" }));
-    if (name === order.by) cell.setAttribute("aria-sort", order.rising ? "ascending" : "descending");
-    cell.append(make("button", name.replaceAll("_", " "), { type: "button", value: name }));
+  const matches = matching().sort((a, b) => compare(trials[order.by][a], trials[order.by][b]));
+  // The heading is rebuilt only for other columns, so that its buttons keep the keyboard focus.
+  if (table.tHead.dataset.columns !== COLUMNS().join()) {
+    const head = document.createElement("tr");
+    for (const name of COLUMNS()) {
+      head.appendChild(make("th", "")).append(make("button", name.replaceAll("_", " "), { type: "button", value: name }));
+    }
+    table.tHead.replaceChildren(head);
+    table.tHead.dataset.columns = COLUMNS().join();
   }
-  table.tHead.replaceChildren(head);
+  for (const cell of table.tHead.rows[0].cells) {
+    const name = cell.firstElementChild.value;
+    cell.className = textual(name) ? "left" : "";
+    if (name === order.by) cell.setAttribute("aria-sort", order.rising ? "ascending" : "descending");
+    else cell.removeAttribute("aria-sort");
+  }
   table.tBodies[0].replaceChildren(
-    ...found.slice(0, order.most).map((i) => {
+    ...matches.slice(0, order.most).map((i) => {
       const row = make("tr", "", { className: `${trials.fate[i]}${trials.winner[i] ? " winner" : ""}` });
       for (const name of COLUMNS()) {
-        const told = name === "configuration" && !trials[name][i] ? "untuned" : digits(trials[name][i]);
-        row.append(make("td", told, { className: textual(name) ? "left" : "" }));
+        const text = name === "configuration" && !trials[name][i] ? "untuned" : digits(trials[name][i]);
+        row.append(make("td", text, { className: textual(name) ? "left" : "" }));
       }
       return row;
     }),
   );
-  document.getElementById("filter-count").textContent = `${found.length} of ${trials.trial.length} trials`;
-  document.getElementById("more").hidden = found.length <= order.most;
+  setText(document.getElementById("filter-count"), `${matches.length} of ${trials.trial.length} trials`);
+  document.getElementById("more").hidden = matches.length <= order.most;
 }
-const hall = document.getElementById("configurations");
-hall.addEventListener("input", list);
+const configurations = document.getElementById("configurations");
+configurations.addEventListener("input", listTrials);
 
-// --- copies and downloads
+// --- copying and downloading
 function save(name, text, type) {
   const link = make("a", "", { download: name, href: URL.createObjectURL(new Blob([text], { type })) });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
-const lines = () => wanted().map((i) => Object.fromEntries(Object.keys(trials).map((key) => [key, trials[key][i]])));
+const lines = () => matching().map((i) => Object.fromEntries(Object.keys(trials).map((key) => [key, trials[key][i]])));
 const quoted = (value) => (/[",\n]/.test(value ?? "") ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
 const EXPORT = {
   json: () => save("trials.json", JSON.stringify(lines(), null, 1), "application/json"),
   csv: () => save("trials.csv", [Object.keys(trials), ...lines().map(Object.values)].map((row) => row.map(quoted).join(",")).join("\n") + "\n", "text/csv"),
 };
-async function copy(pre, said) {
+async function copy(pre, status) {
   try {
     await navigator.clipboard.writeText(pre.textContent);
-    said.textContent = "copied";
+    status.textContent = "copied";
   } catch {
     getSelection().selectAllChildren(pre);
-    said.textContent = "selected; press Ctrl-C";
+    status.textContent = "selected; press Ctrl-C";
   }
 }
-hall.addEventListener("click", (event) => {
+configurations.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   const panel = button.closest(".panel");
@@ -183,9 +199,8 @@ hall.addEventListener("click", (event) => {
   } else if ("copy" in button.dataset) return void copy(panel.querySelector("pre"), panel.querySelector("[role=status]"));
   else if ("save" in button.dataset) return void save(button.dataset.save, panel.querySelector("pre").textContent, "text/plain");
   else if ("export" in button.dataset) return void EXPORT[button.dataset.export]();
-  list();
-  if (button.value) document.querySelector(`#trials button[value="${CSS.escape(button.value)}"]`).focus();
+  listTrials();
 });
 
-offer();
-choose();
+fillChooser();
+showChosenArch();

@@ -1,4 +1,4 @@
-"""The page of an audit: one HTML file that needs nothing else, to look at a data set before it is used."""
+"""The page of an audit: one self-contained HTML file, for inspecting a data set before it is used."""
 
 import base64
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
 from tune_brain.data.catalogue import named_of
-from tune_brain.data.destination import writing
+from tune_brain.data.destination import writing_output
 from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
@@ -24,28 +24,33 @@ from tune_brain.text import counted
 
 Facts = dict[str, Any]
 
-COLOURS = {"train": style.SHORTER, "validation": "#7fb0dc", "test": style.FULL}
+COLOURS = {"train": style.SHORTER, "validation": "#009e73", "test": style.FULL}
+DASHES = {"train": "2px,4px", "validation": "9px,4px", "test": "solid"}
 TICKS = (0.0, 0.5, 0.9, 0.95, 0.99, TWINS, 0.999, 0.9995, 1.0)
-"""Correlations that are written below their histogram."""
+"""Tick labels of the histogram of correlations."""
 
 
-def write_audit(found: Audit, folder: Path) -> tuple[Path, Path]:
-    """Write audit.json and audit.html; returns their paths.
+def write_audit(audit: Audit, folder: Path) -> tuple[Path, Path]:
+    """Write audit.json and audit.html and return their paths.
+
+    Args:
+        audit: the audit of a data set.
+        folder: the folder for both files; it is created if missing.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
     facts, page = folder / "audit.json", folder / "audit.html"
-    html = environment().get_template("explore.html").render(_values(found))
-    with writing(folder):
-        write_text(facts, as_json(found.facts))
+    html = environment().get_template("explore.html").render(_values(audit))
+    with writing_output(folder):
+        write_text(facts, as_json(audit.facts))
         write_text(page, html)
     return facts, page
 
 
-def _values(found: Audit) -> dict[str, Any]:
-    """All that the template shows."""
-    facts, pictures = found.facts, found.pictures()
+def _values(audit: Audit) -> dict[str, Any]:
+    """Values of the template."""
+    facts, pictures = audit.facts, audit.pictures()
     tested = "test" in facts["counts"]
     return {
         "facts": facts,
@@ -71,6 +76,9 @@ def _values(found: Audit) -> dict[str, Any]:
         "sizes": _sizes(facts["dimensions"]),
         "aspects": _aspects(facts["aspects"]),
         "greys": {name: _greys(facts, name) for name in facts["classes"]},
+        "part_lines": {
+            part: {"color": COLOURS[part], "dash": DASHES[part]} for part in facts["looks"] if part in COLOURS
+        },
         "nearest": _nearest(facts) if tested else None,
     }
 
@@ -81,29 +89,29 @@ def _uri(jpeg: bytes) -> str:
 
 def _by_class(facts: Facts, shown: tuple[dict[str, bytes], ...]) -> list[tuple[str, dict[str, str]]]:
     return [
-        (name, {what: _uri(jpeg) for what, jpeg in one.items()})
-        for name, one in zip(facts["classes"], shown, strict=True)
+        (name, {kind: _uri(jpeg) for kind, jpeg in pictures.items()})
+        for name, pictures in zip(facts["classes"], shown, strict=True)
     ]
 
 
 def _titles(facts: Facts) -> dict[str, str]:
-    """What each section has found."""
+    """A heading for each section that states its main finding."""
     totals = {name: sum(part[name] for part in facts["counts"].values()) for name in facts["classes"]}
     most, least = max(totals, key=lambda name: totals[name]), min(totals, key=lambda name: totals[name])
     twins, leaked = facts["twins"]["any"], facts["twins"]["any"]["leaked"]
     sizes, across = facts["resizing"]["sizes"], twins["across"]
     broken = count(facts["files"]["unreadable"])
-    apart = list(elsewhere(facts))
+    shifted = list(elsewhere(facts))
     return {
-        "counts": f"{most} has {totals[most] / totals[least]:.1f} images for each one of {least}",
-        "twins": f"{counted(leaked, 'test image stands', 'test images stand')} in {rest(facts)} too"
+        "counts": f"{most} has {totals[most] / totals[least]:.1f} times as many images as {least}",
+        "twins": f"{counted(leaked, 'test image is', 'test images are')} also in {rest(facts)}"
         if leaked
         else validated(facts).rstrip(".")
         if across
         else f"{twins['images']:,} images are twins, none of them across the parts",
         "nearest": beat(facts) if facts["floor"] else "There is no test part to compare with training",
-        "origin": apart[0] if apart else same_origin(facts),
-        "sizes": "All images have one size" if sizes == 1 else f"Images come in {sizes:,} sizes",
+        "origin": shifted[0] if shifted else same_origin(facts),
+        "sizes": "All images have the same size" if sizes == 1 else f"Images come in {sizes:,} sizes",
         "files": f"{counted(broken, 'file', 'files')} cannot be read"
         if broken
         else "Every image file can be read",
@@ -111,59 +119,60 @@ def _titles(facts: Facts) -> dict[str, str]:
 
 
 def _files(facts: Facts) -> Iterator[dict[str, Any]]:
+    """Files that were left out or have a peculiarity, by kind."""
     labels = {
         "unreadable": "left out: unreadable",
         "left_out": "left out",
         "odd": "read, but odd",
     }
     for group, label in labels.items():
-        for kind, found in facts["files"][group].items():
-            yield {"what": label, "kind": kind, "n": found["n"], "names": named_of(found)}
+        for kind, files in facts["files"][group].items():
+            yield {"what": label, "kind": kind, "n": files["n"], "names": named_of(files)}
 
 
 def _resizing(facts: Facts) -> Iterator[str]:
     """What cropping to the centre and resizing do to the images, in sentences."""
     cut, n = facts["resizing"]["cut"], facts["files"]["readable"]
     yield (
-        f"The search keeps the centre square: {cut['mean']:.1%} of an image is lost on average, "
-        f"{cut['most']:.0%} at most."
+        f"The search crops each image to its central square: {cut['mean']:.1%} of an image is lost on "
+        f"average, {cut['most']:.0%} at most."
     )
-    for side, found in facts["resizing"]["sides"].items():
-        enlarged, kept, shrunk = (found[key] / n for key in ("enlarged", "kept", "shrunk"))
+    for side, counts in facts["resizing"]["sides"].items():
+        enlarged, unchanged, shrunk = (counts[key] / n for key in ("enlarged", "kept", "shrunk"))
         yield (
-            f"At {side} px, {enlarged:.1%} of the images are enlarged, {kept:.1%} stay as they are and "
+            f"At {side} px, {enlarged:.1%} of the images are enlarged, {unchanged:.1%} keep their size and "
             f"{shrunk:.1%} are shrunk."
         )
-    if (listed := sum(n for *_, n in facts["dimensions"])) < n:
-        yield f"The commonest sizes are drawn, those of {listed:,} of {n:,} images."
+    if (drawn := sum(n for *_, n in facts["dimensions"])) < n:
+        yield f"Only the most frequent sizes are drawn: those of {drawn:,} of {n:,} images."
 
 
 def _measured(facts: Facts) -> Iterator[dict[str, Any]]:
-    """By class and part the quartiles of what is measured of the images; of pixels, the root."""
+    """Quartiles of the images' statistics by class and part; of the pixel count, its square root."""
     for name in facts["classes"]:
         for part, by_class in facts["counts"].items():
-            found = facts["looks"][part][name]
+            statistics = facts["looks"][part][name]
             yield {
                 "class": name,
                 "part": part,
                 "n": by_class[name],
-                "brightness": _quartiles(found["brightness"], ".0f"),
-                "contrast": _quartiles(found["contrast"], ".0f"),
-                "background": _quartiles(found["background"], ".0%"),
-                "side": _quartiles([pixels**0.5 for pixels in found["pixels"]], ",.0f"),
-                "aspect": _quartiles(found["aspect"], ".2f"),
+                "brightness": _quartiles(statistics["brightness"], ".0f"),
+                "contrast": _quartiles(statistics["contrast"], ".0f"),
+                "background": _quartiles(statistics["background"], ".0%"),
+                "side": _quartiles([pixels**0.5 for pixels in statistics["pixels"]], ",.0f"),
+                "aspect": _quartiles(statistics["aspect"], ".2f"),
             }
 
 
 def _quartiles(values: list[float], form: str) -> str:
-    """The median, and between which two values the middle half lies."""
-    low, middle, high = (format(value, form) for value in values)
-    return f"{middle} [{low}, {high}]"
+    """Three quartiles as `median [lower, upper]`."""
+    low, median, high = (format(value, form) for value in values)
+    return f"{median} [{low}, {high}]"
 
 
 def _counts(facts: Facts) -> go.Figure:
     figure = style.figure(height=90 + 40 * len(facts["classes"]))
-    names = [style.text(name) for name in facts["classes"]]
+    names = style.labels(facts["classes"])
     for part, by_class in facts["counts"].items():
         figure.add_bar(
             name=part,
@@ -181,23 +190,23 @@ def _counts(facts: Facts) -> go.Figure:
 
 
 def _sizes(dimensions: list[list[Any]]) -> go.Figure:
-    """Width against height, a dot for each size, its area by how many images have it."""
+    """Width against height, one dot per size, whose area grows with the number of images of that size."""
     figure = style.figure(height=340)
     largest = max(n for *_, n in dimensions)
     for part, colour in COLOURS.items():
-        own = [(width, height, n) for of, width, height, n in dimensions if of == part]
-        if own:
+        sizes = [(width, height, n) for of_part, width, height, n in dimensions if of_part == part]
+        if sizes:
             figure.add_scatter(
                 name=part,
-                x=[width for width, _, _ in own],
-                y=[height for _, height, _ in own],
+                x=[width for width, _, _ in sizes],
+                y=[height for _, height, _ in sizes],
                 mode="markers",
                 marker={
                     "color": colour,
                     "opacity": 0.6,
-                    "size": [round(5 + 25 * (n / largest) ** 0.5, 1) for *_, n in own],
+                    "size": [round(5 + 25 * (n / largest) ** 0.5, 1) for *_, n in sizes],
                 },
-                customdata=[n for *_, n in own],
+                customdata=[n for *_, n in sizes],
                 hovertemplate=f"{part}: %{{x}} x %{{y}}, %{{customdata:,}} images<extra></extra>",
             )
     figure.update_layout(showlegend=True, legend={"orientation": "h"})
@@ -207,18 +216,20 @@ def _sizes(dimensions: list[list[Any]]) -> go.Figure:
 
 
 def _aspects(aspects: dict[str, list[int]]) -> go.Figure:
-    """How many images are how much wider than high."""
+    """Number of images by aspect ratio (width over height)."""
     figure = style.figure(height=340)
     for part, counts in aspects.items():
         figure.add_bar(name=part, x=bands(), y=counts, marker={"color": COLOURS[part]})
-    figure.update_layout(barmode="stack", bargap=0.1)
+    figure.update_layout(
+        barmode="stack", bargap=0.1, showlegend=True, legend={"orientation": "h", "y": -0.25}
+    )
     figure.update_xaxes(title_text="width / height", showgrid=False, type="category")
     figure.update_yaxes(title_text="images")
     return figure
 
 
 def _greys(facts: Facts, name: str) -> go.Figure:
-    """The mean histogram of greys of a class, a line for each part."""
+    """The mean histogram of grey levels of a class, one line per part."""
     figure = style.figure(height=200)
     for part, by_class in facts["looks"].items():
         if part in COLOURS:
@@ -227,34 +238,34 @@ def _greys(facts: Facts, name: str) -> go.Figure:
                 x=list(range(0, 256, 4)),
                 y=by_class[name]["greys"],
                 mode="lines",
-                line={"color": COLOURS[part], "width": 2},
+                line={"color": COLOURS[part], "dash": DASHES[part], "width": 2},
                 hovertemplate=f"{part}, grey %{{x}}: %{{y:.2%}}<extra></extra>",
             )
-    # Background would press all else to the floor.
+    # The scale ignores the darkest levels: the black background would flatten everything else.
     highest = max(
         max(by_class[name]["greys"][6:]) for part, by_class in facts["looks"].items() if part in COLOURS
     )
-    figure.update_xaxes(title_text="grey")
+    figure.update_xaxes(title_text="grey level")
     figure.update_yaxes(title_text="share of pixels", tickformat=".0%", range=[0, 1.3 * highest])
     return figure
 
 
 def _nearest(facts: Facts) -> go.Figure:
-    """How alike each image is to its likest image outside the test, with the threshold of twins.
+    """Histogram of each image's correlation with the most similar other image outside the test part.
 
-    All steps are drawn equally wide, though they thin out towards 1: what lies about the threshold would fall
-    into one bar.
+    A line marks the threshold for twins. The bins get narrower towards 1 but are drawn equally wide;
+    otherwise everything near the threshold would fall into one bar.
     """
     nearest, figure = facts["nearest"], style.figure(height=320)
     edges = nearest["edges"]
-    steps = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    for part, label in (("train", f"images of {rest(facts)}, a sample"), ("test", "test images")):
+    bins = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
+    for part, label in (("train", f"{rest(facts)} images, a sample"), ("test", "test images")):
         total = sum(nearest[part]) or 1
         figure.add_bar(
             name=label,
-            x=[step + 0.5 for step in range(len(steps))],
+            x=[place + 0.5 for place in range(len(bins))],
             y=[n / total for n in nearest[part]],
-            customdata=steps,
+            customdata=bins,
             marker={"color": COLOURS[part], "opacity": 0.75},
             hovertemplate=f"{label}, %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )
@@ -262,10 +273,10 @@ def _nearest(facts: Facts) -> go.Figure:
     figure.update_layout(barmode="overlay", bargap=0.05, showlegend=True, legend={"orientation": "h"})
     first = next(i for i, both in enumerate(zip(nearest["train"], nearest["test"], strict=True)) if any(both))
     figure.update_xaxes(
-        title_text="correlation with the likest other image",
+        title_text="correlation with the most similar other image",
         tickvals=[edges.index(tick) for tick in TICKS],
         ticktext=[f"{tick:g}" for tick in TICKS],
-        range=[first - 0.5, len(steps) + 0.5],
+        range=[first - 0.5, len(bins) + 0.5],
         showgrid=False,
     )
     figure.update_yaxes(title_text="share of images", tickformat=".0%")

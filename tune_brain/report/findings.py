@@ -1,4 +1,4 @@
-"""What each view has found, in a sentence that stands over it, and what to do next. Plain text."""
+"""The main finding of each view, as its heading, and the suggested next step. Plain text."""
 
 from collections.abc import Iterator
 
@@ -14,11 +14,11 @@ from tune_brain.search.convergence import wanted
 from tune_brain.search.ladder import came_to_nothing, expected_epochs
 from tune_brain.text import quoted
 
-NOTHING_YET = "No full-length trial has ended well yet"
+NOTHING_YET = "No full-length trial has completed yet"
 
 
 def overview(shown: RunView) -> str:
-    """Who leads, by how much over what needs no search."""
+    """Which architecture leads, and by how much over its untuned baseline or the nearest neighbour."""
     if shown.trials.empty:
         return "No trial has started yet"
     if not shown.scores.empty:
@@ -34,33 +34,36 @@ def overview(shown: RunView) -> str:
 
 
 def next_step(shown: RunView) -> str:
-    """What to do next with the run."""
+    """The suggested next step for the run."""
     contents, config = shown.contents, shown.config
     folder = contents.folder
-    asked = [wanted([row for row in contents.trials if row.arch == arch], config) for arch in config.arch]
-    expected = sum(expected_epochs(config.ladder, configs, config.final_round) for configs in asked)
+    planned = [wanted([row for row in contents.trials if row.arch == arch], config) for arch in config.arch]
+    expected = sum(expected_epochs(config.ladder, configs, config.final_round) for configs in planned)
     trained = sum(epochs for epochs, _ in shown.spent.values())
     if contents.running:
-        of_all = share(min(trained / expected, 1))
-        done = f"{trained:,} of about {expected:,} epochs are trained ({of_all})"
-        return f"It runs; {done}. Nothing is to be done."
+        percent = share(min(trained / expected, 1))
+        return (
+            f"Wait: the run is in progress, {trained:,} of about {expected:,} epochs are trained ({percent})."
+        )
     if contents.scores:
         if narrow := list(_at_edges(shown)):
-            return f"A new search with wider ranges may find better: {narrow[0]}"
-        return f"Take the winners along: tune-brain export {quoted(folder)} --to DIR"
+            return f"A new search with wider ranges may find a better configuration: {narrow[0]}"
+        return f"Export the winners: tune-brain export {quoted(folder)} --to DIR"
     if nothing := came_to_nothing(contents.trials, config):
         return nothing
     if not contents.winners:
-        return f"It was interrupted, or has yet to start. Go on with: tune-brain resume {quoted(folder)}"
-    # Once winners are trained again, the search goes on no more.
-    open_ = not any((folder / name).exists() for name in ("seed_runs.jsonl", "sealed.json"))
-    if open_ and (narrow := list(_at_edges(shown))):
-        return f"Widen what ends too early (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
+        return (
+            f"The run was interrupted or has not started. Continue with: tune-brain resume {quoted(folder)}"
+        )
+    # Once `evaluate` has begun to retrain the winners, a search cannot be extended.
+    extendable = not any((folder / name).exists() for name in ("seed_runs.jsonl", "sealed.json"))
+    if extendable and (narrow := list(_at_edges(shown))):
+        return f"Search a wider range (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
     return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"
 
 
 def progress(shown: RunView) -> str:
-    """When the leader met the configuration that wins it."""
+    """When the search of the leading architecture found its current winner."""
     leader = shown.leader
     if leader is None:
         return NOTHING_YET
@@ -68,12 +71,13 @@ def progress(shown: RunView) -> str:
     winner = ends[ends["winner"]].iloc[0]
     part = share(winner["hours"] / max(shown.ends["hours"].max(), 1e-9))
     return (
-        f"{leader} met its winner so far, which scored {number(winner['score'])}, after {part} of the search"
+        f"{leader} found its current winner after {part} of the search, with a score of "
+        f"{number(winner['score'])}"
     )
 
 
 def ladder(shown: RunView) -> str:
-    """How many climbed, and whether the short trials told what the long ones said."""
+    """How many of the sampled configurations reached full length."""
     rungs = shown.config.ladder
     sampled = shown.trials[~shown.trials["baseline"]]
     if sampled.empty:
@@ -81,24 +85,24 @@ def ladder(shown: RunView) -> str:
     reached = sampled[sampled["epochs"] == rungs[-1]]
     count = len(sampled[["arch", "configuration"]].drop_duplicates())
     top = len(reached[["arch", "configuration"]].drop_duplicates())
-    return f"{top} of {count} sampled configurations climbed to {epochs(rungs[-1])}"
+    return f"{top} of {count} sampled configurations reached {epochs(rungs[-1])}"
 
 
 def agreements(shown: RunView) -> Iterator[str]:
-    """How far the order at each shorter length agrees with that at full length, by architecture."""
+    """Rank correlation of scores at each shorter length with those at full length, by architecture."""
     rungs = shown.config.ladder
     for arch in shown.config.arch:
         for short in rungs[:-1]:
-            found, n = agreement(shown.of(arch), short, rungs[-1])
-            if np.isfinite(found):
+            correlation, n = agreement(shown.of(arch), short, rungs[-1])
+            if np.isfinite(correlation):
                 yield (
-                    f"{arch}: the order after {epochs(short)} and after {rungs[-1]} agree by {found:+.2f} "
-                    f"(rank correlation of the {n} configurations that climbed)"
+                    f"{arch}: scores after {epochs(short)} and after {rungs[-1]} have a rank correlation of "
+                    f"{correlation:+.2f} (over the {n} configurations that were promoted that far)"
                 )
 
 
 def parameters(shown: RunView) -> str:
-    """Whether a best value lies at an edge of its range."""
+    """Whether the best value of a hyperparameter lies at an edge of its range."""
     if shown.leader is None:
         return NOTHING_YET
     narrow = list(_at_edges(shown))
@@ -112,9 +116,9 @@ def parameters(shown: RunView) -> str:
 
 
 def warnings(shown: RunView, arch: str) -> list[str]:
-    """A sentence for each value of an architecture's best that lies at an edge of its range."""
+    """One sentence per value of an architecture's winner that lies at an edge of its range."""
     return [
-        f"{arch}: the best {name} lies at the {end} edge of its range; a wider one may hold better."
+        f"{arch}: the best {name} lies at the {end} edge of its range; a wider range may hold a better one."
         for name, end in edges(shown.of(arch), shown.contents.spaces[arch])
     ]
 
@@ -125,63 +129,65 @@ def _at_edges(shown: RunView) -> Iterator[str]:
 
 
 def steps(shown: RunView) -> str:
-    """How much of the leader's best trial was clipped."""
+    """How many steps of the leading architecture's best trial were clipped."""
     if shown.leader is None:
-        return "No trial to look into yet" if shown.curves.empty else "Every trial from within"
-    own = shown.curves[shown.curves["winner"] & (shown.curves["arch"] == shown.leader)]
-    if own.empty:
-        return "Every trial from within"
-    clipped = own["clipped_share"].mean()
+        return "No epoch has ended yet" if shown.curves.empty else "Each trial, epoch by epoch"
+    best = shown.curves[shown.curves["winner"] & (shown.curves["arch"] == shown.leader)]
+    if best.empty:
+        return "Each trial, epoch by epoch"
+    clipped = best["clipped_share"].mean()
     return f"The best trial of {shown.leader} had {share(clipped)} of its steps clipped"
 
 
 def machines(shown: RunView) -> str:
-    """How many slots there were, how busy, and what was lost."""
+    """How many slots there were, how busy they were, and how many attempts failed."""
     busy = pace.busy(shown.timeline)
     if busy.empty:
         return "No trial has started yet"
-    nodes, bad = busy["node"].nunique(), int(busy["failed"].sum())
+    nodes, failures = busy["node"].nunique(), int(busy["failed"].sum())
     slots = f"{len(busy)} slot{'s' * (len(busy) > 1)} on {nodes} machine{'s' * (nodes > 1)}"
-    failed = f"{bad} attempt{'s' * (bad != 1)} failed" if bad else "no attempt failed"
+    failed = f"{failures} attempt{'s' * (failures != 1)} failed" if failures else "no attempt failed"
     return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
 
 
 def _tested(shown: RunView) -> str:
-    """The best winner on what counts most, beside the nearest neighbour."""
+    """The best winner on the unseen test, or else the official one, next to the nearest neighbour."""
     table = shown.scores[(shown.scores["metric"] == "f1") & shown.scores["mean"].notna()]
-    own = table[table["role"] == "winner"]
-    if own.empty:
+    winners = table[table["role"] == "winner"]
+    if winners.empty:
         return "No winner could be scored"
-    part = "unseen" if (own["part"] == "unseen").any() else "official"
-    best = own[own["part"] == part].sort_values("mean").iloc[-1]
+    part = "unseen" if (winners["part"] == "unseen").any() else "official"
+    best = winners[winners["part"] == part].sort_values("mean").iloc[-1]
     name = "The ensemble" if best["classifier"] == "ensemble" else best["classifier"]
-    said = f"{name} scores best on the {part} test, macro-F1 {number(best['mean'])}"
+    text = f"{name} scores best on the {part} test, macro-F1 {number(best['mean'])}"
     floor = table[(table["classifier"] == "nearest_neighbour") & (table["part"] == part)]
     if floor.empty:
-        return said
-    return f"{said}; a {classifier('nearest_neighbour', 'reference')} reaches {number(floor['mean'].iloc[0])}"
+        return text
+    return f"{text}; a {classifier('nearest_neighbour', 'reference')} reaches {number(floor['mean'].iloc[0])}"
 
 
 def winners(shown: RunView) -> str:
-    """What tuning has changed on the test, from where it has lost most to where it has gained most."""
+    """How tuning changed the test scores, from the largest loss to the largest gain."""
     if shown.worth.empty:
         return "No test scores yet"
     part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
-    gained = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
-    if gained.empty:
-        return "No winner is held against an untuned baseline: these won, or they diverged"
-    ends = [gained.iloc[place] for place in (0, -1)[: len(gained)]]
-    told = " to ".join(f"{end[f'gain_{part}'] * 100:+.1f} ({end['arch']})" for end in ends)
-    return f"Tuning changed the {part} score by {told} points of macro-F1"
+    gains = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
+    if gains.empty:
+        return "No winner can be compared with an untuned baseline: the baselines won or diverged"
+    ends = [gains.iloc[place] for place in (0, -1)[: len(gains)]]
+    between = " to ".join(f"{end[f'gain_{part}'] * 100:+.1f} ({end['arch']})" for end in ends)
+    return f"Tuning changed the {part} score by {between} points of macro-F1"
 
 
 def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
-    """Which run has the best winner, on what all of them have; runs on different images are no contest.
+    """Which run has the best winner; runs on different images are not ranked.
+
+    Runs are ranked on the unseen test if all of them have opened it, otherwise on validation.
 
     Args:
         results: see `tables.compare.results`.
-        same_cut: whether all parts of their images are the same.
-        same_test: whether the test and what is unseen of it are.
+        same_cut: whether all parts consist of the same images in every run.
+        same_test: whether the test and its unseen part do.
     """
     tested = results["unseen"].notna().groupby(results["run"]).any()
     column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
@@ -195,7 +201,7 @@ def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
 
 
 def configurations(shown: RunView) -> str:
-    """How many there are to choose from."""
+    """How many trials and configurations there are."""
     trials = shown.trials
     if trials.empty:
         return "No trial has started yet"

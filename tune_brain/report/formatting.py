@@ -1,4 +1,4 @@
-"""Numbers and facts of a run in words, as plain text: whoever puts them on a page escapes them."""
+"""Numbers and facts of a run as plain text; templates escape it."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -25,22 +25,27 @@ NOTHING = "-"
 
 
 def classifier(name: str, role: str) -> str:
-    """What a classifier of the score table is called."""
+    """Display name of a classifier in the score table."""
     return {"reference": REFERENCES.get(name, name), "baseline": f"{name}, untuned"}.get(role, name)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A score; a hyphen where it is undefined."""
+    """A score; a hyphen if it is undefined."""
     return NOTHING if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
 
+def mean_count(count: float) -> str:
+    """A number of images, averaged over seeds: one decimal unless it is whole."""
+    return f"{count:.0f}" if float(count).is_integer() else f"{count:.1f}"
+
+
 def interval(low: float, high: float) -> str:
-    """An interval; nothing where it is undefined."""
+    """An interval; empty if it is undefined."""
     return "" if np.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
 def spread(std: float) -> str:
-    """A standard deviation; nothing where it is undefined."""
+    """A standard deviation; empty if it is undefined."""
     return "" if np.isnan(std) else f"± {number(std)}"
 
 
@@ -50,28 +55,28 @@ def share(value: float) -> str:
 
 
 def epochs(length: int) -> str:
-    """A length of training."""
+    """A trial length, such as `12 epochs`."""
     return f"{length:,} epoch{'s' * (length != 1)}"
 
 
 def setting(value: float) -> str:
-    """A hyperparameter's value, to three digits."""
+    """A hyperparameter's value, to three significant digits."""
     return f"{value:.3g}"
 
 
 def p_value(p: float) -> str:
-    """A probability to two digits, or below 0.001 just that."""
+    """A p-value to two significant digits, or `< 0.001`."""
     return "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def verdict(arch: str, sentence: str) -> str:
-    """An architecture's sentence without its name in front, to stand under it."""
-    said = sentence.removeprefix(f"{arch}: ")
-    return said[:1].upper() + said[1:]
+    """A sentence about an architecture without the leading name, to be shown under its heading."""
+    text = sentence.removeprefix(f"{arch}: ")
+    return text[:1].upper() + text[1:]
 
 
 def progress(study: Mapping[str, Any]) -> str:
-    """How far the search of one architecture has come, from its line of `tables.studies`."""
+    """Progress of one architecture's search, from its line of `tables.studies`."""
     if not sum(study["trials"]):
         return "No trial has started yet."
     against = f" The untuned baseline scored {number(study['baseline'])}." if study["baseline"] >= 0 else ""
@@ -82,7 +87,7 @@ def progress(study: Mapping[str, Any]) -> str:
 
 
 def reason(trial: Mapping[Any, Any]) -> str:
-    """What became of a trial and why, from its line of `RunView.trials`."""
+    """Outcome of a trial and its reason, from its line of `RunView.trials`."""
     fate = trial["fate"]
     if fate == "running":
         return f"running, attempt {trial['attempt']}" if trial["attempt"] > 1 else "running"
@@ -90,24 +95,29 @@ def reason(trial: Mapping[Any, Any]) -> str:
         attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
         return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")
     if trial["repeat"] and fate != "full":
-        return f"seed {trial['repeat']} of the baseline at the shortest length: the noise between seeds"
+        return (
+            f"seed {trial['repeat']} of the baseline at the shortest length, to measure noise between seeds"
+        )
     if trial["repeat"]:
         return f"final round, seed {trial['repeat']} of configuration {trial['configuration']}"
     rank, peers = int(trial["rank"]), int(trial["peers"])
     if fate == "full":
         return f"{'the winner, ' if trial['winner'] else ''}rank {rank} of {peers} at full length"
-    moment = " when it was promoted" if fate == "promoted" else ""
-    known = not np.isnan(trial["cutoff"])
-    cutoff = f"cut-off {number(trial['cutoff'], 4)}" if known else "a third of them was less than one"
-    return f"{fate}: rank {rank} of {peers}{moment}, {cutoff}"
+    when = " when it was promoted" if fate == "promoted" else ""
+    cutoff = f"cut-off {number(trial['cutoff'], 4)}"
+    if np.isnan(trial["cutoff"]):
+        cutoff = "too few peers for a cut-off"
+    return f"{fate}: rank {rank} of {peers}{when}, {cutoff}"
 
 
 def overtuned(line: Mapping[str, Any]) -> str:
     """A line of `tables.overtuning` as a sentence."""
-    arch, own = line["arch"], f"its own trials said {number(line['chosen'])}"
-    known = not np.isnan(line["mean"])
-    between = f"{number(line['mean'])} {interval(line['low'], line['high'])}" if known else ""
-    expected = f"With other seeds {between} is expected on validation; {own}." if known else ""
+    arch, expected = line["arch"], ""
+    if not np.isnan(line["mean"]):
+        expected = (
+            f"Expected with other seeds: {number(line['mean'])} {interval(line['low'], line['high'])} on "
+            f"validation; its own trials scored {number(line['chosen'])}."
+        )
     if np.isnan(line["promised"]):
         return f"{arch}: the untuned baseline won, so the search promised no gain. {expected}".strip()
     confirmed = [
@@ -120,23 +130,23 @@ def overtuned(line: Mapping[str, Any]) -> str:
         if not np.isnan(line[gain])
     ]
     promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
-    told = f"{promised}; {', '.join(confirmed)}" if confirmed else promised
-    return f"{arch}: {told}. {expected}".strip()
+    gains = f"{promised}; {', '.join(confirmed)}" if confirmed else promised
+    return f"{arch}: {gains}. {expected}".strip()
 
 
 def pair(line: Mapping[str, Any]) -> str:
     """A line of `tables.pairs` as a sentence."""
     a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))
     if not only_a + only_b:
-        return f"{a} and {b} are right on the same images."
-    apart = f"{a} alone is right on {only_a}, {b} alone on {only_b}"
+        return f"{a} and {b} are correct on the same images."
+    difference = f"only {a} is correct on {only_a} images, only {b} on {only_b}"
     if not line["better"]:
-        return f"{apart}: no clear difference."
-    return f"{apart}: {line['better']} is better, were the images independent."
+        return f"{difference}: no significant difference."
+    return f"{difference}: {line['better']} is better, assuming independent images."
 
 
 def facts(contents: Contents) -> Iterator[tuple[str, str]]:
-    """What was run, on what, when and where, as (label, text)."""
+    """What was run, on which data, when and where, as pairs (label, text)."""
     config, record, trials = contents.config, contents.record, contents.trials
     data = record.get("data", {})
     total = sum(n for part in data.get("counts", {}).values() for n in part.values())
@@ -144,42 +154,41 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
     lengths = ", ".join(map(str, config.ladder))
     until = ", or until converged" if config.until_converged else ""
-    yield "Search", f"{config.configs} configurations{until}, and a baseline each, trials of {lengths} epochs"
+    yield "Search", f"{config.configs} configurations{until}, plus the baseline; trials of {lengths} epochs"
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)
-        took = f", {duration(ended - min(row.started for row in trials))} to its last end, pauses included"
+        began = min(row.started for row in trials)
+        took = f", {duration(ended - began)} until the last trial ended, pauses included"
     else:
         took = ""
     if "started" in record:
-        yield "Started", _moment(record["started"]) + took
+        yield "Started", _minute(record["started"]) + took
     yield "Device", _device(contents)
     if "precision" in record:
-        kinds = record["precision"]
-        same = len(set(kinds.values())) == 1
-        yield (
-            "Precision",
-            next(iter(kinds.values())) if same else ", ".join(f"{k} {v}" for k, v in kinds.items()),
-        )
+        precisions = record["precision"]
+        same = len(set(precisions.values())) == 1
+        by_arch = ", ".join(f"{arch} {precision}" for arch, precision in precisions.items())
+        yield "Precision", next(iter(precisions.values())) if same else by_arch
     if "packages" in record:
-        named = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
+        versions = {"tune_brain": record["tune_brain"], "Python": record["python"], **record["packages"]}
         shown = ("tune_brain", "Python", "torch", "ray", "optuna")
-        yield "Software", ", ".join(f"{name} {named[name]}" for name in shown if name in named)
+        yield "Software", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
     if record.get("commit"):
         commit, _, dirty = record["commit"].partition("-")
         yield "Commit", commit[:12] + (" with local changes" if dirty else "")
     sealed = contents.sealed
-    said = f"opened {_moment(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
+    text = f"opened {_minute(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
     if before := sealed.get("earlier_openings"):
-        told = "one other run" if before == 1 else f"{before} other runs"
-        said += f"; {told} on that machine had opened the same test before"
+        runs = "one other run" if before == 1 else f"{before} other runs"
+        text += f"; {runs} on that machine had opened the same test before"
     if again := sealed.get("again"):
-        times = "once more" if len(again) == 1 else f"{len(again)} times more"
-        said += f"; and {times} by the same configurations, the last on {_moment(again[-1]['opened'])}"
-    yield "Sealed test", said
+        times = "once more" if len(again) == 1 else f"{len(again)} more times"
+        text += f"; opened {times} for the same configurations, most recently {_minute(again[-1]['opened'])}"
+    yield "Sealed test", text
 
 
-def _moment(stamp: str) -> str:
+def _minute(stamp: str) -> str:
     return datetime.fromisoformat(stamp).strftime("%Y-%m-%d %H:%M")
 
 
@@ -193,51 +202,51 @@ def _device(contents: Contents) -> str:
         f"{len(nodes)} machines" if len(nodes) > 1 else "",
         f"{contents.record['slots']} trials at a time" if "slots" in contents.record else "",
     ]
-    return ", ".join(part for part in parts if part) or "not known"
+    return ", ".join(part for part in parts if part) or "unknown"
 
 
 def leak(contents: Contents) -> str:
-    """That images of the test were let into training, as `combine --allow-leak` does; else nothing."""
+    """A warning if `combine --allow-leak` let twins of test images into training; otherwise empty."""
     scored = (score.get("allowed_leak", 0) for parts in contents.scores.values() for score in parts.values())
     n = max(scored, default=0) or contents.record.get("data", {}).get("allowed_leak", 0)
     return (
-        f"The test leaks, as --allow-leak asked for: {n:,} images outside the test have a twin in it. "
-        "The official scores flatter; the unseen ones leave those test images out, but for mere crops."
+        f"The test leaks, as --allow-leak permitted: {n:,} images outside the test have a twin in it. "
+        "The official scores are optimistic; the unseen scores exclude those test images, except mere crops."
         if n
         else ""
     )
 
 
 def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
-    """What a reader must know to read the scores rightly: what was missing, left out or not known."""
+    """Caveats for reading the scores: what is missing, excluded or unknown."""
     config, record = contents.config, contents.record
     data = record.get("data", {})
     if not record:
-        yield "record.json is missing: data, weights, versions and commit of this run are not known."
-    if flattered := leak(contents):
-        yield flattered
+        yield "record.json is missing: data, weights, versions and commit of this run are unknown."
+    if warning := leak(contents):
+        yield warning
     if PRETRAINED in config.arch and "weights" in record:
         yield f"resnet34 started from {record['weights']}."
     official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
     if seen := official - unseen:
         yield (
-            f"{seen:,} of the {official:,} test images have a twin among the images of the other parts. "
-            "The unseen scores leave them out."
+            f"{seen:,} of the {official:,} test images have a twin in the other parts. "
+            "The unseen scores exclude them."
         )
-    gone = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
-    if gone and unseen:
+    absent = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
+    if absent and unseen:
         yield (
-            f"The unseen test has no image of {', '.join(map(str, gone))}: "
-            "its macro averages run over the other classes."
+            f"The unseen test has no image of {', '.join(map(str, absent))}: "
+            "its macro averages are over the other classes."
         )
     if data.get("dropped"):
         yield (
-            f"{data['dropped']:,} training images were left out: "
-            "they are twins of images of validation, or of a test that was cut off, or mirrored copies."
+            f"{data['dropped']:,} training images were dropped: twins of validation images, twins of images "
+            "of a test that was split off, or mirrored copies."
         )
-    for reason, found in data.get("left_out", {}).items():
-        yield f"{found['n']:,} left out ({reason}): {named_of(found)}"
+    for reason, files in data.get("left_out", {}).items():
+        yield f"{files['n']:,} left out ({reason}): {named_of(files)}"
     if record and not record.get("commit"):
-        yield "The code's commit is not known."
+        yield "The commit of the code is unknown."
     if contents.scores and config.seeds == 1:
-        yield "One seed for each winner: the spread between seeds is not known."
+        yield "One seed per winner: the spread between seeds is unknown."

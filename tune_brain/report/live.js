@@ -1,40 +1,46 @@
-// A server stands behind this page: what has changed and is in sight is asked for and put in place.
+// Keeps a served page up to date: polls the versions of the views and replaces those that changed and are in sight.
 const EVERY = 2000; // milliseconds
-const said = document.getElementById("live");
+const indicator = document.getElementById("live");
+const REACHABLE = "a, button, input, select, summary, [tabindex]";
 
 function inSight(section) {
   const { top, bottom } = section.getBoundingClientRect();
   return bottom > -300 && top < innerHeight + 300;
 }
 
-// Figures, controls and opened details stay the elements that they are; all else is new.
+// Replaces a section's content, except for figures and controls: they stay the same elements, and so keep their
+// zoom and input. Details stay open, lists stay scrolled, and the keyboard focus stays where it was.
 function renew(section, html) {
   const fresh = document.createElement("template");
   fresh.innerHTML = html;
-  const focus = document.activeElement;
+  const focus = section.contains(document.activeElement) ? document.activeElement : null;
+  const focusIndex = [...section.querySelectorAll(REACHABLE)].indexOf(focus);
   const scrolled = [...section.querySelectorAll("[data-keep] .tall")].map((kept) => [kept, kept.scrollTop, kept.scrollLeft]);
-  const stay = (selector, key, also = () => {}) => {
+  const keep = (selector, key, onKept = () => {}) => {
     const before = new Map([...section.querySelectorAll(selector)].map((old) => [key(old), old]));
     for (const now of fresh.content.querySelectorAll(selector)) {
       const old = before.get(key(now));
       if (!old) continue;
-      also(old, now);
+      onKept(old, now);
       now.replaceWith(old);
     }
   };
   const open = [...section.querySelectorAll("details")].map((details) => details.open);
   fresh.content.querySelectorAll("details").forEach((details, index) => (details.open = open[index] ?? false));
   const changed = [];
-  stay(".plot", (plot) => plot.getAttribute("aria-label"), (old, now) => {
+  keep(".plot", (plot) => plot.getAttribute("aria-label"), (old, now) => {
     const text = now.firstElementChild.textContent;
     old.style.height = now.style.height;
     if (figures.get(old) !== text) changed.push(old);
     figures.set(old, text);
   });
-  stay("[data-keep]", (kept) => kept.dataset.keep);
+  keep("[data-keep]", (kept) => kept.dataset.keep);
   section.replaceChildren(fresh.content);
   for (const place of figures.keys()) if (!place.isConnected) figures.delete(place);
-  if (section.contains(focus)) focus.focus({ preventScroll: true });
+  if (focus) {
+    const now = focus.isConnected ? focus : section.querySelectorAll(REACHABLE)[focusIndex];
+    if (now?.tagName === focus.tagName) now.focus({ preventScroll: true });
+  }
   for (const [kept, top, left] of scrolled) kept.scrollTo(left, top);
   return changed;
 }
@@ -42,6 +48,11 @@ function renew(section, html) {
 async function ask(path) {
   const answer = await fetch(`${location.pathname}/views${path}`);
   if (!answer.ok) throw new Error(await answer.text());
+  if (answer.headers.get("X-Run") !== document.querySelector("main").dataset.run) {
+    // Another server answers on this port, perhaps with another run under the same number.
+    location.reload();
+    await new Promise(() => {});
+  }
   return answer;
 }
 
@@ -49,32 +60,32 @@ async function update(section) {
   const answer = await ask(`/${section.id}`);
   const changed = renew(section, await answer.text());
   section.dataset.version = answer.headers.get("X-Version");
-  if (section.id === "configurations") learn();
-  if (section.id === "steps") learnEpochs();
-  offer();
-  choose();
+  if (section.id === "configurations") readTrials();
+  if (section.id === "steps") readEpochs();
+  fillChooser();
+  showChosenArch();
   adopt(section);
   for (const plot of changed) if ("drawn" in plot.dataset) await draw(plot);
-  if (section.id === "steps") look();
+  if (section.id === "steps") redrawSteps();
 }
 
 async function tick() {
   try {
     if (!document.hidden) {
       const versions = await (await ask("")).json();
-      // What is known of the trials first: every figure tells of them.
+      // The table of trials comes first: the labels of all figures are written from it.
       const sections = [...document.querySelectorAll("section.view")].sort((a, b) => (b.id === "configurations") - (a.id === "configurations"));
       for (const section of sections) {
         const stale = section.dataset.version !== versions[section.id];
         const wanted = section.dataset.version === "" || section.id === "configurations" || inSight(section);
         if (stale && wanted) await update(section);
       }
-      said.textContent = "live";
-      said.classList.remove("lost");
+      setText(indicator, "live");
+      indicator.classList.remove("lost");
     }
   } catch (error) {
-    said.textContent = `not live: ${error.message}`;
-    said.classList.add("lost");
+    setText(indicator, `not live: ${error.message}`);
+    indicator.classList.add("lost");
   }
   setTimeout(tick, EVERY);
 }

@@ -1,13 +1,15 @@
-"""The live dashboard: a server of the page of each run, which re-sends the views whose rows have changed.
+"""The live dashboard: a server that renders each run's page and re-renders the views whose rows have changed.
 
-It reads rows and nothing else, so it can watch a search from outside and after its end. The browser asks for
-the versions of the views; a version costs a look at the sizes of a few files, and only what changed and is in
-sight is made anew.
+It only reads files, so it can watch a search from outside, during the search and after it. The browser polls
+the versions of the views. Computing them takes a stat of a few files; only views that have changed and are
+in sight are rendered again.
 """
 
+import hashlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,105 +24,113 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Redire
 from starlette.routing import Route
 
 from tune_brain.errors import ConfigError, TuneBrainError
-from tune_brain.report.page import fragment, page
+from tune_brain.report.page import Live, fragment, page
 from tune_brain.report.run_reader import Reader, VersionedCache
 from tune_brain.report.run_view import RunView
 from tune_brain.report.views import VIEWS
 
 LOCAL = ("127.0.0.1", "localhost")
 NICE = 10
-"""Added to the server's niceness: where the processor is wanted, the search goes before it."""
+"""Added to the server's niceness, so that a search on the same machine has priority."""
 
 
 class Watched:
-    """The runs of a server, read again where they have grown."""
+    """The runs of a server, addressed by their position; files are read again when they have changed."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         """Read every run once.
 
         Raises:
-            RunFolderError: a folder holds no run, or a file of it is damaged.
+            RunFolderError: a folder contains no run, or one of its files is damaged.
         """
         self._readers = [Reader(folder) for folder in folders]
-        self._memories = [VersionedCache() for _ in folders]
-        self._shown = VersionedCache()
+        self._figures = [VersionedCache() for _ in folders]
+        self._views = VersionedCache()
         self._lock = threading.Lock()
         self.names = [self.shown(run).name for run in range(len(folders))]
+        started = time.time_ns()
+        self.identities = [_digest(f"{folder.resolve()} {started}") for folder in folders]
+        """By run: differs between folders and between servers, so that an open page notices a new server."""
 
     def __len__(self) -> int:
         return len(self._readers)
 
     def stamps(self, run: int) -> Mapping[str, str]:
-        """What changes when a run does, by what views need."""
+        """Stamps of a run's files, by kind of input; see `Reader.stamps`."""
         return self._readers[run].stamps()
 
     def shown(self, run: int) -> RunView:
-        """A run as it stands now.
+        """The current state of a run.
 
         Raises:
             RunFolderError: a file is damaged.
             ConfigError: run.toml or a space file is damaged.
         """
         with self._lock:
-            reader, memory = self._readers[run], self._memories[run]
-            return self._shown.keep(run, reader.stamps(), lambda: RunView(reader.read(), memory))
+            reader, figures = self._readers[run], self._figures[run]
+            return self._views.get(run, reader.stamps(), lambda: RunView(reader.read(), figures))
 
     def others(self, run: int) -> list[RunView]:
-        """The runs beside one."""
+        """All runs but one."""
         return [self.shown(other) for other in range(len(self)) if other != run]
 
     def versions(self, run: int) -> dict[str, str]:
-        """By view: what changes when the view does."""
+        """Version of each view of a run; it changes when an input of the view does."""
         own = self.stamps(run)
-        beside = [self.stamps(other) for other in range(len(self)) if other != run]
+        others = [self.stamps(other) for other in range(len(self)) if other != run]
         return {
             view.name: "-".join(
                 stamps[need]
-                for stamps in ([own, *beside] if view.name == "compare" else [own])
+                for stamps in ([own, *others] if view.name == "compare" else [own])
                 for need in sorted(view.needs)
             )
             for view in VIEWS
-            if view.name != "compare" or beside
+            if view.name != "compare" or others
         }
 
 
 def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
-    """The server of some runs; a browser may call it by the name of its host, or as this machine.
+    """The server of some runs, which browsers may address by `host` or as localhost.
 
-    Paths lead to numbers of runs and of test images and to names of views, never to files. Requests
-    in another host's name are refused: a foreign page could otherwise have a name of its own point here.
+    URLs contain numbers of runs and test images and names of views, never file paths. Requests for another
+    host name are refused, to prevent DNS rebinding: a foreign page could let its own name resolve to this
+    machine.
+
+    Args:
+        folders: the runs' folders.
+        host: address that the server listens on.
 
     Raises:
-        RunFolderError: a folder holds no run, or a file of it is damaged.
+        RunFolderError: a folder contains no run, or one of its files is damaged.
     """
     runs = Watched(folders)
 
     def whole(request: Request) -> Response:
         run = _run(request, runs)
-        versions = runs.versions(run)
-        made = page(runs.shown(run), runs.others(run), runs.names, versions)
-        return HTMLResponse(made, headers=FRESH)
+        live = Live(run=runs.identities[run], names=runs.names, versions=runs.versions(run))
+        return HTMLResponse(page(runs.shown(run), runs.others(run), live), headers=FRESH)
 
     def versions(request: Request) -> Response:
-        return JSONResponse(runs.versions(_run(request, runs)), headers=FRESH)
+        run = _run(request, runs)
+        return JSONResponse(runs.versions(run), headers={**FRESH, "X-Run": runs.identities[run]})
 
     def view(request: Request) -> Response:
         run = _run(request, runs)
-        known = {view.name: view for view in VIEWS}
+        views = {view.name: view for view in VIEWS}
         name = request.path_params["view"]
         version = runs.versions(run).get(name)
         if version is None:
             raise HTTPException(404)
         shown, others = runs.shown(run), runs.others(run) if name == "compare" else []
-        there = shown.config.data is not None and shown.config.data.is_dir()
-        made = fragment(known[name], shown, others, f"/run/{run}/images" if there else "")
-        return HTMLResponse(made, headers={**FRESH, "X-Version": version})
+        has_images = shown.config.data is not None and shown.config.data.is_dir()
+        html = fragment(views[name], shown, others, f"/run/{run}/images" if has_images else "")
+        return HTMLResponse(html, headers={**FRESH, "X-Run": runs.identities[run], "X-Version": version})
 
     def image(request: Request) -> Response:
-        found = image_file(runs.shown(_run(request, runs)), request.path_params["number"])
-        if found is None:
+        path = image_file(runs.shown(_run(request, runs)), request.path_params["number"])
+        if path is None:
             raise HTTPException(404)
-        return FileResponse(found, headers=FRESH)
+        return FileResponse(path, headers=FRESH)
 
     def first(_: Request) -> Response:
         return RedirectResponse("/run/0")
@@ -145,19 +155,27 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
 
 
 SHOWN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
-"""What a browser can show."""
+"""Image formats that browsers can display."""
 
 FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
 def image_file(shown: RunView, number: int) -> Path | None:
-    """The file of a test image by its place in the predictions, where the image folder is at hand."""
+    """The file of a test image by its index in the predictions.
+
+    None if the image folder is not available, the index is out of range, or the file lies outside the folder
+    or is not of a format in `SHOWN`.
+    """
     root, test = shown.config.data, shown.predictions
     if root is None or test is None or number >= len(test.names):
         return None
     path = (root / str(test.names[number])).resolve()
-    inside = path.is_relative_to(root.resolve()) and path.suffix.lower() in SHOWN
-    return path if inside and path.is_file() else None
+    allowed = path.is_relative_to(root.resolve()) and path.suffix.lower() in SHOWN
+    return path if allowed and path.is_file() else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _run(request: Request, runs: Watched) -> int:
@@ -168,27 +186,27 @@ def _run(request: Request, runs: Watched) -> int:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is a free one.
+    """A listening socket; port 0 picks a free port.
 
     Raises:
-        ConfigError: the address or the port cannot be had.
+        ConfigError: the address or the port is not available.
     """
     if host in ("", "0.0.0.0", "::"):
         raise ConfigError(
-            "--host is one address of this machine, by which browsers call it", found=host or "none"
+            "--host must be one address of this machine that browsers use", found=host or "none"
         )
     try:
         return socket.create_server((host, port), reuse_port=False)
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            "The dashboard needs a free port of this machine",
+            "The dashboard cannot listen on this address",
             found=f"{host}:{port}, {error}",
-            remedy="Name another with --port; 0 takes a free one.",
+            remedy="Choose another port with --port; 0 picks a free one.",
         ) from None
 
 
 def serve(app: Starlette, listening: socket.socket) -> None:
-    """Answer on a socket until Ctrl-C, behind the search wherever both want the processor."""
+    """Serve on a socket until Ctrl-C, at a lower CPU priority than a search on the same machine."""
     os.nice(NICE)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     uvicorn.Server(config).run(sockets=[listening])

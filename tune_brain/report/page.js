@@ -1,4 +1,4 @@
-// The library is packed, since it would be most of the page.
+// Unpacks plotly's library, which would otherwise be most of the page.
 const ready = (async () => {
   const packed = new Blob([Uint8Array.from(atob(PLOTLY), (letter) => letter.charCodeAt(0))]);
   const script = document.createElement("script");
@@ -8,7 +8,7 @@ const ready = (async () => {
 const night = matchMedia("(prefers-color-scheme: dark)");
 const coarse = matchMedia("(pointer: coarse)");
 const figures = new Map();
-// What a page knows of a trial, and what it does to a figure before it is drawn.
+// Hooks that a page may replace: the label of a trial, and a change to a figure's traces before it is drawn.
 const page = { label: (trial) => `trial ${trial}`, fill: () => {} };
 const coloured = (text) => (night.matches ? text.replace(/#[0-9a-f]{6}/g, (colour) => NIGHT[colour] ?? colour) : text);
 
@@ -17,14 +17,15 @@ async function draw(place) {
   const { data, layout } = JSON.parse(coloured(figures.get(place)));
   for (const trace of data) if (trace.meta === "trials") trace.hovertext = trace.customdata.map(page.label);
   page.fill(data);
-  // A finger that moves over a figure scrolls the page.
+  // On touch screens, dragging over a figure scrolls the page.
   if (coarse.matches) layout.dragmode = false;
   layout.uirevision = "kept";
   await Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
   place.dataset.drawn = "";
 }
 
-// Figures are drawn when they come near, one a frame, so that a long page opens at once and answers meanwhile.
+// Figures are drawn when they come near the viewport, one per frame, so that a long page opens at once and stays
+// responsive.
 let last = ready;
 function soon(place) {
   const frame = () => new Promise(requestAnimationFrame);

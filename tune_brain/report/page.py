@@ -1,12 +1,15 @@
-"""The page of a run: one HTML file that needs nothing else, written from what stands in the run's folder."""
+"""The page of a run: one self-contained HTML file, rendered from the files in the run's folder.
+
+The same templates serve the live dashboard, which renders the first view and sends the others on request.
+"""
 
 import base64
 import functools
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import plotly.graph_objects as go
@@ -23,51 +26,57 @@ from tune_brain.report.views import VIEWS, View
 from tune_brain.text import duration
 
 
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """What a page needs to know of the server that keeps it up to date."""
+
+    run: str
+    """Identifies the run and the server process; the page reloads when the server answers with another."""
+    names: Sequence[str]
+    """Names of all runs that the server shows."""
+    versions: Mapping[str, str]
+    """Version of each view."""
+
+
 def write_page(run: Path, others: Sequence[Path] = ()) -> Path:
-    """Write dashboard.html for a run, as far as the run has come; returns its path.
+    """Write dashboard.html for a run, finished or not, and return its path.
 
     Args:
         run: the run's folder.
         others: folders of runs to compare it with.
 
     Raises:
-        RunFolderError: there is no run in a folder, or a file of it is damaged.
-        ConfigError: its run.toml or a space file is damaged.
+        RunFolderError: a folder contains no run, or one of its files is damaged.
+        ConfigError: a run.toml or a space file is damaged.
     """
     path = run / "dashboard.html"
-    shown, *beside = (RunView(read_contents(folder)) for folder in (run, *others))
-    write_text(path, page(shown, beside))
+    shown, *compared = (RunView(read_contents(folder)) for folder in (run, *others))
+    write_text(path, page(shown, compared))
     return path
 
 
-def page(
-    shown: RunView,
-    others: Sequence[RunView],
-    live: Sequence[str] = (),
-    versions: Mapping[str, str] = MappingProxyType({}),
-) -> str:
-    """The page of a run: whole, or with its first view only where a server will be asked for the others.
+def page(shown: RunView, others: Sequence[RunView], live: Live | None = None) -> str:
+    """The page of a run. A live page contains the first view only and requests the others from its server.
 
     Args:
         shown: the run.
         others: the runs that it is compared with.
-        live: the names of all runs that a server shows; none: the page stands alone.
-        versions: of the views, for a server to be asked about.
+        live: facts about the server; None for a page that stands alone.
     """
-    there = [view for view in VIEWS if view.name != "compare" or others]
-    made = {view.name: fragment(view, shown, others) for view in (there[:1] if live else there)}
-    values = {"name": shown.name, "archs": shown.config.arch, "views": there, "made": made}
-    return pages().get_template("page.html").render(values, live=list(live), versions=versions)
+    views = [view for view in VIEWS if view.name != "compare" or others]
+    rendered = {view.name: fragment(view, shown, others) for view in (views[:1] if live else views)}
+    values = {"name": shown.name, "archs": shown.config.arch, "views": views, "rendered": rendered}
+    return pages().get_template("page.html").render(values, live=live)
 
 
 def fragment(view: View, shown: RunView, others: Sequence[RunView], images: str = "") -> Markup:
-    """The inside of one view's section.
+    """The content of one view's section.
 
     Args:
-        view: which.
+        view: the view.
         shown: the run.
         others: the runs that it is compared with.
-        images: the address under which a server gives test images by their number; none: they are named only.
+        images: URL under which a server offers test images by number; if empty, images are not linked.
     """
     values = {"title": view.title(shown), "archs": shown.config.arch, "images_at": images}
     template = pages().get_template(f"sections/{view.name}.html")
@@ -76,48 +85,51 @@ def fragment(view: View, shown: RunView, others: Sequence[RunView], images: str 
 
 @functools.cache
 def pages() -> Environment:
-    """Templates of the page of a run."""
-    made = environment()
-    made.globals.update(
+    """Jinja environment for the page of a run."""
+    templates = environment()
+    templates.globals.update(
         formatting=formatting,
         duration=duration,
         style=style,
         LESS_IS_BETTER=scores.LESS_IS_BETTER,
-        held=_held,
+        as_script_json=_as_script_json,
     )
-    return made
+    return templates
 
 
 def environment() -> Environment:
-    """Templates of pages that need nothing else; `plot` draws a figure in one."""
-    # Every value is escaped unless it is Markup, and only what plotly has made is.
-    made = Environment(
+    """Jinja environment for self-contained pages; its function `plot` embeds a figure."""
+    # Every value is escaped unless it is Markup, which only plotly's output and script JSON are.
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(plot=_plot, plotly=_plotly())
-    return made
+    templates.globals.update(plot=_plot, plotly=_plotly())
+    return templates
 
 
 @functools.cache
 def _plotly() -> Markup:
-    """Plotly as constants of a script, which page.js unpacks: four fifths of a page would be it otherwise."""
+    """Plotly's library, compressed into a script constant that page.js unpacks.
+
+    Uncompressed it would make up four fifths of a page.
+    """
     packed = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     return Markup(f'const NIGHT = {json.dumps(style.NIGHT)};\nconst PLOTLY = "{packed}";')
 
 
 def _plot(figure: go.Figure, label: str) -> Markup:
-    """A figure's place in the page with its JSON inside, in which plotly has escaped <, > and /."""
+    """A figure's element with its JSON inside; plotly has escaped <, > and / in it."""
     return Markup(
         '<div class="plot" role="img" aria-label="{}" style="height:{}px">'
         '<script type="application/json">{}</script></div>'
     ).format(label, figure.layout.height, Markup(figure.to_json()))
 
 
-def _held(value: Any) -> Markup:
-    """Plain values as JSON that may stand in a script element."""
+def _as_script_json(value: Any) -> Markup:
+    """Plain values as JSON that is safe inside a script element."""
     plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
     return Markup(plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

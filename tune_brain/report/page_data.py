@@ -1,4 +1,4 @@
-"""Rows as columns of plain values, for the page's own script: the table of trials, the lines of a trial."""
+"""Trials and epochs as columns of plain values, embedded in the page for its script."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,16 +16,21 @@ EPOCH_MEASURES = ("train_loss", "val_loss", "val_macro_f1", "lr", "grad_norm", "
 
 
 def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
-    """Every trial, a column for each fact; None where there is none. Times in seconds."""
-    found: Columns = {
+    """All trials, one list per column, with None for missing values. Times are in seconds.
+
+    Args:
+        trials: see `RunView.trials`.
+        spaces: the spaces, by architecture.
+    """
+    columns: Columns = {
         "trial": trials["trial"].tolist(),
         "architecture": trials["arch"].tolist(),
         "configuration": trials["configuration"].tolist(),
         "epochs": trials["epochs"].tolist(),
     }
     for name in parameters(trials):
-        found[name] = [_number(values.get(name)) for values in trials["values"]]
-    found |= {
+        columns[name] = [_number(values.get(name)) for values in trials["values"]]
+    columns |= {
         "macro_f1": [_number(score) for score in trials["score"]],
         "fate": trials["fate"].tolist(),
         "repeat": trials["repeat"].tolist(),
@@ -37,7 +42,7 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
         "device": trials["device"].tolist(),
         "attempt": trials["attempt"].tolist(),
         "winner": trials["winner"].tolist(),
-        # What the one-cycle of a trial is computed from, where it is not tuned.
+        # From these the page's script computes the learning rate of each step.
         "cycle": trials["cycle"].tolist(),
         "warmup_share": [
             values.get("warmup_share", _fixed(spaces[arch]))
@@ -48,7 +53,7 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
             for arch, values in zip(trials["arch"], trials["values"], strict=True)
         ],
     }
-    return found
+    return columns
 
 
 def _fixed(space: Space) -> float:
@@ -56,9 +61,9 @@ def _fixed(space: Space) -> float:
 
 
 def epoch_columns(curves: pd.DataFrame) -> Columns:
-    """Every epoch of every trial, a column for each measure, to five digits."""
-    found: Columns = {name: curves[name].tolist() for name in ("trial", "epoch")}
-    return found | {name: [_number(value, 5) for value in curves[name]] for name in EPOCH_MEASURES}
+    """All epochs of all trials, one list per metric, to five significant digits."""
+    columns: Columns = {name: curves[name].tolist() for name in ("trial", "epoch")}
+    return columns | {name: [_number(value, 5) for value in curves[name]] for name in EPOCH_MEASURES}
 
 
 def _number(value: Any, digits: int = 6) -> float | None:

@@ -1,4 +1,4 @@
-"""What replays of a search found: their numbers as tables, then a figure, then replay.html."""
+"""Results of replayed searches: a summary table, anytime curves, and the page replay.html."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,29 +13,30 @@ from tune_brain.report import formatting, style
 from tune_brain.report.page import environment
 
 BAND = (0.05, 0.95)
-"""Quantiles between which a plot's band and a table's range lie."""
+"""Quantiles that bound a figure's bands and a table's ranges."""
 POINTS = 120
-NO_SEEDS = (
-    "no configuration has two seeds at full length: how far a winner's own score promises too much is unknown"
-)
+"""Points of an anytime curve."""
+NO_SEEDS = "no configuration has two seeds at full length, so the optimism of a winner's own score is unknown"
 RELIABLE = 0.3
-"""Rank correlation of guessed with real full-length scores below which a replay says little."""
+"""A replay is weak if predicted and real full-length scores have a lower rank correlation than this."""
 
 
 def summary(study: Mapping[str, Any]) -> pd.DataFrame:
-    """One line for each way to search, the yardstick first.
+    """One line per search strategy, the reference strategy first.
 
-    Columns: `way`; at the end, as medians, `epochs` and `hours`; of the winner, as means, `score` (true
-    full-length macro-F1) with its quantiles `low` and `high`, `regret` (how far below the best), `gap`
-    (what its own trials said beyond it), `error` (the gap without its sign) and `shrunken` (the error of what
-    was expected of it with other seeds; NaN without a final round), all three NaN where no configuration has
-    two seeds (`noise` is None); `worse`, the share of winners worse than the untuned baseline; `reached`, the
-    share of replays whose choice came up to the yardstick's median score and stayed there; `epochs_90`, the
-    epochs within which nine in ten did (NaN: fewer did); `saving`, the yardstick's epochs over those.
+    Columns: `way`, the strategy's name; `epochs` and `hours` at the end of a replay, as medians; of the
+    winner, as means over replays, `score` (true full-length macro-F1) with its quantiles `low` and `high`,
+    `regret` (distance to the best configuration), `gap` (score of its own trials less the true score),
+    `error` (absolute gap) and `shrunken` (absolute error of its expected score; NaN without a final round);
+    `worse`, the share of winners worse than the untuned baseline; `reached`, the share of replays whose
+    choice reached the reference's median score and stayed there; `epochs_90`, the epochs within which 90 %
+    of the replays did (NaN if fewer did); `saving`, the reference's epochs divided by `epochs_90`.
+
+    `gap`, `error` and `shrunken` are NaN if no configuration has two seeds (`noise` is None).
     """
-    yardstick = study["variants"][0]["repeats"]
-    target = float(np.median([repeat["realised"] for repeat in yardstick]))
-    spent = float(np.median([repeat["epochs"][-1] for repeat in yardstick]))
+    reference = study["variants"][0]["repeats"]
+    target = float(np.median([repeat["realised"] for repeat in reference]))
+    spent = float(np.median([repeat["epochs"][-1] for repeat in reference]))
     lines = pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
     if study["noise"] is None:
         lines[["gap", "error", "shrunken"]] = np.nan
@@ -68,18 +69,21 @@ def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) 
 
 
 def reached(repeat: Mapping[str, Any], target: float) -> float:
-    """Epochs after which a replay's choice was never again below a score; infinite if it ended below."""
+    """Epochs after which a replay's choice stayed at or above a target score; infinite if it ended below."""
     below = [place for place, true in enumerate(repeat["true"]) if true < target]
     after = below[-1] + 1 if below else 0
     return float(repeat["epochs"][after]) if after < len(repeat["epochs"]) else float("inf")
 
 
 def anytime(variant: Mapping[str, Any], axis: str) -> pd.DataFrame:
-    """Median and band of the choice's true score over `epochs` or `seconds`, from where most have chosen."""
+    """Median and band of the choice's true score over `epochs` or `seconds`.
+
+    The curve starts where more than half of the replays have chosen a configuration.
+    """
     repeats = variant["repeats"]
-    ends = [repeat[axis] for repeat in repeats]
-    places = np.geomspace(min(end[0] for end in ends), max(end[-1] for end in ends), POINTS)
-    scores = np.array([_held(repeat[axis], repeat["true"], places) for repeat in repeats])
+    changes = [repeat[axis] for repeat in repeats]
+    places = np.geomspace(min(each[0] for each in changes), max(each[-1] for each in changes), POINTS)
+    scores = np.array([_step_values(repeat[axis], repeat["true"], places) for repeat in repeats])
     known = np.isfinite(scores).mean(axis=0) > 0.5
     columns = {
         name: np.nanquantile(scores[:, known], share, axis=0)
@@ -88,13 +92,14 @@ def anytime(variant: Mapping[str, Any], axis: str) -> pd.DataFrame:
     return pd.DataFrame({axis: places[known], **columns})
 
 
-def _held(changes: list[float], true: list[float], places: np.ndarray) -> np.ndarray:
+def _step_values(changes: list[float], true: list[float], places: np.ndarray) -> np.ndarray:
+    """Values of a step function at some places; NaN before its first step."""
     at = np.searchsorted(changes, places, side="right") - 1
     return np.where(at >= 0, np.array(true)[np.maximum(at, 0)], np.nan)
 
 
 def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
-    """Anytime curves of a study's ways, with bands, over `epochs` or `seconds`."""
+    """Anytime curves with bands of a study's search strategies, over `epochs` or `seconds`."""
     drawn = style.figure(420)
     for place, variant in enumerate(study["variants"]):
         curve, colour = anytime(variant, axis), style.WAYS[place % len(style.WAYS)]
@@ -116,10 +121,10 @@ def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
     return drawn
 
 
-def write_replay(found: Path) -> Path:
-    """Write replay.html beside a replay.json; returns its path."""
-    told = read_json(found)
-    path = found.with_suffix(".html")
+def write_replay(results: Path) -> Path:
+    """Write replay.html next to a replay.json and return its path."""
+    replay = read_json(results)
+    path = results.with_suffix(".html")
     studies = [
         {
             **study,
@@ -127,28 +132,28 @@ def write_replay(found: Path) -> Path:
             "lines": summary(study).to_dict("records"),
             "figures": {axis: figure(study, axis) for axis in ("epochs", "seconds")},
         }
-        for study in told["studies"]
+        for study in replay["studies"]
     ]
     page = environment().get_template("replay.html")
-    name = found.parent.resolve().name
-    known = {"name": name, "runs": told["runs"], "repeats": told["repeats"], "studies": studies}
-    write_text(path, page.render(formatting=formatting, no_seeds=NO_SEEDS, **known))
+    name = results.parent.resolve().name
+    values = {"name": name, "runs": replay["runs"], "repeats": replay["repeats"], "studies": studies}
+    write_text(path, page.render(formatting=formatting, no_seeds=NO_SEEDS, **values))
     return path
 
 
 def weak(study: Mapping[str, Any]) -> bool:
-    """Whether too little is known of full-length scores for replays to say much."""
+    """Whether too little is known about full-length scores for replays to be reliable; see `RELIABLE`."""
     return (study["rank_correlation"].get(str(study["full_length"])) or 0) < RELIABLE
 
 
-def told(found: Path) -> Iterator[str]:
-    """A replay.json as lines for a terminal."""
-    for study in read_json(found)["studies"]:
+def describe(results: Path) -> Iterator[str]:
+    """Summarise a replay.json as lines for a terminal."""
+    for study in read_json(results)["studies"]:
         lines = summary(study)
         lines["saving"] = lines["saving"].map(lambda saving: f"{saving:.1f}x" if saving == saving else "-")
         yield study["arch"]
         if weak(study):
-            yield "too few full-length trials that differ: what follows says little"
+            yield "too few distinct full-length trials are known, so the results below are unreliable"
         if study["noise"] is None:
             yield NO_SEEDS
         yield lines.to_string(index=False, float_format=lambda number: f"{number:.3f}", na_rep="-")

@@ -1,4 +1,4 @@
-"""What stands in a run's folder, as far as the run has come, read again only where it has grown."""
+"""Reads a run's folder, finished or not, and on later reads only what has changed."""
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping
@@ -18,31 +18,31 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A run's files, read; those that a later stage has yet to write are empty."""
+    """The content of a run's files; files that a later stage has yet to write are empty."""
 
     folder: Path
     config: RunConfig
     spaces: Mapping[str, Space]
     record: dict[str, Any]
     rows: list[TrialRow]
-    """Every row of the trials: one for each start and each end."""
+    """All rows of trials.jsonl: several per trial, at each start and end and when its machine is known."""
     epochs: list[EpochRow]
     scores: dict[str, Any]
     comparisons: dict[str, Any]
     sealed: dict[str, Any]
     winners: dict[str, str]
-    """The text of each winner's file, by architecture."""
+    """Text of each winner's file, by architecture."""
     running: bool
-    """Whether a command writes to the run now."""
+    """Whether a command is writing to the run."""
 
     @cached_property
     def trials(self) -> list[TrialRow]:
-        """The last row of each trial."""
+        """The latest row of each trial."""
         return records.latest(self.rows)
 
     @property
     def predictions(self) -> Path | None:
-        """Where it stands what each seed run said of each test image, if it is here."""
+        """The file with the seed runs' predictions for the test; None if it is missing."""
         path = self.folder / "predictions.npz"
         return path if path.exists() else None
 
@@ -51,7 +51,7 @@ def read_contents(folder: Path) -> Contents:
     """Read a run's folder.
 
     Raises:
-        RunFolderError: there is no run in it, or a file is damaged.
+        RunFolderError: the folder contains no run, or a file is damaged.
         ConfigError: its run.toml or a space file is damaged.
     """
     return Reader(folder).read()
@@ -61,45 +61,51 @@ _PLAIN = {name: f"{name}.json" for name in ("record", "scores", "comparisons", "
 
 
 class VersionedCache:
-    """What was made last, by what it was made of."""
+    """A cache: per key, the last value and the version it was made from."""
 
     def __init__(self) -> None:
-        """Nothing was."""
-        self._kept: dict[Hashable, tuple[Any, Any]] = {}
+        """Start empty."""
+        self._entries: dict[Hashable, tuple[Any, Any]] = {}
 
-    def keep(self, key: Hashable, version: Any, make: Callable[[], Kind]) -> Kind:
-        """What was made for this key of the same version, or is now."""
-        if key not in self._kept or self._kept[key][0] != version:
-            self._kept[key] = (version, make())
-        made: Kind = self._kept[key][1]
-        return made
+    def get(self, key: Hashable, version: Any, make: Callable[[], Kind]) -> Kind:
+        """The cached value of a key, made anew if its version differs.
+
+        Args:
+            key: name of the value.
+            version: anything comparable that differs when the value would.
+            make: computes the value.
+        """
+        if key not in self._entries or self._entries[key][0] != version:
+            self._entries[key] = (version, make())
+        value: Kind = self._entries[key][1]
+        return value
 
 
 class Reader:
-    """Reads a run's folder as often as asked, and of files of rows only what was added."""
+    """Reads a run's folder repeatedly; of the files of rows, only what has been appended."""
 
     def __init__(self, folder: Path) -> None:
-        """Nothing is read yet."""
+        """Nothing is read before the first `read`."""
         self.folder = folder
         self._trials = _Rows(folder / "trials.jsonl", TrialRow)
         self._epochs = _Rows(folder / "epochs.jsonl", EpochRow)
-        self._memory = VersionedCache()
+        self._files = VersionedCache()
 
     def read(self) -> Contents:
-        """What stands in the folder now.
+        """The current content of the folder.
 
         Raises:
-            RunFolderError: there is no run in it, or a file is damaged.
+            RunFolderError: the folder contains no run, or a file is damaged.
             ConfigError: its run.toml or a space file is damaged.
         """
         folder = self.folder
-        run = self._changed(folder / "run.toml", lambda _: open_run(folder), None) or open_run(folder)
+        run = self._cached(folder / "run.toml", lambda _: open_run(folder), None) or open_run(folder)
         winners = {
-            arch: self._changed(winner_file(folder, arch), lambda path: path.read_text(encoding="utf-8"), "")
+            arch: self._cached(winner_file(folder, arch), lambda path: path.read_text(encoding="utf-8"), "")
             for arch in run.config.arch
         }
         plain: dict[str, dict[str, Any]] = {
-            name: self._changed(folder / file, records.read_json, {}) for name, file in _PLAIN.items()
+            name: self._cached(folder / file, records.read_json, {}) for name, file in _PLAIN.items()
         }
         return Contents(
             folder=folder,
@@ -113,23 +119,27 @@ class Reader:
         )
 
     def stamps(self) -> dict[str, str]:
-        """What changes when rows were added (`trials`, `epochs`), another file was, or a writer came."""
+        """Cheap fingerprints that change with the inputs of the views.
+
+        `trials` and `epochs` change with their rows, `files` with any other file, `running` when a command
+        starts or stops writing to the run.
+        """
         names = ["run.toml", *_PLAIN.values(), "predictions.npz", "winners", "spaces"]
         return {
-            "trials": _told(_stamp(self._trials.path)),
-            "epochs": _told(_stamp(self._epochs.path)),
-            "files": _digest("".join(_told(_stamp(self.folder / name)) for name in names)),
+            "trials": _joined(_stamp(self._trials.path)),
+            "epochs": _joined(_stamp(self._epochs.path)),
+            "files": _digest("".join(_joined(_stamp(self.folder / name)) for name in names)),
             "running": str(lock.holder(self.folder) is not None),
         }
 
-    def _changed(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
-        """A file's value, read where its stamp is not that of the last time."""
-        found = _stamp(path)
-        return absent if found is None else self._memory.keep(path, found, lambda: read(path))
+    def _cached(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
+        """The value of a file, read again if the file has changed; `absent` if it is missing."""
+        stamp = _stamp(path)
+        return absent if stamp is None else self._files.get(path, stamp, lambda: read(path))
 
 
 class _Rows(Generic[Row]):
-    """The rows of one file, which is only ever appended to; a last line that a crash tore is not whole."""
+    """The rows of one append-only file; a last line torn by a crash is ignored until it is complete."""
 
     def __init__(self, path: Path, kind: type[Row]) -> None:
         self.path, self._kind = path, kind
@@ -138,28 +148,27 @@ class _Rows(Generic[Row]):
         self._end = 0
 
     def read(self) -> list[Row]:
-        """All of them; the same list as the last time where none was added."""
-        found = self.path.stat() if self.path.exists() else None
-        if found is None or found.st_ino != self._file or found.st_size < self._end:
-            self._file, self._rows, self._end = found.st_ino if found else None, [], 0
+        """All rows; the same list object as last time if none were added."""
+        status = self.path.stat() if self.path.exists() else None
+        if status is None or status.st_ino != self._file or status.st_size < self._end:
+            self._file, self._rows, self._end = status.st_ino if status else None, [], 0
         new, self._end = records.read_on(self.path, self._kind, self._end)
         self._rows = self._rows + new if new else self._rows
         return self._rows
 
 
-def _told(found: tuple[int, int, int] | None) -> str:
-    return ".".join(map(str, found or ()))
+def _joined(stamp: tuple[int, int, int] | None) -> str:
+    return ".".join(map(str, stamp or ()))
 
 
 def _digest(text: str) -> str:
-    """A short name of a text, for those who ask whether it has changed."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Changes when a file is written or replaced; None where there is none."""
+    """Inode, size and modification time, which change when a file is written or replaced; None if missing."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns

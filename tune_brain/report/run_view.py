@@ -1,4 +1,4 @@
-"""A run's contents and the tables that its views share, each made when it is first asked for."""
+"""A run's contents and the tables that its views share, each computed on first use."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,99 +14,116 @@ from tune_brain.report.tables import ladder, overtuning, pace, scores, studies
 
 
 class RunView:
-    """What the views of one run show, as far as the run has come."""
+    """The state of one run, as the views show it."""
 
-    def __init__(self, contents: Contents, memory: VersionedCache | None = None) -> None:
-        """No table is made yet; a memory keeps the figures of architectures that have not changed."""
+    def __init__(self, contents: Contents, cache: VersionedCache | None = None) -> None:
+        """Compute nothing yet.
+
+        Args:
+            contents: the content of the run's files.
+            cache: keeps tables and figures whose rows have not changed, across reads of the same run.
+        """
         self.contents = contents
-        self._memory = memory or VersionedCache()
+        self._cache = cache or VersionedCache()
         self.config = contents.config
         self.name = contents.folder.resolve().name
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Every trial, and what became of it: see `studies.trials` and `ladder.fates`."""
+        """All trials with their outcomes: see `studies.trials` and `ladder.fates`."""
 
         def make() -> pd.DataFrame:
             table = studies.trials(self.contents.trials, self.config)
             return table.join(ladder.fates(table, self.config.ladder))
 
-        return self.kept("trials", make)
+        return self.cached("trials", make)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Every epoch: see `studies.curves`."""
+        """All epochs: see `studies.curves`."""
         return studies.curves(self.contents.epochs, self.trials)
 
     @cached_property
     def ends(self) -> pd.DataFrame:
-        """Every trial that ended well, in time: see `pace.ends`."""
+        """Completed trials in the order in which they ended: see `pace.ends`."""
         return pace.ends(self.trials, self.contents.epochs)
 
     @cached_property
     def studies(self) -> pd.DataFrame:
-        """Every architecture: see `studies.studies`."""
-        return self.kept("studies", lambda: studies.studies(self.trials, self.config))
+        """One line per architecture: see `studies.studies`."""
+        return self.cached("studies", lambda: studies.studies(self.trials, self.config))
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Every score: see `scores.scores`."""
+        """All test scores: see `scores.scores`."""
         contents = self.contents
-        return self.kept("scores", lambda: scores.scores(contents.scores, contents.comparisons))
+        return self.cached("scores", lambda: scores.scores(contents.scores, contents.comparisons))
 
     @cached_property
     def spent(self) -> dict[str, tuple[int, float]]:
-        """What has been spent: see `pace.spent`."""
-        return pace.spent(self.contents.trials, self.contents.epochs)
+        """Epochs and seconds spent by architecture: see `pace.spent`."""
+        return pace.spent(self.contents.epochs)
 
-    def kept(self, name: str, make: Callable[[], Kind]) -> Kind:
-        """What follows from the trials and the scores alone, made anew where they have changed."""
+    def cached(self, name: str, make: Callable[[], Kind]) -> Kind:
+        """A value that depends on trials and scores alone, recomputed when they have changed.
+
+        Args:
+            name: key of the value.
+            make: computes the value.
+        """
         contents = self.contents
-        return self._memory.keep(name, (self.config, contents.rows, contents.scores), make)
+        return self._cache.get(name, (self.config, contents.rows, contents.scores), make)
 
     @cached_property
     def worth(self) -> pd.DataFrame:
-        """What the search has gained: see `scores.worth`."""
+        """What tuning has gained: see `scores.worth`."""
         return scores.worth(self.scores, scores.retrained(self.contents.comparisons))
 
     @cached_property
     def expectations(self) -> pd.DataFrame:
-        """What the winners promise: see `overtuning.expectations`."""
+        """Expected scores of the winners with other seeds: see `overtuning.expectations`."""
         contents = self.contents
-        return self.kept(
+        return self.cached(
             "expectations",
             lambda: overtuning.expectations(contents.trials, self.config, contents.comparisons),
         )
 
     @cached_property
     def images(self) -> pd.DataFrame:
-        """How many images there are: see `scores.images`."""
+        """Numbers of images by class and part: see `scores.images`."""
         return scores.images(self.contents.record.get("data", {}))
 
     @cached_property
     def timeline(self) -> pd.DataFrame:
-        """Every attempt at a trial, to the last moment of which the rows know: see `pace.timeline`."""
-        known = [row.started + row.seconds for row in self.contents.rows]
+        """All attempts at trials, up to the latest time in the rows: see `pace.timeline`."""
+        times = [row.started + row.seconds for row in self.contents.rows]
         running = self.trials[self.trials["state"] == "running"]
         epochs = self.curves.groupby("trial")["seconds"].sum()
-        known += [line["started"] + epochs.get(line["trial"], 0.0) for line in running.to_dict("records")]
-        return pace.timeline(self.contents.rows, max(known, default=0.0))
+        times += [line["started"] + epochs.get(line["trial"], 0.0) for line in running.to_dict("records")]
+        return pace.timeline(self.contents.rows, max(times, default=0.0))
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """Those for the test; None where predictions.npz is not here or nothing is scored yet."""
+        """Predictions for the test; None if predictions.npz is missing or nothing is scored yet."""
         path = self.contents.predictions
         return read_predictions(path) if path and self.contents.scores else None
 
     def figure(self, name: str, arch: str, make: Callable[[], Kind], *, epochs: bool = False) -> Kind:
-        """A figure of one architecture, made anew where its trials changed, or epochs that it shows."""
+        """A figure of one architecture, redrawn when its rows have changed.
+
+        Args:
+            name: the figure's name.
+            arch: the architecture.
+            make: draws the figure.
+            epochs: whether it shows epoch rows, not trial rows alone.
+        """
         kinds = self._versions if epochs else self._versions[:1]
-        version = [self.config, self.contents.spaces[arch], *(of_arch.get(arch) for of_arch in kinds)]
-        return self._memory.keep((name, arch), version, make)
+        version = [self.config, self.contents.spaces[arch], *(by_arch.get(arch) for by_arch in kinds)]
+        return self._cache.get((name, arch), version, make)
 
     @cached_property
     def _versions(self) -> list[dict[str, tuple[int, Frozen]]]:
-        """By architecture how many rows of trials and of epochs there are, and the last of each."""
+        """By architecture, the number of trial rows and of epoch rows, each with the last row."""
         return [_last(self.contents.rows), _last(self.contents.epochs)]
 
     def of(self, arch: str) -> pd.DataFrame:
@@ -115,7 +132,7 @@ class RunView:
 
     @property
     def leader(self) -> str | None:
-        """The architecture whose winner so far has the best mean at full length on validation."""
+        """The architecture whose current winner has the best mean full-length score on validation."""
         best = self.studies.set_index("arch")["best"].dropna()
         return str(best.idxmax()) if len(best) else None
 

@@ -1,4 +1,4 @@
-"""What the views of scores show: the values of their templates."""
+"""Template values of the views that show scores: winners and comparison."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,11 +17,11 @@ from tune_brain.report.tables import overtuning, predictions, scores
 Values = dict[str, Any]
 
 DRAWN = ("f1", "accuracy")
-"""Metrics that are drawn beside being listed."""
+"""Metrics that get a figure in addition to their column in the table."""
 
 
 def winners(shown: RunView, _: Sequence[RunView]) -> Values:
-    """What the winners were worth."""
+    """Values of the winners view: scores, gains of tuning, confusion matrices, curves, pairwise tests."""
     comparisons = shown.contents.comparisons
     table = shown.scores
     keys = table[["classifier", "role"]].drop_duplicates().itertuples(index=False, name=None)
@@ -40,47 +40,52 @@ def winners(shown: RunView, _: Sequence[RunView]) -> Values:
 
 
 def _predictions(shown: RunView) -> Values | None:
-    """ROC and reliability by part of the test, and the images most wrongly classified."""
+    """ROC and reliability curves by part of the test, and the worst misclassified images."""
     test = shown.predictions
-    # Those of the record, or where it is missing of the scores.
+    # record.json may be missing; comparisons.json names the classes too.
     classes = list(shown.images.index) or shown.contents.comparisons.get("classes")
     if test is None or not classes:
         return None
     by_arch = {arch: test.seed_runs("winner", arch) for arch in shown.contents.scores}
     winners = {arch: probabilities for arch, probabilities in by_arch.items() if len(probabilities)}
-    found: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
     for part in TEST_PARTS:
         inside = test.part(part)
         if not inside.any():
             continue
         labels = test.labels[inside]
         of_part = {arch: probabilities[:, inside] for arch, probabilities in winners.items()}
-        rocs = {
-            name: {arch: predictions.roc(of, labels, label) for arch, of in of_part.items()}
+        by_class = {
+            name: {arch: predictions.roc(of_arch, labels, label) for arch, of_arch in of_part.items()}
             for label, name in enumerate(classes)
         }
-        found[part] = {
-            "roc": {n: score_figures.roc(of) for n, of in rocs.items() if any(map(len, of.values()))},
+        parts[part] = {
+            "roc": {
+                name: score_figures.roc(curves)
+                for name, curves in by_class.items()
+                if any(map(len, curves.values()))
+            },
             "reliability": score_figures.reliability(
-                {arch: predictions.reliability(of, labels) for arch, of in of_part.items()}
+                {arch: predictions.reliability(of_arch, labels) for arch, of_arch in of_part.items()}
             ),
         }
     return {
-        "parts": found,
+        "archs": list(winners),
+        "parts": parts,
         "misclassified": predictions.misclassified(test, winners, classes).to_dict("records"),
     }
 
 
 def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
-    """The score table by classifier: a line for each part, in it one cell a metric, None where absent."""
+    """The score table by classifier: one line per part, one cell per metric (None where absent)."""
     for key, group in table.groupby(["classifier", "role"], sort=False):
         lines = []
         for part, cells in group.groupby("part", sort=False):
-            about = cells.iloc[0]
+            first = cells.iloc[0]
             by_metric = {cell["metric"]: cell for cell in cells.to_dict("records")}
             lines.append(
                 {
-                    **{key: about[key] for key in ("n", "groups", "seeds")},
+                    **{key: first[key] for key in ("n", "groups", "seeds")},
                     "part": part,
                     "cells": [by_metric.get(metric) for metric in formatting.METRICS],
                 }
@@ -90,11 +95,12 @@ def _score_groups(table: pd.DataFrame) -> Iterator[Values]:
 
 
 def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
-    """Of one winner, by part: how many images, the figure and the table of classes."""
+    """Confusion of one winner by part: number of images, figure, counts [C, C], and scores by class."""
     return {
         part: {
             "n": parts[part]["n"],
             "figure": score_figures.confusion(parts[part]["confusion"], list(parts[part]["per_class"])),
+            "counts": parts[part]["confusion"],
             "classes": scores.per_class(parts[part]).to_dict("records"),
         }
         for part in TEST_PARTS
@@ -102,10 +108,12 @@ def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
 
 
 def compare(shown: RunView, others: Sequence[RunView]) -> Values:
-    """A run beside others."""
+    """Values of the comparison view: this run and the others side by side."""
     runs = [shown, *others]
     names = _names(runs)
-    table = comparison.results(names, [run.studies for run in runs], [run.scores for run in runs])
+    table = comparison.results(
+        names, [run.studies for run in runs], [run.spent for run in runs], [run.scores for run in runs]
+    )
     drawn: dict[str, go.Figure] = {
         column: compare_figures.results(table, column)
         for column in ("best", *TEST_PARTS)
@@ -129,13 +137,13 @@ def compare(shown: RunView, others: Sequence[RunView]) -> Values:
 
 
 def _alike(data: Sequence[Values], *facts: str) -> bool:
-    """Whether runs know these facts of their images, and know the same."""
-    known = [[of.get(fact) for fact in facts] for of in data]
-    return None not in known[0] and all(of == known[0] for of in known)
+    """Whether all runs have recorded these facts about their images, and the facts are equal."""
+    recorded = [[of_run.get(fact) for fact in facts] for of_run in data]
+    return None not in recorded[0] and all(of_run == recorded[0] for of_run in recorded)
 
 
 def _names(runs: Sequence[RunView]) -> list[str]:
-    """A name for each run: as much of the end of its path as tells it from the others."""
+    """A distinct name per run: as many trailing parts of its path as are needed."""
     paths = [run.contents.folder.resolve().parts for run in runs]
     for parts in range(1, max(map(len, paths))):
         names = ["/".join(path[-parts:]) for path in paths]

@@ -1,4 +1,4 @@
-"""What the views of a search show: the values of their templates."""
+"""Template values of the views that show the search: overview, progress, ladder and so on."""
 
 from collections.abc import Hashable, Sequence
 from functools import partial
@@ -22,34 +22,35 @@ Values = dict[str, Any]
 
 
 def _cards(shown: RunView) -> list[dict[Hashable, Any]]:
-    """Each architecture at a glance: its macro-F1 on what counts most of what there is, and its winner."""
+    """A summary of each architecture: its test score if there is one, its winner, its expected score."""
     cards, config = [], shown.config
-    known = shown.expectations.dropna(subset="mean")
+    expected = shown.expectations.dropna(subset="mean")
     for study in shown.studies.to_dict("records"):
         arch = study["arch"]
         trials = shown.of(arch)
-        own = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
-        tested = own[(own["classifier"] == arch) & own["mean"].notna()]
+        f1 = shown.scores[(shown.scores["role"] == "winner") & (shown.scores["metric"] == "f1")]
+        # The unseen part comes last, and is missing if it has no image.
+        tested = f1[(f1["classifier"] == arch) & f1["mean"].notna()]
         winner = next(iter(trials[trials["winner"]].to_dict("records")), None)
         rows = [row for row in shown.contents.trials if row.arch == arch] if config.until_converged else []
         cards.append({
             **study,
             "winner": winner,
             "score": tested.to_dict("records")[-1] if len(tested) else None,
-            "expected": next(iter(known[known["arch"] == arch].to_dict("records")), None),
+            "expected": next(iter(expected[expected["arch"] == arch].to_dict("records")), None),
             "convergence": convergence(rows, config.ladder[0]),
         })  # fmt: skip
     return cards
 
 
 def overview(shown: RunView, _: Sequence[RunView]) -> Values:
-    """Each architecture at a glance, what was run, what to do next."""
+    """Values of the overview: a card per architecture, what was run, and the next step."""
     floor = shown.scores[
         (shown.scores["classifier"] == "nearest_neighbour") & (shown.scores["metric"] == "f1")
     ]
     return {
         "next_step": findings.next_step(shown),
-        "cards": shown.kept("cards", partial(_cards, shown)),
+        "cards": shown.cached("cards", partial(_cards, shown)),
         "spent": shown.spent,
         "floor": {line["part"]: line for line in floor.to_dict("records") if line["mean"] == line["mean"]},
         "verdicts": shown.contents.comparisons.get("verdicts", {}),
@@ -61,31 +62,31 @@ def overview(shown: RunView, _: Sequence[RunView]) -> Values:
 
 
 def progress(shown: RunView, _: Sequence[RunView]) -> Values:
-    """The best so far over time and over epochs."""
-    drawn = {"": shown.ends} | {str(arch): own for arch, own in shown.ends.groupby("arch", sort=False)}
-    if len(drawn) == 2:
-        drawn.pop("")
+    """Values of the progress view: the best score so far over time and over epochs."""
+    tables = {"": shown.ends} | {str(arch): ends for arch, ends in shown.ends.groupby("arch", sort=False)}
+    if len(tables) == 2:  # all architectures are one
+        tables.pop("")
     return {
         "figures": {
             arch: [
-                (x, shown.figure(f"progress {x}", arch, partial(pace_figures.best_over, own, x)))
+                (x, shown.figure(f"progress {x}", arch, partial(pace_figures.best_over, ends, x)))
                 if arch
-                else (x, pace_figures.best_over(own, x))
+                else (x, pace_figures.best_over(ends, x))
                 for x in ("hours", "spent")
             ]
-            for arch, own in drawn.items()
-            if len(own)
+            for arch, ends in tables.items()
+            if len(ends)
         }
     }
 
 
 def ladder(shown: RunView, _: Sequence[RunView]) -> Values:
-    """The climb and the curves of each architecture."""
+    """Values of the ladder view: scores by rung and learning curves of each architecture."""
     rungs = shown.config.ladder
-    found = {}
+    views = {}
     for arch in shown.config.arch:
         trials, curves = shown.of(arch), shown.curves[shown.curves["arch"] == arch]
-        found[arch] = {
+        views[arch] = {
             "climb": shown.figure("climb", arch, partial(ladder_figures.climb, trials, rungs))
             if trials["score"].notna().any()
             else None,
@@ -94,11 +95,11 @@ def ladder(shown: RunView, _: Sequence[RunView]) -> Values:
             )
             if len(curves)
             else None,
-            "rungs": shown.kept(f"rungs {arch}", partial(_rungs, trials, rungs)),
+            "rungs": shown.cached(f"rungs {arch}", partial(_rungs, trials, rungs)),
         }
     return {
-        "studies": found,
-        "agreements": shown.kept("agreements", lambda: list(findings.agreements(shown))),
+        "studies": views,
+        "agreements": shown.cached("agreements", lambda: list(findings.agreements(shown))),
     }
 
 
@@ -107,7 +108,7 @@ def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[dict[Hashable, An
 
 
 def parameters(shown: RunView, _: Sequence[RunView]) -> Values:
-    """What was tuned against the score, for each architecture that has one."""
+    """Values of the parameters view: score against hyperparameters, for each architecture with scores."""
     scored = shown.trials[shown.trials["score"].notna()]
     return {
         "studies": {
@@ -124,7 +125,9 @@ def _study(shown: RunView, arch: str) -> Values:
     ended = trials[trials["state"] != "running"]
     pairs = combinations(space.tuned, 2)
     return {
-        "slices": {name: parameter_figures.slices(ended, name, own) for name, own in space.tuned.items()},
+        "slices": {
+            name: parameter_figures.slices(ended, name, limits) for name, limits in space.tuned.items()
+        },
         "parallel": parameter_figures.parallel(ended, space),
         "pairs": {pair: parameter_figures.pair(ended, space, *pair) for pair in pairs},
         "full": int((ended["full"] & ended["score"].notna()).sum()),
@@ -134,23 +137,23 @@ def _study(shown: RunView, arch: str) -> Values:
 
 
 def _importances(shown: RunView, arch: str) -> Values:
-    from tune_brain.search.importance import FEWEST, importances  # optuna is not needed before
+    from tune_brain.search.importance import FEWEST, importances  # here, because it imports optuna
 
     rows = [row for row in shown.contents.trials if row.arch == arch]
     space = shown.contents.spaces[arch]
-    found = {rung: importances(rows, space, rung) for rung in shown.config.ladder}
-    told = {rung: n for rung, (shares, n) in found.items() if shares}
+    by_rung = {rung: importances(rows, space, rung) for rung in shown.config.ladder}
+    counts = {rung: n for rung, (shares, n) in by_rung.items() if shares}
     return {
-        "importances": parameter_figures.importances(found, list(space.tuned)) if told else None,
-        "importances_n": told,
+        "importances": parameter_figures.importances(by_rung, list(space.tuned)) if counts else None,
+        "importances_n": counts,
         "importances_fewest": FEWEST,
     }
 
 
 def steps(shown: RunView, _: Sequence[RunView]) -> Values:
-    """Every epoch, and the trial to begin with."""
-    leads = shown.trials["winner"] & (shown.trials["arch"] == shown.leader)
-    first = shown.trials[leads if leads.any() else shown.trials["trial"].isin(shown.curves["trial"])]
+    """Values of the one-cycle view: all epochs, and the trial to show first."""
+    best = shown.trials["winner"] & (shown.trials["arch"] == shown.leader)
+    first = shown.trials[best if best.any() else shown.trials["trial"].isin(shown.curves["trial"])]
     return {
         "figure": step_figures.one_cycle() if len(shown.curves) else None,
         "first": int(first["trial"].iloc[0]) if len(first) else None,
@@ -159,7 +162,7 @@ def steps(shown: RunView, _: Sequence[RunView]) -> Values:
 
 
 def machines(shown: RunView, _: Sequence[RunView]) -> Values:
-    """What each slot did."""
+    """Values of the machines view: the timeline of the slots, and failed attempts."""
     timeline = shown.timeline
     return {
         "figure": pace_figures.machines(timeline) if len(timeline) else None,
@@ -170,7 +173,7 @@ def machines(shown: RunView, _: Sequence[RunView]) -> Values:
 
 
 def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
-    """The winners' files, and every trial."""
+    """Values of the configurations view: the winners' files, and all trials."""
     return {
         "winners": shown.contents.winners,
         "trials": trial_columns(shown.trials, shown.contents.spaces),

@@ -1,24 +1,31 @@
-"""How every figure looks: colours by day and by night, marks, letters, an empty figure to draw in."""
+"""The look shared by all figures: colours for light and dark screens, markers, dashes, fonts, labels."""
 
 import html
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 INK, SOFT, GRID, WHITE = "#1d2733", "#5b6b7f", "#e7ebf0", "#ffffff"
-FULL, SHORTER, WINNER, FAILED = "#1864ab", "#a9b4c0", "#d9480f", "#b42318"
+FULL, SHORTER, WINNER, FAILED = "#1864ab", "#8492a2", "#c9400c", "#b42318"
 
 ARCHS = {"linear": "#ee6677", "cnn": "#228833", "resnet18": "#4477aa", "resnet34": "#aa3377"}
-"""A colour for each architecture, told apart by the colour-blind (Paul Tol's bright scheme, SRON 2021)."""
+"""One colour per architecture, from a colour-blind safe scheme (Paul Tol's bright scheme, SRON 2021)."""
 
-WAYS = ("#7b8b9d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""A colour for each way to search that is replayed, grey for the yardstick (Okabe and Ito, 2008)."""
+DASHES = {"linear": "2px,4px", "cnn": "9px,4px", "resnet18": "solid", "resnet34": "9px,4px,2px,4px"}
+"""One dash per architecture, for lines that would otherwise differ by colour alone."""
+
+WAYS = ("#7b8b9d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07a00", "#3a94cc")
+"""One colour per replayed search strategy, grey for the reference strategy.
+
+After Okabe and Ito (2008); the two lightest are darkened to a contrast of at least 3:1 on white.
+"""
 
 RUNS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
-"""A mark for each run that is compared."""
+"""One marker per run in a comparison."""
 
 NIGHT = {
     INK: "#e6ebf1",
@@ -26,7 +33,7 @@ NIGHT = {
     GRID: "#2b3643",
     WHITE: "#161c24",
     FULL: "#6cb0f0",
-    SHORTER: "#5a6878",
+    SHORTER: "#6d7c8e",
     WINNER: "#ff9257",
     FAILED: "#ff8a7a",
     "#7b8b9d": "#93a3b5",
@@ -34,41 +41,55 @@ NIGHT = {
     "#0072b2": "#4da6dd",
     "#d55e00": "#f0883e",
     "#009e73": "#2fc59a",
+    "#b07a00": "#e6b84a",
+    "#3a94cc": "#a3d8f7",
     "#ee6677": "#f58897",
     "#228833": "#4dbb62",
     "#4477aa": "#7aa9dc",
     "#aa3377": "#d673ad",
 }
-"""What a page puts in place of each colour where the reader's screen is dark."""
+"""Maps each colour to the one that replaces it in dark mode."""
 
-FATES: dict[str, dict[str, Any]] = {
-    "left": {"color": SHORTER, "size": 6},
-    "promoted": {"color": "#7b8b9d", "size": 7, "symbol": "triangle-up"},
-    "full": {"color": INK, "size": 8},
-    "failed": {"color": FAILED, "size": 8, "symbol": "x-thin-open"},
+
+class Fate(NamedTuple):
+    """How a figure names and marks trials with one outcome."""
+
+    label: str
+    marker: dict[str, Any]
+
+
+FATES = {
+    "left": Fate("left", {"color": SHORTER, "size": 6}),
+    "promoted": Fate("promoted", {"color": SOFT, "size": 7, "symbol": "triangle-up"}),
+    "full": Fate("full length", {"color": INK, "size": 8}),
+    "failed": Fate("failed", {"color": FAILED, "size": 8, "symbol": "x-thin-open"}),
 }
-"""Marks of what became of a trial, in the order in which they are drawn."""
-FATE_NAMES = {"left": "left", "promoted": "promoted", "full": "full length", "failed": "failed"}
+"""Markers by outcome of a trial, in drawing order."""
 
 SHARES = ([0.0, WHITE], [0.5, "#a5c8ea"], [1.0, FULL])
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
 LONGEST = 18
-"""Letters of a name that a figure shows."""
+"""Characters after which a label is shortened."""
 
 
 def arch(name: str) -> str:
-    """The colour of an architecture; ink for what is none."""
+    """Colour of an architecture; ink for anything else, such as the ensemble."""
     return ARCHS.get(name, INK)
 
 
+def dash(name: str) -> str:
+    """Dash of an architecture's lines; solid for anything else."""
+    return DASHES.get(name, "solid")
+
+
 def opacities(ladder: Sequence[int]) -> dict[int, float]:
-    """How strongly each trial length is drawn: the longer, the more."""
+    """Opacity by trial length: longer trials are drawn stronger."""
     return dict(zip(ladder, np.linspace(0.35, 1, len(ladder)).tolist() if ladder[1:] else [1.0], strict=True))
 
 
 def figure(height: int) -> go.Figure:
-    """An empty figure, so many pixels high and as wide as its place."""
+    """An empty figure of a height in pixels; its width follows its container."""
     axis = {
         "gridcolor": GRID,
         "linecolor": GRID,
@@ -96,9 +117,9 @@ def figure(height: int) -> go.Figure:
 
 
 def trials(figure: go.Figure, table: pd.DataFrame, x: str, y: str, **trace: Any) -> None:
-    """Add a trace with a point for each line of a table of trials; none where it is empty.
+    """Add a trace with one point per row of a table of trials; an empty table adds nothing.
 
-    The page writes into each point's label what it knows of the trial with that number.
+    The page's script fills in each point's hover label from the trial's number.
     """
     if table.empty:
         return
@@ -113,5 +134,18 @@ def trials(figure: go.Figure, table: pd.DataFrame, x: str, y: str, **trace: Any)
 
 
 def text(name: str) -> str:
-    """A name for plotly, which reads markup: escaped, and cut where it would push the figure aside."""
-    return html.escape(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
+    """A name for plotly, which interprets markup: escaped, and long ones shortened in the middle.
+
+    Names of classes often differ at their end ("grade II", "grade III"), so both ends are kept.
+    """
+    if len(name) > LONGEST:
+        head = (LONGEST - 1) // 2
+        name = f"{name[:head]}…{name[head + 1 - LONGEST :]}"
+    return html.escape(name)
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """`text` of each name; different names that would look the same when shortened stay in full."""
+    shortened = {name: text(name) for name in names}
+    counts = Counter(shortened.values())
+    return [html.escape(name) if counts[shortened[name]] > 1 else shortened[name] for name in names]

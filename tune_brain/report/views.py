@@ -1,4 +1,4 @@
-"""The views of a run: for each what stands over it, which files it reads, and the values of its template."""
+"""The list of views of a run, each with its heading, the inputs it depends on and its template values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ class View:
 
     name: str
     label: str
-    """What the navigation calls it."""
+    """Its name in the navigation."""
     needs: frozenset[str]
-    """What it is made from: `trials`, `epochs` (rows), `files` (all others), `running`."""
+    """Inputs that it depends on, as in `Reader.stamps`: `trials`, `epochs`, `files`, `running`."""
     title: Callable[[RunView], str]
+    """Computes the heading."""
     values: Callable[[RunView, Sequence[RunView]], Values]
+    """Computes the template values from the run and the runs it is compared with."""
 
 
 _ROWS = frozenset({"trials", "epochs"})

@@ -1,6 +1,6 @@
-"""Checkpoints: where a trial was, for the worker that takes it up after its own or its driver has died.
+"""Checkpoints: the state of a running trial, for the worker that continues it after a crash or an interrupt.
 
-A trial that ends has none: winners are trained again from their configurations, never from weights kept here.
+Finished trials keep none: winners are retrained from their configurations, never from checkpoints.
 """
 
 import contextlib
@@ -20,18 +20,19 @@ from tune_brain.train.training import Training, capture, restore
 
 Rows = list[dict[str, float]]
 EVERY = 30.0
-"""Seconds of training between two checkpoints; a trial that is shorter leaves none."""
+"""Seconds of training between checkpoints; shorter trials write none."""
 
 
 class CheckpointKeeper:
-    """Keeps the latest checkpoint of one trial after another, written beside the training.
+    """Writes the checkpoints of one trial after another, in a thread beside the training.
 
     Args:
-        folder: where checkpoints lie, `<trial>.safetensors`.
-        budget: bytes that all of them may take. One that would exceed it, or that cannot be written, is not.
-        made_with: what decides a trial beside its configuration; a checkpoint of another is passed over.
-        every: seconds of training between two.
-        clock: tells seconds.
+        folder: where checkpoints are, `<trial>.safetensors`.
+        budget: bytes that all of them together may take; a checkpoint that would exceed it is not written.
+        made_with: identifies everything that decides a trial beside its configuration (images, first weights,
+            version); checkpoints made with anything else are ignored.
+        every: seconds of training between checkpoints.
+        clock: returns seconds.
     """
 
     def __init__(
@@ -45,18 +46,23 @@ class CheckpointKeeper:
         self._folder, self._budget, self._made_with = folder, budget, made_with
         self._every, self._clock = every, clock
         self.over_budget = False
-        """Whether a checkpoint was not written for want of room in the budget."""
+        """Whether a checkpoint was left out because of the budget."""
         self._pool = ThreadPoolExecutor(1)
         self._file: Path | None = None
         self._writing: Future[None] | None = None
 
     def restore_or_begin(self, trial: int, training: Training) -> Rows:
-        """Bring a trial to where its checkpoint stands, if there is one of it; the rows up to there."""
+        """Restore a trial from its checkpoint, if there is one; returns the rows up to that point."""
         self._file, self._last = self._folder / f"{trial}.safetensors", self._clock()
         return _load(self._file, training, self._identity(training))
 
     def keep(self, training: Training, rows: Sequence[dict[str, float]]) -> None:
-        """Write a checkpoint after the epoch whose row is the last, if the one before is old and written."""
+        """Start writing a checkpoint, unless the last one is recent or still being written.
+
+        Args:
+            training: between two epochs.
+            rows: of all epochs so far.
+        """
         if self._clock() - self._last < self._every or (self._writing and not self._writing.done()):
             return
         assert self._file is not None
@@ -65,17 +71,17 @@ class CheckpointKeeper:
         try:
             state = capture(training)
         except (MemoryError, RuntimeError):
-            # Torch's own word for memory that ends. There is room for the trial, if not for a copy of it.
+            # How torch reports exhausted memory on a CPU. The trial fits, a copy of its state does not.
             return
         self._writing = self._pool.submit(self._write, self._file, state, metadata)
 
     def finish(self) -> None:
-        """Wait for what is being written."""
+        """Wait for a checkpoint that is being written."""
         if self._writing:
             self._writing.result()
 
     def drop(self) -> None:
-        """The trial has ended: its checkpoint is of no more use."""
+        """Remove the checkpoint of a trial that has ended."""
         self.finish()
         if self._file:
             for file in self._file.parent.glob(f"{self._file.stem}.*"):
@@ -86,8 +92,8 @@ class CheckpointKeeper:
         return {"config": training.config.model_dump_json(), "made_with": self._made_with}
 
     def _write(self, file: Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
-        """Aside and renamed, so that a checkpoint is whole; the one before stays where this one cannot be."""
-        # Where the disk is shared, a worker that was given up for lost may write still.
+        """Write to a temporary file and rename it: a checkpoint is complete, or the previous one stays."""
+        # A name of this process: on a shared disk, a worker that was given up for lost may still write.
         aside = file.with_suffix(f".{socket.gethostname()}-{os.getpid()}.part")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +103,7 @@ class CheckpointKeeper:
                 return
             save_file(state, aside, metadata)
             aside.replace(file)
-        except Exception:  # memory that ends, too, must not cost the trial
+        except Exception:  # a checkpoint that fails, be it for memory, must not cost the trial
             _remove(aside)
 
 
@@ -116,7 +122,7 @@ def _load(file: Path, training: Training, identity: Mapping[str, str]) -> Rows:
 
 
 def _size(file: Path) -> int:
-    """In bytes; 0 of one that another worker has removed meanwhile."""
+    """Bytes; 0 if another worker has removed the file meanwhile."""
     try:
         return file.stat().st_size
     except FileNotFoundError:

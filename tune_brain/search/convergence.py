@@ -1,8 +1,8 @@
-"""Convergence: whether a study would still find more than the noise between seeds hides. Pure.
+"""Convergence: whether sampling further can still gain more than the noise between seeds. Pure.
 
-What a further configuration may bring is judged where all are compared, at the shortest length, against how
-far seeds scatter there: the untuned baseline is trained again at that length, with further seeds, which is
-the one way to know. Nothing but rows decides, so an interrupted search comes to the same end.
+The gain of further configurations is estimated at the shortest length, where all are compared. The noise is
+the standard deviation between seeds there, for which the untuned baseline is trained again with further
+seeds. Only rows decide, so an interrupted search comes to the same end.
 """
 
 import math
@@ -12,23 +12,24 @@ from statistics import stdev
 
 from tune_brain.config import RunConfig
 from tune_brain.records import BASELINE, TrialRow
+from tune_brain.search.study import is_tried_again
 
 FEWEST = 20
-"""Configurations before which no study ends: twice those with which the sampler starts."""
+"""No study ends before so many configurations: twice the sampler's random start."""
 SEEDS = 5
-"""How often the baseline is trained at the shortest length; their deviation is known to a third."""
+"""How often the baseline is trained at the shortest length: enough to know the deviation to a third."""
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """What a study may still gain, and the noise that would hide it: macro-F1 at its shortest length."""
+    """The expected gain of a study and the noise between seeds: macro-F1 at its shortest length."""
 
     configurations: int
-    """How many have ended at that length."""
+    """How many have ended at the shortest length."""
     epochs: int
     """The shortest length."""
     gain: float
-    """By how much as many configurations again would raise the best."""
+    """By how much doubling the configurations is expected to raise the best."""
     noise: float
     """Standard deviation between seeds."""
 
@@ -39,7 +40,7 @@ class Convergence:
 
     @property
     def reason(self) -> str:
-        """Why the study ended, or goes on, in words."""
+        """Why the study ends or continues, as a sentence."""
         word, than = ("converged", "no more") if self.reached else ("not converged", "more")
         return (
             f"{word}: after {self.configurations} configurations as many again may raise the best macro-F1 "
@@ -48,18 +49,20 @@ class Convergence:
 
 
 def convergence(rows: Sequence[TrialRow], shortest: int) -> Convergence | None:
-    """How a study stands; None while too few configurations or too few seeds are known.
+    """The gain and the noise of a study; None while it has too few configurations or seeds.
 
-    As much again brings about as much as the later half has brought, since a best of many grows ever more
-    slowly. That is taken twice: as it came, the best of all less the best of the earlier half, in which a
-    sampler that still learns shows; and on average over orders, the best of all less what the best of a
-    random half is expected to be, which no lucky early find hides. The larger counts.
+    Doubling the configurations gains about as much as the later half has gained, since the best of many grows
+    ever more slowly. That is estimated in two ways, and the larger counts: in the order of sampling (the best
+    of all minus the best of the earlier half), which shows a sampler that still learns; and averaged over
+    orders (the best of all minus the expected best of a random half), which no lucky early find hides.
 
     Args:
         rows: the latest row of each trial of the study.
         shortest: the bottom of the ladder, in epochs.
     """
-    ended = [row for row in rows if row.epochs == shortest and row.state != "running"]
+    ended = [
+        row for row in rows if row.epochs == shortest and row.state != "running" and not is_tried_again(row)
+    ]
     noise = [row.score for row in ended if row.configuration == BASELINE and row.score is not None]
     scores = {row.configuration: row.score or 0.0 for row in ended if row.configuration != BASELINE}
     measured = sum(row.configuration == BASELINE for row in ended)
@@ -72,7 +75,7 @@ def convergence(rows: Sequence[TrialRow], shortest: int) -> Convergence | None:
 
 
 def expected_best(scores: Sequence[float], count: int) -> float:
-    """The mean over all choices of `count` of the scores of the best of them.
+    """The mean, over all subsets of `count` scores, of the best of the subset.
 
     Dodge et al., "Show Your Work", EMNLP 2019, without replacement (Tang et al., ACL 2020): the i-th smallest
     of n is the best of k in C(i-1, k-1) of the C(n, k) choices.
@@ -86,13 +89,13 @@ def expected_best(scores: Sequence[float], count: int) -> float:
 
 
 def wanted(rows: Sequence[TrialRow], config: RunConfig) -> int:
-    """How many configurations a study samples, as far as its rows tell: all, or those until it converged."""
+    """How many configurations a study samples: all, or those sampled until it converged."""
     if not config.until_converged:
         return config.configs
     return configurations(rows, config.ladder[0], config.configs)
 
 
 def configurations(rows: Sequence[TrialRow], shortest: int, configs: int) -> int:
-    """As many as were sampled where the study has converged, else `configs`."""
-    found = convergence(rows, shortest)
-    return max(row.configuration for row in rows) if found and found.reached else configs
+    """The number sampled so far where the study has converged, else `configs`."""
+    state = convergence(rows, shortest)
+    return max(row.configuration for row in rows) if state and state.reached else configs

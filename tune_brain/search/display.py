@@ -1,4 +1,4 @@
-"""What a search shows while it runs: a table of its studies, a line for each trial that ends."""
+"""What a search shows while it runs: a table of its studies, and a log line for each trial that ends."""
 
 import time
 
@@ -7,7 +7,7 @@ from rich.table import Table
 from tune_brain.config import RunConfig
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.convergence import convergence, wanted
-from tune_brain.search.ladder import expected_epochs
+from tune_brain.search.ladder import expected_epochs, is_finished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
 from tune_brain.text import duration
@@ -16,10 +16,10 @@ _HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "
 
 
 def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> Table:
-    """Each study's running trials, its configurations by fate, its best so far, and the time left.
+    """Each study's running trials, its configurations by fate, its best score so far, and the time left.
 
-    Left are those whose longest trial has ended well below full length: they may still be promoted while the
-    study goes on. Without a driver that is alive nothing runs, and what it had under way is still to be done.
+    `left` counts configurations whose longest trial completed below full length; they may still be promoted.
+    Without a live driver (`alive`) nothing runs, and the trials it had running count as still to be done.
     """
     left = _time_left(config, ledger, slots, alive=alive)
     table = Table(caption=f"time left about {left}", box=None, pad_edge=False)
@@ -40,7 +40,7 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
             str(_left(rows, config.epochs)),
             str(sum(row.state == "failed" for row in rows)),
             best_so_far(study, config.epochs),
-            f"{study.spent}/{_expected(rows, config)}",
+            f"{study.allotted}/{_expected(study, config)}",
         )
     return table
 
@@ -67,12 +67,12 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
 
 
 def end_line(row: TrialRow, rows: list[TrialRow], shortest: int) -> str | None:
-    """Why a study has converged, as a line of the log, if it has with the end of this trial."""
-    found = convergence(rows, shortest)
+    """A log line that says why the study converged, if this trial's end made it so."""
+    state = convergence(rows, shortest)
     before = convergence([other for other in rows if other.trial != row.trial], shortest)
-    if not found or not found.reached or (before and before.reached):
+    if not state or not state.reached or (before and before.reached):
         return None
-    return f"{row.arch}: {found.reason}"
+    return f"{row.arch}: {state.reason}"
 
 
 def best_so_far(study: Study, full_length: int) -> str:
@@ -80,12 +80,12 @@ def best_so_far(study: Study, full_length: int) -> str:
     if not study.best:
         return "-"
     longest = max(study.best)
-    told = f"{study.best[longest]:.4f}"
-    return told if longest == full_length else f"{told} at {longest} epochs"
+    score = f"{study.best[longest]:.4f}"
+    return score if longest == full_length else f"{score} at {longest} epochs"
 
 
 def name(row: TrialRow) -> str:
-    """A configuration as people call it: baseline, #7; of the final round #7 again, #7 again (2)."""
+    """A trial's configuration for people: baseline, #7; in the final round #7 again, #7 again (2)."""
     called = "baseline" if row.configuration == BASELINE else f"#{row.configuration}"
     if not row.repeat:
         return called
@@ -93,7 +93,7 @@ def name(row: TrialRow) -> str:
 
 
 def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> str:
-    """From each study's seconds an epoch so far and the epochs that its ladder still expects."""
+    """An estimate from each study's seconds per epoch and the epochs that its ladder still expects."""
     if slots < 1:
         return "?"
     total = 0.0
@@ -102,11 +102,15 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
         if (pace := study.pace) is None:
             return "?"
         for row in study.running:
-            gone = time.time() - row.started if alive else 0.0
-            total += max(0.0, row.epochs * pace - gone)
-        total += max(0, _expected(study.rows, config) - study.spent) * pace
+            elapsed = time.time() - row.started if alive else 0.0
+            total += max(0.0, row.epochs * pace - elapsed)
+        total += max(0, _expected(study, config) - study.allotted) * pace
     return duration(total / slots)
 
 
-def _expected(rows: list[TrialRow], config: RunConfig) -> int:
-    return expected_epochs(config.ladder, wanted(rows, config), config.final_round)
+def _expected(study: Study, config: RunConfig) -> int:
+    """Epochs that a study will have trained in the end, an estimate until it is finished."""
+    if is_finished(study, config):
+        return study.allotted
+    estimate = expected_epochs(config.ladder, wanted(study.rows, config), config.final_round)
+    return max(estimate, study.allotted)

@@ -1,4 +1,4 @@
-"""How much each tuned hyperparameter decides, from a study's rows, through Optuna."""
+"""Hyperparameter importances of a study, computed by Optuna."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from tune_brain.search.sampler import distributions
 from tune_brain.space import Space
 
 FEWEST = 10
-"""Trials below which nothing is said: PED-ANOVA looks at the best tenth of them."""
+"""With fewer trials there are no importances: PED-ANOVA compares the best tenth with the rest."""
 
 
 def importances(rows: Sequence[TrialRow], space: Space, epochs: int) -> tuple[dict[str, float], int]:
-    """Importances by hyperparameter, adding up to 1, and the number of trials that they come from.
+    """Importances by hyperparameter, which sum to 1, and the number of trials behind them.
 
-    PED-ANOVA (Watanabe et al., IJCAI 2023) over the scored trials of one length; none where these are
-    fewer than `FEWEST` or do not differ.
+    PED-ANOVA (Watanabe et al., IJCAI 2023) over the scored trials of one length; empty if there are fewer
+    than `FEWEST` or their scores are all equal.
 
     Args:
         rows: the latest row of each trial of the study.
-        space: its space.
-        epochs: the length of the trials that are compared.
+        space: of the study.
+        epochs: the length of the trials to compare.
     """
     scored = [row for row in rows if row.epochs == epochs and not row.repeat and row.score is not None]
     if len(scored) < FEWEST or len({row.score for row in scored}) == 1:
@@ -35,5 +35,5 @@ def importances(rows: Sequence[TrialRow], space: Space, epochs: int) -> tuple[di
                 params=dict(row.values), distributions=distributions(space), value=row.score
             )
         )
-    found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(space.tuned))
-    return dict(found), len(scored)
+    values = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), params=list(space.tuned))
+    return dict(values), len(scored)

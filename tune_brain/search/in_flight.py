@@ -1,79 +1,80 @@
-"""The trials in Ray's hands: which have a worker and which wait for one, and since when."""
+"""The trials that Ray has been given: which of them have a worker, which wait for one, and since when."""
 
 from dataclasses import dataclass
 
 PATIENCE = 600.0
-"""Seconds for which what needs more room than a slot keeps others from starting."""
+"""Seconds for which a trial that needs more than one slot may keep other trials from starting."""
 
 
 @dataclass
 class InFlight:
-    """A trial in Ray's hands."""
+    """A trial that Ray has been given. Times are seconds of the searcher's clock."""
 
     trial: int
-    room: int
-    """How many slots it takes."""
+    slots: int
+    """How many it takes, all on one machine."""
     since: float
-    """When it was handed out; all times are those of the searcher's clock, in seconds."""
+    """When it was dispatched."""
     up: float | None = None
     """When its worker began with it."""
+    started: float | None = None
+    """The same as Unix time, for its row."""
     worker: str = ""
-    """Which it is, once it has begun."""
-    further: bool = False
-    """Whether an epoch of it ended that had not ended before."""
+    """Its worker, once that has begun."""
+    new_epochs: bool = False
+    """Whether it has completed an epoch that no earlier attempt had."""
 
-    def waits_in_vain(self, now: float) -> bool:
-        """Whether it has waited for more room than a slot for longer than others should wait for it."""
-        return self.up is None and self.room > 1 and self.since <= now - PATIENCE
+    def is_out_of_patience(self, now: float) -> bool:
+        """Whether it needs several slots and has waited so long that others should no longer wait for it."""
+        return self.up is None and self.slots > 1 and self.since <= now - PATIENCE
 
 
 class AllInFlight(dict[str, InFlight]):
-    """All of them, by Ray's name of each."""
+    """All of them, by Ray's trial id."""
 
     @property
     def trials(self) -> set[int]:
         """Their numbers."""
-        return {live.trial for live in self.values()}
+        return {one.trial for one in self.values()}
 
     def taken(self, now: float) -> int:
-        """The slots that they take together; what has waited for its room for too long takes none."""
-        return sum(live.room for live in self.values() if not live.waits_in_vain(now))
+        """The slots that they take together; a trial that is out of patience takes none."""
+        return sum(one.slots for one in self.values() if not one.is_out_of_patience(now))
 
     @property
     def any_up(self) -> bool:
         """Whether one of them has a worker."""
-        return any(live.up is not None for live in self.values())
+        return any(one.up is not None for one in self.values())
 
     def waiting(self, before: float) -> int:
-        """How many were handed out before this moment and have no worker yet."""
-        return sum(live.up is None and live.since < before for live in self.values())
+        """How many were dispatched before this moment and have no worker yet."""
+        return sum(one.up is None and one.since < before for one in self.values())
 
-    def waits_for_room(self, largest: int, now: float) -> bool:
-        """Whether one needs more than a slot and is not up yet: its machine must empty for it.
+    def blocks_others(self, largest: int, now: float) -> bool:
+        """Whether a trial waits for several slots of one machine, which must empty for it.
 
-        It may not, where others use the cluster as well: then the rest goes on after a while.
+        Where others use the cluster too it may never empty: hence `PATIENCE`.
 
         Args:
             largest: how many slots the largest machine has.
             now: this moment.
         """
         return any(
-            live.up is None and 1 < live.room <= largest and not live.waits_in_vain(now)
-            for live in self.values()
+            one.up is None and 1 < one.slots <= largest and not one.is_out_of_patience(now)
+            for one in self.values()
         )
 
     def begun_before(self, moment: float) -> list[str]:
-        """Those whose worker began with them before this moment."""
-        return [name for name, live in self.items() if live.up is not None and live.up < moment]
+        """The ids of those whose worker began before this moment."""
+        return [name for name, one in self.items() if one.up is not None and one.up < moment]
 
     def stranded(self, largest: int, *, late: bool) -> set[str]:
-        """Those whose workers are not up, and will not be or need not: no machine is large enough.
+        """The ids of those to withdraw: no machine is large enough for them, or the time budget is spent.
 
-        Or the time is over, in which no trial starts any more. Where there is no machine at all, who adds
-        some shall see what is waited for.
+        With no machine at all they stay pending, so that whoever adds one sees the demand.
 
         Args:
             largest: how many slots the largest machine has.
-            late: whether the time is over.
+            late: whether the time budget is spent.
         """
-        return {name for name, live in self.items() if live.up is None and (late or 0 < largest < live.room)}
+        return {name for name, one in self.items() if one.up is None and (late or 0 < largest < one.slots)}

@@ -1,8 +1,8 @@
-"""The ladder: from a study's rows to what it trains next.
+"""The ladder: from a study's rows to what it trains next. Pure: equal rows give equal steps.
 
-A trial is a complete one-cycle, or the very beginning of a full-length one; the best third of a rung is
-trained anew at the next, with another seed, as soon as a slot is free (ASHA's asynchronous promotion, Li et
-al., MLSys 2020, without its cuts through a running trial). Pure: equal rows give equal steps.
+A trial is a complete one-cycle, or the very beginning of a full-length one. The best third of a rung is
+trained again at the next, from scratch and with another seed, as soon as a slot is free: the asynchronous
+promotion of ASHA (Li et al., MLSys 2020) without stopping a running trial.
 """
 
 import itertools
@@ -17,16 +17,16 @@ from tune_brain.search.convergence import FEWEST, SEEDS, configurations
 from tune_brain.search.study import ATTEMPTS, Study, is_tried_again
 
 BEGINNING = 12
-"""A trial of at most one in so many epochs of the full length is the beginning of the full cycle.
+"""A trial of at most 1/12 of the full length is the beginning of the full-length cycle, not a cycle itself.
 
-There the learning rate is still small, and the score ranks configurations better than that of a complete
-cycle as short; nearer to its peak it hardly ranks them, and complete cycles do. Measured for the first of 12
-epochs where the rate rises in .3 of them (results/LOG.md).
+That early the learning rate is still low, and scores rank configurations better than those of a complete
+cycle of the same length. Nearer to the peak of the rate they hardly rank them, while complete cycles do.
+Measured for the first of 12 epochs, with the rate rising over .3 of them (results/LOG.md).
 """
 PROMOTED_SHARE = 3
-"""One in so many of a rung is promoted."""
+"""The best 1/3 of a rung is promoted."""
 PROMOTED_IN_THE_END = 0.45
-"""The share of a rung that is promoted: a third of those so far at each moment, and later ones are better.
+"""The share of a rung that is promoted in total: more than a third, as later configurations are better.
 
 26 to 29 of 64 in the replays of `results/tables`.
 """
@@ -34,7 +34,7 @@ PROMOTED_IN_THE_END = 0.45
 
 @dataclass(frozen=True)
 class Retry:
-    """Start a trial once more: it raised, or it was lost with its worker or its driver."""
+    """Start a trial again: it failed, or it was lost with its worker or its driver."""
 
     row: TrialRow
     attempt: int
@@ -42,7 +42,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Train:
-    """Train a configuration at a rung; one that has no trial yet must be sampled first."""
+    """Train a configuration at a rung; one without trials must be sampled first."""
 
     configuration: int
     epochs: int
@@ -51,12 +51,12 @@ class Train:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing can start until a running trial ends."""
+    """Nothing can start before a running trial ends."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The study has trained all that it will."""
+    """The study has nothing more to train."""
 
 
 Step = Retry | Train | Wait | Finished
@@ -66,31 +66,33 @@ def next_step(
     study: Study,
     ladder: Sequence[int],
     configs: int,
-    live: Collection[int],
+    in_flight: Collection[int],
     final_round: tuple[int, int] = (0, 0),
     until_converged: bool = False,
 ) -> Step:
     """What a study trains next.
 
-    Interrupted trials come first, then the baseline at full length, then promotions from the highest rung
-    down, then a new configuration at the bottom. When all are sampled and a rung can grow no more, its best
-    is promoted even where a third of it is less than one, so that every study ends with a full-length trial.
-    Then the best full-length trials are trained again with further seeds, the final round. While the last
-    trials run, slots that would wait begin with those that will be among the best whatever these score.
+    In this order: interrupted trials; the baseline at full length; promotions, from the highest rung down; a
+    new configuration at the bottom. When all are sampled and a rung is complete, its best is promoted even
+    if a third of the rung is less than one, so that every study ends with a full-length trial. Then comes the
+    final round: the best full-length configurations are trained again with further seeds. While the last
+    trials run, free slots start with those that will be finalists whatever the last trials score.
 
-    A study that is to end when it has converged measures the noise between seeds when it has sampled enough
-    for that question, by training its baseline at the bottom, and samples no more once it has.
+    With `until_converged`, a study that has sampled enough also trains its baseline at the bottom with
+    several seeds, to measure the noise between seeds, and stops sampling once it has converged.
 
     Args:
         study: the latest row of each of its trials.
         ladder: the rungs, in epochs, rising.
         configs: how many configurations to sample beside the baseline.
-        live: the numbers of the trials that a worker is training now.
-        final_round: how many of the best full-length trials are trained again, and how often each.
-        until_converged: whether the study ends when it has converged (`search.convergence`).
+        in_flight: the numbers of the trials that Ray has been given.
+        final_round: how many finalists are trained again, and with how many seeds each.
+        until_converged: whether to stop sampling on convergence (`search.convergence`).
     """
     for _, row in sorted(study.unsettled.items()):
-        if row.state == "running" and row.trial not in live:
+        if row.trial in in_flight:
+            continue
+        if row.state == "running":
             return Retry(row, row.attempt)
         if is_tried_again(row):
             return Retry(row, row.attempt + 1)
@@ -99,9 +101,9 @@ def next_step(
     step = _ladder_step(study, ladder, configs)
     if until_converged and isinstance(step, Train) and step.configuration > FEWEST:
         step = _noise_step(study.rows, step, ladder[0])
-    # A study that has converged may be found not to have, and sample again.
+    # A running trial may still show that a study has not converged after all: no final round yet.
     if step == Finished() or (step == Wait() and not until_converged):
-        step = _final_step(study.rows, ladder[-1], final_round)
+        step = _final_step(study, ladder[-1], final_round)
     return step
 
 
@@ -110,34 +112,41 @@ def unfinished(rows: Sequence[TrialRow], config: RunConfig) -> list[str]:
 
     Args:
         rows: the latest row of each trial of a search.
-        config: what was asked of it.
+        config: of the search.
     """
-    asked = (config.ladder, config.configs, (), config.final_round, config.until_converged)
     studies = {arch: Study(row for row in rows if row.arch == arch) for arch in config.arch}
-    return [arch for arch, study in studies.items() if next_step(study, *asked) != Finished()]
+    return [arch for arch, study in studies.items() if not is_finished(study, config)]
+
+
+def is_finished(study: Study, config: RunConfig) -> bool:
+    """Whether a study has nothing left to train; trials that its rows call running are still to be done."""
+    step = next_step(
+        study, config.ladder, config.configs, (), config.final_round, until_converged=config.until_converged
+    )
+    return step == Finished()
 
 
 def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:
-    """In words, that a search has ended without a full-length trial that did well; None where it has not."""
-    well = any(row.score is not None and row.epochs == config.epochs for row in rows)
-    if not rows or well or unfinished(rows, config):
+    """Says that a search has ended without a completed full-length trial; None where that is not so."""
+    completed = any(row.score is not None and row.epochs == config.epochs for row in rows)
+    if not rows or completed or unfinished(rows, config):
         return None
-    ends = Counter(row.why for row in rows if row.state == "failed")
-    told = ", ".join(f"{why} {n} times" for why, n in ends.items())
-    return f"No full-length trial ended well: {told}. {what_then(rows)}"
+    causes = Counter(row.why for row in rows if row.state == "failed")
+    counts = ", ".join(f"{why} {n} times" for why, n in causes.items())
+    return f"No full-length trial completed: {counts}. {advice(rows)}"
 
 
-def what_then(rows: Collection[TrialRow]) -> str:
-    """What to do where all that was to be trained has failed."""
+def advice(rows: Collection[TrialRow]) -> str:
+    """What to do when every trial has failed."""
     if any(row.why == "diverged" for row in rows):
-        return "Lower the learning rates of the space files for a new run."
-    return "Each trial's row says more."
+        return "Start a new run with lower learning rates in the space files."
+    return "The rows of the trials in trials.jsonl say more."
 
 
 def cycle(study: Study, epochs: int, full_length: int) -> int | None:
-    """Epochs of the one-cycle that a trial of so many is the beginning of; None: it is all of one.
+    """Epochs of the one-cycle that a trial of `epochs` is the beginning of; None: it is a cycle itself.
 
-    A rung goes on as it began, be it under an older version: its scores are compared.
+    All trials of a rung follow the first one's cycle, since their scores are compared.
     """
     return study.cycles.get(epochs, full_length if epochs * BEGINNING <= full_length else None)
 
@@ -152,57 +161,62 @@ def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:
             return Train(chosen, above)
     if (sampled := max(study.tried, default=BASELINE)) < configs:
         return Train(sampled + 1, ladder[0])
-    running = [row for row in study.running if not row.repeat]
+    # Running, or to be retried later (`in_flight` may name such a trial, so that others go first).
+    open_trials = [row for row in study.unsettled.values() if not row.repeat]
     for rung, above in itertools.pairwise(ladder):
-        if any(row.epochs <= rung for row in running):
+        if any(row.epochs <= rung for row in open_trials):
             break
         arrived = any(
             row.state != "failed"
-            for row in (*study.ranking(above), *running)
+            for row in (*study.ranking(above), *open_trials)
             if row.epochs == above and row.configuration != BASELINE
         )
         ranked = study.ranking(rung)
         if (chosen := _first_left(study, ranked[:1] if arrived else ranked, above)) is not None:
             return Train(chosen, above)
-    return Wait() if running else Finished()
+    return Wait() if open_trials else Finished()
 
 
 def _noise_step(rows: Sequence[TrialRow], step: Train, shortest: int) -> Train:
-    """The baseline's next seed at the shortest length before a configuration that is new there."""
+    """The baseline's next seed at the shortest length, ahead of a new configuration there."""
     trained = sum(row.configuration == BASELINE and row.epochs == shortest for row in rows)
     return Train(BASELINE, shortest, trained + 1) if step.epochs == shortest and trained < SEEDS else step
 
 
-def _final_step(rows: Sequence[TrialRow], full_length: int, final_round: tuple[int, int]) -> Step:
-    finalists, seeds = final_round
+def _final_step(study: Study, full_length: int, final_round: tuple[int, int]) -> Step:
+    (finalists, seeds), rows = final_round, study.rows
     first = [row for row in rows if row.epochs == full_length and not row.repeat and row.score is not None]
     started = {(row.configuration, row.repeat) for row in rows if row.epochs == full_length}
-    # With the end of a trial of the ladder one more at most can come to full length: itself or the next best.
-    climbing = sum(row.state == "running" and not row.repeat for row in rows)
+    # Each open trial of the ladder can add at most one configuration at full length: itself or the next
+    # best. The others of the best so far are finalists whatever happens.
+    climbing = sum(not row.repeat for row in study.unsettled.values())
     certain = max(0, finalists - climbing)
     for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:certain]:
         for repeat in range(1, seeds + 1):
             if (row.configuration, repeat) not in started:
                 return Train(row.configuration, full_length, repeat)
-    return Wait() if any(row.state == "running" for row in rows) else Finished()
+    return Wait() if study.unsettled else Finished()
 
 
-def room(step: Step, largest: int) -> int:
-    """How many slots of one machine a trial gets: two of what ran out of memory, if any machine has them.
+def slots_needed(step: Step, largest: int, gpus: float) -> int:
+    """How many slots of one machine a trial gets: two when it is retried for want of memory, else one.
 
-    So does the last attempt with what was lost: the kernel, where memory ends, kills without a word.
+    The last attempt after losing workers counts as such a retry: the kernel's out-of-memory killer leaves no
+    message. A trial that ran out of memory on a whole GPU gets no second one, of which it could make no use.
 
     Args:
         step: what is trained next.
         largest: how many slots the largest machine has.
+        gpus: of a slot.
     """
-    if not isinstance(step, Retry) or (step.row.why != "memory" and step.attempt < ATTEMPTS["lost"]):
+    if not isinstance(step, Retry):
         return 1
-    return min(2, largest)
+    wants_more = gpus < 1 if step.row.why == "memory" else step.attempt >= ATTEMPTS["lost"]
+    return min(2, largest) if wants_more else 1
 
 
 def expected_epochs(ladder: Sequence[int], configs: int, final_round: tuple[int, int] = (0, 0)) -> int:
-    """About how many epochs a study will train; each rung promotes at least its best."""
+    """An estimate of the epochs that a study will train."""
     total, size = ladder[-1] * (1 + final_round[0] * final_round[1]), configs
     for rung in ladder:
         total += size * rung

@@ -1,4 +1,4 @@
-"""A search replayed on a surrogate: the product's own searcher and ladder under a simulated clock."""
+"""Replay: the real searcher, ladder and sampler on a surrogate of the trials, under a simulated clock."""
 
 import heapq
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tune_brain.slots import Slots
 START = 10.0
 """Seconds from the start of a search to its first epoch (measured, results/benchmarks/startup.json)."""
 HANDOVER = 0.1
-"""Seconds from the end of a trial to the first step of the next in the same worker."""
+"""Seconds from the end of a trial to the first step of the next one in the same worker."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Ended:
 def replay(
     surrogate: Surrogate, config: RunConfig, slots: int, *, warm_start: bool = True
 ) -> Iterator[Ended]:
-    """Search one architecture as `config` asks, on the surrogate instead of the machines; trials as they end.
+    """Search one architecture on a surrogate instead of machines; yields trials as they end.
 
     Args:
         surrogate: of the architecture's study.
-        config: `arch` names it alone; `ladder` has lengths that the surrogate knows. Its seed is also the
-            replay's: another one has other noise.
+        config: of the search, with that one architecture and a ladder of lengths that the surrogate knows.
+            Its seed also decides the noise of the scores.
         slots: trials at a time.
-        warm_start: whether it begins with what the space names to be tried first.
+        warm_start: whether to begin with the configurations that the space names first.
     """
     ledger, now, started = Ledger(None), START, 0
     (arch,), space = config.arch, surrogate.outcomes.space
@@ -53,14 +53,14 @@ def replay(
     )
     running: list[tuple[float, int]] = []
     while True:
-        while isinstance(asked := searcher.suggest(str(started)), dict):
-            epochs = ledger.trials[asked["number"]].epochs
+        while isinstance(task := searcher.suggest(str(started)), dict):
+            epochs = ledger.trials[task["number"]].epochs
             heapq.heappush(running, (now + HANDOVER + epochs * surrogate.outcomes.seconds, started))
             started += 1
         if not running:
             return
         now, ended = heapq.heappop(running)
-        # A searcher hands out trials in the order of their numbers; none is started twice, for none is lost.
+        # Trials are dispatched in the order of their numbers, and none is lost and started again.
         row = ledger.trials[ended]
         score = surrogate.score(row.values, row.epochs, row.repeat, config.seed)
         searcher.on_trial_complete(str(ended), _result(row, score))

@@ -16,11 +16,12 @@ from tune_brain.compute import storing
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import ClusterError, SearchError, TuneBrainError
+from tune_brain.layout import CHECKPOINTS
 from tune_brain.progress import Progress
-from tune_brain.records import CHECKPOINTS, TrialRow
+from tune_brain.records import TrialRow
 from tune_brain.runs import read_record
 from tune_brain.search.display import end_line, studies_table, trial_line
-from tune_brain.search.ladder import unfinished, what_then
+from tune_brain.search.ladder import advice, unfinished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
@@ -30,21 +31,21 @@ from tune_brain.slots import Slots
 from tune_brain.space import Space
 from tune_brain.text import quoted
 
-# Ray Tune's own loggers and snapshots would write a second truth beside the rows, and its answer to Ctrl-C
-# waits for epochs to end so that it can save a state that nobody reads.
+# Ray Tune's loggers and snapshots would be a second record beside the rows, and its handling of Ctrl-C waits
+# for running epochs to save a state that nobody reads.
 _TUNE_ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Else Tune starts a preempted trial again by itself, which the searcher would not hear of.
+    # Otherwise Tune restarts a preempted trial itself, without telling the searcher.
     "RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
-    # The searcher alone says how many trials wait for a worker; Tune would start them one after another.
+    # The searcher alone limits how many trials wait for a worker; Tune would start workers one by one.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-# Those that Tune 2.60 takes along.
+# The keys that Tune 2.60 passes on to workers.
 _KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
 
 
@@ -57,13 +58,13 @@ def search(
     slots: Slots,
     progress: Progress,
 ) -> None:
-    """Run the studies of `config` until each has finished; go on where the rows in its folder end.
+    """Run the studies of `config` until each has finished, continuing from the rows in its folder.
 
     Inside `compute.session`. Rows are written to `config.out` as they come.
 
     Raises:
-        SearchError: no trial ended well at full length.
-        ClusterError: one worker after another was lost, or there is no room for the images.
+        SearchError: no full-length trial completed.
+        ClusterError: worker after worker was lost, or the images do not fit into Ray's object store.
     """
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / CHECKPOINTS
@@ -84,17 +85,17 @@ def search(
         slots=machines.slots,
         on_end=on_end,
     )
-    given = {
+    shared = {
         "weights": weights,
         "checkpoints": checkpoints,
         "disk_budget": int(config.disk_budget),
         "made_with": _made_with(config.out),
     }
     with storing():
-        trainable = tune.with_parameters(TrialWorker, development=development, **given)
+        trainable = tune.with_parameters(TrialWorker, development=development, **shared)
     worker = tune.with_resources(
         trainable,
-        lambda asked: tune.PlacementGroupFactory([slots.resources(asked["room"])]),
+        lambda task: tune.PlacementGroupFactory([slots.resources(task["slots"])]),
     )
     if unused := slots.unused():
         progress.say(
@@ -106,18 +107,18 @@ def search(
     rows = list(ledger.trials.values())
     if not any(row.score is not None and row.epochs == config.epochs for row in rows):
         raise SearchError(
-            "A search needs at least one full-length trial that ends well",
-            found=_endings(ledger),
-            remedy=f"Its time was up. Give it more: tune-brain extend {quoted(config.out)} --time-budget 4h"
+            "No full-length trial completed",
+            found=_failures(ledger),
+            remedy=f"The time budget was spent: tune-brain extend {quoted(config.out)} --time-budget 4h"
             if unfinished(rows, config)
-            else what_then(rows),
+            else advice(rows),
         )
 
 
 def forget(checkpoints: Path, row: TrialRow) -> None:
-    """Remove what a trial that failed for good has left, as where its worker was killed and could not.
+    """Remove the checkpoint of a trial that failed for good, whose worker may have been killed too early to.
 
-    Not what was lost or raised: where no worker could live it is tried again when the search goes on.
+    Lost and raised trials keep theirs: they may be retried when the search is resumed.
     """
     if row.state != "failed" or row.why in ("lost", "raised") or is_tried_again(row):
         return
@@ -127,40 +128,39 @@ def forget(checkpoints: Path, row: TrialRow) -> None:
 
 
 def clear(checkpoints: Path, studies: Sequence[Study]) -> None:
-    """Remove all checkpoints of a search that has ended, unless a trial is left to go on with.
+    """Remove all checkpoints of a search that has ended, unless a trial is still to be retried.
 
-    As where its time was over before what was lost could be started again.
+    One may be if the time budget was spent before a lost trial could start again.
     """
     if not any(study.unsettled for study in studies):
         shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _made_with(run: Path) -> str:
-    """What decides a trial beside its configuration: the images and their cut, first weights, our version."""
-    if not (made := read_record(run)):
+    """What decides a trial beside its configuration: images and split, initial weights, this version."""
+    if not (record := read_record(run)):
         return __version__
-    return " | ".join((made["data"]["cut_digest"], made["weights"], __version__))
+    return " | ".join((record["data"]["cut_digest"], record["weights"], __version__))
 
 
-def _endings(ledger: Ledger) -> str:
-    ended = [row for row in ledger.trials.values() if row.state == "failed"]
-    endings = {f"{row.arch}: {row.why}: {row.detail}" for row in ended}
-    return "; ".join(sorted(endings)) or "no trial"
+def _failures(ledger: Ledger) -> str:
+    failed = [row for row in ledger.trials.values() if row.state == "failed"]
+    return "; ".join(sorted({f"{row.arch}: {row.why}: {row.detail}" for row in failed})) or "no trial"
 
 
 @contextlib.contextmanager
 def _without_keys() -> Iterator[None]:
-    """Keep the keys of a cloud out of what Tune hands to every worker, where all of a cluster can read it."""
-    kept = {name: os.environ.pop(name) for name in _KEYS & os.environ.keys()}
+    """Keep cloud keys out of the environment that Tune passes to every worker of the cluster."""
+    keys = {name: os.environ.pop(name) for name in _KEYS & os.environ.keys()}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(keys)
 
 
 @memory_ends_one_worker()
 def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, gpus: float) -> None:
-    # A trial that is lost is a row, and a search that is lost an error of ours.
+    # Lost trials are rows and lost searches errors of ours: Tune's own messages would only repeat them.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     workers = Workers(searcher, progress.say, gpus)
     os.environ.update(_TUNE_ENVIRONMENT)
@@ -179,11 +179,11 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
         ),
     )
     try:
-        # There Ray prints a paragraph for each worker that dies, of which we say a line.
+        # Ray prints a paragraph for each worker that dies; our log has one line for it.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
             tuner.fit()
     except Exception as error:
-        # Tune says its own instead of what the searcher, or a full disk, raised.
+        # Tune raises its own error in place of what the searcher, or a full disk, raised.
         if searcher.broken:
             raise searcher.broken from None
         if isinstance(error.__context__, TuneBrainError | OSError):
@@ -191,11 +191,11 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    if searcher.crew.all_lost:
-        lost = len(searcher.crew.lost_in_a_row)
+    if searcher.workers.all_lost:
+        lost = len(searcher.workers.lost_in_a_row)
         raise ClusterError(
-            "The workers of a search must live",
-            found=f"{lost} trials in a row were lost with theirs: {workers.last_loss}",
-            remedy="What ended is kept. When the cause is gone, go on with:\n"
+            "Every worker died, so the search was ended",
+            found=f"{lost} trials in a row were lost with their workers: {workers.last_loss}",
+            remedy="Finished trials are kept. Once the cause is gone, continue with:\n"
             f"tune-brain resume {quoted(folder)}",
         )

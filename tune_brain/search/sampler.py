@@ -1,7 +1,7 @@
 """The samplers: from a study's rows to the values of its next configuration, through Optuna.
 
-A small in-memory Optuna study is built anew from the rows for each, so the rows stay the only truth: nothing
-is left running by a crash, nothing is asked twice, and equal rows give equal suggestions.
+Each suggestion builds a small in-memory Optuna study from the rows, so that the rows stay the only state: a
+crash leaves nothing running, nothing is suggested twice, and equal rows give equal suggestions.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,13 +25,13 @@ from tune_brain.seeds import derive
 from tune_brain.space import Space
 
 STARTUP = 10
-"""Configurations sampled without looking at the rows before TPE or GP takes over (Optuna's own default)."""
+"""Configurations that are sampled at random before TPE or GP takes over (Optuna's default)."""
 
 
 class _SharedTrial(FrozenTrial):
-    """A trial that one study after another may keep, without the copy and the check that each would make.
+    """A trial that several Optuna studies share, without the copy and the validation that each would make.
 
-    To copy all of them took more than half of the time of a suggestion.
+    Copying all trials took more than half of the time of a suggestion.
     """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -42,19 +42,19 @@ class _SharedTrial(FrozenTrial):
 
 
 class _Tpe(optuna.samplers.TPESampler):
-    """TPE that knows the space of its trials, which it would look for in all of them at each suggestion."""
+    """TPE that is given its search space; Optuna's own intersects those of all trials at each suggestion."""
 
-    def __init__(self, known: dict[str, BaseDistribution], **options: Any) -> None:
+    def __init__(self, space: dict[str, BaseDistribution], **options: Any) -> None:
         super().__init__(multivariate=True, constant_liar=True, **options)
-        self._known = dict(sorted(known.items()))
+        self._space = dict(sorted(space.items()))
 
     def infer_relative_search_space(
         self,
         study: optuna.Study,  # noqa: ARG002
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """What it was told."""
-        return self._known
+        """The given space."""
+        return self._space
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -70,21 +70,21 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 class StudySampler:
     """Suggests the configurations of one study; equal rows give equal suggestions, whatever came before.
 
-    What it keeps from one suggestion to the next spares time alone: Optuna's trial of each configuration,
-    until one of its rows changes (for `gp` they are made anew).
+    Between suggestions it keeps Optuna's trial of each configuration until one of its rows changes, to save
+    time only (for `gp` they are built anew).
     """
 
     def __init__(self, space: Space, ladder: Sequence[int], *, seed: int, sampler: Sampler = "tpe") -> None:
-        """Begin.
+        """Start without trials.
 
         Args:
-            space: what is tuned.
+            space: the tuned hyperparameters.
             ladder: the rungs, in epochs, rising.
-            seed: the search's.
-            sampler: `random`: evenly at random. `halton`: points of a scrambled Halton sequence, which cover
-                the space evenly. `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar after a
-                start with either. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
-                length that all configurations have.
+            seed: of the search.
+            sampler: `random`: uniform. `halton`: a scrambled Halton sequence, which covers the space evenly.
+                `tpe`, `halton-tpe`: Optuna's multivariate TPE with constant liar after `STARTUP` random or
+                Halton points. `gp`: Optuna's Gaussian process on the scores at the first rung, the only
+                length that all configurations share.
         """
         self._space, self._seed, self._sampler = space, seed, sampler
         self._length = ladder[0 if sampler == "gp" else -1]
@@ -92,57 +92,58 @@ class StudySampler:
         self._trials: dict[int, tuple[Trials, FrozenTrial | None]] = {}
 
     def suggest(self, study: Study, number: int) -> dict[str, float]:
-        """Values for configuration `number`, counted from 1, from the study's rows so far."""
+        """Values for configuration `number` (from 1), given the study's rows so far."""
         space, sampler = self._space, self._sampler
         if sampler == "halton" or (sampler == "halton-tpe" and number <= STARTUP):
             return _halton(space, derive(self._seed, space.arch, "halton"), number)
-        own = derive(self._seed, space.arch, "sampler", number) % 2**32
+        seed = derive(self._seed, space.arch, "sampler", number) % 2**32
         if sampler == "random":
-            built = self.optuna_study((), optuna.samplers.RandomSampler(seed=own))
+            built = self.optuna_study((), optuna.samplers.RandomSampler(seed=seed))
         elif sampler == "gp":
-            gp = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=own)
+            gp = optuna.samplers.GPSampler(n_startup_trials=STARTUP, seed=seed)
             built = self.optuna_study(_scored(study.for_sampler(), self._length), gp)
-            return _asked_on_one_thread(built, self._distributions)
+            return _ask_on_one_thread(built, self._distributions)
         else:
             startup = STARTUP if sampler == "tpe" else 1
-            tpe = _Tpe(self._distributions, n_startup_trials=startup, seed=own)
+            tpe = _Tpe(self._distributions, n_startup_trials=startup, seed=seed)
             built = self.optuna_study(study.for_sampler(), tpe)
         return dict(built.ask(self._distributions).params)
 
-    def optuna_study(self, heard: Iterable[Trials], sampler: BaseSampler | None = None) -> optuna.Study:
+    def optuna_study(self, trials: Iterable[Trials], sampler: BaseSampler | None = None) -> optuna.Study:
         """An in-memory Optuna study with one trial for each configuration, and the sampler to ask.
 
-        Its scores at the rungs are intermediate values (step = epochs). A configuration with a running trial
-        is RUNNING, one whose last trial failed PRUNED without a score, which TPE ranks below all others, one
-        that is scored at full length COMPLETE, others PRUNED. (No sampler of Optuna's looks at trials that
-        are FAIL.)
+        Scores at the rungs are intermediate values (step = epochs). A configuration without a score whose
+        trial runs is RUNNING; one whose last trial failed is PRUNED without a score, which TPE ranks below
+        all others (Optuna's samplers ignore FAIL); one that is scored at full length is COMPLETE, others are
+        PRUNED. While a promoted configuration trains, its earlier scores stand: as RUNNING it would count as
+        one of the worst to TPE's constant liar, though it is one of the best.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         built = optuna.create_study(direction="maximize", study_name=self._space.arch, sampler=sampler)
-        built.add_trials([trial for rows in heard if (trial := self._kept(rows))])
+        built.add_trials([trial for rows in trials if (trial := self._cached(rows))])
         return built
 
-    def _kept(self, rows: Trials) -> FrozenTrial | None:
+    def _cached(self, rows: Trials) -> FrozenTrial | None:
         number = rows[0].configuration
         if number not in self._trials or self._trials[number][0] is not rows:
-            self._trials[number] = rows, self._made(rows)
+            self._trials[number] = rows, self._trial(rows)
         return self._trials[number][1]
 
-    def _made(self, rows: Trials) -> FrozenTrial | None:
-        # A configuration that is at a longer length just now has its score at this one all the same.
-        shown = [row for row in rows if row.epochs <= self._length]
-        if not shown:
+    def _trial(self, rows: Trials) -> FrozenTrial | None:
+        rows = tuple(row for row in rows if row.epochs <= self._length)
+        ended = [row for row in rows if row.state != "running"]
+        if not rows:
             return None
-        trial = _trial(shown, self._distributions, self._length)
+        trial = _trial(ended or rows, self._distributions, self._length)
         if trial.state == TrialState.FAIL:
             trial.state, trial.intermediate_values = TrialState.PRUNED, {}
         return trial
 
 
-def _asked_on_one_thread(built: optuna.Study, distributions: dict[str, BaseDistribution]) -> dict[str, float]:
-    # The number of cores would decide in which order sums are added, and a search might go on otherwise on
-    # another machine. Beside trials, which take all cores, threads for matrices so small only wait.
-    import torch  # noqa: F401  Only threads of what is loaded can be told.
+def _ask_on_one_thread(built: optuna.Study, distributions: dict[str, BaseDistribution]) -> dict[str, float]:
+    # The number of threads decides the order of floating-point sums, so a search could continue differently
+    # on another machine. And trials use all cores: more threads for matrices this small only wait.
+    import torch  # noqa: F401  threadpool_limits reaches only libraries that are loaded
 
     with threadpool_limits(1):
         return dict(built.ask(distributions).params)
@@ -162,14 +163,14 @@ def _halton(space: Space, seed: int, number: int) -> dict[str, float]:
     return values
 
 
-def _scored(heard: Sequence[Trials], length: int) -> list[Trials]:
-    """The trials at a length; where a configuration fails they have the lowest score, so that GP knows it."""
-    shown = [tuple(row for row in rows if row.epochs <= length) for rows in heard]
+def _scored(trials: Sequence[Trials], length: int) -> list[Trials]:
+    """The trials up to a length; a failed configuration gets the lowest score, so that GP learns of it."""
+    shown = [tuple(row for row in rows if row.epochs <= length) for rows in trials]
     lowest = min((row.score for rows in shown for row in rows if row.score is not None), default=0.0)
-    failed = {rows[0].configuration for rows in heard if any(row.state == "failed" for row in rows)}
-    lost = {"state": "completed", "score": lowest}
+    failed = {rows[0].configuration for rows in trials if any(row.state == "failed" for row in rows)}
+    worst = {"state": "completed", "score": lowest}
     return [
-        tuple(row.model_copy(update=lost) for row in rows) if rows[0].configuration in failed else rows
+        tuple(row.model_copy(update=worst) for row in rows) if rows[0].configuration in failed else rows
         for rows in shown
         if rows
     ]
@@ -181,10 +182,10 @@ def write_journal(
     """Write the studies as an Optuna journal file, which optuna-dashboard opens.
 
     Raises:
-        ConfigError: the file exists; a journal is only ever appended to, so two searches would mix in it.
+        ConfigError: the file exists; journals are append-only, so two searches would be mixed.
     """
     if path.exists():
-        raise ConfigError("The journal is written to a new file", found=f"{path} exists")
+        raise ConfigError("A journal must be a new file", found=f"{path} exists")
     storage = JournalStorage(JournalFileBackend(str(path)))
     for arch, space in spaces.items():
         built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
@@ -192,7 +193,7 @@ def write_journal(
         built.add_trials([_trial(of, distributions(space), full_length) for of in trials])
 
 
-def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:
+def _trial(rows: Sequence[TrialRow], space: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:
     scores = {row.epochs: row.score for row in rows if row.score is not None}
     if any(row.state == "running" for row in rows):
         state = TrialState.RUNNING
@@ -202,7 +203,7 @@ def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_le
         state = TrialState.COMPLETE if full_length in scores else TrialState.PRUNED
     began, ended = rows[0].started, rows[-1].started + rows[-1].seconds
     return _SharedTrial(
-        # Optuna counts them as it hears of them.
+        # Optuna numbers trials when they are added.
         number=-1,
         trial_id=-1,
         state=state,
@@ -210,7 +211,7 @@ def _trial(rows: Sequence[TrialRow], known: dict[str, BaseDistribution], full_le
         datetime_start=datetime.fromtimestamp(began),
         datetime_complete=datetime.fromtimestamp(ended) if state.is_finished() else None,
         params=dict(rows[0].values),
-        distributions=known,
+        distributions=space,
         intermediate_values=scores,
         user_attrs={"configuration": rows[0].configuration, "trials": [row.trial for row in rows]},
         system_attrs={},

@@ -1,4 +1,4 @@
-"""The searcher: hands Ray Tune the next trial of the study whose turn it is, and writes the rows."""
+"""The searcher: gives Ray Tune the next trial of the study whose turn it is, and records what comes back."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,8 +9,8 @@ from ray.tune.search import Searcher
 from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.fair_share import by_need
-from tune_brain.search.in_flight import AllInFlight, InFlight
-from tune_brain.search.ladder import Retry, Step, Train, cycle, next_step, room
+from tune_brain.search.in_flight import PATIENCE, AllInFlight, InFlight
+from tune_brain.search.ladder import Retry, Step, Train, cycle, next_step, slots_needed
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS, is_tried_again
@@ -22,10 +22,10 @@ from tune_brain.text import duration
 
 
 class RowSearcher(Searcher):
-    """What to train next is a pure function of the ledger's rows, the seed and which trials are live.
+    """What to train next is a pure function of the ledger's rows, the seed and the trials in flight.
 
-    Ray asks for trials ahead of its free slots; a suggestion made early would know less, so no more
-    trials are handed out than there are slots now: machines come and go.
+    Ray asks for trials before slots are free. A suggestion made early would know less, so no more trials are
+    given out than there are slots at the moment (machines come and go).
     """
 
     def __init__(
@@ -48,163 +48,182 @@ class RowSearcher(Searcher):
             arch: StudySampler(spaces[arch], config.ladder, seed=config.seed, sampler=config.sampler)
             for arch in config.arch
         }
-        self._live = AllInFlight()
-        self.crew = WorkerHealth(clock)
+        self._in_flight = AllInFlight()
+        self._blocked_since: float | None = None
+        """Since when a retry has waited for two slots of one machine to be free at once."""
+        self.workers = WorkerHealth(clock)
         self.broken: Exception | None = None
-        """What the end of a trial could not be written or told for."""
+        """The error that kept the end of a trial from being recorded."""
         self._deadline = clock() + config.time_budget if config.time_budget else None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
-        slots, late = self._slots(), self._late
-        self.crew.hear_slots(slots.count)
-        if late and not self._live:
-            # Be it that there is no machine: what ended may be chosen from.
-            self._give_back()
-            return str(Searcher.FINISHED)
-        if self._live.taken(self._clock()) >= slots.count or self.crew.holds_back(len(self._live)):
+        slots, now, late = self._slots(), self._clock(), self._late
+        self.workers.note_slots(slots.count)
+        if late and not self._in_flight:
+            # Even if there is no machine left: winners can be chosen from the completed trials.
+            return self._finish()
+        if self._in_flight.taken(now) >= slots.count or self.workers.holds_back(len(self._in_flight)):
             return None
-        if self._live.waits_for_room(slots.largest, self._clock()):
+        if self._in_flight.blocks_others(slots.largest, now):
             return None
-        studies = [] if late or self.crew.all_lost else self._by_need(slots.count)
-        # What needs more room than a slot goes first: others would take each that frees.
-        for arch in sorted(studies, key=lambda arch: -self._room(arch, slots.largest)):
+        studies = [] if late or self.workers.all_lost else self._by_need(slots.count)
+        # A retry that needs two slots goes first, or other trials would take every slot that becomes free.
+        for arch in sorted(studies, key=lambda arch: -self._needed(arch, slots)):
             step = self._next(arch)
+            if isinstance(step, Retry) and not self._fits(step, slots):
+                if not self._is_out_of_patience(now):
+                    return None
+                step = self._next(arch, without=step.row.trial)
+                if isinstance(step, Retry) and not self._fits(step, slots):
+                    continue
             if isinstance(step, Retry | Train):
                 return self._begin(trial_id, arch, step, slots)
-        if self._live:
-            return None
-        self._give_back()
-        return str(Searcher.FINISHED)
+        return None if self._in_flight else self._finish()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Epochs ended, and perhaps the trial with them."""
-        live = self._live[trial_id]
-        trial = live.trial
-        live.further |= self._ledger.epochs(trial, result["rows"])
-        self.crew.heard_epoch()
-        if not result["done"] and not self._ledger.trials[trial].node:
-            self._ledger.amend(trial, **_where(result))
+        """Record completed epochs, and the end of the trial if it has ended."""
+        this = self._in_flight[trial_id]
+        this.new_epochs |= self._ledger.epochs(this.trial, result["rows"])
+        self.workers.epoch_completed()
         if result["done"]:
-            self._on_end(self._end(trial, result))
+            self._on_end(self._end(this, result))
+        elif not self._ledger.trials[this.trial].node:
+            self._ledger.amend(this.trial, **_began(this), **_where(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial left its worker. Of one that was lost with it Ray says next how (see `lost`)."""
+        """The trial left its worker. If it was lost with it, Ray says how right after (see `lost`)."""
         if error:
             return
         try:
             if result is None:
-                self._not_begun(self._live[trial_id].trial, "it had no worker when it was withdrawn")
+                self._not_begun(self._in_flight[trial_id].trial, "it had no worker when it was withdrawn")
             else:
                 self.on_trial_result(trial_id, result)
         except Exception as failure:
-            # Which Tune takes for the loss of the worker.
+            # Tune would take it for the loss of a worker.
             self.broken = failure
             raise
-        self.crew.ended(trial_id)
-        del self._live[trial_id]
+        self.workers.ended(trial_id)
+        del self._in_flight[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
-        """Hear that a trial has lost its worker; returns whether that had started.
+        """Record that a trial was lost with its worker; returns whether that worker had started.
 
-        One that did not is no attempt of its trial, and while another is up no sign that none can live.
+        If it had not, the loss is no attempt of the trial; nor does it count against all workers as long as
+        another one is up.
         """
         if self.broken:
             raise self.broken
         overdue = trial_id in self.overdue()
-        live = self._live.pop(trial_id)
-        self.crew.ended(trial_id, live.worker)
-        row = self._ledger.trials[live.trial]
-        started = live.up is not None or why != "lost"
+        this = self._in_flight.pop(trial_id)
+        self.workers.ended(trial_id, this.worker)
+        row = self._ledger.trials[this.trial]
+        started = this.up is not None or why != "lost"
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
-        elif started or not self._live.any_up:
-            self.crew.lost_in_a_row.append(live.trial)
+        elif started or not self._in_flight.any_up:
+            self.workers.lost_in_a_row.append(this.trial)
         if not started:
-            self._not_begun(live.trial, detail)
-            self.crew.did_not_start()
+            self._not_begun(this.trial, detail)
+            self.workers.did_not_start()
             return False
-        attempt = 0 if live.further and why == "lost" else _attempt(row, why)
-        self._on_end(self._ledger.end(live.trial, state="failed", why=why, detail=detail, attempt=attempt))
+        attempt = 0 if this.new_epochs and why == "lost" else _attempt(row, why)
+        end = {"state": "failed", "why": why, "detail": detail, "attempt": attempt}
+        self._on_end(self._ledger.end(this.trial, **end, **_began(this)))
         return True
 
     def is_up(self, trial_id: str, worker: str) -> None:
-        """The worker of a trial has started, or was there."""
-        self.crew.started(trial_id, worker)
-        live = self._live[trial_id]
-        live.up, live.worker = self._clock(), worker
+        """The worker of a trial has started, or was up already, and begins with it."""
+        self.workers.started(trial_id, worker)
+        this = self._in_flight[trial_id]
+        this.up, this.started, this.worker = self._clock(), time.time(), worker
 
     def overdue(self) -> list[str]:
-        """The trials that have trained for longer than a trial may."""
+        """The trials that have trained for longer than `trial_timeout`."""
         if self._config.trial_timeout is None:
             return []
-        return self._live.begun_before(self._clock() - self._config.trial_timeout)
+        return self._in_flight.begun_before(self._clock() - self._config.trial_timeout)
 
     def waiting(self, seconds: float) -> int:
-        """How many trials were handed out longer ago than this and have no worker yet."""
-        return self._live.waiting(self._clock() - seconds)
+        """How many trials were dispatched longer ago than this and have no worker yet."""
+        return self._in_flight.waiting(self._clock() - seconds)
 
     def stranded(self) -> set[str]:
-        """The trials that have no worker and are to be withdrawn, see `AllInFlight.stranded`."""
-        return self._live.stranded(self._slots().largest, late=self._late)
+        """The trials without a worker that are to be withdrawn, see `AllInFlight.stranded`."""
+        return self._in_flight.stranded(self._slots().largest, late=self._late)
 
     def _not_begun(self, trial: int, detail: str) -> None:
-        """A trial had no worker: no attempt of it, and what its memory asks for is asked for still."""
+        """Record that a trial had no worker: this was no attempt, and a need for more memory stays noted."""
         row = self._ledger.trials[trial]
         why, attempt = row.why or "lost", row.attempt - 1
         self._ledger.end(trial, state="failed", why=why, detail=detail, attempt=attempt)
 
-    def _give_back(self) -> None:
-        """Give the trials that failed for good, as no worker could live, one attempt when it goes on.
+    def _finish(self) -> str:
+        """End the search; if no worker survived, grant each trial of the losing streak one more attempt.
 
-        One and not all: where they are the cause themselves, a search that goes on must come past them.
+        Only one: where the trials themselves kill workers, a search that is resumed must get past them.
         """
-        for trial in set(self.crew.lost_in_a_row) if self.crew.all_lost else ():
+        for trial in set(self.workers.lost_in_a_row) if self.workers.all_lost else ():
             row = self._ledger.trials[trial]
             if row.state == "failed" and row.why in ("lost", "raised") and not is_tried_again(row):
                 self._ledger.amend(trial, attempt=ATTEMPTS[row.why] - 1)
+        return str(Searcher.FINISHED)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the rows are the state."""
+        """Do nothing: the rows are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: the rows are the state."""
+        """Do nothing: the rows are the state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Ray Tune pickles the searcher into its experiment folder, from which nothing is ever read here.
+        # Ray Tune pickles the searcher into its experiment folder, which is never read.
         return {}
 
     def _by_need(self, slots: int) -> list[str]:
-        # Where the time is bounded it may be over before the lighter ones' turn comes.
-        lead = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
+        # With a time budget there is no head start: the lighter studies might never get their turn.
+        head_start = 0 if self._deadline is not None else (slots - 1) * sum(self._config.ladder)
         studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
-        return by_need(studies, self._live.trials, lead)
+        return by_need(studies, self._in_flight.trials, head_start)
 
-    def _next(self, arch: str) -> Step:
+    def _next(self, arch: str, without: int | None = None) -> Step:
+        """A study's next step; `without` names a trial that is not to be retried now."""
         return next_step(
             self._ledger.study(arch),
             self._config.ladder,
             self._config.configs,
-            self._live.trials,
+            self._in_flight.trials | ({without} if without is not None else set()),
             self._config.final_round,
             self._config.until_converged,
         )
 
-    def _room(self, arch: str, largest: int) -> int:
-        # Only what is tried again needs more than a slot, and to ask the ladder takes longer than to look.
-        again = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
-        return room(self._next(arch), largest) if again else 1
+    def _needed(self, arch: str, slots: Slots) -> int:
+        # Only a retry can need two slots, and asking the ladder takes longer than looking for failed trials.
+        retries = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
+        return slots_needed(self._next(arch), slots.largest, slots.gpus) if retries else 1
+
+    def _fits(self, step: Retry, slots: Slots) -> bool:
+        """Whether the slots that a retry needs are free now; alone it fits anywhere."""
+        needed = slots_needed(step, slots.largest, slots.gpus)
+        taken = self._in_flight.taken(self._clock())
+        return needed == 1 or not self._in_flight or taken + needed <= slots.count
+
+    def _is_out_of_patience(self, now: float) -> bool:
+        """Whether others have waited long enough for a retry that needs two slots at once."""
+        if self._blocked_since is None:
+            self._blocked_since = now
+        return now > self._blocked_since + PATIENCE
 
     @property
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
 
-    def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any] | None:
-        needed = room(step, slots.largest)
-        if needed > 1 and self._live and self._live.taken(self._clock()) + needed > slots.count:
-            return None
+    def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any]:
+        needed = slots_needed(step, slots.largest, slots.gpus)
+        if needed > 1:
+            self._blocked_since = None
         if isinstance(step, Retry):
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
             why = "memory" if step.row.why == "memory" else None
@@ -223,8 +242,8 @@ class RowSearcher(Searcher):
                 started=time.time(),
             )
         self._ledger.start(row)
-        self._live[trial_id] = InFlight(row.trial, needed, self._clock())
-        self.crew.called(trial_id, slots.count)
+        self._in_flight[trial_id] = InFlight(row.trial, needed, self._clock())
+        self.workers.dispatched(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,
@@ -234,14 +253,14 @@ class RowSearcher(Searcher):
             seed=row.seed,
             precision=self._precision[arch],
         )
-        return {"number": row.trial, "room": needed, "trial": trial.model_dump()}
+        return {"number": row.trial, "slots": needed, "trial": trial.model_dump()}
 
     def _values(self, arch: str, configuration: int) -> dict[str, float]:
         study, space = self._ledger.study(arch), self._spaces[arch]
         if configuration == BASELINE:
             return space.baseline
-        if known := study.of(configuration):
-            return known[0].values
+        if trials := study.of(configuration):
+            return trials[0].values
         if configuration <= len(space.first):
             return space.first[configuration - 1]
         return self._samplers[arch].suggest(study, configuration)
@@ -250,23 +269,29 @@ class RowSearcher(Searcher):
         names = (arch, step.configuration, step.epochs)
         return derive(self._config.seed, *names, *(("repeat", step.repeat) if step.repeat else ()))
 
-    def _end(self, trial: int, result: Mapping[str, Any]) -> TrialRow:
+    def _end(self, this: InFlight, result: Mapping[str, Any]) -> TrialRow:
         finished = result["why"] == "finished"
         return self._ledger.end(
-            trial,
+            this.trial,
             state="completed" if finished else "failed",
             why=result["why"],
             detail=result["detail"],
-            attempt=_attempt(self._ledger.trials[trial], result["why"]),
+            attempt=_attempt(self._ledger.trials[this.trial], result["why"]),
             score=result["rows"][-1]["val_macro_f1"] if finished else None,
+            **_began(this),
             **_where(result),
         )
 
 
 def _attempt(row: TrialRow, why: str) -> int:
-    """Which attempt has ended: the first, where memory ends for the first time and more room may help."""
+    """Which attempt has ended; the count restarts at the first out-of-memory, since more slots may help."""
     anew = why == "memory" and row.why != "memory" and row.attempt < ATTEMPTS["lost"]
     return 1 if anew else row.attempt
+
+
+def _began(this: InFlight) -> dict[str, float]:
+    """When its worker began with it: waiting for a worker is no training time."""
+    return {} if this.started is None else {"started": this.started}
 
 
 def _where(result: Mapping[str, Any]) -> dict[str, Any]:

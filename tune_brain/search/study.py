@@ -1,4 +1,4 @@
-"""A study: the trials of one architecture, with what is asked of them after each of thousands."""
+"""A study: the trials of one architecture, indexed so that each decision takes constant time or nearly so."""
 
 from bisect import bisect_left, insort
 from collections import defaultdict
@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping
 from tune_brain.records import BASELINE, TrialRow, Why
 
 ATTEMPTS: Mapping[Why | None, int] = {"raised": 2, "memory": 2, "lost": 3}
-"""How often a trial that ended so is started; others end for good. Who comes further begins to count
-anew, and so does who runs out of memory for the first time."""
+"""How often a trial is started, by cause of failure; after other causes it is not started again. The count
+restarts when a trial completes a new epoch, or first runs out of memory."""
 Trials = tuple[TrialRow, ...]
-"""Of one configuration, its first seeds' trials by number."""
+"""The trials of one configuration that are not repeats with a further seed, by number."""
 SAMPLER_LIMIT = 200
 """Ended configurations that a sampler is shown, at most: its time grows with them."""
 BEST_SHOWN = 50
-"""How many of those are the best: twice as many as TPE ever models as good (25)."""
+"""The best of them, always shown: twice as many as TPE ever models as good (25)."""
 
 
 class Study:
-    """The latest row of each trial of one architecture.
+    """The latest row of each trial of one architecture, with counts and rankings that follow from them.
 
-    What is asked after every trial is counted and ranked as the rows come, since to look through all of them
-    each time would slow a long search down. The rows alone decide: read again they give the same.
+    Counts and rankings are updated with each row, since scanning all rows after every trial would slow a
+    long search down. The rows alone decide: reading them again gives the same study.
     """
 
     def __init__(self, rows: Iterable[TrialRow] = ()) -> None:
@@ -30,20 +30,21 @@ class Study:
         self._rungs = defaultdict[int, list[TrialRow]](list)
         self._ended: list[TrialRow] = []
         self._seconds, self._epochs = 0.0, 0
+        self._lost_seconds = defaultdict[int, float](float)
         self.unsettled: dict[int, TrialRow] = {}
-        """By number, the trials that run, or failed and are tried again."""
+        """By number, the trials that are running or will be retried."""
         self.tried = set[int]()
-        """The configurations that were sampled."""
+        """The configurations that have been sampled."""
         self.started = defaultdict[int, set[int]](set)
-        """By length in epochs, the configurations that have a first seed's trial."""
-        self.spent = 0
-        """Epochs that all trials have trained or have under way."""
+        """By length in epochs, the configurations that have a trial (repeats do not count)."""
+        self.allotted = 0
+        """Epochs of all trials that were started, whether or not they completed them."""
         self.cycles: dict[int, int | None] = {}
-        """By length in epochs, of how many epochs the one-cycle is that its first trial begins."""
+        """By length in epochs, the length of the one-cycle that its trials follow (None: their own)."""
         self.best: dict[int, float] = {}
-        """By length in epochs, the best score of first seeds: a further one is one more chance of luck."""
+        """By length in epochs, the best score without repeats, each of which is one more chance of luck."""
         for row in rows:
-            self.take(row)
+            self.update(row)
 
     @property
     def rows(self) -> list[TrialRow]:
@@ -52,28 +53,28 @@ class Study:
 
     @property
     def running(self) -> list[TrialRow]:
-        """Those of the trials that run, as far as the rows know."""
-        # The screen's thread asks while the search's thread takes rows: the copy is made in one go.
+        """The trials that are running, as far as the rows know."""
+        # The display's thread reads while the search's thread writes: `list` copies in one step.
         return [row for row in list(self.unsettled.values()) if row.state == "running"]
 
     @property
     def pace(self) -> float | None:
-        """Seconds an epoch of the trials that ended well, None while none has."""
+        """Seconds per epoch of the completed trials, failed attempts included; None before the first."""
         return self._seconds / self._epochs if self._epochs else None
 
     def of(self, configuration: int) -> Trials:
-        """The first seeds' trials of a configuration: the same object until one of them changes."""
+        """The trials of a configuration: the same object until one of them changes."""
         return self._of.get(configuration, ())
 
     @property
     def configurations(self) -> list[Trials]:
-        """Those of all, by number."""
+        """The trials of each configuration, by its number."""
         return [self._of[number] for number in sorted(self._of)]
 
     def ranking(self, rung: int) -> list[TrialRow]:
-        """The ended trials of the sampled configurations at a rung, best first; failed ones are the worst.
+        """The ended trials of the sampled configurations at a rung, best first, failed ones last.
 
-        The baseline is trained at the top alone and has no place in the rungs below.
+        The baseline is not among them: it is trained at full length only.
         """
         return self._rungs.get(rung, [])
 
@@ -92,10 +93,11 @@ class Study:
         kept = {row.configuration for row in (*best, *others, *self.running)}
         return [self._of[number] for number in sorted(kept & self._of.keys())]
 
-    def take(self, row: TrialRow) -> None:
-        """Hear of a trial: that it starts, where it runs, or how it ended. One that ended well stays so."""
-        if row.trial not in self._rows:
-            self.spent += row.epochs
+    def update(self, row: TrialRow) -> None:
+        """Take in a trial's new row: it started, runs somewhere, or ended."""
+        before = self._rows.get(row.trial)
+        if before is None:
+            self.allotted += row.epochs
             self.cycles.setdefault(row.epochs, row.cycle)
             self.tried |= {row.configuration} - {BASELINE}
         if not row.repeat:
@@ -104,8 +106,10 @@ class Study:
         self.unsettled.pop(row.trial, None)
         if row.state == "running" or is_tried_again(row):
             self.unsettled[row.trial] = row
+        if row.state == "failed" and (before is None or before.state == "running"):
+            self._lost_seconds[row.trial] += row.seconds
         if row.score is not None:
-            self._seconds += row.seconds
+            self._seconds += row.seconds + self._lost_seconds.pop(row.trial, 0.0)
             self._epochs += row.epochs
             if not row.repeat:
                 self.best[row.epochs] = max(row.score, self.best.get(row.epochs, row.score))
@@ -121,7 +125,7 @@ class Study:
 
 
 def _replace(ranked: list[TrialRow], before: TrialRow | None, after: TrialRow) -> None:
-    """Keep ended trials sorted where one is another now, or has ended, or begins again."""
+    """Replace a trial's row in a list of ended trials that is sorted by `_place`."""
     if before and before.state != "running":
         del ranked[bisect_left(ranked, _place(before), key=_place)]
     if after.state != "running":
@@ -129,10 +133,10 @@ def _replace(ranked: list[TrialRow], before: TrialRow | None, after: TrialRow) -
 
 
 def is_tried_again(row: TrialRow) -> bool:
-    """Whether a trial failed and will be started once more."""
+    """Whether a trial failed and will be retried."""
     return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
 
 
 def _place(row: TrialRow) -> tuple[bool, int, float, int, int]:
-    """What sorts ended trials, best first: failed ones last, as TPE has it, then by length and by score."""
+    """Sort key of ended trials: failed ones last, as in TPE, then the longest first, then the best."""
     return row.state == "failed", -row.epochs, -(row.score or 0.0), row.configuration, row.trial

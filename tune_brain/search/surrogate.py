@@ -1,8 +1,9 @@
-"""A surrogate of a study: what any configuration would have scored, with the noise of real trials.
+"""A surrogate of a study: a plausible score for any configuration, with the noise of real trials.
 
-A smooth mean over the space, a Gaussian process for each length, plus the deviation from it that a neighbour
-on the table shows beyond the noise of its seeds, the same neighbour at all lengths: a configuration that is
-better than its place promises is better on every rung, by as much as that neighbour is.
+A score is a smooth mean over the space (a Gaussian process for each length), plus the deviation of a nearby
+configuration of the table from that mean, plus seed noise. The deviation is shrunk to the part that seed
+noise does not explain, and comes from the same neighbour at all lengths: a configuration that is better than
+its position suggests is better on every rung.
 """
 
 import math
@@ -21,11 +22,11 @@ from tune_brain.search.outcomes import Floats, Outcomes, place
 from tune_brain.seeds import derive
 
 NEIGHBOURS = 3
-"""A deviation is taken from one of so many of the nearest, the nearer the likelier."""
+"""The deviation comes from one of so many nearest configurations, drawn by inverse distance."""
 
 
 class _Spot(NamedTuple):
-    """Where values lie, which configurations of the table are nearest, and how far they are."""
+    """A position in the space, its nearest configurations of the table, and their distances."""
 
     at: Floats
     near: NDArray[np.intp]
@@ -33,7 +34,7 @@ class _Spot(NamedTuple):
 
 
 class Surrogate:
-    """Outcomes for any configuration of a space, learned from a table; pure functions of values and seed."""
+    """Scores for any configuration of a space, learned from a table; pure functions of values and seed."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         self.outcomes = outcomes
@@ -49,17 +50,17 @@ class Surrogate:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of a full-length score between seeds; NaN where no two were trained."""
+        """Standard deviation of full-length scores between seeds; NaN without a second seed."""
         return self._deviation_of_seeds(self.outcomes.full_length)
 
     @property
     def best(self) -> float:
-        """The best full-length score of a configuration of the table, as seeds would have it on average."""
+        """The best of `truth`."""
         return float(np.max(self.truth))
 
     @property
     def truth(self) -> Floats:
-        """[n], the full-length scores of the table's configurations, as seeds would have them on average."""
+        """[n], estimated mean full-length scores over seeds of the table's configurations."""
         full = self.outcomes.full_length
         return np.asarray(self._smooth[full].predict(self.outcomes.places) + self._deviations[full])
 
@@ -68,27 +69,27 @@ class Surrogate:
         return float(np.sqrt(np.nanmean(residuals**2))) if np.isfinite(residuals).any() else math.nan
 
     def _reliability(self, length: int) -> float:
-        """The factor that leaves of the deviations' variance what is the configurations' own."""
+        """The factor that shrinks the deviations to the variance that seed noise does not explain."""
         deviations, noise = self._deviations[length], self._deviation_of_seeds(length)
         if math.isnan(noise) or not deviations.any():
             return 1.0
         seeds = np.maximum(np.isfinite(self.outcomes.scores[length]).sum(axis=1), 1)
-        # The smooth mean has followed part of the noise, which so is not in the deviations.
-        of_means = np.mean(noise**2 / seeds) * _left(self._smooth[length], self.outcomes.places)
-        return float(np.sqrt(max(0.0, 1 - of_means / np.mean(deviations**2))))
+        # The smooth mean has absorbed part of the noise, which is therefore not in the deviations.
+        of_mean = np.mean(noise**2 / seeds) * _remaining_noise(self._smooth[length], self.outcomes.places)
+        return float(np.sqrt(max(0.0, 1 - of_mean / np.mean(deviations**2))))
 
     def true(self, values: Mapping[str, float], seed: int) -> float:
-        """The full-length score that seeds of a configuration would have on average."""
+        """The mean full-length score over seeds of a configuration."""
         return self._level(values, self._spot(values), self.outcomes.full_length, seed)
 
     def score(self, values: Mapping[str, float], length: int, repeat: int, seed: int) -> float:
-        """The score of one trial, 0 where it diverged.
+        """The score of one trial, 0 if it diverges.
 
         Args:
             values: of the tuned hyperparameters.
             length: epochs, one of the table's.
-            repeat: counts the seeds of the configuration.
-            seed: of the replay; another seed has other neighbours and other noise.
+            repeat: which seed of the configuration, from 0.
+            seed: of the replay; it decides neighbours and noise.
         """
         spot = self._spot(values)
         level = self._level(values, spot, length, seed)
@@ -96,10 +97,10 @@ class Surrogate:
         sign = rng.choice((-1, 1))
         if (noise := self._residual(spot, length, rng)) is not None:
             return float(np.clip(level + sign * noise, 0, 1)) if level > 0 else 0.0
-        # Where the table has one seed, the deviation is that seed's, its noise included.
+        # With one seed in the table, the deviation already includes that seed's noise.
         if not repeat or length == self.outcomes.full_length:
             return level
-        # So another seed of it has another one, here any of the table's.
+        # A further seed of the configuration has another deviation: any of the table's.
         deviation = rng.choice(self._deviations[length])
         return float(np.clip(self._smooth[length].predict(spot.at[None])[0] + deviation, 0, 1))
 
@@ -107,7 +108,7 @@ class Surrogate:
         return np.random.default_rng(derive(seed, "noise", length, repeat, *map(str, values.values())))
 
     def _residual(self, spot: _Spot, length: int, rng: np.random.Generator) -> float | None:
-        """What a seed may add: of the nearest if they have two, else of any; None where none has."""
+        """Seed noise from the nearest configurations with two seeds, else from all; None if none has two."""
         residuals = self._noise[length]
         for among in (residuals[spot.near], residuals):
             if len(known := among[np.isfinite(among)]):
@@ -131,45 +132,46 @@ class Surrogate:
 
 
 def rank_errors(outcomes: Outcomes) -> dict[int, float]:
-    """Spearman's correlation of real scores with those of the smooth mean without them, for each length."""
-    found = {}
+    """By length, the leave-one-out Spearman correlation between real scores and the smooth mean."""
+    errors = {}
     for length, mean in ((length, _nanmean(scores)) for length, scores in outcomes.scores.items()):
         known = np.flatnonzero(np.isfinite(mean))
         if len(known) < 4:
             continue
         kernel = _fit(outcomes.places[known], mean[known]).kernel_
-        guessed = []
+        predicted = []
         for left in known:
             others = known[known != left]
-            guessed.append(
+            predicted.append(
                 _fit(outcomes.places[others], mean[others], kernel).predict(outcomes.places[[left]])[0]
             )
-        found[length] = float(spearmanr(mean[known], guessed).statistic)
-    return found
+        errors[length] = float(spearmanr(mean[known], predicted).statistic)
+    return errors
 
 
 def _fit(places: Floats, scores: Floats, kernel: object = None) -> GaussianProcessRegressor:
-    """A Gaussian process through the scores, its noise the kernel's second term; with a kernel, that one."""
+    """A Gaussian process through the scores, with a given kernel or a fitted one (second term: noise)."""
     start = ConstantKernel(1.0) * RBF([0.3] * places.shape[1], (0.05, 10.0)) + WhiteKernel(0.1, (1e-3, 1.0))
     model = GaussianProcessRegressor(
         kernel or start, optimizer=None if kernel else "fmin_l_bfgs_b", normalize_y=True, random_state=0
     )
     with warnings.catch_warnings():
-        # A length scale at its bound is an answer: the score does not depend on that hyperparameter.
+        # A length scale at its bound is fine: the score does not depend on that hyperparameter.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(places, scores)
 
 
-def _left(model: GaussianProcessRegressor, places: Floats) -> float:
+def _remaining_noise(model: GaussianProcessRegressor, places: Floats) -> float:
     """The share of the scores' noise that a Gaussian process through them leaves in its residuals."""
     noise = model.kernel_.k2.noise_level * np.linalg.inv(model.kernel_(places))
     return float(np.sum(noise**2) / len(places))
 
 
 def _complete(outcomes: Outcomes) -> dict[int, Floats]:
-    """Mean scores by length, [n]; of a configuration that was not trained at one, what others lead to expect.
+    """Mean scores by length, [n], imputed where a configuration was not trained at that length.
 
-    That is its score at the nearest length it has, changed as those configurations changed that have both.
+    The imputed score is that of the nearest length, shifted by the median change of the configurations that
+    have both lengths.
     """
     means = {length: _nanmean(scores) for length, scores in outcomes.scores.items()}
     complete = {}
@@ -178,10 +180,10 @@ def _complete(outcomes: Outcomes) -> dict[int, Floats]:
         for other in sorted(means, key=lambda other: abs(math.log(other / length))):
             both = np.isfinite(mean) & np.isfinite(means[other])
             change = np.median(mean[both] - means[other][both]) if both.any() else 0.0
-            # What diverged does so in longer trials, too.
-            lost = (means[other] == 0) & (other < length)
-            led = np.where(lost, 0, np.clip(means[other] + change, 0, 1))
-            filled = np.where(np.isfinite(filled), filled, led)
+            # What diverged in shorter trials diverges in longer ones too.
+            diverged = (means[other] == 0) & (other < length)
+            imputed = np.where(diverged, 0, np.clip(means[other] + change, 0, 1))
+            filled = np.where(np.isfinite(filled), filled, imputed)
         complete[length] = filled
     return complete
 
@@ -193,9 +195,9 @@ def _nanmean(scores: Floats) -> Floats:
 
 
 def _residuals(scores: Floats) -> Floats:
-    """How seeds differ from their configuration's mean, [n, seeds], in the variance of one seed's noise.
+    """Deviations of seeds from their configuration's mean, [n, seeds], scaled to the variance of one seed.
 
-    NaN where a configuration has fewer than two.
+    NaN where a configuration has fewer than two seeds.
     """
     seeds = np.isfinite(scores).sum(axis=1, keepdims=True)
     of_one = np.sqrt(seeds / np.maximum(seeds - 1, 1))

@@ -1,4 +1,4 @@
-"""The trainable: one trial after another inside one Ray worker, its epochs handed over a second at a time."""
+"""The trainable: runs one trial after another in a Ray worker and reports epochs about once a second."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,15 @@ from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 
 STEP = 1.0
-"""Seconds: Ray's driver works for milliseconds on each result, so short epochs are handed over together."""
+"""Seconds of training per report: each costs Ray's driver milliseconds, so short epochs are batched."""
 
 
 class TrialWorker(tune.Trainable):
-    """Trains what it is told on the arrays that it was made with; Ray reuses it for the next trial.
+    """Trains trials on the arrays that it was created with; Ray reuses it for one trial after another.
 
-    A result holds the `rows` of the epochs since the one before, whether checkpoints are `over_budget`, and
-    whether the trial is `done`; then also `why` and `detail`. A failure is a last result too, and the worker
-    lives on, unless it is one of a GPU.
+    A result has the `rows` of the epochs since the last result, whether checkpoints are `over_budget`, and
+    whether the trial is `done`, in which case `why` and `detail` say how it ended. A failed trial is a last
+    result too, and the worker lives on, except after an error on a GPU.
     """
 
     def setup(
@@ -34,8 +34,8 @@ class TrialWorker(tune.Trainable):
         disk_budget: int,
         made_with: str,
     ) -> None:
-        """Take the arrays from Ray's object store and the first trial's configuration."""
-        # Here and not above: the driver of a search needs this class and not torch.
+        """Take the arrays from Ray's object store, and the first trial."""
+        # Imported here: the driver of a search needs this class without torch.
         from tune_brain.search.checkpoints import CheckpointKeeper
         from tune_brain.search.trial import rows
         from tune_brain.train.process import make_ready
@@ -43,20 +43,20 @@ class TrialWorker(tune.Trainable):
         make_ready()
         self._device = compute.device()
         self._keeper = CheckpointKeeper(checkpoints, disk_budget, made_with)
-        self._begun = partial(
+        self._train = partial(
             rows, development=development, weights=weights, keeper=self._keeper, device=self._device
         )
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Forget the trial before, of whose end the driver has heard, and take up the next."""
+        """Drop the previous trial, whose end the driver has recorded, and take the next."""
         self._keeper.drop()
-        self._asked = new_config
+        self._task = new_config
         self._rows: Iterator[dict[str, float]] | None = None
         return True
 
     def cleanup(self) -> None:
-        """Leave no checkpoint of a trial that has ended; one that is interrupted goes on from its own."""
+        """Remove the checkpoint of a trial that has ended; an interrupted one will continue from its own."""
         if self._rows is None:
             self._keeper.drop()
 
@@ -66,7 +66,7 @@ class TrialWorker(tune.Trainable):
         if result["done"]:
             self._rows = None
             if result["why"] != "finished":
-                # It may be tried again elsewhere while this worker has nothing to do.
+                # It may be retried elsewhere while this worker is idle.
                 self._keeper.drop()
             if self._device.type == "cuda":
                 from tune_brain.train.process import give_back
@@ -79,11 +79,11 @@ class TrialWorker(tune.Trainable):
         end = {"done": True, "why": "finished", "detail": ""}
         until = time.monotonic() + STEP
         if self._rows is None:
-            self._rows = self._begun(self._asked)
+            self._rows = self._train(self._task)
         try:
             for row in self._rows:
                 rows.append(row)
-                if time.monotonic() >= until and row["epoch"] < self._asked["trial"]["epochs"]:
+                if time.monotonic() >= until and row["epoch"] < self._task["trial"]["epochs"]:
                     end = {"done": False}
                     break
         except Diverged as error:
@@ -93,8 +93,8 @@ class TrialWorker(tune.Trainable):
 
             why = "memory" if is_memory(error) else "raised"
             if why == "raised" and self._device.type == "cuda":
-                # An error of CUDA can leave a process in which nothing runs any more: Ray starts another.
+                # After a CUDA error the process may be unusable: raising makes Ray start another one.
                 raise
             end |= {"why": why, "detail": f"{type(error).__name__}: {error}"}
-        told = {"device": self._device.type, "over_budget": self._keeper.over_budget}
-        return {"rows": rows, **told, **end}
+        state = {"device": self._device.type, "over_budget": self._keeper.over_budget}
+        return {"rows": rows, **state, **end}

@@ -1,4 +1,4 @@
-"""A trial inside a worker: built, taken up from its checkpoint if it has one, trained row by row."""
+"""A trial inside a worker: built, restored from its checkpoint if it has one, trained epoch by epoch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,30 +14,30 @@ from tune_brain.train.training import begin
 
 
 def rows(
-    asked: Mapping[str, Any],
+    task: Mapping[str, Any],
     development: Development,
     weights: Mapping[str, torch.Tensor] | None,
     keeper: CheckpointKeeper,
     device: torch.device,
 ) -> Iterator[dict[str, float]]:
-    """A trial's rows: those that its checkpoint holds, then those of the epochs that are left.
+    """A trial's rows: those from its checkpoint, then one for each remaining epoch.
 
     Args:
-        asked: the `number` of the trial, and its configuration as plain values, `trial`.
-        development: what it trains on.
-        weights: where a pretrained architecture starts, or None.
-        keeper: has its checkpoint, and keeps those that follow.
-        device: on which it trains.
+        task: the `number` of the trial, and its configuration as plain values, `trial`.
+        development: training and validation images.
+        weights: initial weights of a pretrained architecture, or None.
+        keeper: restores and writes its checkpoints.
+        device: to train on.
 
     Raises:
         Diverged: a loss or the norm of the gradient was not finite.
     """
-    config = TrialConfig.model_validate(asked["trial"])
+    config = TrialConfig.model_validate(task["trial"])
     training = begin(build(config, weights), config, development, device)
-    ended = keeper.restore_or_begin(asked["number"], training)
-    yield from ended
+    done = keeper.restore_or_begin(task["number"], training)
+    yield from done
     for row in fit(training):
-        ended.append(row)
+        done.append(row)
         if row["epoch"] < config.epochs:
-            keeper.keep(training, ended)
+            keeper.keep(training, done)
         yield row

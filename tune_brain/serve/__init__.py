@@ -1,1 +1,1 @@
-"""From bundles to predictions, in a table or on a page."""
+"""Predictions of a bundle, as a table or over HTTP with a page."""

@@ -1,7 +1,7 @@
-"""What a bundle says of an image, with what a person needs to judge it: members, heat map, similar cases."""
+"""Predict an image with a bundle, and add what helps to judge it: members, heat map, similar cases."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -11,18 +11,20 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 from tune_brain.bundle.read import Bundle
-from tune_brain.explain import finest, grad_cam, see
+from tune_brain.explain import cam_layer, grad_cam, trace
 from tune_brain.serve.images import SHOWN
 
+NOTICE = "Not a medical device. For research and teaching; no decision about a person may rest on it."
 NEIGHBOURS = 5
-"""Training images that are named as similar."""
+"""Number of similar training images to report."""
 
 WORDS = (
     (0.95, "very likely"),
     (0.8, "likely"),
     (0.6, "more likely than not"),
-    (0.0, "barely likelier than others"),
+    (0.0, "barely more likely than other classes"),
 )
+"""Descriptions of a probability, each from a lower bound on."""
 
 UNSURE = "Unsure: please refer."
 FOREIGN = "Unlike the images this was trained on: please refer."
@@ -31,107 +33,122 @@ FOREIGN = "Unlike the images this was trained on: please refer."
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Member(BaseModel):
-    """What one network of the bundle says."""
+class MemberAnswer(BaseModel):
+    """The prediction of one network of the bundle."""
 
     name: str
     label: str
     probability: Share
-    """Calibrated, of its own class."""
+    """Calibrated probability of `label`."""
     weight: Share
-    logits: list[float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What a bundle says of one image."""
+class Similar(BaseModel):
+    """A training image close to this one in the embedding space: its class, but not its picture."""
 
     label: str
-    """The likeliest class."""
-    probability: float
-    """Calibrated."""
-    probabilities: dict[str, float]
+    similarity: float
+    """Cosine similarity of the two embeddings."""
+
+
+class Answer(BaseModel):
+    """A bundle's prediction for one image."""
+
+    label: str
+    """The most likely class."""
+    probability: Share
+    """Calibrated probability of `label`."""
+    probabilities: dict[str, Share]
     words: str
     """The probability in plain words."""
     unsure: bool
     foreign: bool
-    """The picture does not look like the training images; what else is said of it means nothing."""
+    """Out of distribution: it does not look like the training images, so nothing else here is meaningful."""
     advice: str
-    """What to do where it is unsure; else empty."""
-    members: list[Member]
+    """What to do if it is unsure, else empty."""
+    members: list[MemberAnswer]
     agreeing: int
-    """How many members name the same class as the whole."""
-    similar: list[tuple[str, float]]
-    """Classes of the most similar training images, with the cosine of their embeddings to this one's."""
-    heat: NDArray[np.float32] | None
-    """[448, 448] in 0..1, where it saw what speaks for its class; None without convolutions."""
+    """Number of members whose most likely class is `label`."""
+    similar: list[Similar]
+    """The most similar training images, the most similar first."""
 
 
 class Predictor:
-    """A bundle that answers, one image at a time, from one thread."""
+    """Predicts and explains images with a bundle, one at a time. Not thread-safe."""
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
         model = bundle.model
-        self._layers = {one.name: finest(one.network, model.image_size) for one in model.members}
-        # As in the search's workers: another number of threads may add in another order.
+        self._layers = {member.name: cam_layer(member.network, model.image_size) for member in model.members}
+        # As in the search's workers: the number of threads can change the order of additions.
         torch.set_num_threads(1)
 
-    def answer(self, pixels: NDArray[np.uint8]) -> Answer:
-        """What it says of one image uint8 [1, 1, S, S]."""
+    def answer(self, pixels: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32] | None]:
+        """Predict one image.
+
+        Args:
+            pixels: uint8 [1, 1, S, S].
+
+        Returns:
+            The prediction, and a heat map [448, 448] in 0..1 of what speaks for its class, averaged over the
+            members; None if no member has a convolution.
+        """
         model, about = self.bundle.model, self.bundle.about
-        seen = [see(one.network, self._layers[one.name], pixels) for one in model.members]
-        logits = np.stack([one.logits.detach().numpy() for one in seen])
-        answer = model.conclude(pixels, logits)
-        likely = int(answer.probabilities[0].argmax())
-        probability = float(answer.probabilities[0, likely])
-        named = answer.members[:, 0].argmax(1)
-        maps = [(one.weight, grad_cam(found, likely)) for one, found in zip(model.members, seen, strict=True)]
+        traces = [trace(member.network, self._layers[member.name], pixels) for member in model.members]
+        inference = model.conclude(pixels, np.stack([traced.logits.detach().numpy() for traced in traces]))
+        likely = int(inference.probabilities[0].argmax())
+        probability = float(inference.probabilities[0, likely])
+        votes = inference.members[:, 0].argmax(1)
         embedding = next(
-            found.embedding
-            for one, found in zip(model.members, seen, strict=True)
-            if one.name == about.embedding
+            traced.embedding
+            for member, traced in zip(model.members, traces, strict=True)
+            if member.name == about.embedding
         )
-        foreign, unsure = bool(answer.foreign[0]), bool(answer.unsure[0])
-        return Answer(
+        foreign, unsure = bool(inference.foreign[0]), bool(inference.unsure[0])
+        answer = Answer(
             label=model.classes[likely],
             probability=probability,
-            probabilities=dict(zip(model.classes, answer.probabilities[0].tolist(), strict=True)),
+            probabilities=dict(zip(model.classes, inference.probabilities[0].tolist(), strict=True)),
             words=next(words for least, words in WORDS if probability >= least),
             unsure=unsure,
             foreign=foreign,
             advice=FOREIGN if foreign else UNSURE if unsure else "",
             members=[
-                Member(
-                    name=one.name,
-                    label=model.classes[named[index]],
-                    probability=float(answer.members[index, 0, named[index]]),
-                    weight=one.weight,
-                    logits=logits[index, 0].tolist(),
+                MemberAnswer(
+                    name=member.name,
+                    label=model.classes[vote],
+                    probability=float(inference.members[index, 0, vote]),
+                    weight=member.weight,
                 )
-                for index, one in enumerate(model.members)
+                for index, (member, vote) in enumerate(zip(model.members, votes, strict=True))
             ],
-            agreeing=int((named == likely).sum()),
+            agreeing=int((votes == likely).sum()),
             similar=self._similar(embedding),
-            heat=_mean_heat([(weight, heat) for weight, heat in maps if heat is not None]),
         )
+        maps = [
+            (member.weight, heat)
+            for member, traced in zip(model.members, traces, strict=True)
+            if (heat := grad_cam(traced, likely)) is not None
+        ]
+        return answer, _mean_heat(maps) if maps else None
 
-    def _similar(self, embedding: NDArray[np.float32]) -> list[tuple[str, float]]:
-        away = self.bundle.embeddings @ (embedding / max(float(np.linalg.norm(embedding)), 1e-12))
-        nearest = np.argsort(-away, kind="stable")[:NEIGHBOURS]
-        classes = self.bundle.model.classes
-        return [(classes[self.bundle.labels[index]], float(away[index])) for index in nearest]
+    def _similar(self, embedding: NDArray[np.float32]) -> list[Similar]:
+        similarity = self.bundle.embeddings @ (embedding / max(float(np.linalg.norm(embedding)), 1e-12))
+        nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
+        classes, labels = self.bundle.model.classes, self.bundle.labels
+        return [
+            Similar(label=classes[labels[index]], similarity=float(similarity[index])) for index in nearest
+        ]
 
 
-def in_words(similar: list[tuple[str, float]]) -> str:
-    """Similar training images in words: 4 glioma, 1 meningioma."""
-    return ", ".join(f"{n} {label}" for label, n in Counter(label for label, _ in similar).most_common())
+def in_words(similar: Sequence[Similar]) -> str:
+    """The classes of similar training images with their counts: "4 glioma, 1 meningioma"."""
+    counts = Counter(neighbour.label for neighbour in similar)
+    return ", ".join(f"{n} {label}" for label, n in counts.most_common())
 
 
-def _mean_heat(maps: list[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32] | None:
-    """The members' maps, of any sizes, as one of the size that is shown."""
-    if not maps:
-        return None
+def _mean_heat(maps: Sequence[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Weighted mean of heat maps of any size, resized for display and divided by its maximum."""
     total = np.zeros((SHOWN, SHOWN), np.float32)
     for weight, heat in maps:
         image = Image.fromarray(heat).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)

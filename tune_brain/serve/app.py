@@ -1,4 +1,4 @@
-"""The service: one file in, what the bundle says of it out; and the page on top of it."""
+"""The HTTP service: predictions for one uploaded file at a time, and the page that uses them."""
 
 import asyncio
 import hashlib
@@ -27,11 +27,11 @@ from prometheus_client import (
 
 from tune_brain import __version__
 from tune_brain.bundle.read import Bundle
-from tune_brain.errors import ConfigError, ImageError
+from tune_brain.errors import ConfigError, ImageError, writing
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
 from tune_brain.records import replacing
 from tune_brain.serve import wire
-from tune_brain.serve.answers import Predictor
+from tune_brain.serve.answers import NOTICE, Predictor
 from tune_brain.serve.guard import HEADERS, LOCAL, Guard
 from tune_brain.serve.images import frames
 
@@ -42,9 +42,9 @@ TYPES = (
     *("application/gzip", "application/x-gzip", "application/x-nifti"),
 )
 SLICES = 24
-"""Of a longer series, so many evenly spaced ones are looked at."""
+"""Slices predicted of a longer series, evenly spaced."""
 CROWD = 8
-"""Requests at a time; the last of them waits for the others."""
+"""Default limit of concurrent requests; they are answered one after the other."""
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"required": True, "content": dict.fromkeys(TYPES, BINARY)}
@@ -52,15 +52,15 @@ BODY = {"required": True, "content": dict.fromkeys(TYPES, BINARY)}
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": wire.Problem, "description": text}
     for code, text in {
-        400: "the request is damaged",
-        403: "it comes from another page",
-        408: "the file arrives too slowly",
-        413: "the file is too large",
-        415: "it does not say that it is an image",
-        421: "it is addressed to another host",
-        431: "its head is too large",
-        422: "there is no image in it that can be read",
-        503: "too many requests at a time",
+        400: "malformed request",
+        403: "request from another origin",
+        408: "file sent too slowly",
+        413: "file too large",
+        415: "content type of no supported image format",
+        421: "unknown host name",
+        422: "no readable image in the file",
+        431: "request head too large",
+        503: "too many concurrent requests",
     }.items()
 }
 
@@ -68,19 +68,19 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 def create_app(
     bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | None = None, crowd: int = CROWD
 ) -> FastAPI:
-    """The service of a bundle.
+    """Create the service of a bundle.
 
     Args:
-        bundle: what answers.
-        hosts: names under which it may be addressed.
-        keep: where uploaded files and answers are stored, under their hashes; None: nowhere. The page says
-            which.
-        crowd: requests at a time; more are turned away.
+        bundle: the bundle to predict with.
+        hosts: host names under which the service may be addressed.
+        keep: folder for uploaded files and their predictions, named by hash; None stores nothing. The page
+            tells its users which.
+        crowd: concurrent requests; further ones get a 503.
     """
-    speaker = Predictor(bundle)
-    # One thread, since the networks are hooked into; and one is what a slot of a search has.
-    worker = ThreadPoolExecutor(1, thread_name_prefix="answer")
-    # Decoders behind other decoders, as inside a DICOM file, know no other limit.
+    predictor, tested = Predictor(bundle), wire.tested(bundle.about.scores)
+    # A single thread, because explanations register hooks on the networks.
+    worker = ThreadPoolExecutor(1, thread_name_prefix="predictor")
+    # Images nested in DICOM or TIFF files are opened by other libraries, which know only this limit.
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 
     @asynccontextmanager
@@ -91,66 +91,71 @@ def create_app(
     app = FastAPI(
         title=f"tune_brain: {bundle.about.name}",
         version=__version__,
-        description=wire.NOTICE,
+        description=NOTICE,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
     )
     registry = CollectorRegistry()
-    answers = Counter("tune_brain_answers", "Pictures answered, by kind", ["kind"], registry=registry)
+    answers = Counter("tune_brain_answers", "Pictures predicted, by kind", ["kind"], registry=registry)
     refused = Counter("tune_brain_refused", "Files that could not be read", registry=registry)
     unkept = Counter("tune_brain_unkept", "Images that --keep could not store", registry=registry)
-    seconds = Histogram("tune_brain_seconds", "From a file to its answer, in seconds", registry=registry)
-    inside = Gauge("tune_brain_inside", "Requests being read or answered", registry=registry)
+    seconds = Histogram(
+        "tune_brain_seconds", "Seconds from an uploaded file to its prediction", registry=registry
+    )
+    inside = Gauge("tune_brain_inside", "Requests being received or answered", registry=registry)
     app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=crowd, waiting=inside)
     card, index = _card(bundle), _index(keep)
     if keep is not None:
-        _make_own(keep)
+        _make_private(keep)
 
-    def answer(content: bytes) -> wire.Prediction:
-        said = []
-        for one in frames(content, bundle.about.image_size, SLICES):
-            found = speaker.answer(one.pixels)
-            answers.labels("foreign" if found.foreign else "unsure" if found.unsure else "sure").inc()
-            said.append(wire.frame(one.number, one.of, one.shown, found))
-        prediction = wire.Prediction(bundle=bundle.about.name, fingerprint=bundle.fingerprint, frames=said)
+    def predict_file(content: bytes) -> wire.Prediction:
+        predicted = []
+        for picture in frames(content, bundle.about.image_size, SLICES):
+            answer, heat = predictor.answer(picture.pixels)
+            answers.labels("foreign" if answer.foreign else "unsure" if answer.unsure else "sure").inc()
+            predicted.append(wire.frame(picture.number, picture.of, picture.shown, answer, heat))
+        prediction = wire.Prediction(
+            bundle=bundle.about.name, fingerprint=bundle.fingerprint, tested=tested, frames=predicted
+        )
         if keep is not None:
             try:
                 _keep(keep, content, prediction)
             except OSError as error:
-                # Who waits for an answer shall have it.
+                # Failing to store a file is no reason to withhold its prediction.
                 unkept.inc()
                 print(f"tune-brain: an image was not kept: {error}", file=sys.stderr)
         return prediction
 
     @app.post("/predict", responses=REFUSALS, openapi_extra={"requestBody": BODY})
     async def predict(request: Request) -> wire.Prediction:
-        """What the bundle says of one JPEG, PNG, TIFF, DICOM or NIfTI file, which is the body."""
+        """Predict one JPEG, PNG, TIFF, DICOM or NIfTI file, sent as the body."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in TYPES:
             raise HTTPException(415, f"Content-Type must be one of {', '.join(TYPES)}.")
         content, started = await request.body(), time.perf_counter()
         try:
-            found = await asyncio.get_running_loop().run_in_executor(worker, answer, content)
+            prediction = await asyncio.get_running_loop().run_in_executor(worker, predict_file, content)
         except (ImageError, ConfigError) as error:
             refused.inc()
             raise HTTPException(422, str(error)) from None
         seconds.observe(time.perf_counter() - started)
-        return found
+        return prediction
 
     @app.get("/health")
     async def health() -> wire.Health:
-        """Whether the service can answer, and with what."""
+        """Whether the service is up, and with which bundle."""
         return wire.Health(
             bundle=bundle.about.name,
             classes=list(bundle.about.classes),
             members=len(bundle.about.members),
             fingerprint=bundle.fingerprint,
+            tested=tested,
         )
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        """Counters for Prometheus: no name, no class, no picture."""
+        """Counters for Prometheus, without file names, classes or pictures."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -167,7 +172,7 @@ def create_app(
 
     @app.exception_handler(Exception)
     async def fault(_request: Request, _error: Exception) -> JSONResponse:
-        return JSONResponse({"detail": "A fault of the service; its log says more."}, 500, HEADERS)
+        return JSONResponse({"detail": "Internal error; see the log of the service."}, 500, HEADERS)
 
     return app
 
@@ -184,15 +189,11 @@ def _index(keep: Path | None) -> str:
     return (PAGE / "index.html").read_text(encoding="utf-8").replace("<!-- fate -->", fate)
 
 
-def _make_own(folder: Path) -> None:
-    """Make the folder that images are kept in, for this user alone if it is new."""
-    try:
+def _make_private(folder: Path) -> None:
+    """Check that a folder is writable; a new one is created for this user alone."""
+    with writing(folder, ConfigError, "Name another folder with --keep."):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ConfigError(
-            "--keep takes a folder that can be written", found=f"{folder}: {error.strerror}"
-        ) from None
 
 
 def _card(bundle: Bundle) -> str:
@@ -201,11 +202,17 @@ def _card(bundle: Bundle) -> str:
 
 
 def _keep(folder: Path, content: bytes, prediction: wire.Prediction) -> None:
-    """Store a file and its answer under its hash: no name of a request reaches the disk."""
+    """Store a file and its prediction. Their names are hashes, so nothing in a request can choose a path.
+
+    The prediction's name also holds the bundle's fingerprint: one bundle does not overwrite another's.
+    """
     digest = hashlib.sha256(content).hexdigest()
-    said = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})
-    for suffix, kept in (("image", content), ("json", f"{json.dumps(said, indent=1)}\n".encode())):
-        file = folder / f"{digest}.{suffix}"
-        with replacing(file) as aside:
+    values = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})
+    files = {
+        f"{digest}.image": content,
+        f"{digest}-{prediction.fingerprint[:12]}.json": f"{json.dumps(values, indent=1)}\n".encode(),
+    }
+    for name, kept in files.items():
+        with replacing(folder / name) as aside:
             aside.touch(mode=0o600)
             aside.write_bytes(kept)

@@ -1,7 +1,7 @@
-"""The same service under Ray Serve: replicas on a cluster, as launch/serve.yaml asks for them.
+"""The same service under Ray Serve, as replicas on a cluster; launch/serve.yaml configures it.
 
-Each replica answers one image at a time: in a batch sums are rounded differently, and an answer would depend
-on who asked at the same moment. More replicas answer more people.
+Each replica predicts one image at a time. Rounding depends on the batch size, so with batches a prediction
+would depend on concurrent requests. Throughput comes from more replicas.
 """
 
 from pathlib import Path
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def application(args: dict[str, Any]) -> Any:
-    """The Ray Serve application of a bundle.
+    """Build the Ray Serve application of a bundle.
 
     Args:
-        args: `bundle`, a folder that every node reaches; `names`, host names that it is addressed by.
+        args: `bundle`, a folder that every node can read; `names`, host names of the service.
     """
-    # It needs the packages of ray[serve], which only a cluster that serves has.
+    # Lazy: it needs the packages of ray[serve], which are installed on serving clusters only.
     from ray import serve
 
     folder, names = Path(args["bundle"]), tuple(args.get("names", ()))

@@ -1,4 +1,4 @@
-"""What stands between the network and the service: hosts, origins, sizes, crowds; headers on every answer."""
+"""Middleware that refuses unwanted requests (host, origin, size, concurrency) and adds security headers."""
 
 import asyncio
 import json
@@ -23,32 +23,32 @@ HEADERS = {
     "cache-control": "no-store",
 }
 LOCAL = ("127.0.0.1", "localhost", "::1")
-HEAD = 16 * 1024
-"""Bytes that the head of a request may have."""
-SLOWEST = 20.0
-"""Seconds in which a body must have arrived."""
+HEAD_BYTES = 16 * 1024
+"""Largest request head, in bytes."""
+BODY_SECONDS = 20.0
+"""Seconds within which a request body must arrive."""
 
 
 class Guard:
-    """Refuses a request before anything of its body is read, wherever that can be told from its head.
+    """Refuses requests, where possible by their head alone, before any of the body is read.
 
     Args:
-        app: what stands behind.
-        hosts: names under which the service may be addressed; under another one a foreign page may reach it
-            (DNS rebinding).
-        largest: bytes of a body.
-        crowd: requests with a body at a time; more are turned away with 503 at once.
-        waiting: shows how many there are.
+        app: the application behind it.
+        hosts: host names under which the service may be addressed. Others are refused because a foreign page
+            could reach the service through a name of its own (DNS rebinding).
+        largest: largest body, in bytes.
+        crowd: concurrent requests with a body; further ones get a 503 at once.
+        waiting: gauge of their number.
     """
 
     def __init__(
         self, app: ASGIApp, *, hosts: Iterable[str], largest: int, crowd: int, waiting: Gauge
     ) -> None:
         self._app, self._hosts, self._largest = app, frozenset(host.lower() for host in hosts), largest
-        self._crowd, self._waiting, self._inside = crowd, waiting, 0
+        self._crowd, self._waiting, self._active = crowd, waiting, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through or answer it here."""
+        """Pass a request on to the application, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -60,11 +60,11 @@ class Guard:
         if scope["method"] not in ("POST", "PUT", "PATCH"):
             await self._app(scope, receive, send)
             return
-        if self._inside >= self._crowd:
-            await _refuse(send, 503, "Too many requests at a time; try again in a second.")
+        if self._active >= self._crowd:
+            await _refuse(send, 503, "Too many concurrent requests; try again in a second.")
             return
-        self._inside += 1
-        self._waiting.set(self._inside)
+        self._active += 1
+        self._waiting.set(self._active)
         try:
             body = await _body(receive, self._largest)
             if isinstance(body, bytes):
@@ -72,26 +72,26 @@ class Guard:
             elif body is not None:
                 await _refuse(send, *body)
         finally:
-            self._inside -= 1
-            self._waiting.set(self._inside)
+            self._active -= 1
+            self._waiting.set(self._active)
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
-        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
-            return 431, f"The head of a request has at most {HEAD // 1024} kB."
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+            return 431, f"The head of a request must have at most {HEAD_BYTES // 1024} kB."
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if _host(f"//{host}") not in self._hosts:
-            return 421, "This service answers under the names it was given only; see --host and --name."
+            return 421, "This host name is unknown to the service; see its options --host and --name."
         origin = headers.get("origin")
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
-            return 403, "Requests from other pages are refused."
+            return 403, "Requests from other origins are refused."
         if headers.get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
-            return 403, "Requests from other pages are refused."
+            return 403, "Requests from other origins are refused."
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return 400, "Content-Length must be a number."
         if int(length[:20]) > self._largest:
-            return 413, f"A file has at most {self._largest // 2**20} MB."
+            return 413, f"A file must have at most {self._largest // 2**20} MB."
         return None
 
 
@@ -103,10 +103,10 @@ def _host(url: str) -> str | None:
 
 
 async def _body(receive: Receive, largest: int) -> bytes | tuple[int, str] | None:
-    """The body; a refusal where it is too long or too slow; None where the client has gone."""
+    """The body; or status and detail of a refusal; or None if the client disconnected."""
     parts, length = [], 0
     try:
-        async with asyncio.timeout(SLOWEST):
+        async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -114,28 +114,28 @@ async def _body(receive: Receive, largest: int) -> bytes | tuple[int, str] | Non
                 parts.append(message.get("body", b""))
                 length += len(parts[-1])
                 if length > largest:
-                    return 413, f"A file has at most {largest // 2**20} MB."
+                    return 413, f"A file must have at most {largest // 2**20} MB."
                 if not message.get("more_body"):
                     return b"".join(parts)
     except TimeoutError:
-        return 408, f"A file must arrive within {SLOWEST:.0f} seconds."
+        return 408, f"A file must arrive within {BODY_SECONDS:.0f} seconds."
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def again() -> Message:
-        return waiting.pop() if waiting else await receive()
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
 
-    return again
+    return replay
 
 
 def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            given = {name.lower() for name, _ in message.get("headers", ())}
-            more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in given]
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
+            present = {name.lower() for name, _ in message.get("headers", ())}
+            missing = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *missing]}
         await send(message)
 
     return sending
@@ -144,7 +144,7 @@ def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
 async def _refuse(send: Send, status: int, detail: str) -> None:
     body = json.dumps({"detail": detail}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    # What is left of the body is not read, so the connection is of no further use.
+    # The rest of the body is left unread, so the connection cannot be reused.
     headers.append((b"connection", b"close"))
     if status == 503:
         headers.append((b"retry-after", b"1"))

@@ -1,4 +1,4 @@
-"""The service on a port of this machine."""
+"""Run the service on a port of this machine."""
 
 import logging
 from pathlib import Path
@@ -8,6 +8,7 @@ from tune_brain.errors import ConfigError
 from tune_brain.progress import Progress
 
 CONNECTIONS = 64
+"""Requests get a 503 while this many connections are open."""
 
 
 def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: Path | None) -> None:
@@ -16,27 +17,28 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
     Args:
         folder: the bundle.
         host: address to listen on.
-        port: to listen on.
-        names: further names under which the service may be addressed.
-        keep: where uploaded files are stored; None: nowhere.
+        port: port to listen on; 0 picks a free one.
+        names: further host names under which the service may be addressed.
+        keep: folder for uploaded files and their predictions; None stores nothing.
 
     Raises:
         BundleError: the bundle is damaged.
-        ConfigError: the packages of tune-brain[serve] are missing, or the port cannot be had.
+        ConfigError: the packages of tune-brain[serve] are missing, or the port is not available.
     """
     try:
         import uvicorn
 
         from tune_brain.serve.app import create_app
-        from tune_brain.serve.guard import HEAD, LOCAL
+        from tune_brain.serve.guard import HEAD_BYTES, LOCAL
+        from tune_brain.serve.protocol import TimedProtocol
     except ImportError as error:
         raise ConfigError(
-            "serve needs a web server",
-            found=f"no {error.name}",
-            remedy="In the checkout, into the same environment: pip install --editable '.[serve]'",
+            "serve needs the packages of tune-brain[serve]",
+            found=f"{error.name} is not installed",
+            remedy="In the checkout, in the same environment: pip install --editable '.[serve]'",
         ) from None
     app = create_app(open_bundle(folder), hosts=(*LOCAL, host, *names), keep=keep)
-    # No access log: what people ask for is nobody's business, and a fault is logged without the request.
+    # No access log, for privacy; internal errors are logged without the request.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
@@ -44,8 +46,8 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         port=port,
         access_log=False,
         server_header=False,
-        h11_max_incomplete_event_size=HEAD,
-        http="h11",
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        http=TimedProtocol,
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=5,
@@ -55,11 +57,11 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
         socket = config.bind_socket()
     except SystemExit:
         raise ConfigError(
-            "A service listens at a free port of an address of this machine",
+            "The service needs an address of this machine and a free port",
             found=f"{host}:{port}",
-            remedy="Name another port with --port (0 takes a free one), or another address with --host.",
+            remedy="Choose another port with --port (0 picks a free one), or another address with --host.",
         ) from None
-    # Whoever reads the line below may ask at once.
+    # Accept connections before the URL is printed.
     socket.listen()
     shown = f"[{host}]" if ":" in host else host
     Progress().say(f"http://{shown}:{socket.getsockname()[1]}  (Ctrl-C ends it)")

@@ -1,64 +1,60 @@
-"""What the service says over the wire, as models that its OpenAPI page shows."""
+"""The JSON that the service returns, as models from which its OpenAPI description is made."""
 
 import base64
 import io
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from tune_brain.serve.answers import Answer, Member, Share, in_words
+from tune_brain.serve.answers import NOTICE, Answer, Share, in_words
 
-NOTICE = "Not a medical device. For research and teaching; no decision about a person may rest on it."
 HEAT = (217, 72, 15)
-"""Colour of the heat map, the hotter the less transparent."""
+"""Colour of the heat map; hotter pixels are more opaque."""
 
 
-class Similar(BaseModel):
-    """A training image that the network places near this one: its class, not its picture."""
-
-    label: str
-    similarity: float
-
-
-class Frame(BaseModel):
-    """What the bundle says of one picture of the file."""
+class Frame(Answer):
+    """The prediction for one picture of the file."""
 
     number: int
     of: int
-    label: str
-    probability: Share
-    probabilities: dict[str, Share]
-    words: str
-    unsure: bool
-    foreign: bool
-    advice: str
-    members: list[Member]
-    agreeing: int
-    similar: list[Similar]
     similar_in_words: str
     image: str = Field(description="PNG as a data URI")
-    heat: str | None = Field(description="PNG with transparency as a data URI; none without convolutions")
+    heat: str | None = Field(description="PNG with transparency as a data URI; null without convolutions")
+
+
+class Tested(BaseModel):
+    """How often the bundle was right on the test images about which it was sure."""
+
+    part: Literal["unseen", "official"] = Field(
+        description="unseen: test images without a twin in training; official: all, if none of those was sure"
+    )
+    n: int = Field(ge=1)
+    accuracy: Share
 
 
 class Prediction(BaseModel):
-    """The answer to one file."""
+    """The response to one file."""
 
     bundle: str
     fingerprint: str
+    tested: Tested | None = Field(description="null if the bundle was sure about no test image")
     notice: str = NOTICE
     frames: list[Frame]
 
 
 class Health(BaseModel):
-    """Whether the service can answer, and with what."""
+    """The bundle with which the service answers."""
 
     status: str = "ok"
     bundle: str
     classes: list[str]
     members: int
     fingerprint: str
+    tested: Tested | None
 
 
 class Problem(BaseModel):
@@ -67,25 +63,34 @@ class Problem(BaseModel):
     detail: str
 
 
-def frame(number: int, of: int, shown: NDArray[np.uint8], answer: Answer) -> Frame:
-    """An answer with its picture and heat map."""
+def frame(
+    number: int, of: int, shown: NDArray[np.uint8], answer: Answer, heat: NDArray[np.float32] | None
+) -> Frame:
+    """A prediction with its picture and heat map as PNG."""
     return Frame(
+        **dict(answer),
         number=number,
         of=of,
-        label=answer.label,
-        probability=answer.probability,
-        probabilities=answer.probabilities,
-        words=answer.words,
-        unsure=answer.unsure,
-        foreign=answer.foreign,
-        advice=answer.advice,
-        members=answer.members,
-        agreeing=answer.agreeing,
-        similar=[Similar(label=label, similarity=value) for label, value in answer.similar],
         similar_in_words=in_words(answer.similar),
         image=_uri(Image.fromarray(shown)),
-        heat=None if answer.heat is None else _uri(_painted(answer.heat)),
+        heat=None if heat is None else _uri(_painted(heat)),
     )
+
+
+def tested(scores: Mapping[str, Any]) -> Tested | None:
+    """The accuracy of a bundle's sure answers on the unseen test; on the official one if it had none there.
+
+    Args:
+        scores: those of bundle.json, which may lack anything.
+    """
+    try:
+        for part in ("unseen", "official"):
+            answered = scores[part]["answered"]
+            if answered["n"]:
+                return Tested(part=part, n=answered["n"], accuracy=answered["accuracy"])
+    except (KeyError, TypeError, ValueError):
+        pass
+    return None
 
 
 def _painted(heat: NDArray[np.float32]) -> Image.Image:
@@ -97,6 +102,6 @@ def _painted(heat: NDArray[np.float32]) -> Image.Image:
 
 def _uri(image: Image.Image) -> str:
     file = io.BytesIO()
-    # Level 1: on a picture of this size the others take longer than the network.
+    # Higher compression levels take longer than the network does.
     image.save(file, "PNG", compress_level=1)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

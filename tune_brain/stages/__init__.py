@@ -1,1 +1,1 @@
-"""The road: the stages of a run, each from files to files."""
+"""The stages of a run. Each reads the files of earlier stages and writes its own."""

@@ -1,4 +1,4 @@
-"""What several stages do: have a run's images and weights at hand, say how to go on."""
+"""Steps that several stages share: load a run's images and weights, and say how to continue."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import is_written, write_demo
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import ConfigError, DataError, Interrupted, WeightsError
+from tune_brain.layout import RECORD, RUN
 from tune_brain.progress import Progress
 from tune_brain.records import read_json
 from tune_brain.runs import Run, read_record
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 RANDOM = "random weights"
 UNCHANGED: Mapping[str, Any] = MappingProxyType({})
-"""No field of a run's configuration, where a command may change some."""
+"""No changes, the default of commands that may change fields of a run's configuration."""
 
 
 def with_options(run: Run, given: Mapping[str, Any]) -> Run:
-    """A run with some fields of its configuration as the options name them; nothing is written.
+    """The run with the given fields of its configuration replaced; nothing is written.
+
+    Args:
+        run: the run.
+        given: fields of `RunConfig` that options of the command set, by name.
 
     Raises:
         ConfigError: an option breaks a rule.
@@ -34,134 +39,152 @@ def with_options(run: Run, given: Mapping[str, Any]) -> Run:
 
 
 def gpus_of(run: Run) -> float | None:
-    """How many GPUs a trial of the run has taken so far, by its record; None where that does not say.
+    """How many GPUs each trial of the run has taken so far, by its record; None if the record lacks it.
 
-    What goes on trains as before, whatever machines are there now: CPUs and GPUs round differently.
+    A run that is continued keeps this number whatever the machines have now: CPUs and GPUs round differently.
     """
     gpus: float | None = read_record(run.folder).get("gpus_per_trial")
     return gpus
 
 
 def images(config: RunConfig, progress: Progress) -> Prepared:
-    """Decode the images of a run, or read them back from the cache.
+    """Decode the images of a run, or read them from the cache.
 
     Raises:
-        DataError: they cannot be read, or are not where the run looks for them.
+        DataError: they cannot be read, or are not where the configuration says.
     """
     root = config.data
     if root is None:
         root = cache_root() / "demo-images"
         if not is_written(root):
-            # What stands there was left by a start that was interrupted.
+            # The folder may hold what an interrupted command left of the demo images.
             shutil.rmtree(root, ignore_errors=True)
             write_demo(root)
     elif not root.is_absolute() and not root.exists():
         raise DataError(
-            "A relative path of images counts from the working directory",
+            "The image folder does not exist; relative paths start from the working directory",
             found=f"no {root} in {Path.cwd()}",
-            remedy="Go to where the search was started, or write the whole path into the file that names it\n"
-            "(run.toml, or for `train` the winner's).",
+            remedy="Change to the directory in which the search was started, or write the absolute path\n"
+            "into the file that names it (run.toml, or for `train` the winner's).",
         )
     with progress.bar("decoding images") as advance:
-        return prepare(root, image_size=config.image_size, seed=config.seed, progress=advance)
+        return prepare(root, image_size=config.image_size, seed=config.seed, advance=advance)
 
 
 def starting_weights(config: RunConfig, progress: Progress) -> "ResolvedWeights | None":
-    """The weights that the pretrained architecture starts from, said aloud; None for random ones."""
+    """Resolve and announce the initial weights of the pretrained architecture; None for random ones."""
     if PRETRAINED not in config.arch:
         return None
     from tune_brain import weights
 
     resolved = weights.resolve(config.weights)
-    warning = "" if resolved else ": its scores say nothing of a pretrained network"
+    warning = "" if resolved else ", so its scores say nothing about a pretrained network"
     progress.say(f"{PRETRAINED} starts from {origin_of(resolved)}{warning}")
     return resolved
 
 
 def origin_of(start: "ResolvedWeights | None") -> str:
-    """What a record says of the weights that the pretrained architecture starts from."""
+    """How a record names the initial weights of the pretrained architecture."""
     return start.origin if start else RANDOM
 
 
 def same_for_all(run: Run) -> dict[str, Any]:
-    """What all trials of a run have in common, as plain values: none may be changed in its files."""
+    """The settings that all trials of a run share, as plain values; they must not change during a run."""
     return {
         "image_size": run.config.image_size,
         "ladder": list(run.config.ladder),
-        "fixed": {arch: dict(own.fixed) for arch, own in run.spaces.items()},
-        "baseline": {arch: dict(own.baseline) for arch, own in run.spaces.items()},
+        "fixed": {arch: dict(space.fixed) for arch, space in run.spaces.items()},
+        "baseline": {arch: dict(space.baseline) for arch, space in run.spaces.items()},
     }
 
 
 def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") -> None:
-    """Refuse images, weights or settings other than those that a run was made with.
+    """Refuse images, initial weights or settings other than those that the run began with.
 
     Raises:
-        ConfigError: run.toml or a space file was changed by hand in what all trials have in common.
-        DataError: the images, their cut or their order differ.
-        WeightsError: the pretrained architecture would start from others.
+        ConfigError: a setting that all trials share was edited in run.toml or a space file.
+        DataError: the images, their split or their order differ.
+        WeightsError: the pretrained architecture would start from other weights.
     """
-    record = read_json(run.folder / "record.json")
+    record = read_json(run.folder / RECORD)
     now = same_for_all(run)
     for name, before in record.get("all_trials", {}).items():
         if now[name] != ({**now[name], **before} if isinstance(before, dict) else before):
             raise ConfigError(
-                "What all trials of a run have in common is not changed in its files",
+                "A setting that all trials of the run share was edited in its files",
                 found=f"{name} is {now[name]}, and was {before}",
-                remedy="Bring run.toml and spaces/ back to what they were, or start a new run.",
+                remedy="Restore run.toml and spaces/, or start a new run.",
             )
     check_digest(prepared, record["data"]["cut_digest"], str(run.folder))
-    known = record["data"].get("order_digest")
-    if known and known != prepared.summary["order_digest"]:
+    order = record["data"].get("order_digest")
+    if order and order != prepared.summary["order_digest"]:
         raise DataError(
-            "Image files keep their names during a run, since trials see them in their order",
+            "Image files must keep their names during a run, because trials see them in the order of names",
             found="the same images in another order, or the test in other groups",
-            remedy="Bring the names back to what they were, or start a new run.",
+            remedy="Restore the names, or start a new run.",
         )
     if PRETRAINED in record["precision"] and origin_of(start) != record["weights"]:
         raise WeightsError(
-            f"{PRETRAINED} must start from the weights that {run.folder} was made with",
+            f"The initial weights of {PRETRAINED} are not those that {run.folder} began with",
             found=f"{origin_of(start)} instead of {record['weights']}",
-            remedy="Bring the file back to what it was, or start a new run.",
+            remedy="Restore the file, or start a new run.",
         )
 
 
-def check_digest(prepared: Prepared, known: str, what: str) -> None:
-    """Refuse images of another digest than the one `what` was made with.
+def check_digest(prepared: Prepared, digest: str, what: str) -> None:
+    """Refuse images other than those that `what`, a run's folder or a winner's file, was made with.
 
     Raises:
         DataError: the digests differ.
     """
-    found = prepared.summary["cut_digest"]
-    if found != known:
+    actual = prepared.summary["cut_digest"]
+    if actual != digest:
         raise DataError(
-            f"The images and their cut must be those that {what} was made with",
-            found=f"digest {found[:12]} instead of {known[:12]}",
-            remedy="Bring the folder and tune_brain back to what they were, or start a new run.",
+            f"The images or their split are not those that {what} was made with",
+            found=f"digest {actual[:12]} instead of {digest[:12]}",
+            remedy="Restore the folder and the version of tune_brain, or start a new run.",
         )
 
 
 @contextmanager
 def resume_hint(command: str) -> Iterator[None]:
-    """Say how to go on when a stage is interrupted."""
+    """Name the command that continues the stage if the block is interrupted.
+
+    Args:
+        command: the arguments of `tune-brain`.
+
+    Raises:
+        Interrupted: the block was interrupted.
+    """
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
         raise Interrupted(
-            "Interrupted; what is finished is kept", remedy=f"Go on with: tune-brain {command}"
+            "Interrupted; finished work is kept", remedy=f"Continue with: tune-brain {command}"
         ) from None
 
 
 @contextmanager
 def rerun_hint(folder: Path, command: str) -> Iterator[None]:
-    """The same where a run is asked for something else: before run.toml says so, it must be asked again."""
-    before = (folder / "run.toml").stat().st_mtime_ns
+    """`resume_hint` for a command that changes what the run asks for.
+
+    Until the block has written the change to run.toml, `command` alone would lose it: then the user is told
+    to repeat the command with its options.
+
+    Args:
+        folder: the run.
+        command: the arguments of `tune-brain` that continue the stage once run.toml has the change.
+
+    Raises:
+        Interrupted: the block was interrupted.
+    """
+    before = (folder / RUN).stat().st_mtime_ns
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
-        if (folder / "run.toml").stat().st_mtime_ns == before:
+        if (folder / RUN).stat().st_mtime_ns == before:
             raise Interrupted(
-                "Interrupted before anything was changed", remedy="Go on with the same command."
+                "Interrupted before anything was changed", remedy="Repeat the same command."
             ) from None
         with resume_hint(command):
             raise

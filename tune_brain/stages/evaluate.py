@@ -1,4 +1,4 @@
-"""The evaluation stage: winners trained again, the sealed test opened once, scores."""
+"""The evaluation stage: retrain the winners with several seeds, open the sealed test once, score."""
 
 import shutil
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_pr
 from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
-from tune_brain.evaluate.sealed import SEAL, check_seal, open_test, seed_runs_that_predicted
+from tune_brain.evaluate.sealed import check_seal, open_test, seed_runs_that_predicted
 from tune_brain.evaluate.validation import validate
 from tune_brain.evaluate.winners import choose
+from tune_brain.layout import CALIBRATION, CHECKPOINTS, COMPARISONS, LOG, SCORES, SEAL
 from tune_brain.progress import Progress
-from tune_brain.records import CHECKPOINTS, read_json, trials_of, write_json
+from tune_brain.records import by_arch, read_json, trials_of, write_json
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
     UNCHANGED,
@@ -33,16 +34,16 @@ from tune_brain.text import quoted
 
 
 def evaluate(folder: Path, given: Mapping[str, Any] = UNCHANGED) -> Path:
-    """Train each winner and baseline again with several seeds, open the sealed test once, write the scores.
+    """Retrain each winner and baseline with several seeds, open the sealed test once, write the scores.
 
     Args:
         folder: the run.
-        given: the fields of `RunConfig` to change: `seeds`, and those that say on which machines it trains.
+        given: the fields of `RunConfig` to change: `seeds`, and those that choose the machines.
 
     Returns:
         The path of scores.json.
     """
-    # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
+    # Before the lock, which creates a file: a folder without a run is refused and stays as it is.
     runs.open_run(folder)
     command = f"evaluate {quoted(folder)}"
     with lock.hold(folder), rerun_hint(folder, command) if given else resume_hint(command):
@@ -63,16 +64,16 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     prepared = images(run.config, progress)
     start = starting_weights(run.config, progress)
     check_same(run, prepared, start)
-    progress.log_to(run.folder / "run.log")
+    progress.log_to(run.folder / LOG)
     with compute.session(run.config) as ray:
         slots = ray.slots(gpus_of(run))
         if given:
-            # So that it goes on as it was asked, and is exported with as many seeds.
+            # Later commands, such as export, must use the same number of seeds.
             runs.create(run.config, run.spaces)
         state = start.state if start else None
         if not (folder / PREDICTIONS).exists():
-            # As in a copy without them: no score may stand beside networks that are trained anew.
-            for name in ("scores.json", "comparisons.json"):
+            # Old scores must not remain beside networks that are retrained, as in a copy without predictions.
+            for name in (SCORES, COMPARISONS):
                 (folder / name).unlink(missing_ok=True)
         trained = train_all(run, planned, prepared.development(), state, slots, progress)
         seed_runs = seed_runs_that_predicted(run.folder, trained)
@@ -82,18 +83,18 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             raise SearchError(
                 "No seed run of any winner finished, so there is nothing to score",
                 found=f"all of them diverged: {', '.join(chosen)}",
-                remedy="It stays sealed. Ask for more --seeds, or search a space of lower learning rates.",
+                remedy="The test stays sealed. Use more --seeds, or search lower learning rates.",
             )
         calibration = fit_all(validated, scored)
-        write_json(run.folder / "calibration.json", calibration)
+        write_json(run.folder / CALIBRATION, calibration)
         progress.say("opening the sealed test")
         test = open_test(run.folder, prepared, planned, seed_runs, slots)
-        # The search cannot go on any more.
+        # From here on the search can no longer be continued.
         shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)
         if before := read_json(run.folder / SEAL).get("earlier_openings"):
             progress.say(
-                f"other runs on this machine had opened the same test before ({before}): "
-                "what was learnt from it then flatters what is scored by it now"
+                f"other runs on this machine opened the same test before ({before}), "
+                "so these scores may be optimistic: choices may have been informed by it"
             )
     chosen = {arch: chosen[arch] for arch in scored}
     scores = winner_scores(test, scored, prepared.classes)
@@ -104,24 +105,26 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     comparison["ensemble"] = against_best(test, predicted, validation)
     comparison["verdicts"]["ensemble"] = comparison["ensemble"].pop("verdict")
     leak = prepared.summary.get("allowed_leak", 0)
-    write_json(run.folder / "comparisons.json", marked(comparison, leak))
-    write_json(run.folder / "scores.json", marked(scores, leak))
+    write_json(run.folder / COMPARISONS, marked(comparison, leak))
+    write_json(run.folder / SCORES, marked(scores, leak))
     for sentence in comparison["verdicts"].values():
         progress.say(sentence)
-    return run.folder / "scores.json"
+    return run.folder / SCORES
 
 
 def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
-    """Refuse winners that the rows would not choose, as those of an older copy or of a stop between two."""
-    rows = trials_of(run.folder)
-    for arch in run.config.arch:
-        choice = choose([row for row in rows if row.arch == arch], run.config.epochs)
+    """Refuse winners other than those that the rows choose.
+
+    They differ after a copy brought back older files, or an interruption between the writing of two winners.
+    """
+    for arch, rows in by_arch(trials_of(run.folder), run.config.arch).items():
+        choice = choose(rows, run.config.epochs)
         winner = winners.get(arch)
         if (choice and choice.row.trial) != (winner and winner.trial):
             raise RunFolderError(
-                "Winners are chosen from the rows that stand beside them",
+                "A winner does not match the trials of its run",
                 found=f"{arch}: trial {winner.trial if winner else 'none'} in {run.folder / 'winners'}, "
                 f"{choice.row.trial if choice else 'none'} by trials.jsonl",
-                remedy=f"Have them chosen anew: tune-brain resume {quoted(run.folder)}"
-                + (", which searches on for its time first" if run.config.time_budget else ""),
+                remedy=f"Choose the winners again with: tune-brain resume {quoted(run.folder)}"
+                + (", which first searches for its time budget" if run.config.time_budget else ""),
             )

@@ -1,4 +1,7 @@
-"""The extension of a search by configurations, time, architectures, ranges or seeds; nothing is run twice."""
+"""Extend a search: more configurations, time or architectures, wider ranges, a larger final round.
+
+Nothing is trained twice.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,37 +10,40 @@ from typing import Any
 from tune_brain import space
 from tune_brain.config import PRETRAINED, RunConfig, check, check_precision, check_seeds
 from tune_brain.errors import ConfigError
+from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run
-from tune_brain.space import Range, Space
+from tune_brain.search.convergence import convergence
+from tune_brain.space import Space
 from tune_brain.stages.preconditions import check_search_is_open
-from tune_brain.stages.resume import go_on
+from tune_brain.stages.resume import continue_search
 
 
 def extend(folder: Path, given: Mapping[str, Any]) -> Path:
-    """Ask more of a search, and go on with it; see `extended`. Returns the run's folder."""
-    return go_on(folder, lambda run: extended(run, given))
+    """Extend a search as `extended` describes and continue it; returns the run's folder."""
+    return continue_search(folder, lambda run: extended(run, given))
 
 
 def extended(run: Run, given: Mapping[str, Any]) -> Run:
-    """What a run asks for when it asks for more; nothing is written.
+    """The run with its request extended; nothing is written.
 
-    The rule: what is trained stays, and every later step is taken from the rows as in a search that had asked
-    for this from the start. The shorter search differs from that one only by what it did because it came to
-    its end: it promoted the best of a rung of which a third was less than one, of which the sampler hears,
-    and it trained its finalists again where there is a final round. So with one trial at a time the extended
-    leaderboard is that of the long search where the shorter one had no such promotion and no final round.
-    Otherwise those trials stand beside it: what TPE samples after such a promotion may differ, and former
-    finalists stand for choice beside the new ones, with as many seeds.
+    Trained trials stay, and every later decision follows from the rows, as in a search that had asked for
+    this from the start. The two differ only by what the shorter search did because it came to its end: it
+    promoted the best trial of rungs with fewer than three trials, and it retrained its finalists if it has a
+    final round. With one trial at a time, the extended leaderboard therefore equals that of the long search
+    if the shorter one had neither such a promotion nor a final round. Otherwise these additional trials
+    remain: TPE learns from the promoted ones and may sample differently afterwards, and the former finalists
+    compete with the new ones, with as many seeds.
 
     Args:
         run: the run.
         given: the fields of `RunConfig` to change, with the architectures to add in `arch`.
 
     Raises:
-        ConfigError: what is asked for is less than before, a space is not wider, or the run's weights or
-            precision do not fit an architecture that is added.
+        ConfigError: the request is smaller than before, a space is not wider, a wider range would never be
+            sampled because its study has converged, or the run's weights or precision do not fit an added
+            architecture.
         SealedTestError: the run's test has been opened.
-        RunFolderError: its winners have been trained again.
+        RunFolderError: the seed runs of its winners have begun.
     """
     check_search_is_open(run.folder)
     added = tuple(arch for arch in given.get("arch", ()) if arch not in run.config.arch)
@@ -45,46 +51,58 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
     config = check(RunConfig, {**run.config.model_dump(), **changed}, "An option")
     if config.configs < run.config.configs:
         raise ConfigError(
-            "A search is extended to at least as many configurations",
+            "An extension cannot lower the number of configurations",
             found=f"{config.configs} after {run.config.configs}",
         )
     if any(now < before for now, before in zip(config.final_round, run.config.final_round, strict=True)):
         raise ConfigError(
-            "A final round may only grow, in trials and in seeds",
+            "An extension cannot shrink the final round, neither its trials nor its seeds",
             found="{}x{} after {}x{}".format(*config.final_round, *run.config.final_round),
         )
     if (PRETRAINED in run.config.arch or PRETRAINED not in added) and config.weights != run.config.weights:
         raise ConfigError(
-            f"The weights that {PRETRAINED} starts from are named when it is added",
+            f"--weights can only be given when {PRETRAINED} is added",
             found=f"{config.weights} after {run.config.weights}",
             remedy="Leave --weights out, or start a new run.",
         )
     check_seeds(config)
     for arch in added:
         check_precision(arch, config.image_size, config.precision)
-    return Run(config, {**run.spaces, **_new_spaces(run.spaces, given.get("spaces"), added)})
+    # Without --spaces the configuration names the run's own copies, which lack the added architectures.
+    folder = config.spaces if "spaces" in given else None
+    spaces = space.load(folder or space.default_folder(), added)
+    if folder is not None:
+        spaces |= _wider_spaces(run.spaces, folder)
+        _check_wider_ranges_are_sampled(run, config, spaces)
+    return Run(config, {**run.spaces, **spaces})
 
 
-def _new_spaces(before: Mapping[str, Space], spaces: Path | None, added: tuple[str, ...]) -> dict[str, Space]:
-    """The spaces of new architectures, and those of the old ones where a folder of wider ones is given."""
-    fresh = space.load(spaces or space.default_folder(), added)
-    if spaces is None:
-        return fresh
-    wider = space.load(spaces, tuple(before))
+def _wider_spaces(before: Mapping[str, Space], folder: Path) -> dict[str, Space]:
+    """The spaces of the run's architectures as the files in `folder` widen them."""
+    wider = space.load(folder, tuple(before))
     for arch, old in before.items():
         new = wider[arch]
-        same = (
-            new.fixed == old.fixed and new.baseline == old.baseline and new.tuned.keys() == old.tuned.keys()
-        )
-        if not same or not all(_contains(new.tuned[name], limits) for name, limits in old.tuned.items()):
+        # A baseline holds every tuned name, so that these are the same, too.
+        same = new.fixed == old.fixed and new.baseline == old.baseline
+        if not same or not all(new.tuned[name].contains(limits) for name, limits in old.tuned.items()):
             raise ConfigError(
                 "A space may only grow wider: its names, fixed values and baseline stay, no range shrinks",
-                found=str(spaces / f"{arch}.toml"),
+                found=str(folder / f"{arch}.toml"),
             )
-    # A warm start stays what it was.
-    kept = {arch: wider[arch].model_copy(update={"first": old.first}) for arch, old in before.items()}
-    return {**fresh, **kept}
+    # The configurations of a warm start stay the first ones.
+    return {arch: wider[arch].model_copy(update={"first": old.first}) for arch, old in before.items()}
 
 
-def _contains(new: Range, old: space.Range) -> bool:
-    return new.log == old.log and new.low <= old.low and new.high >= old.high
+def _check_wider_ranges_are_sampled(run: Run, config: RunConfig, spaces: Mapping[str, Space]) -> None:
+    """Refuse wider ranges for a study that has converged and would therefore sample nothing from them."""
+    if not config.until_converged:
+        return
+    rows = by_arch(trials_of(run.folder), run.config.arch)
+    for arch, old in run.spaces.items():
+        study = convergence(rows[arch], config.ladder[0])
+        if spaces[arch].tuned != old.tuned and study and study.reached:
+            raise ConfigError(
+                "A study that has converged samples no more configurations, so wider ranges have no effect",
+                found=f"{arch}: {study.reason}",
+                remedy="Add --no-until-converged.",
+            )

@@ -1,8 +1,9 @@
-"""How far a run is, from its rows and files: what is left to train, and whether that may still be trained."""
+"""How far a run has got, by its rows and files: what is left to train, and whether that is still allowed."""
 
 from pathlib import Path
 
 from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.layout import RUN, SEAL, SEED_RUNS
 from tune_brain.records import trials_of
 from tune_brain.runs import Run
 from tune_brain.search import ladder
@@ -10,45 +11,46 @@ from tune_brain.text import quoted
 
 
 def unfinished(run: Run) -> list[str]:
-    """The architectures whose study has something left to train, be it that its time was up."""
+    """The architectures whose study has something left to train, including one ended by a time budget."""
     return ladder.unfinished(trials_of(run.folder), run.config)
 
 
 def was_cut_short(run: Run) -> bool:
-    """Whether a search has neither come to its end nor, as far as it is known, to that of its time."""
+    """Whether a search without a time budget, which may have ended it, has something left to train."""
     return run.config.time_budget is None and bool(unfinished(run))
 
 
 def check_search_has_ended(run: Run) -> None:
-    """Refuse winners that an earlier search has left, as where a folder comes back from an older copy.
+    """Refuse to use winners while the search is unfinished, such as those that an older copy brought back.
 
     Raises:
-        RunFolderError: something is left to train, and no time budget that may have ended the search.
+        RunFolderError: something is left to train, and no time budget may have ended the search.
     """
     if was_cut_short(run):
         raise RunFolderError(
-            "Winners stand when the search has ended",
-            found=f"more to train of {', '.join(unfinished(run))}",
-            remedy=f"End it first: tune-brain resume {quoted(run.folder)}",
+            "This search has not finished, so its winners are not final",
+            found=f"trials left to train for {', '.join(unfinished(run))}",
+            remedy=f"Finish it first with: tune-brain resume {quoted(run.folder)}",
         )
 
 
 def check_search_is_open(folder: Path) -> None:
-    """Refuse to search on once the winners stand for good.
+    """Refuse to continue or extend a search whose winners are final.
 
     Raises:
         SealedTestError: the run's test has been opened.
-        RunFolderError: its winners have been trained again.
+        RunFolderError: the seed runs of its winners have begun.
     """
-    if (folder / "sealed.json").exists():
+    if (folder / SEAL).exists():
         raise SealedTestError(
-            "A search goes on before its test is opened, since what follows would be chosen knowing it",
-            found=f"{folder} has its scores",
-            remedy=f"Start a new run: tune-brain search --config {quoted(folder / 'run.toml')} --configs N",
+            "The test has been opened, so this search can no longer be continued or extended: "
+            "later choices would be informed by it",
+            found=str(folder / SEAL),
+            remedy=f"Start a new run: tune-brain search --config {quoted(folder / RUN)} --configs N",
         )
-    if (folder / "seed_runs.jsonl").exists():
+    if (folder / SEED_RUNS).exists():
         raise RunFolderError(
-            "A search goes on before its winners are trained again, since it may find others",
-            found=f"{folder / 'seed_runs.jsonl'}",
-            remedy="Move it aside to give those seed runs up, and go on then.",
+            "The seed runs of the winners have begun, so this search can no longer be continued",
+            found=str(folder / SEED_RUNS),
+            remedy="To discard those seed runs and continue the search, move that file aside.",
         )

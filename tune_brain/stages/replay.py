@@ -1,4 +1,4 @@
-"""The replay stage: what other samplers, ladders and slots would have found in a search, and when."""
+"""The replay stage: simulate other samplers, ladders, slots and budgets on the trials of a search."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from pydantic import Field
 from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
-from tune_brain.evaluate.shrinkage import expected
+from tune_brain.evaluate.shrinkage import shrunken_score
 from tune_brain.evaluate.winners import Choice, choose, full_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, write_json
@@ -26,7 +26,7 @@ from tune_brain.stages.warm import warmed
 
 
 class Variant(Frozen):
-    """One way to search."""
+    """One variant of the search: the settings that a replay varies."""
 
     sampler: Sampler
     ladder: tuple[int, ...]
@@ -38,63 +38,67 @@ class Variant(Frozen):
 
     @property
     def name(self) -> str:
-        """How tables and plots call it."""
+        """The label of the variant in tables and plots."""
         finalists, seeds = self.final_round
-        again = f", final {finalists}x{seeds}" if finalists * seeds else ""
+        final = f", final {finalists}x{seeds}" if finalists * seeds else ""
         rungs = ",".join(map(str, self.ladder))
         until = ", until converged" if self.until_converged else ""
         warm = ", warm start" if self.warm_start else ""
-        return f"{self.sampler} {rungs} of {self.configs}{again}{until}{warm}, {self.slots} slots"
+        return f"{self.sampler} {rungs} of {self.configs}{final}{until}{warm}, {self.slots} slots"
 
 
 def replay(
     folders: Sequence[Path], given: dict[str, tuple[Any, ...]], repeats: int, warm_start: Path | None = None
 ) -> Path:
-    """Replay each study of a run in every way asked for; returns the path of replay.json in its folder.
+    """Replay each study of a run in every requested variant; returns the path of replay.json in its folder.
 
     Args:
-        folders: the run, and others of the same spaces and images whose trials are to be known, too.
-        given: what is to vary: `sampler`, `ladder`, `slots`, `budget` (times the run's configurations),
-            `final_round` and `until_converged`; what is left out is as it was in the run.
-        repeats: replays of each way, each with a seed of its own.
-        warm_start: an earlier run to start from; every way is replayed without it and with it.
+        folders: the run, and further runs of the same spaces and images whose trials the replay also uses.
+        given: values to compare: `sampler`, `ladder`, `slots`, `budget` (factors of the run's number of
+            configurations), `final_round` and `until_converged`; anything left out is as in the run.
+        repeats: replays of each variant, each with its own seed.
+        warm_start: an earlier run to start from; every variant is replayed without it and with it.
 
     Raises:
-        ConfigError: a value breaks a rule, or a length was never trained.
-        RunFolderError: a run has no trials, or they do not belong together.
+        ConfigError: a value breaks a rule, or no trial was trained for one of the lengths.
+        RunFolderError: a run has no trials, or the runs do not belong together.
     """
     run, progress = runs.open_run(folders[0]), Progress()
     slots = runs.read_record(run.folder).get("slots", 1)
     spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
     warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)
-    asked = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
-    studies, known = [], searched(folders) & set(run.config.arch)
+    compared = variants(run.config, {"slots": (slots,), "warm_start": warm, **given})
+    studies, scored = [], searched(folders) & set(run.config.arch)
     for arch in run.config.arch:
-        if known and arch not in known:
-            progress.say(f"{arch} is left out: no trial of it has ended well")
+        if scored and arch not in scored:
+            progress.say(f"{arch} is left out: none of its trials completed")
             continue
         trained = read_outcomes(folders, arch)
         outcomes = as_searched(trained)
         if outcomes is trained:
             progress.say(
-                f"{arch}: short trials are replayed as they were trained, whole cycles of their own, "
-                "since too few came to full length to tell how those would begin"
+                f"{arch}: short trials are replayed as they were trained, as complete short cycles, "
+                "because too few trials reached full length to tell how full cycles begin"
             )
         outcomes = dataclasses.replace(outcomes, space=spaces[arch])
         with progress.bar(f"replay of {arch}") as bar:
-            studies.append(_study(Surrogate(outcomes), asked, repeats, bar))
+            studies.append(_study(Surrogate(outcomes), compared, repeats, bar))
     path = run.folder / "replay.json"
     write_json(path, {"runs": [str(folder) for folder in folders], "repeats": repeats, "studies": studies})
     return path
 
 
 def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Variant]:
-    """Every combination of what is given, after the yardstick: random search at full length.
+    """The variants to replay: first the reference, random search at full length, then every combination.
+
+    Args:
+        config: the run's configuration.
+        given: values to compare, as in `replay`; `slots` and `warm_start` are required.
 
     Raises:
         ConfigError: a value breaks a rule.
     """
-    ways = {
+    axes = {
         "sampler": given.get("sampler", (config.sampler,)),
         "ladder": given.get("ladder", (config.ladder,)),
         "configs": tuple(_configurations(share, config) for share in given.get("budget", (1.0,))),
@@ -103,25 +107,30 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
         "warm_start": given["warm_start"],
         "until_converged": given.get("until_converged", (config.until_converged,)),
     }
-    yardstick = {
+    reference = {
         "sampler": "random",
         "ladder": config.ladder[-1:],
-        "configs": ways["configs"][0],
-        "slots": ways["slots"][0],
+        "configs": axes["configs"][0],
+        "slots": axes["slots"][0],
         "final_round": (0, 0),
     }
-    combined = [dict(zip(ways, values, strict=True)) for values in itertools.product(*ways.values())]
+    combined = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     for values in combined:
-        # A single length cannot tell whether a study has converged.
+        # With a single length, convergence cannot be judged.
         values["until_converged"] &= len(values["ladder"]) > 1
-    found = [check(Variant, values, "An option") for values in (yardstick, *combined)]
-    for variant in found:
+    checked = [check(Variant, values, "An option") for values in (reference, *combined)]
+    for variant in checked:
         configured(variant, config.arch[0], 0)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(checked))
 
 
 def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
-    """The configuration of a search in one way.
+    """The run configuration of a variant.
+
+    Args:
+        variant: the variant.
+        arch: the architecture to search.
+        seed: the seed of the search.
 
     Raises:
         ConfigError: a value breaks a rule.
@@ -132,23 +141,23 @@ def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
 
 def _configurations(share: float, config: RunConfig) -> int:
     if not 0 < share * config.configs < math.inf:
-        raise ConfigError("--budget takes numbers above 0", found=share)
+        raise ConfigError("--budget must be a number above 0", found=share)
     return max(1, round(share * config.configs))
 
 
-def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: Any) -> dict[str, Any]:
+def _study(surrogate: Surrogate, compared: Sequence[Variant], repeats: int, bar: Any) -> dict[str, Any]:
     outcomes = surrogate.outcomes
-    known = sorted(outcomes.scores)
-    for variant in asked:
-        if not set(variant.ladder) <= set(known):
+    trained = sorted(outcomes.scores)
+    for variant in compared:
+        if not set(variant.ladder) <= set(trained):
             raise ConfigError(
-                "A replay knows the lengths that were trained",
-                found=f"a ladder of {variant.ladder}; trained were {known}",
-                remedy="Name a run that has them as well: tune-brain replay RUN OTHER.",
+                "A replay can only use trial lengths that were trained",
+                found=f"a ladder of {variant.ladder}; trained were {trained}",
+                remedy="Add a run that has these lengths: tune-brain replay RUN OTHER.",
             )
-    jobs, found = [(variant, seed) for variant in asked for seed in range(repeats)], []
+    jobs, results = [(variant, seed) for variant in compared for seed in range(repeats)], []
     for done, result in enumerate(replay_each(surrogate, jobs), 1):
-        found.append(result)
+        results.append(result)
         bar(done, len(jobs))
     return {
         "arch": outcomes.space.arch,
@@ -162,9 +171,9 @@ def _study(surrogate: Surrogate, asked: Sequence[Variant], repeats: int, bar: An
             {
                 "name": variant.name,
                 **variant.model_dump(mode="json"),
-                "repeats": found[place * repeats : (place + 1) * repeats],
+                "repeats": results[index * repeats : (index + 1) * repeats],
             }
-            for place, variant in enumerate(asked)
+            for index, variant in enumerate(compared)
         ],
     }
 
@@ -174,21 +183,22 @@ def _number(value: float) -> float | None:
 
 
 def replay_each(surrogate: Surrogate, jobs: Sequence[tuple[Variant, int]]) -> Iterator[dict[str, Any]]:
-    """What `replay_once` returns for each variant and seed, in their order, from all cores."""
-    # A forked worker would inherit the threads of numerical libraries.
+    """Call `replay_once` for each variant and seed on all cores; yields the results in order."""
+    # Forked workers would inherit the locks of numerical libraries' threads.
     context = get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=_take, initargs=(surrogate,)) as pool:
-        yield from pool.map(_one, jobs, chunksize=4)
+    with ProcessPoolExecutor(mp_context=context, initializer=_set_surrogate, initargs=(surrogate,)) as pool:
+        yield from pool.map(_replay_job, jobs, chunksize=4)
 
 
 def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, Any]:
-    """One replay of one way to search, as plain values.
+    """Replay one variant once.
 
     Returns:
-        `epochs` and `seconds` at which the choice of the winner changed, and the `true` score of each choice,
-        all three closed by the end; `chosen`, the mean of the winner's own scores; `expected`, what is
-        expected of it with other seeds, None where that is unknown; `realised` and `baseline`, the true
-        scores of the winner and of the untuned baseline.
+        Plain values. `epochs` and `seconds`: the totals trained and elapsed when the choice of the winner
+        changed, and `true`: the true score of each choice; the last entry of all three is the end of the
+        search. `chosen`: the mean of the winner's own scores. `expected`: its shrunken score, the expectation
+        for other seeds, or None if unknown. `realised` and `baseline`: the true scores of the winner and of
+        the untuned baseline.
     """
     space = surrogate.outcomes.space
     config = configured(variant, space.arch, seed)
@@ -204,26 +214,26 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
             true.append(round(surrogate.true(chosen.row.values, seed), 4))
-    found = chosen and expected(full_scores(rows, config.epochs), chosen.row.configuration)
+    shrunken = chosen and shrunken_score(full_scores(rows, config.epochs), chosen.row.configuration)
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],
         "true": [*true, *true[-1:]],
         "chosen": fmean(chosen.scores) if chosen else None,
-        "expected": found.mean if found else None,
+        "expected": shrunken.mean if shrunken else None,
         "realised": true[-1] if true else None,
         "baseline": round(surrogate.true(space.baseline, seed), 4),
     }
 
 
 _surrogate: Surrogate
-"""A worker's own."""
+"""The surrogate of a worker process, set once by `_set_surrogate` instead of being sent with every job."""
 
 
-def _take(surrogate: Surrogate) -> None:
+def _set_surrogate(surrogate: Surrogate) -> None:
     global _surrogate
     _surrogate = surrogate
 
 
-def _one(job: tuple[Variant, int]) -> dict[str, Any]:
+def _replay_job(job: tuple[Variant, int]) -> dict[str, Any]:
     return replay_once(_surrogate, *job)

@@ -1,4 +1,4 @@
-"""A search that goes on: where its rows end, on these machines or others, or asked for more."""
+"""Continue a search from its rows, on the same machines or others, as it was or extended."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,38 +12,43 @@ from tune_brain.text import quoted
 
 
 def resume(folder: Path, given: Mapping[str, Any] = UNCHANGED) -> Path:
-    """Go on with a search where its rows end; one that has come to its end stays as it is.
+    """Continue a search where its rows end; a finished one trains nothing more.
 
     Args:
         folder: the run.
-        given: the fields of `RunConfig` to change, of those that say on which machines it trains.
+        given: the fields of `RunConfig` to change, of those that choose the machines.
 
     Returns:
         The run's folder.
 
     Raises:
-        SealedTestError: something is left to train, and the run's test has been opened.
-        RunFolderError: the same, and its winners have been trained again; or another command writes to it.
+        SealedTestError: something is left to train, but the run's test has been opened.
+        RunFolderError: something is left to train, but the seed runs of the winners have begun; or another
+            command writes to the run.
     """
 
-    def ask(run: Run) -> Run:
+    def changed(run: Run) -> Run:
         if unfinished(run):
             check_search_is_open(folder)
         return with_options(run, given)
 
-    return go_on(folder, ask)
+    return continue_search(folder, changed)
 
 
-def go_on(folder: Path, ask: Callable[[Run], Run]) -> Path:
-    """Search on for what `ask` makes of a run; returns its folder.
+def continue_search(folder: Path, change: Callable[[Run], Run]) -> Path:
+    """Continue the search of a run after changing what it asks for; returns its folder.
 
-    In its lock from the beginning, so that a second command is refused before it has done anything. Ray
-    starts while the rest is imported and images are decoded.
+    The run is locked from the beginning, so that a second command is refused before it has done anything.
+    Ray starts while the remaining modules are imported and the images decoded.
+
+    Args:
+        folder: the run.
+        change: returns the run to search in place of the one it is given, or raises.
     """
-    # Before the lock, which is a file: this says what is wrong with a folder that is no run's.
+    # Before the lock, which creates a file: a folder without a run is refused and stays as it is.
     runs.open_run(folder)
     with lock.hold(folder), rerun_hint(folder, f"resume {quoted(folder)}"):
-        run = ask(runs.open_run(folder))
+        run = change(runs.open_run(folder))
         with compute.session(run.config) as ray:
             from tune_brain.stages.search import search_on
 

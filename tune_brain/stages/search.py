@@ -1,4 +1,4 @@
-"""The search stage: a new run, or one that goes on; Optuna's view of it."""
+"""The search stage: start a new run or continue one, and write its studies for optuna-dashboard."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,8 +12,9 @@ from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import WeightsError
 from tune_brain.evaluate.winners import write_winners
+from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
-from tune_brain.records import read_json, trials_of, write_json, writing
+from tune_brain.records import by_arch, read_json, trials_of, write_json, writing_run
 from tune_brain.runs import Run
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 
 
 def search(config: RunConfig) -> Path:
-    """Make a new run and search its spaces; returns its folder, with rows and winners in it.
+    """Create a run and search its spaces; returns its folder, which then holds rows and winners.
 
-    Everything that can be refused is refused before there is a run: spaces, images, weights, machines.
+    Spaces, images, weights and machines are checked before the run is created.
     """
     progress = Progress()
+    runs.check_new(config.out)
     spaces = spaces_to_search(config)
     for arch in config.arch:
         check_precision(arch, config.image_size, config.precision)
@@ -58,54 +60,57 @@ def search(config: RunConfig) -> Path:
     start = starting_weights(config, progress)
     with compute.session(config) as ray:
         slots = ray.slots()
-        with writing(config.out):
+        with writing_run(config.out):
             config.out.mkdir(parents=True, exist_ok=True)
         with lock.hold(config.out), resume_hint(f"resume {quoted(config.out)}"):
-            # Another search may have taken the folder while this one was looking at its images.
+            # Another search may have created a run there while this one decoded its images.
             runs.check_new(config.out)
             run = runs.create(config, spaces)
             for arch, space in spaces.items() if config.warm_start else ():
-                progress.say(f"{arch}: begins with {len(space.first)} configurations of {config.warm_start}")
+                progress.say(f"{arch}: starts with {len(space.first)} configurations of {config.warm_start}")
             return _search(run, prepared, start, slots, progress)
 
 
 def search_on(run: Run, ray: compute.Session) -> Path:
-    """Go on with a search where its rows end, for what `run` asks now; returns the run's folder.
+    """Continue a search where its rows end, as `run` now asks; returns the run's folder.
 
-    Within its lock. What it asks is written when nothing can refuse it any more: images, weights, machines.
+    The caller holds the run's lock. run.toml is written once images, weights and machines have been checked.
+
+    Args:
+        run: the run, with its possibly changed configuration and spaces.
+        ray: the open session.
     """
     progress = Progress()
     progress.say(f"resuming {run.folder}")
     prepared = images(run.config, progress)
     start = starting_weights(run.config, progress)
-    if (run.folder / "record.json").exists():
+    if (run.folder / RECORD).exists():
         check_same(run, prepared, start)
     slots = ray.slots(gpus_of(run))
     runs.create(run.config, run.spaces)
     if unfinished(run):
-        # Winners stand when a search has ended, and until it has again nobody shall take these for its own.
-        with writing(run.folder):
+        # The winners of the shorter search must not be taken for those of the longer one.
+        with writing_run(run.folder):
             for arch in run.config.arch:
                 runs.winner_file(run.folder, arch).unlink(missing_ok=True)
     return _search(run, prepared, start, slots, progress)
 
 
 def write_studies(folder: Path, journal: Path) -> Path:
-    """Write the studies of a run as an Optuna journal, which optuna-dashboard opens; returns its path."""
+    """Write the studies of a run as an Optuna journal for optuna-dashboard; returns its path."""
     run = runs.open_run(folder)
-    rows = trials_of(folder)
-    by_arch = {arch: [row for row in rows if row.arch == arch] for arch in run.config.arch}
-    write_journal(journal, by_arch, run.spaces, run.config.epochs)
+    rows = by_arch(trials_of(folder), run.config.arch)
+    write_journal(journal, rows, run.spaces, run.config.epochs)
     return journal
 
 
 def _search(
     run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: Slots, progress: Progress
 ) -> Path:
-    progress.log_to(run.folder / "run.log")
+    progress.log_to(run.folder / LOG)
     precision = _record(run, prepared, start, slots, progress)
-    told = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
-    progress.say(f"{slots.count} trials at a time on {'GPUs' if slots.gpus else 'CPUs'}; {told}")
+    arithmetic = ", ".join(f"{arch} in {chosen}" for arch, chosen in precision.items())
+    progress.say(f"{slots.count} trials at a time on {'GPUs' if slots.gpus else 'CPUs'}; {arithmetic}")
     development, state = prepared.development(), start.state if start else None
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = trials_of(run.folder)
@@ -116,12 +121,12 @@ def _search(
 def _record(
     run: Run, prepared: Prepared, start: "ResolvedWeights | None", slots: Slots, progress: Progress
 ) -> dict[str, Precision]:
-    """Write down where the run comes from, or what is new in it; the precision of each architecture."""
-    path = run.folder / "record.json"
+    """Create or update the run's record; returns the precision of each architecture."""
+    path = run.folder / RECORD
     if path.exists():
         record = read_json(path)
         for change in runs.changes_since(record):
-            progress.say(f"{change}: what is trained from here on may differ in its last digits")
+            progress.say(f"{change}: trials from here on may differ in their last digits")
     else:
         record = runs.origin() | {"data": prepared.summary, "weights": origin_of(None), "precision": {}}
     added = [arch for arch in run.config.arch if arch not in record["precision"]]
@@ -136,7 +141,10 @@ def _record(
 
 
 def _reachable_weights(config: RunConfig) -> RunConfig:
-    """A demo goes on without pretrained weights where there are none; `starting_weights` says so aloud."""
+    """The configuration of a demo, with random weights if the pretrained ones cannot be had.
+
+    `starting_weights` announces which it uses.
+    """
     from tune_brain import weights
 
     try:
@@ -149,12 +157,13 @@ def _reachable_weights(config: RunConfig) -> RunConfig:
 def _precision(
     config: RunConfig, archs: Sequence[str], prepared: Prepared, slots: Slots
 ) -> dict[str, Precision]:
+    """The precision of each of these architectures: the one asked for, or the faster one as measured."""
     if config.precision != "auto":
         return dict.fromkeys(archs, config.precision)
     kind = "cuda" if slots.gpus else "cpu"
     jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
     if slots.gpus or config.address:
-        # On a machine that trains, which the driver's need not be, in a process that leaves its GPU again.
+        # Measured on a machine that trains, which the driver's may not be, in a process that frees its GPU.
         measured = compute.each(faster_precision, jobs, replace(slots, count=1))
         return {archs[index]: chosen for index, chosen in measured}
     return {job[0]: faster_precision(*job) for job in jobs}

@@ -1,1 +1,1 @@
-"""One trial: a plain loop over arrays that yields one row per epoch."""
+"""One trial: a plain training loop over arrays that yields one row per epoch."""

@@ -1,4 +1,4 @@
-"""Convolutions of images that are hardly larger than a pixel, trained as matrix products."""
+"""Faster training of 3x3 convolutions on tiny feature maps in bf16: as matrix products."""
 
 from typing import Any
 
@@ -8,13 +8,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, pad
 
 LIMIT = 9
-"""Pixels of an output image. oneDNN takes nearly as long for four of them as for sixteen. Up to 3x3 the
-product gains on CPUs of Intel with amx_bf16 and of AMD with avx512_bf16; at 4x4 the latter gain nothing
-where channels are few (`tests/benchmarks/steps.py`, results/LOG.md)."""
+"""Pixels of the largest output image that is computed as a product.
+
+oneDNN takes nearly as long for four pixels as for sixteen. Up to 3x3 the product is faster on Intel CPUs with
+amx_bf16 and on AMD CPUs with avx512_bf16; at 4x4 it gains nothing on the latter if there are few channels
+(`tests/benchmarks/steps.py`, results/LOG.md).
+"""
 
 
 def product(images: Tensor, weight: Tensor, stride: int) -> Tensor:
-    """A 3x3 convolution with a padding of one pixel, as a product of its patches with its weights.
+    """A 3x3 convolution with a padding of one pixel, as the product of image patches and weights.
 
     Args:
         images: [N, C, H, W]; fastest in the channels-last layout.
@@ -22,7 +25,7 @@ def product(images: Tensor, weight: Tensor, stride: int) -> Tensor:
         stride: of both axes.
 
     Returns:
-        [N, K, ceil(H / stride), ceil(W / stride)], channels last.
+        [N, K, ceil(H / stride), ceil(W / stride)] in the channels-last layout.
     """
     height, width = images.shape[2:]
     padded = pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
@@ -35,10 +38,10 @@ def product(images: Tensor, weight: Tensor, stride: int) -> Tensor:
 
 
 class _Dense(torch.autograd.Function):
-    """A 3x3 convolution of images of up to 2x2 pixels as a dense layer from all of them to all.
+    """A 3x3 convolution of images of up to 2x2 pixels, as a dense layer from all pixels to all pixels.
 
-    Every pixel meets every other there, each pair at one place of the kernel; the other places of a patch,
-    five of nine where the image has 2x2 pixels, only meet the padding.
+    Each input pixel reaches each output pixel through exactly one kernel element. The other elements of a
+    patch, five of nine for images of 2x2 pixels, see nothing but padding, and a dense layer skips them.
     """
 
     @staticmethod
@@ -60,21 +63,25 @@ class _Dense(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients of images and weight, each in the order of the channels-last layout."""
+        """The gradients of images and weight, both in the channels-last layout."""
         flat, matrix = ctx.saved_tensors
-        # Under autocast the product is in bf16, whatever the images are in.
+        # Under autocast the forward product is in bf16, whatever type the images have.
         gradient = gradient.to(flat.dtype)
         images = (gradient @ matrix).view(ctx.shape).permute(0, 3, 1, 2)
-        seen, made = flat.view(ctx.shape).permute(1, 2, 0, 3), gradient.view(ctx.shape).permute(1, 2, 0, 3)
-        height, width = seen.shape[:2]
-        # For each place of the kernel, the pixels that it takes from and those that it gives to.
+        source, target = (tensor.view(ctx.shape).permute(1, 2, 0, 3) for tensor in (flat, gradient))
+        height, width = source.shape[:2]
+        # For each kernel element, the gradients of the pixels it writes to and the pixels it reads from.
         kernel = [
-            made[max(0, 1 - row) : height + 1 - row, max(0, 1 - column) : width + 1 - column].flatten(0, 2).T
-            @ seen[max(0, row - 1) : height - 1 + row, max(0, column - 1) : width - 1 + column].flatten(0, 2)
+            target[max(0, 1 - row) : height + 1 - row, max(0, 1 - column) : width + 1 - column]
+            .flatten(0, 2)
+            .T
+            @ source[max(0, row - 1) : height - 1 + row, max(0, column - 1) : width - 1 + column].flatten(
+                0, 2
+            )
             for row in range(3)
             for column in range(3)
         ]
-        weight = torch.stack(kernel, 1).view(-1, 3, 3, seen.shape[-1]).permute(0, 3, 1, 2)
+        weight = torch.stack(kernel, 1).view(-1, 3, 3, source.shape[-1]).permute(0, 3, 1, 2)
         return images, weight
 
 
@@ -83,19 +90,19 @@ def dense(images: Tensor, weight: Tensor) -> Tensor:
 
     Args:
         images: [N, C, H, W]; fastest in the channels-last layout.
-        weight: [K, C, 3, 3], likewise; taken in the numbers of the images, bf16 where they are.
+        weight: [K, C, 3, 3], likewise; converted to the type of the images.
 
     Returns:
-        [N, K, H, W], channels last.
+        [N, K, H, W] in the channels-last layout.
     """
     result: Tensor = _Dense.apply(images, weight.to(images.dtype))
     count, _, height, width = images.shape
-    # Out here: what a function of its own returns as a view may not be changed in place.
+    # Not in `_Dense`: a view that an autograd function returns must not be modified in place.
     return result.view(count, height, width, -1).permute(0, 3, 1, 2)
 
 
 class SmallConv2d(nn.Conv2d):
-    """A 3x3 convolution that trains on images of up to `LIMIT` pixels as a product; else like its parent."""
+    """A 3x3 convolution that in training, for outputs of up to `LIMIT` pixels, is computed as a product."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, K, H / stride, W / stride]."""
@@ -109,10 +116,10 @@ class SmallConv2d(nn.Conv2d):
 
 
 def speed_up(model: nn.Module) -> None:
-    """Replace the 3x3 convolutions of a model by `SmallConv2d`, which share its parameters.
+    """Replace the 3x3 convolutions of a model, in place, by `SmallConv2d` that share their parameters.
 
-    For bf16 on a CPU: in fp32 nothing is gained, and a GPU has kernels of its own. In eval mode the model
-    computes what it did, to the last bit.
+    Meant for bf16 on a CPU: fp32 gains nothing, and GPUs have their own kernels. In eval mode the model's
+    results do not change by a bit.
     """
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):

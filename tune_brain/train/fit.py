@@ -1,4 +1,4 @@
-"""The training loop: a model and its arrays in, one row for each epoch out."""
+"""The training loop: a generator that trains a trial and yields one row per epoch."""
 
 import math
 import time
@@ -20,28 +20,28 @@ from tune_brain.train.training import Training
 
 
 class Step(NamedTuple):
-    """What one optimizer step leaves behind: tensors on the device, detached."""
+    """The results of one optimizer step: detached tensors on the device."""
 
     loss: Tensor
     """Mean cross-entropy of the batch before the step, in nats."""
     norm: Tensor
-    """L2 norm of the whole gradient before it was clipped."""
+    """L2 norm of the whole gradient before clipping."""
     logits: Tensor
-    """float32 [B, classes], before the step."""
+    """float32 [B, classes], from before the step."""
     labels: Tensor
     """int64 [B]."""
 
 
 def fit(training: Training) -> Iterator[dict[str, float]]:
-    """Train a trial to its end, from wherever it is.
+    """Train a trial from its current epoch to its last.
 
-    The order of the images and their augmentation come from the seed alone: on one kind of CPU and one
-    number of threads, equal configurations, weights and arrays give equal rows except for `seconds`, whether
-    the trial was stopped and restored on the way or not.
+    The order of the images and their augmentation depend on the seed alone. With the same type of CPU and
+    number of threads, equal configurations, weights and arrays give equal rows except for `seconds`, even if
+    the trial was stopped and restored in between.
 
     Args:
-        training: as `begin` or `restore` leave it; between two rows it can be captured. Its model takes
-            float [N, 1, H, W] in 0..1 and gives logits [N, classes].
+        training: as `begin` returns it or `restore` leaves it; it can be captured between two rows. Its model
+            maps float [N, 1, H, W] in 0..1 to logits [N, classes].
 
     Yields:
         After each epoch, the fields of `records.EpochRow` from `epoch` on.
@@ -50,7 +50,7 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
         Diverged: a loss or the norm of the gradient was not finite.
     """
     config, device, train = training.config, training.device, training.development.train
-    model, update, hp = training.model, training.update, config.hyperparameters
+    model, optimizer, hp = training.model, training.optimizer, config.hyperparameters
     pixels, labels = view(train.pixels).to(device), view(train.labels).to(device)
 
     for epoch in range(training.epochs + 1, config.epochs + 1):
@@ -62,8 +62,8 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
             batch = augment(
                 pixels[index], rotation=hp.rotation, flip=hp.flip, generator=training.augmentation
             )
-            steps.add(step(model, update, batch, labels[index], hp.grad_clip, config.precision))
-            lr = update.param_groups[0]["lr"]
+            steps.add(step(model, optimizer, batch, labels[index], hp.grad_clip, config.precision))
+            lr = optimizer.param_groups[0]["lr"]
             training.schedule.step()
         row = {
             "epoch": epoch,
@@ -78,29 +78,38 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
 
 def step(
     model: nn.Module,
-    update: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     batch: Tensor,
     labels: Tensor,
     grad_clip: float,
     precision: Precision,
 ) -> Step:
-    """Take one optimizer step on a batch: float [B, 1, H, W] in 0..1 and its labels int64 [B]."""
+    """Take one optimizer step on a batch.
+
+    Args:
+        model: the model, in training mode.
+        optimizer: its optimizer.
+        batch: float [B, 1, H, W] in 0..1.
+        labels: int64 [B].
+        grad_clip: the L2 norm to which a longer gradient is scaled down.
+        precision: bf16 runs the forward pass under autocast.
+    """
     model.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = model(batch).float()
     loss = cross_entropy(logits, labels)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = clip_grad_norm_(model.parameters(), grad_clip)
-    update.step()
+    optimizer.step()
     return Step(loss.detach(), norm, logits.detach(), labels)
 
 
 class _Steps:
-    """What the steps of an epoch leave behind, on the device.
+    """The results of an epoch's steps, collected on the device.
 
-    Read once, at the epoch's end: to read in the loop would be to wait for the device at each step. Its room
-    is taken at once: a small tensor kept from each step between the large ones that are freed leaves holes in
-    the heap, half a megabyte a step.
+    They are read once, at the end of the epoch, because reading a result in the loop would wait for the
+    device at each step. The buffers are allocated up front, because a small tensor kept from each step,
+    between large ones that are freed, would fragment the heap by half a megabyte per step.
     """
 
     def __init__(self, steps: int, images: int, classes: int, device: torch.device) -> None:
@@ -110,14 +119,19 @@ class _Steps:
         self._steps = self._images = 0
 
     def add(self, step: Step) -> None:
-        """Keep one step."""
+        """Store the results of one step."""
         place, images = self._steps, slice(self._images, self._images + len(step.labels))
         self._losses[place], self._norms[place], self._sizes[place] = step.loss, step.norm, len(step.labels)
         self._logits[images], self._labels[images] = step.logits, step.labels
         self._steps, self._images = place + 1, images.stop
 
     def scores(self, grad_clip: float, classes: int) -> dict[str, float]:
-        """Measures of the epoch, fields of `records.EpochRow`."""
+        """The training measures of the epoch, as fields of `records.EpochRow`.
+
+        Args:
+            grad_clip: the norm above which a step's gradient was clipped.
+            classes: number of classes.
+        """
         seen = slice(self._images)
         counts = confusion(self._logits[seen].argmax(1), self._labels[seen], classes)
         return {
@@ -142,11 +156,11 @@ def _validation_scores(training: Training) -> dict[str, float]:
 
 
 def _raise_if_diverged(row: dict[str, float], epochs: int) -> None:
-    words = {
+    quantities = {
         "train_loss": "training loss",
         "grad_norm": "norm of the gradient",
         "val_loss": "validation loss",
     }
-    for name, quantity in words.items():
+    for name, quantity in quantities.items():
         if not math.isfinite(row[name]):
             raise Diverged(f"In epoch {row['epoch']} of {epochs} the {quantity} was {row[name]}.")

@@ -1,4 +1,4 @@
-"""Scores of predicted classes, from a confusion matrix."""
+"""Accuracy and macro-F1 from a confusion matrix."""
 
 import torch
 from torch import Tensor
@@ -10,20 +10,20 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     Args:
         predicted: class numbers int64 [N].
         labels: class numbers int64 [N].
-        classes: how many classes there are.
+        classes: number of classes.
     """
     return torch.bincount(labels * classes + predicted, minlength=classes**2).view(classes, classes)
 
 
 def accuracy(confusion: Tensor) -> float:
-    """Share of the images whose class is predicted."""
+    """Share of correctly predicted images."""
     return float(confusion.diagonal().sum() / confusion.sum())
 
 
 def macro_f1(confusion: Tensor) -> float:
-    """Mean F1 over the classes that have images; a class that is never predicted has F1 = 0.
+    """Mean F1 over the classes with images; a class that is never predicted has F1 = 0.
 
-    F1 of a class is 2 TP / (its images + its predictions).
+    The F1 of a class is 2 TP / (its images + its predictions).
     """
     counts = confusion.double()
     images, predictions = counts.sum(1), counts.sum(0)

@@ -1,4 +1,4 @@
-"""AdamW and the one-cycle learning rate."""
+"""AdamW and the one-cycle learning-rate schedule."""
 
 from typing import Any
 
@@ -10,50 +10,59 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tune_brain.config import Hyperparameters
 
 
-def optimizer(model: nn.Module, hp: Hyperparameters) -> AdamW:
-    """AdamW whose weight decay spares biases and batch-norm parameters (fewer than two dimensions).
+def make_optimizer(model: nn.Module, hp: Hyperparameters) -> AdamW:
+    """AdamW without weight decay for biases and batch-norm parameters (those with fewer than two dimensions).
 
-    Its parameters are the model's, seen in the order of their memory; gradients are the model's to clear. For
-    torch's fused step on a CPU reads every tensor from its first number to its last, whatever the layout: it
-    is wrong where a gradient lies in another order than its weight, and where both lie channels last it first
-    copies the gradient to no use, about a sixteenth of a ResNet's step (torch 2.14, FusedAdamKernel.cpp;
-    results/LOG.md).
+    The optimizer updates views of the model's weights whose axes follow the memory layout; clear gradients on
+    the model (`model.zero_grad`). Why: torch's fused step on a CPU walks each tensor's memory from start to
+    end, whatever its layout. If a gradient has another layout than its weight, the update is wrong; if both
+    are channels-last, the step needlessly copies the gradient first, about a sixteenth of a ResNet's step
+    (torch 2.14, FusedAdamKernel.cpp; results/LOG.md).
+
+    Args:
+        model: the model to train.
+        hp: peak learning rate and weight decay.
     """
     weights = list(model.parameters())
-    seen = [nn.Parameter(_in_order(weight, weight).detach()) for weight in weights]
+    views = [nn.Parameter(_in_memory_order(weight, weight).detach()) for weight in weights]
     groups: list[dict[str, Any]] = [
-        {"params": [view for view in seen if view.ndim >= 2]},
-        {"params": [view for view in seen if view.ndim < 2], "weight_decay": 0.0},
+        {"params": [view for view in views if view.ndim >= 2]},
+        {"params": [view for view in views if view.ndim < 2], "weight_decay": 0.0},
     ]
-    update = AdamW(groups, lr=hp.max_lr, weight_decay=hp.weight_decay, fused=True)
+    optimizer = AdamW(groups, lr=hp.max_lr, weight_decay=hp.weight_decay, fused=True)
 
-    def lend(*_: object) -> None:
-        for weight, view in zip(weights, seen, strict=True):
-            view.grad = None if weight.grad is None else _in_order(weight.grad, weight).contiguous()
+    def attach_gradients(*_: object) -> None:
+        for weight, view in zip(weights, views, strict=True):
+            view.grad = None if weight.grad is None else _in_memory_order(weight.grad, weight).contiguous()
 
-    def take_back(*_: object) -> None:
-        for view in seen:
+    def detach_gradients(*_: object) -> None:
+        for view in views:
             view.grad = None
 
-    update.register_step_pre_hook(lend)
-    update.register_step_post_hook(take_back)
-    return update
+    optimizer.register_step_pre_hook(attach_gradients)
+    optimizer.register_step_post_hook(detach_gradients)
+    return optimizer
 
 
-def _in_order(tensor: Tensor, weight: Tensor) -> Tensor:
-    """A tensor of a weight's shape with its axes in the order in which that weight lies in memory."""
-    last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
-    return tensor.permute(0, 2, 3, 1) if last else tensor
+def _in_memory_order(tensor: Tensor, weight: Tensor) -> Tensor:
+    """A view of a tensor with its axes in the order of the memory layout of a weight of the same shape."""
+    channels_last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+    return tensor.permute(0, 2, 3, 1) if channels_last else tensor
 
 
 def one_cycle(optimizer: AdamW, hp: Hyperparameters, steps: int) -> OneCycleLR:
-    """The one-cycle policy (Smith & Topin, 2018) as torch has it, over all steps of a cycle.
+    """The one-cycle policy (Smith & Topin, 2018) in torch's implementation, over all steps of a cycle.
 
     The learning rate rises along a cosine from max_lr / 25 to max_lr during `warmup_share` of the steps, then
-    falls along a cosine to max_lr / 250,000; Adam's first beta moves the other way, .95 to .85 and back.
+    falls along a cosine to max_lr / 250,000. Adam's first beta moves the other way, from .95 to .85 and back.
+
+    Args:
+        optimizer: the optimizer to schedule.
+        hp: peak learning rate and share of the warm-up.
+        steps: optimizer steps in the whole cycle.
     """
     share = hp.warmup_share
     if share * steps == 1:
-        # Torch divides zero by zero where the rise is exactly one step long.
+        # With a warm-up of exactly one step torch would divide zero by zero.
         share *= 1 + 1e-9
     return OneCycleLR(optimizer, max_lr=hp.max_lr, total_steps=steps, pct_start=share)

@@ -1,4 +1,4 @@
-"""Which arithmetic trains an architecture faster on this machine: measured once, then remembered."""
+"""Which precision trains an architecture faster on this machine, fp32 or bf16: measured once, then cached."""
 
 import contextlib
 import importlib.metadata
@@ -6,26 +6,25 @@ import importlib.metadata
 from tune_brain.config import Precision, allows_bf16
 from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
-from tune_brain.records import read_json, write_json
+from tune_brain.records import as_json, read_json, write_text
 from tune_brain.runs import processor
 
 GAIN = 1.25
-"""How many times as fast bf16 must be; less is near the noise, and the choice must not change with it."""
+"""The speed-up that bf16 needs to be chosen: with less, noise in the measurement could decide."""
 
 
 def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Precision:
-    """The faster precision for the training steps of an architecture; fp32 unless bf16 clearly wins.
+    """The faster precision for the training steps of an architecture.
 
-    Or unless fp32 has no room.
-
-    Measured by a few steps on one thread, about two seconds, and kept in `precision.json` of the cache folder
-    for this processor, this version of torch, this architecture and this image size.
+    It is fp32 unless bf16 is clearly faster or the measurement runs out of memory. The measurement takes a
+    few steps on one thread, about two seconds. Its result is cached in `precision.json` of the cache folder
+    for this processor, version of torch, architecture and image size.
 
     Args:
         arch: name of the architecture.
         image_size: in pixels.
-        classes: how many.
-        kind: of the device that trains, `cpu` or `cuda`; without such a GPU here it is the CPU.
+        classes: number of classes.
+        kind: of the device that trains, `cpu` or `cuda`; without a GPU on this machine the CPU is measured.
     """
     if not allows_bf16(arch, image_size):
         return "fp32"
@@ -39,26 +38,26 @@ def faster_precision(arch: str, image_size: int, classes: int, kind: str) -> Pre
     version = importlib.metadata.version("torch")
     key = f"{name} | torch {version} | {arch} | {image_size} px"
     try:
-        known = read_json(cache)
+        measured = read_json(cache)
     except RunFolderError:
-        known = {}
-    if known.get(key) not in ("fp32", "bf16"):
-        # Here and not above: what is remembered is had without waiting for torch.
+        measured = {}
+    if measured.get(key) not in ("fp32", "bf16"):
+        # Imported here, so that a cached result does not wait for torch.
         from tune_brain.train import timing
         from tune_brain.train.process import is_memory
 
-        known[key] = "fp32"
+        measured[key] = "fp32"
         if kind == "cuda" or timing.multiplies_faster_in_bf16():
             try:
                 seconds = timing.step_seconds(arch, image_size, classes, kind)
             except Exception as error:
                 if not is_memory(error):
                     raise
-                # Not remembered, since others may have taken the room.
+                # Not cached, since other processes may have taken the memory.
                 return "bf16"
-            known[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
-        # Where the cache is another's, it is measured each time.
-        with contextlib.suppress(RunFolderError):
-            write_json(cache, known)
-    chosen: Precision = known[key]
+            measured[key] = "bf16" if seconds["bf16"] * GAIN < seconds["fp32"] else "fp32"
+        # If the cache cannot be written, the precision is measured each time.
+        with contextlib.suppress(OSError):
+            write_text(cache, as_json(measured))
+    chosen: Precision = measured[key]
     return chosen

@@ -1,26 +1,26 @@
-"""What a process does before it trains or predicts as a trial."""
+"""The set-up of a process that trains or predicts: threads, determinism and memory."""
 
 import ctypes
 import gc
 
 import torch
 
-# Of <malloc.h> of the GNU C library.
+# Parameters of mallopt, from <malloc.h> of the GNU C library.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _NEVER = 2**31 - 1
-_FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
-"""The last is cuDNN's, where none of its ways to compute a convolution finds room."""
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "ALLOC_FAILED", "unable to find an engine")
+"""Parts of error messages. The last is cuDNN's, if none of its convolution algorithms fits into memory."""
 
 
 def make_ready() -> None:
-    """Make this process train on one thread, and keep the memory that training takes and gives back.
+    """Make this process train reproducibly, on one thread, and keep the memory that training frees.
 
-    Another number of threads adds in another order, so rows would differ; so do some of cuDNN's ways to
-    compute a gradient from one time to the next.
+    Reproducibly: another number of threads adds in another order, and some of cuDNN's algorithms give another
+    gradient each time, so that rows would differ.
 
-    The GNU C library gives large blocks back to the system when they are freed, and the system clears every
-    page when they are taken again: 12 to 45 MB at each step at 64 px, about a tenth of its time
-    (`tests/benchmarks/steps.py`). Other C libraries are left as they are. See mallopt(3).
+    Memory: the GNU C library returns large freed blocks to the system, which clears every page when they are
+    allocated again: 12 to 45 MB in each step at 64 px, about a tenth of its time
+    (`tests/benchmarks/steps.py`). See mallopt(3). Other C libraries are not changed.
     """
     torch.set_num_threads(1)
     torch.backends.cudnn.deterministic = True
@@ -31,16 +31,17 @@ def make_ready() -> None:
 
 
 def give_back() -> None:
-    """Give a GPU's memory back that the last trial took: other processes may share it.
+    """Release the GPU memory of the last trial, since other processes may share the GPU.
 
-    What an optimizer's first construction leaves in a cycle holds weights and moments until it is collected.
+    Garbage is collected first: constructing an optimizer leaves a reference cycle that keeps the model's
+    weights and Adam's moments alive.
     """
     gc.collect()
     torch.cuda.empty_cache()
 
 
 def is_memory(error: Exception) -> bool:
-    """Whether memory has ended: Python's own error, torch's, or what NVIDIA's libraries say."""
+    """Whether an error means that memory ran out: Python's, torch's or one of NVIDIA's libraries."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in str(error) for words in _FULL
+        words in str(error) for words in _OUT_OF_MEMORY
     )

@@ -1,4 +1,4 @@
-"""How long a training step takes in each precision on this machine."""
+"""The duration of a training step in each precision on this machine."""
 
 import time
 from collections.abc import Iterator
@@ -11,39 +11,45 @@ from torch.nn.functional import linear
 from tune_brain.config import Hyperparameters, Precision, TrialConfig
 from tune_brain.models import build
 from tune_brain.train.fit import step
-from tune_brain.train.optim import optimizer
+from tune_brain.train.optim import make_optimizer
 from tune_brain.train.training import arrange
 
 BUDGET = 0.5
-"""Seconds to measure for; two steps in each precision are taken however long they last."""
+"""Seconds of measuring; at least two steps are taken in each precision, however long they last."""
 
 
 @cache
 def multiplies_faster_in_bf16() -> bool:
-    """Whether this CPU's product of two matrices of 512 x 512 is faster in bf16 than in fp32.
+    """Whether this CPU multiplies two 512 x 512 matrices faster in bf16 than in fp32.
 
-    It is not where instructions for bf16 are missing. There a training step takes several times as long in
-    bf16, too long to measure one.
+    It does not if it lacks instructions for bf16. A training step in bf16 then takes several times as long as
+    in fp32: too long to measure one.
     """
 
     def seconds(kind: torch.dtype) -> float:
-        matrix, times = torch.ones((512, 512), dtype=kind), []
+        matrix, durations = torch.ones((512, 512), dtype=kind), []
         for _ in range(5):
             started = time.process_time()
             linear(matrix, matrix)
-            times.append(time.process_time() - started)
-        return min(times)
+            durations.append(time.process_time() - started)
+        return min(durations)
 
     with _one_thread():
         return seconds(torch.bfloat16) < seconds(torch.float32)
 
 
 def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Precision, float]:
-    """Seconds that a training step on random images takes in each precision: the fastest of a few.
+    """Seconds that a training step on random images takes in each precision: the fastest of a few steps.
 
-    One thread, as in a trial, on a device of this kind, `cpu` or `cuda`. On a CPU the seconds of this process
-    are counted, so that other work on the machine weighs less, and the batch shrinks for large images, so
-    that even a slow architecture takes seconds and not minutes. A GPU would only wait for launches then.
+    Runs on one thread, as in a trial. On a CPU it counts the CPU time of this process, so that other work on
+    the machine matters less, and shrinks the batch for large images, so that even a slow architecture takes
+    seconds and not minutes. On a GPU the batch stays: a small one would measure kernel launches only.
+
+    Args:
+        arch: name of the architecture.
+        image_size: in pixels.
+        classes: number of classes.
+        kind: of the device, `cpu` or `cuda`.
     """
     with _one_thread():
         return _measure(arch, image_size, classes, torch.device(kind))
@@ -73,16 +79,16 @@ def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> 
     models = {precision: build(config) for precision in durations}
     for precision, model in models.items():
         arrange(model, device, precision)
-    updates = {precision: optimizer(model, hp) for precision, model in models.items()}
+    optimizers = {precision: make_optimizer(model, hp) for precision, model in models.items()}
     end = float("inf")
-    # In turns, so that a change in the machine's load meets both; the first step of each only warms up.
+    # Alternating, so that a change in the machine's load affects both; the first step of each is a warm-up.
     while len(durations["bf16"]) < 2 or clock() < end:
         for precision, model in models.items():
             started = clock()
-            step(model, updates[precision], batch, labels, hp.grad_clip, precision)
+            step(model, optimizers[precision], batch, labels, hp.grad_clip, precision)
             if device.type != "cpu":
                 torch.accelerator.synchronize(device)
             durations[precision].append(clock() - started)
-        # The first steps load a GPU's programs, which can take longer than all others.
+        # Not started earlier: the first steps load a GPU's kernels, which can take longer than all others.
         end = min(end, clock() + BUDGET)
     return {precision: min(times) for precision, times in durations.items()}

@@ -1,1 +1,1 @@
-"""Tables as figures. Every name in them is escaped, since plotly reads the texts of a figure as markup."""
+"""Figures drawn from tables. All names in them are escaped, because plotly interprets texts as markup."""

@@ -1,4 +1,4 @@
-"""The ladder as figures: the climb from rung to rung, and the curve of each trial."""
+"""Figures of the ladder view: scores by rung, and learning curves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from tune_brain.report import style
 from tune_brain.report.tables.ladder import cutoffs
 
 DOTTED = 60
-"""Trials up to which every epoch of a curve has a dot."""
+"""Up to this many trials, every epoch of a learning curve is marked with a dot."""
 
 
 def climb(trials: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
-    """Score by rung of one architecture's trials, a line for each configuration, cut-offs dashed.
+    """Scores of one architecture's trials by rung: one line per configuration, cut-offs dashed.
 
     Args:
-        trials: see `studies.trials`, with the columns of `ladder.fates`.
+        trials: see `studies.trials`, joined with the columns of `ladder.fates`.
         ladder: the trial lengths, in epochs.
     """
     figure = style.figure(height=320)
@@ -49,9 +49,9 @@ def climb(trials: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
                 hovertemplate=f"cut-off now: %{{y:.4f}}, the best third of {line['n']}<extra></extra>",
             )
     plain = ~scored["winner"] & ~scored["baseline"]
-    for fate, marker in style.FATES.items():
-        own = scored[plain & (scored["fate"] == fate)]
-        style.trials(figure, own, "rung", "score", name=style.FATE_NAMES[fate], marker=marker)
+    for fate, look in style.FATES.items():
+        points = scored[plain & (scored["fate"] == fate)]
+        style.trials(figure, points, "rung", "score", name=look.label, marker=look.marker)
     special(figure, scored, "rung")
     figure.update_xaxes(
         title_text="trial length (epochs)",
@@ -65,7 +65,7 @@ def climb(trials: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
 
 
 def special(figure: go.Figure, scored: pd.DataFrame, x: str) -> None:
-    """The untuned baseline and the winner, over the others."""
+    """Draw the untuned baseline and the winner on top of the other trials."""
     baseline = scored[scored["baseline"] & ~scored["winner"]]
     marker = {"color": style.WHITE, "size": 10, "symbol": "diamond", "line": {"color": style.INK, "width": 2}}
     style.trials(figure, baseline, x, "score", name="baseline", marker=marker)
@@ -74,9 +74,9 @@ def special(figure: go.Figure, scored: pd.DataFrame, x: str) -> None:
 
 
 def learning_curves(curves: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
-    """Validation macro-F1 by epoch of one architecture's trials, a line each.
+    """Validation macro-F1 by epoch, one line per trial of one architecture.
 
-    A trace for each trial length, one for the baseline and one for the winner.
+    There is one trace per trial length, one for the baseline and one for the winner.
 
     Args:
         curves: see `studies.curves`.
@@ -101,16 +101,16 @@ def learning_curves(curves: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
 def _add_lines(
     figure: go.Figure, curves: pd.DataFrame, name: str, mode: str, opacity: float, **line: Any
 ) -> None:
-    """One trace of several trials, a gap after each; none where there is no trial."""
+    """Add one trace with the curves of several trials, separated by gaps; no trials add nothing."""
     if curves.empty:
         return
     x: list[float | None] = []
     y: list[float | None] = []
-    about: list[int] = []
+    numbers: list[int] = []
     for _, rows in curves.groupby("trial"):
         x += [*rows["epoch"].tolist(), None]
         y += [*rows["val_macro_f1"].round(4).tolist(), None]
-        about += [int(rows["trial"].iloc[0])] * (len(rows) + 1)
+        numbers += [int(rows["trial"].iloc[0])] * (len(rows) + 1)
     figure.add_scatter(
         name=name,
         x=x,
@@ -119,7 +119,7 @@ def _add_lines(
         opacity=opacity,
         line=line,
         marker={"size": 3 + line["width"]},
-        customdata=about,
+        customdata=numbers,
         meta="trials",
         hovertemplate="epoch %{x}: <b>%{y:.4f}</b><br>%{hovertext}<extra></extra>",
     )

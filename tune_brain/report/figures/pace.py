@@ -1,4 +1,4 @@
-"""The search over time as figures: the best so far, and what each slot did."""
+"""Figures of the search over time: the best score so far, and a timeline of the slots."""
 
 import html
 
@@ -9,39 +9,36 @@ from tune_brain.report import style
 from tune_brain.report.figures.ladder import special
 
 UNITS = ((3.0, "hours", 1.0), (0.05, "minutes", 60.0), (0.0, "seconds", 3600.0))
-"""From so many hours on, a span is told in this unit, of which an hour has so many."""
+"""(hours from which the unit is used, its name, how many of it make an hour), largest unit first."""
 
 
 def unit(hours: float) -> tuple[str, float]:
-    """The unit in which a span of so many hours is best told, and how many of it an hour has."""
-    return next((name, each) for least, name, each in UNITS if hours >= least)
+    """The unit that suits a duration given in hours: its name, and how many of it make an hour."""
+    return next((name, per_hour) for least, name, per_hour in UNITS if hours >= least)
 
 
 def best_over(ends: pd.DataFrame, x: str) -> go.Figure:
-    """The best full-length score so far, a stepped line for each architecture, over the score of every trial.
+    """The best full-length score so far as one stepped line per architecture, over all trials' scores.
 
     Args:
-        ends: see `pace.ends`, with the columns of `ladder.fates`.
+        ends: see `pace.ends`, joined with the columns of `ladder.fates`.
         x: `hours`, or `spent` for the epochs that an architecture has trained.
     """
     figure = style.figure(height=340)
-    title, each = unit(ends["hours"].max()) if x == "hours" else ("epochs", 1.0)
-    ends = ends.assign(at=ends[x] * each)
+    title, per_hour = unit(ends["hours"].max()) if x == "hours" else ("epochs", 1.0)
+    ends = ends.assign(at=ends[x] * per_hour)
     alone = ends["arch"].nunique() == 1
-    for fate, marker in style.FATES.items():
-        own = ends[~ends["winner"] & ~(ends["baseline"] & alone) & (ends["fate"] == fate)]
+    for fate, look in style.FATES.items():
+        points = ends[~ends["winner"] & ~(ends["baseline"] & alone) & (ends["fate"] == fate)]
         if alone:
-            style.trials(figure, own, "at", "score", name=style.FATE_NAMES[fate], marker=marker)
+            style.trials(figure, points, "at", "score", name=look.label, marker=look.marker)
             continue
-        for arch, of_arch in own.groupby("arch", sort=False):
-            full = fate == "full"
-            shown = {**marker, "color": style.arch(str(arch)), "size": marker["size"] - 1}
-            name = f"{arch}, {style.FATE_NAMES[fate]}"
-            style.trials(
-                figure, of_arch, "at", "score", name=name, marker=shown, opacity=0.9 if full else 0.4
-            )
-    for arch, own in ends.groupby("arch", sort=False):
-        best = own[own["best"].notna()]
+        for arch, of_arch in points.groupby("arch", sort=False):
+            marker = {**look.marker, "color": style.arch(str(arch)), "size": look.marker["size"] - 1}
+            name, opacity = f"{arch}, {look.label}", 0.9 if fate == "full" else 0.4
+            style.trials(figure, of_arch, "at", "score", name=name, marker=marker, opacity=opacity)
+    for arch, of_arch in ends.groupby("arch", sort=False):
+        best = of_arch[of_arch["best"].notna()]
         figure.add_scatter(
             name=f"best of {arch}",
             x=[*best["at"].round(5).tolist(), round(float(ends["at"].max()), 5)]
@@ -53,66 +50,67 @@ def best_over(ends: pd.DataFrame, x: str) -> go.Figure:
             hovertemplate=f"best of {arch}: %{{y:.4f}}<extra></extra>",
         )
     special(figure, ends if alone else ends[ends["winner"]], "at")
-    where = {"hours": f"time since the start ({title})", "spent": "epochs trained by the architecture"}
-    figure.update_xaxes(title_text=where[x], rangemode="tozero")
+    titles = {"hours": f"time since the start ({title})", "spent": "epochs trained by the architecture"}
+    figure.update_xaxes(title_text=titles[x], rangemode="tozero")
     figure.update_yaxes(title_text="validation macro-F1")
     return figure
 
 
 def machines(timeline: pd.DataFrame) -> go.Figure:
-    """A bar for each attempt at a trial, in the slot that it took; crosses mark what failed.
+    """One bar per attempt at a trial, in the lane of the slot that it occupied; crosses mark failures.
 
     Args:
-        timeline: see `pace.timeline`; of a trial or more.
+        timeline: see `pace.timeline`; it must not be empty.
     """
     start = timeline["started"].min()
-    name, each = unit((timeline["ended"].max() - start) / 3600)
+    name, per_hour = unit((timeline["ended"].max() - start) / 3600)
     slots = timeline[["node", "slot"]].drop_duplicates().sort_values(["node", "slot"])
     lanes = {key: len(slots) - place for place, key in enumerate(slots.itertuples(index=False, name=None))}
     table = timeline.assign(
         lane=[lanes[key] for key in zip(timeline["node"], timeline["slot"], strict=True)],
-        begin=(timeline["started"] - start) / 3600 * each,
-        length=(timeline["ended"] - timeline["started"]) / 3600 * each,
+        begin=(timeline["started"] - start) / 3600 * per_hour,
+        length=(timeline["ended"] - timeline["started"]) / 3600 * per_hour,
     )
     figure = style.figure(height=90 + 34 * len(lanes))
-    for arch, own in table.groupby("arch", sort=False):
-        going = (own["state"] == "running").tolist()
+    for arch, bars in table.groupby("arch", sort=False):
+        opacities = [0.45 if state == "running" else 1 for state in bars["state"]]
         figure.add_bar(
             name=arch,
             orientation="h",
-            base=own["begin"].round(5).tolist(),
-            x=own["length"].round(5).tolist(),
-            y=own["lane"].tolist(),
+            base=bars["begin"].round(5).tolist(),
+            x=bars["length"].round(5).tolist(),
+            y=bars["lane"].tolist(),
             width=0.72,
             marker={
                 "color": style.arch(str(arch)),
-                "opacity": [0.45 if open_ else 1 for open_ in going],
+                "opacity": opacities,
                 "line": {"color": style.WHITE, "width": 1},
             },
-            customdata=own["trial"].tolist(),
+            customdata=bars["trial"].tolist(),
             meta="trials",
             hovertemplate="%{hovertext}<extra></extra>",
         )
-    bad, again = table[table["state"].isin(["failed", "interrupted"])], table[table["attempt"] > 1]
-    for own, at, label, marker in (
-        (bad, bad["begin"] + bad["length"], "failed or interrupted", {"color": style.FAILED, "symbol": "x"}),
-        (again, again["begin"], "started again", {"color": style.INK, "symbol": "triangle-right"}),
+    lost, retried = table[table["state"].isin(["failed", "interrupted"])], table[table["attempt"] > 1]
+    lost_mark = {"color": style.FAILED, "symbol": "x"}
+    for attempts, at, label, marker in (
+        (lost, lost["begin"] + lost["length"], "failed or interrupted", lost_mark),
+        (retried, retried["begin"], "started again", {"color": style.INK, "symbol": "triangle-right"}),
     ):
-        if len(own):
+        if len(attempts):
             figure.add_scatter(
                 name=label,
                 x=at.round(5).tolist(),
-                y=own["lane"].tolist(),
+                y=attempts["lane"].tolist(),
                 mode="markers",
                 marker={"size": 9, "line": {"color": style.WHITE, "width": 1}, **marker},
-                text=[html.escape(f"{line['state']} {line['why']}") for line in own.to_dict("records")],
+                text=[html.escape(f"{line['state']} {line['why']}") for line in attempts.to_dict("records")],
                 hovertemplate=f"{label}: %{{text}}<extra></extra>",
             )
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title_text=f"time since the start ({name})", rangemode="tozero")
     figure.update_yaxes(
         tickvals=list(lanes.values()),
-        ticktext=[style.text(f"{node or 'machine'} · {slot}") for node, slot in lanes],
+        ticktext=style.labels([f"{node or 'machine'} · {slot}" for node, slot in lanes]),
         range=[0.4, len(lanes) + 0.6],
         showgrid=False,
     )

@@ -1,4 +1,4 @@
-"""What was tuned, as figures: slices, parallel coordinates, pairs, importances."""
+"""Figures of the tuned hyperparameters: slices, parallel coordinates, pairs, importances."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,28 +14,28 @@ from tune_brain.space import Range, Space
 
 
 def slices(trials: pd.DataFrame, name: str, limits: Range) -> go.Figure:
-    """One tuned hyperparameter against the score of one architecture's trials, over its whole range.
+    """Score of one architecture's trials against one tuned hyperparameter, over its whole range.
 
     Full-length trials stand out, shorter ones are grey, the baseline is a hollow diamond, the winner a star;
-    failed trials are crosses at the foot.
+    failed trials are crosses along the bottom.
 
     Args:
-        trials: see `studies.trials`, those that have ended.
+        trials: the trials that have ended; see `studies.trials`.
         name: the hyperparameter.
         limits: the range that was searched.
     """
     table = _valued(trials, name)
     scored = table[table["score"].notna()]
     plain = ~scored["baseline"] & ~scored["winner"]
-    foot = scored["score"].min() - 0.04 if len(scored) else 0.0
-    failed = table[table["state"] == "failed"].assign(score=foot)
+    bottom = scored["score"].min() - 0.04 if len(scored) else 0.0
+    failed = table[table["state"] == "failed"].assign(score=bottom)
     figure = style.figure(height=260)
     for label, dots, fate in (
         ("shorter", scored[plain & ~scored["full"]], "left"),
         ("full length", scored[plain & scored["full"]], "full"),
         ("failed", failed, "failed"),
     ):
-        style.trials(figure, dots, "value", "score", name=label, marker=style.FATES[fate])
+        style.trials(figure, dots, "value", "score", name=label, marker=style.FATES[fate].marker)
     special(figure, scored, "value")
     figure.update_xaxes(title_text=style.text(name), **_axis(limits))
     figure.update_yaxes(title_text="validation macro-F1")
@@ -43,41 +43,41 @@ def slices(trials: pd.DataFrame, name: str, limits: Range) -> go.Figure:
 
 
 def _valued(trials: pd.DataFrame, name: str) -> pd.DataFrame:
-    values = trials["values"].map(lambda known: known.get(name, np.nan)).astype(float)
+    values = trials["values"].map(lambda by_name: by_name.get(name, np.nan)).astype(float)
     return trials.assign(value=values)[values.notna()]
 
 
 def _axis(limits: Range) -> dict[str, Any]:
-    """An axis over a range with a little room, logarithmic where the range is."""
+    """An axis over a range with a small margin, logarithmic if the range is."""
     if not limits.log:
-        room = 0.04 * (limits.high - limits.low)
-        return {"type": "linear", "range": [limits.low - room, limits.high + room]}
+        margin = 0.04 * (limits.high - limits.low)
+        return {"type": "linear", "range": [limits.low - margin, limits.high + margin]}
     low, high = np.log10(limits.low), np.log10(limits.high)
-    room = 0.04 * (high - low)
+    margin = 0.04 * (high - low)
     powers = {"dtick": 1, "exponentformat": "power", "tickfont": {"size": 10}} if high - low > 1 else {}
-    return {"type": "log", "range": [low - room, high + room], **powers}
+    return {"type": "log", "range": [low - margin, high + margin], **powers}
 
 
 def parallel(trials: pd.DataFrame, space: Space) -> go.Figure:
-    """Parallel coordinates of one architecture's scored trials: a line each, over its ranges to its score.
+    """Parallel coordinates: one line per scored trial of one architecture, over its ranges to its score.
 
     Full-length trials are drawn in the architecture's colour, shorter ones in grey, the winner thick.
     """
     scored = trials[trials["score"].notna()]
-    at = placed(scored, space)
+    places = placed(scored, space)
     low, high = scored["score"].min(), scored["score"].max()
-    at["score"] = (scored["score"] - low) / (high - low) if high > low else 0.5
+    places["score"] = (scored["score"] - low) / (high - low) if high > low else 0.5
     figure = style.figure(height=330)
     colour = style.arch(space.arch)
-    for name, own, line, opacity in (
+    for name, chosen, line, opacity in (
         ("shorter", ~scored["full"], {"color": style.SHORTER, "width": 1}, 0.5),
         ("full length", scored["full"] & ~scored["winner"], {"color": colour, "width": 1.8}, 0.9),
         ("winner", scored["winner"], {"color": style.WINNER, "width": 3.5}, 1),
     ):
-        lines = at[own]
+        lines = places[chosen]
         if lines.empty:
             continue
-        count = len(at.columns)
+        count = len(places.columns)
         figure.add_scatter(
             name=name,
             x=[*range(count), None] * len(lines),
@@ -85,7 +85,7 @@ def parallel(trials: pd.DataFrame, space: Space) -> go.Figure:
             mode="lines",
             line=line,
             opacity=opacity,
-            customdata=[t for t in scored.loc[own, "trial"] for _ in range(count + 1)],
+            customdata=[trial for trial in scored.loc[chosen, "trial"] for _ in range(count + 1)],
             meta="trials",
             hovertemplate="%{hovertext}<extra></extra>",
         )
@@ -101,8 +101,10 @@ def parallel(trials: pd.DataFrame, space: Space) -> go.Figure:
             layer="below",
             line={"color": style.SHORTER, "width": 1},
         )
-        for y, told, anchor in ((0, bottom, "top"), (1, top, "bottom")):
-            figure.add_annotation(x=place, y=y, text=told, yanchor=anchor, showarrow=False, font={"size": 10})
+        for y, limit, anchor in ((0, bottom, "top"), (1, top, "bottom")):
+            figure.add_annotation(
+                x=place, y=y, text=limit, yanchor=anchor, showarrow=False, font={"size": 10}
+            )
         label = "macro-F1" if name == "score" else style.text(name)
         figure.add_annotation(
             x=place, y=1.13, text=f"<b>{label}</b>", yanchor="bottom", showarrow=False, font={"size": 11}
@@ -113,15 +115,14 @@ def parallel(trials: pd.DataFrame, space: Space) -> go.Figure:
 
 
 def pair(trials: pd.DataFrame, space: Space, x: str, y: str) -> go.Figure:
-    """Two tuned hyperparameters of one architecture: a surface of the full-length score, and the trials.
+    """Two tuned hyperparameters of one architecture: its trials over a surface of the full-length score.
 
-    Below `ENOUGH` full-length trials there is no surface. Shorter trials are grey.
+    With fewer than `ENOUGH` full-length trials there is no surface. Shorter trials are grey.
     """
     figure = style.figure(height=300)
     scored = trials[trials["score"].notna()]
     full = scored[scored["full"]]
-    at = placed(full, space)
-    smooth = surface(at, full["score"], x, y)
+    smooth = surface(placed(full, space), full["score"], x, y)
     if smooth is not None:
         figure.add_contour(
             x=_ticks(space.tuned[x]),
@@ -137,7 +138,7 @@ def pair(trials: pd.DataFrame, space: Space, x: str, y: str) -> go.Figure:
     table = table.assign(other=_valued(table, y)["value"])
     plain = ~table["winner"] & ~table["baseline"]
     for fate, dots in (("left", table[plain & ~table["full"]]), ("full", table[plain & table["full"]])):
-        style.trials(figure, dots, "value", "other", name=fate, marker=style.FATES[fate])
+        style.trials(figure, dots, "value", "other", name=fate, marker=style.FATES[fate].marker)
     special(figure, table.assign(score=table["other"]), "value")
     figure.update_xaxes(title_text=style.text(x), **_axis(space.tuned[x]))
     figure.update_yaxes(title_text=style.text(y), **_axis(space.tuned[y]))
@@ -150,22 +151,22 @@ def _ticks(limits: Range) -> list[float]:
     return [float(f"{tick:.5g}") for tick in ticks]
 
 
-def importances(found: Mapping[int, tuple[Mapping[str, float], int]], names: Sequence[str]) -> go.Figure:
-    """How much of the score each hyperparameter decides, a bar for each trial length with enough trials.
+def importances(by_rung: Mapping[int, tuple[Mapping[str, float], int]], names: Sequence[str]) -> go.Figure:
+    """Importance of each hyperparameter for the score, one bar per trial length with enough trials.
 
     Args:
-        found: by trial length: importances by name, and how many trials they come from.
-        names: of what was tuned.
+        by_rung: by trial length, the importances by name and the number of trials they are computed from.
+        names: the tuned hyperparameters.
     """
-    told = {rung: one for rung, one in found.items() if one[0]}
-    figure = style.figure(height=70 + 22 * len(names) * max(1, len(told)))
-    opacities = style.opacities(list(told)) if told else {}
-    for rung, (shares, n) in told.items():
+    known = {rung: estimate for rung, estimate in by_rung.items() if estimate[0]}
+    figure = style.figure(height=70 + 22 * len(names) * max(1, len(known)))
+    opacities = style.opacities(list(known)) if known else {}
+    for rung, (shares, n) in known.items():
         figure.add_bar(
             name=f"{formatting.epochs(rung)}, n = {n}",
             orientation="h",
             x=[round(shares[name], 4) for name in reversed(names)],
-            y=[style.text(name) for name in reversed(names)],
+            y=style.labels(list(reversed(names))),
             marker={"color": style.FULL, "opacity": opacities[rung]},
             hovertemplate=f"{formatting.epochs(rung)}, {n} trials: %{{x:.0%}}<extra></extra>",
         )

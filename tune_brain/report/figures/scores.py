@@ -1,4 +1,4 @@
-"""What the winners were worth, as figures."""
+"""Figures of the test scores: dots with intervals, confusion matrices, ROC and reliability curves."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,26 @@ import plotly.graph_objects as go
 from tune_brain.records import TEST_PARTS
 from tune_brain.report import style
 from tune_brain.report.formatting import METRICS as METRIC_NAMES
+from tune_brain.report.formatting import mean_count
 from tune_brain.report.tables.scores import row_shares
 
 
 def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str], str]) -> go.Figure:
-    """One metric of every classifier with its interval, official above unseen, in architectures' colours.
+    """One metric of every classifier with its interval, in the architectures' colours.
 
-    The unseen test is filled, the official one hollow; winners are circles, the others diamonds.
+    The official test is hollow and stands above the unseen one, which is filled. Winners are circles, other
+    classifiers diamonds.
 
     Args:
         scores: see `scores.scores`.
-        metric: which.
-        names: what to call each (classifier, role), in order from the top.
+        metric: name of the metric.
+        names: display name of each (classifier, role), from top to bottom.
     """
     figure = style.figure(height=84 + 40 * len(names))
     heights = {key: len(names) - place for place, key in enumerate(names)}
     for part, shift in zip(TEST_PARTS, (0.16, -0.16), strict=True):
         lines = scores[(scores["metric"] == metric) & (scores["part"] == part)]
-        # A trace each, since plotly gives the bars of a trace one colour.
+        # One trace per point, because plotly draws all error bars of a trace in one colour.
         for line in lines.to_dict("records"):
             key = (line["classifier"], line["role"])
             colour = style.arch(line["classifier"]) if line["role"] != "reference" else style.SOFT
@@ -54,12 +56,10 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
                 hovertemplate=f"%{{customdata}}, {part} test: %{{x:.3f}}<extra></extra>",
             )
     figure.update_xaxes(title_text=METRIC_NAMES.get(metric, metric))
+    labels = zip(names, style.labels(list(names.values())), strict=True)
     figure.update_yaxes(
         tickvals=list(heights.values()),
-        ticktext=[
-            f"<b>{style.text(name)}</b>" if role == "winner" else style.text(name)
-            for (_, role), name in names.items()
-        ],
+        ticktext=[f"<b>{label}</b>" if role == "winner" else label for (_, role), label in labels],
         range=[0.4, len(names) + 0.6],
         showgrid=False,
     )
@@ -67,17 +67,17 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
 
 
 def confusion(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> go.Figure:
-    """A confusion matrix, true classes down and predicted ones across: counts, over shares of their row.
+    """A confusion matrix, true classes down, predicted classes across; each cell has its count and row share.
 
     Args:
-        counts: [C, C], rows true; means over seeds, so that they need not be whole.
-        classes: C names.
+        counts: [C, C], one row per true class; means over seeds, so not necessarily whole numbers.
+        classes: names of the C classes.
     """
     shares = row_shares(counts)
     places = list(range(len(classes)))
     texts = [
         [
-            "" if np.isnan(shares[i, j]) else f"<b>{_number(counts[i][j])}</b><br>{shares[i, j]:.0%}"
+            "" if np.isnan(shares[i, j]) else f"<b>{mean_count(counts[i][j])}</b><br>{shares[i, j]:.0%}"
             for j in places
         ]
         for i in places
@@ -94,31 +94,28 @@ def confusion(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> go.F
         text=texts,
         texttemplate="%{text}",
         customdata=[
-            [f"true {html.escape(a)}<br>predicted {html.escape(b)}" for b in classes] for a in classes
+            [f"true {html.escape(true)}<br>predicted {html.escape(predicted)}" for predicted in classes]
+            for true in classes
         ],
         hovertemplate="%{customdata}<extra></extra>",
     )
     for i in places:
         if np.isnan(shares[i, 0]):
             figure.add_annotation(x=(len(classes) - 1) / 2, y=i, text="no image", showarrow=False)
-    labels = {"tickvals": places, "ticktext": [style.text(name) for name in classes], "showgrid": False}
+    labels = {"tickvals": places, "ticktext": style.labels(classes), "showgrid": False}
     figure.update_layout(plot_bgcolor=style.GRID)
     figure.update_xaxes(title_text="predicted", ticks="", autotickangles=[0, -30, -60, -90], **labels)
     figure.update_yaxes(title_text="true", ticks="", autorange="reversed", **labels)
     return figure
 
 
-def _number(count: float) -> str:
-    return f"{count:.0f}" if float(count).is_integer() else f"{count:.1f}"
-
-
 def roc(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """ROC curves of one class against the others, a line for each architecture.
+    """ROC curves of one class against the others, one line per architecture.
 
     Args:
-        curves: see `predictions.roc`, by architecture.
+        curves: by architecture; see `predictions.roc`.
     """
-    figure = _square("share of the others called so", "share of the class found")
+    figure = _square("false positive rate", "true positive rate")
     for arch, curve in curves.items():
         if len(curve):
             figure.add_scatter(
@@ -126,26 +123,26 @@ def roc(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
                 x=curve["false_positive"].round(4).tolist(),
                 y=curve["true_positive"].round(4).tolist(),
                 mode="lines",
-                line={"color": style.arch(arch), "width": 2},
+                line={"color": style.arch(arch), "dash": style.dash(arch), "width": 2},
                 hovertemplate=f"{arch}: finds %{{y:.1%}} at %{{x:.1%}} false alarms<extra></extra>",
             )
     return figure
 
 
 def reliability(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
-    """How often the named class was right, by how sure the classifier was; on the dashed line it is honest.
+    """Reliability diagram: accuracy by confidence. A calibrated classifier lies on the diagonal.
 
     Args:
-        curves: see `predictions.reliability`, by architecture.
+        curves: by architecture; see `predictions.reliability`.
     """
-    figure = _square("confidence", "share that was right")
+    figure = _square("confidence", "accuracy")
     for arch, curve in curves.items():
         figure.add_scatter(
             name=arch,
             x=curve["confidence"].round(4).tolist(),
             y=curve["accuracy"].round(4).tolist(),
             mode="lines+markers",
-            line={"color": style.arch(arch), "width": 2},
+            line={"color": style.arch(arch), "dash": style.dash(arch), "width": 2},
             customdata=curve["n"].tolist(),
             hovertemplate=f"{arch}: %{{y:.1%}} right at %{{x:.1%}} (n = %{{customdata}})<extra></extra>",
         )
@@ -153,11 +150,10 @@ def reliability(curves: Mapping[str, pd.DataFrame]) -> go.Figure:
 
 
 def _square(x: str, y: str) -> go.Figure:
-    """A figure of shares against shares, its diagonal dashed."""
+    """An empty figure with both axes from 0 to 1 and a thin diagonal."""
     figure = style.figure(height=320)
-    figure.add_shape(
-        type="line", x0=0, y0=0, x1=1, y1=1, layer="below", line={"color": style.SHORTER, "dash": "dash"}
-    )
+    diagonal = {"color": style.SHORTER, "dash": "dot", "width": 1}
+    figure.add_shape(type="line", x0=0, y0=0, x1=1, y1=1, layer="below", line=diagonal)
     figure.update_xaxes(title_text=x, range=[-0.02, 1.02], tickformat=".0%")
     figure.update_yaxes(title_text=y, range=[-0.02, 1.02], tickformat=".0%")
     return figure

@@ -1,4 +1,7 @@
-"""One trial from within: learning rate, gradient, losses. The page fills the lines for the trial chosen."""
+"""Figure of one trial over its epochs: learning rate, gradient norm, losses.
+
+It is drawn empty; the page's script fills it for the trial that the reader selects.
+"""
 
 import plotly.graph_objects as go
 
@@ -6,11 +9,11 @@ from tune_brain.report import style
 
 
 def one_cycle() -> go.Figure:
-    """Three panels over the epochs of one trial, still empty.
+    """Three empty panels over the epochs of one trial.
 
-    The page fills the traces by name: `schedule` (the learning rate at each step, computed), `measured` (that
-    of each epoch's last step), `gradient` (mean norm), `clipped` (share of clipped steps), `training` and
-    `validation` (loss).
+    The page's script fills the traces by name: `schedule` (learning rate at each step, computed), `measured`
+    (learning rate of each epoch's last step), `gradient` (mean norm), `clipped` (share of clipped steps),
+    `training` and `validation` (loss).
     """
     figure = style.figure(height=520)
     for name, axis, look in (

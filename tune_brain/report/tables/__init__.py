@@ -1,1 +1,1 @@
-"""Rows and scores as tables: the numbers of the page are computed here."""
+"""Tables computed from rows and scores: all numbers of the page come from here."""

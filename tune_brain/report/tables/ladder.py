@@ -1,4 +1,4 @@
-"""The ladder as a table: how far each configuration climbed, and what decided it."""
+"""Tables of the ladder: the outcome of each trial, the ranking that decided it, and the current cut-offs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,54 +12,61 @@ from tune_brain.search.ladder import PROMOTED_SHARE
 
 
 def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
-    """What became of each trial, in the order of `studies.trials`, and the contest that decided it.
+    """The outcome of each trial and the ranking that decided it, in the order of `studies.trials`.
 
-    A promoted trial is held against the trials of its rung that had ended when its configuration started at
-    the next one; any other that ended, against all of its rung. Failed trials count among the peers, as the
-    worst; the baseline, which climbs no rung, is held against the others at full length only, and the final
-    round's trials are nobody's peers.
+    A promoted trial is ranked among the trials of its rung that had ended when its configuration started at
+    the next rung; any other ended trial is ranked among all ended trials of its rung. Failed trials rank
+    last. The baseline is not promoted and ranks among the others at full length only. Trials of the final
+    round are not counted as peers of others.
+
+    Args:
+        trials: see `studies.trials`.
+        ladder: the trial lengths, in epochs.
 
     Returns:
-        Columns fate (full, promoted, left, failed or running), rank (from 1; NaN while running), peers (how
-        many ranked, itself included), cutoff (the lowest score in the best third at that moment; NaN where a
-        third is less than one).
+        Columns fate (full, promoted, left, failed or running), rank (from 1; NaN while running), peers
+        (number of ranked trials, including this one), cutoff (lowest score in the best third at that time;
+        NaN if a third of the peers is less than one trial).
     """
     fate = trials["state"].where(trials["state"] != "completed", "left").to_numpy(dtype=object)
-    contests = np.full((len(trials), 3), np.nan)
+    rankings = np.full((len(trials), 3), np.nan)
     ladder_trials = (trials["repeat"] == 0).to_numpy()
     states, numbers = trials["state"].to_numpy(), trials["configuration"].to_numpy()
     ends = (trials["started"] + trials["seconds"]).to_numpy()
     scores = trials["score"].fillna(-np.inf).to_numpy()
     rungs: dict[Any, Any] = dict(trials.groupby(["arch", "epochs"]).indices)
-    for (_, rung), own in rungs.items():
-        peers = own[states[own] != "running"]
+    for (_, rung), at_rung in rungs.items():
+        ended = at_rung[states[at_rung] != "running"]
         top = rung == ladder[-1]
-        moments = np.full(len(peers), np.inf)
+        promoted_at = np.full(len(ended), np.inf)
         if not top:
-            moments = _promotions(trials, peers, _above(ladder, rung))
-        ranked = ladder_trials[peers] if top else ladder_trials[peers] & (numbers[peers] != BASELINE)
-        for place, (trial, moment) in enumerate(zip(peers, moments, strict=True)):
-            same = ranked & (ends[peers] <= moment)
-            same[place] = True
-            contests[trial] = _contest(scores[peers][same], scores[trial])
-            if states[trial] == "completed" and (top or np.isfinite(moment)):
+            promoted_at = _promotion_times(trials, ended, _above(ladder, rung))
+        counted = ladder_trials[ended] if top else ladder_trials[ended] & (numbers[ended] != BASELINE)
+        for place, (trial, time) in enumerate(zip(ended, promoted_at, strict=True)):
+            peers = counted & (ends[ended] <= time)
+            peers[place] = True
+            rankings[trial] = _ranking(scores[ended][peers], scores[trial])
+            if states[trial] == "completed" and (top or np.isfinite(time)):
                 fate[trial] = "full" if top else "promoted"
     return pd.DataFrame(
-        {"fate": fate, "rank": contests[:, 0], "peers": contests[:, 1], "cutoff": contests[:, 2]},
+        {"fate": fate, "rank": rankings[:, 0], "peers": rankings[:, 1], "cutoff": rankings[:, 2]},
         index=trials.index,
     ).astype({"fate": str})
 
 
-def _promotions(trials: pd.DataFrame, peers: NDArray[np.intp], above: int) -> NDArray[np.float64]:
-    """When the configuration of each of these trials started at the rung above; infinity where it has not.
+def _promotion_times(trials: pd.DataFrame, ended: NDArray[np.intp], above: int) -> NDArray[np.float64]:
+    """Unix time at which each trial's configuration started at the rung above; infinity if it has not.
 
-    That is when it was promoted; the final round starts it there once more.
+    Args:
+        trials: see `studies.trials`.
+        ended: positions of the trials, all of one architecture and rung.
+        above: the next rung. Trials of the final round there do not count.
     """
-    arch = trials["arch"].iloc[peers[0]] if len(peers) else ""
-    climbed = (trials["epochs"] == above) & (trials["repeat"] == 0) & ~trials["baseline"]
-    higher = trials[(trials["arch"] == arch) & climbed]
+    arch = trials["arch"].iloc[ended[0]] if len(ended) else ""
+    promoted = (trials["epochs"] == above) & (trials["repeat"] == 0) & ~trials["baseline"]
+    higher = trials[(trials["arch"] == arch) & promoted]
     started = dict(zip(higher["configuration"], higher["started"], strict=True))
-    numbers = trials["configuration"].to_numpy()[peers]
+    numbers = trials["configuration"].to_numpy()[ended]
     return np.array([started.get(number, np.inf) for number in numbers], dtype=np.float64)
 
 
@@ -67,27 +74,27 @@ def _above(ladder: Sequence[int], rung: int) -> int:
     return next((length for length in ladder if length > rung), rung)
 
 
-def _contest(scores: NDArray[np.float64], own: float) -> list[float]:
-    """Rank of one score among several, how many these are, and the lowest of the best third."""
+def _ranking(scores: NDArray[np.float64], score: float) -> list[float]:
+    """Rank of one score among several, how many there are, and the lowest score of the best third."""
     third = len(scores) // PROMOTED_SHARE
     cutoff = np.partition(scores, -third)[-third] if third else np.nan
-    return [1 + int((scores > own).sum()), len(scores), cutoff if np.isfinite(cutoff) else np.nan]
+    return [1 + int((scores > score).sum()), len(scores), cutoff if np.isfinite(cutoff) else np.nan]
 
 
 def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
-    """One line for each rung of one architecture: n (trials ended), promoted, best, and the cut-off now."""
+    """One line per rung of one architecture: epochs, n (trials ended), promoted, best, current cutoff."""
     lines = []
     for rung in ladder:
-        own = trials[(trials["epochs"] == rung) & (trials["state"] != "running") & (trials["repeat"] == 0)]
+        ended = trials[(trials["epochs"] == rung) & (trials["state"] != "running") & (trials["repeat"] == 0)]
         if rung != ladder[-1]:
-            own = own[~own["baseline"]]
-        scores = np.sort(own["score"].dropna())[::-1]
-        third = len(own) // PROMOTED_SHARE
+            ended = ended[~ended["baseline"]]
+        scores = np.sort(ended["score"].dropna())[::-1]
+        third = len(ended) // PROMOTED_SHARE
         lines.append(
             {
                 "epochs": rung,
-                "n": len(own),
-                "promoted": int((own["fate"] == "promoted").sum()),
+                "n": len(ended),
+                "promoted": int((ended["fate"] == "promoted").sum()),
                 "best": scores[0] if len(scores) else np.nan,
                 "cutoff": scores[third - 1] if 0 < third <= len(scores) and rung != ladder[-1] else np.nan,
             }
@@ -96,9 +103,10 @@ def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
 
 
 def agreement(trials: pd.DataFrame, short: int, full: int) -> tuple[float, int]:
-    """Spearman's rank correlation of the scores of configurations at two rungs, and how many were at both.
+    """Spearman's rank correlation of configurations' scores at two rungs, and how many have both scores.
 
-    NaN below three. The configurations that climbed are the best of the lower rung, which makes it small.
+    NaN below three configurations. Only the best of the lower rung are promoted; this restriction of range
+    lowers the correlation.
     """
     sampled = ~trials["baseline"] & (trials["repeat"] == 0)
     scored = trials[sampled & trials["score"].notna()].set_index("configuration")

@@ -1,4 +1,4 @@
-"""The search over time as tables: the best so far, and what each slot did."""
+"""Tables of the search over time: the best score so far, time spent, and what each slot did."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,17 +10,21 @@ from tune_brain.records import EpochRow, TrialRow
 
 
 def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
-    """One line for each trial that ended well, by architecture and time of its end.
+    """One line per completed trial, by architecture and time of its end.
 
-    The columns of the trials and: hours (from the run's first start to the trial's end), spent (epochs that
-    its architecture's ended trials had trained by then, its own included, of failed ones those heard of) and
-    best (full-length score so far, that of the ladder; NaN before the first).
+    Columns: those of the trials and hours (from the run's first start to the trial's end), spent (epochs that
+    the architecture's ended trials had trained by then, this one included; failed trials count the epochs
+    that they reported) and best (best full-length score so far on the ladder; NaN before the first).
+
+    Args:
+        trials: see `studies.trials`.
+        epochs: all epoch rows of the run.
     """
-    heard = Counter(row.trial for row in epochs)
+    reported = Counter(row.trial for row in epochs)
     ended = trials[trials["state"] != "running"]
     end = ended["started"] + ended["seconds"]
     ended = ended.assign(hours=(end - trials["started"].min()) / 3600).sort_values("hours", kind="stable")
-    trained = ended["epochs"].where(ended["state"] == "completed", ended["trial"].map(heard))
+    trained = ended["epochs"].where(ended["state"] == "completed", ended["trial"].map(reported))
     ended["spent"] = trained.groupby(ended["arch"], sort=False).cumsum()
     full = ended["score"].where(ended["full"] & (ended["repeat"] == 0))
     ended["best"] = full.groupby(ended["arch"], sort=False).cummax()
@@ -30,53 +34,47 @@ def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
     return ended[ended["score"].notna()]
 
 
-def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
-    """By architecture: epochs trained, and seconds of worker time, running and failed trials included."""
-    states = {row.trial: row.state for row in trials}
-    # A trial that has ended has its seconds in its own row; one that did not end well, the epochs heard of.
-    trained = [
-        (row.arch, row.epochs if row.state == "completed" else 0, row.seconds)
-        for row in trials
-        if row.state != "running"
-    ]
-    trained += [
-        (row.arch, 1, row.seconds if states[row.trial] == "running" else 0.0)
-        for row in epochs
-        if states.get(row.trial, "completed") != "completed"
-    ]
-    found: dict[str, tuple[int, float]] = {}
-    for arch, count, seconds in trained:
-        before = found.get(arch, (0, 0.0))
-        found[arch] = (before[0] + count, before[1] + seconds)
-    return found
+def spent(epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
+    """By architecture: epochs trained and seconds of worker time, running and failed trials included.
+
+    Both are summed over epoch rows, of which each epoch has one however often its trial was resumed. A
+    trial's own row has the seconds of its last attempt only.
+    """
+    totals: dict[str, tuple[int, float]] = {}
+    for row in epochs:
+        count, seconds = totals.get(row.arch, (0, 0.0))
+        totals[row.arch] = (count + 1, seconds + row.seconds)
+    return totals
 
 
 def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
-    """One line for each attempt at a trial, by start, in the slot that it took.
+    """One line per attempt at a trial, by start, with the slot that it occupied.
 
-    Rows name machine and worker, not the slot: an attempt takes the first slot of its machine that was free.
+    Rows name the machine and the worker, not the slot; each attempt is assigned the first slot of its machine
+    that was free.
 
     Args:
-        rows: every row of the trials, in the order in which they were written.
-        now: Unix time at which what runs is cut off.
+        rows: all trial rows, in the order in which they were written.
+        now: Unix time at which running attempts are cut off.
 
     Returns:
-        Columns trial, arch, node, slot (from 1, of its node), attempt, started, ended (Unix time), state
-        (completed, failed, running, or `interrupted`: it was started again and never ended) and why.
+        Columns trial, arch, node, slot (from 1, within its node), attempt, started, ended (Unix time), state
+        (completed, failed, running, or `interrupted`: it never ended and the trial was started again) and
+        why.
     """
     attempts: list[dict[str, object]] = []
     last: dict[int, dict[str, object]] = {}
     for row in rows:
-        found = last.get(row.trial)
-        if found is None or found["started"] != row.started:
-            if found is not None and found["state"] == "running":
-                found.update(state="interrupted", ended=min(now, row.started))
-            found = last[row.trial] = {}
-            attempts.append(found)
-        found.update(
+        attempt = last.get(row.trial)
+        if attempt is None or attempt["started"] != row.started:
+            if attempt is not None and attempt["state"] == "running":
+                attempt.update(state="interrupted", ended=min(now, row.started))
+            attempt = last[row.trial] = {}
+            attempts.append(attempt)
+        attempt.update(
             trial=row.trial,
             arch=row.arch,
-            node=row.node or found.get("node", ""),
+            node=row.node or attempt.get("node", ""),
             attempt=row.attempt,
             started=row.started,
             ended=max(now, row.started) if row.state == "running" else row.started + row.seconds,
@@ -102,9 +100,9 @@ def _slots(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def busy(timeline: pd.DataFrame) -> pd.DataFrame:
-    """One line for each slot: node, slot, trials, failed, busy (share of the run's span that it trained).
+    """One line per slot: node, slot, trials (attempts), failed, busy (share of the span spent on trials).
 
-    The span is from the first start to the last end, with the pauses between interruptions and resumptions.
+    The span is from the run's first start to its last end, pauses before a `resume` included.
     """
     if timeline.empty:
         return pd.DataFrame(columns=["node", "slot", "trials", "failed", "busy"])

@@ -1,4 +1,4 @@
-"""The winners' predictions for the test, as tables: ROC curves, reliability, the worst errors."""
+"""Tables of the winners' predictions for the test: ROC curves, reliability, the worst errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 from tune_brain.evaluate.predictions import Predictions
 
 BINS = 10
-"""Bins of confidence in a reliability curve."""
+"""Confidence bins of a reliability curve."""
 POINTS = 200
-"""Points of a ROC curve, at most."""
+"""Maximum number of points of a ROC curve."""
 WORST = 12
-"""Images that are named as the most wrongly classified."""
+"""Number of worst misclassified images that are listed."""
 
 
 def roc(probabilities: NDArray[np.float64], labels: NDArray[np.int64], label: int) -> pd.DataFrame:
     """The ROC curve of one class against the others, seed runs pooled.
 
+    Computed here because importing sklearn.metrics takes more than half as long as importing the rest of the
+    page; a test compares the curve with scikit-learn's.
+
     Args:
-        probabilities: [S, N, C].
+        probabilities: [S, N, C], by seed run, image and class.
         labels: [N].
         label: the class.
 
     Returns:
-        Columns false_positive and true_positive (shares), from (0, 0) to (1, 1); empty without both kinds.
+        Columns false_positive and true_positive (rates), from (0, 0) to (1, 1), thinned to `POINTS`; empty
+        if the labels contain only the class or only others.
     """
     scores = probabilities[:, :, label].ravel()
     positive = np.tile(labels == label, len(probabilities))
@@ -40,14 +44,19 @@ def roc(probabilities: NDArray[np.float64], labels: NDArray[np.int64], label: in
 
 
 def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> pd.DataFrame:
-    """How often the named class was right, by how sure the classifier was, seed runs pooled.
+    """Accuracy by confidence, seed runs pooled.
 
-    Columns confidence (mean in the bin), accuracy and n, for each bin of confidence that has images.
+    Args:
+        probabilities: [S, N, C], by seed run, image and class.
+        labels: [N].
+
+    Returns:
+        Columns confidence (mean of the bin), accuracy and n, one line per bin that contains images.
     """
     confidence = probabilities.max(2).ravel()
-    right = (probabilities.argmax(2) == labels).ravel()
+    correct = (probabilities.argmax(2) == labels).ravel()
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": right, "n": 1})
+    table = pd.DataFrame({"bin": bins, "confidence": confidence, "accuracy": correct, "n": 1})
     return table.groupby("bin", as_index=False).agg(
         confidence=("confidence", "mean"), accuracy=("accuracy", "mean"), n=("n", "sum")
     )
@@ -56,35 +65,35 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
 def misclassified(
     predictions: Predictions, winners: Mapping[str, NDArray[np.float64]], classes: Sequence[str]
 ) -> pd.DataFrame:
-    """The `WORST` images most wrongly classified, worst first, by the probability of the true class.
+    """The `WORST` misclassified images, by mean probability of the true class, lowest first.
 
-    Columns image (its place in the test), name, true, predicted (by most), votes and of (how many seed runs
-    of all winners were wrong, of how many), probability (of the true class, mean over them), unseen.
+    Columns image (index in the test), name, true, predicted (by most seed runs), votes (seed runs that are
+    wrong) and of (all seed runs of all winners), probability (of the true class, mean over them), unseen.
 
     Args:
-        predictions: those for the test.
-        winners: [S, N, C] by architecture, of the winners' seed runs.
-        classes: names, by label.
+        predictions: the predictions for the test.
+        winners: [S, N, C] by architecture, from the winners' seed runs.
+        classes: class names, by label.
     """
     columns = ["image", "name", "true", "predicted", "votes", "of", "probability", "unseen"]
     if not winners:
         return pd.DataFrame(columns=columns)
     probabilities = np.concatenate(list(winners.values()))
-    answers, labels = probabilities.argmax(2), predictions.labels
-    votes = (answers != labels).sum(0)
-    likely = probabilities[:, np.arange(len(labels)), labels].mean(0)
-    worst = sorted(np.flatnonzero(votes), key=lambda image: (likely[image], image))[:WORST]
+    predicted, labels = probabilities.argmax(2), predictions.labels
+    votes = (predicted != labels).sum(0)
+    of_true = probabilities[:, np.arange(len(labels)), labels].mean(0)
+    worst = sorted(np.flatnonzero(votes), key=lambda image: (of_true[image], image))[:WORST]
     return pd.DataFrame(
         [
             {
                 "image": int(image),
-                # Names that are no UTF-8 stand with escapes.
+                # File names that are not valid UTF-8 are shown with escapes.
                 "name": str(predictions.names[image]).encode("utf-8", "backslashreplace").decode(),
                 "true": classes[labels[image]],
-                "predicted": classes[int(np.bincount(answers[:, image]).argmax())],
+                "predicted": classes[int(np.bincount(predicted[:, image]).argmax())],
                 "votes": int(votes[image]),
                 "of": len(probabilities),
-                "probability": float(likely[image]),
+                "probability": float(of_true[image]),
                 "unseen": bool(predictions.unseen[image]),
             }
             for image in worst

@@ -1,4 +1,4 @@
-"""What the winners were worth, as tables: nothing is drawn or put in words here."""
+"""Tables of the test scores: winners, baselines and references, gains of tuning, pairwise tests."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,16 +13,21 @@ from tune_brain.report import formatting
 LESS_IS_BETTER = frozenset({"log_loss", "calibration_error"})
 
 SIGNIFICANT = 0.05
-"""A corrected p-value below it counts as a difference."""
+"""A difference is significant if its corrected p-value is below this."""
 
 
 def scores(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """One line for each classifier, part and metric: winners and baselines by architecture, then the floors.
+    """One line per classifier, part and metric: winners and baselines by architecture, then references.
 
-    Log loss and calibration error of winners are those of their calibrated probabilities, where known.
+    Winners' log loss and calibration error are computed from calibrated probabilities, where available.
 
-    Columns: classifier (architecture or reference), role (winner, baseline, reference), part, n (images),
-    groups, seeds, metric, mean, std, low, high (NaN where undefined), best (no winner has a better mean).
+    Args:
+        scores: content of scores.json.
+        comparisons: content of comparisons.json.
+
+    Returns:
+        Columns classifier (architecture or reference), role (winner, baseline, reference), part, n (images),
+        groups, seeds, metric, mean, std, low, high (NaN if undefined), best (a winner with the best mean).
     """
     table = pd.DataFrame(
         _score_lines(scores, comparisons),
@@ -50,27 +55,27 @@ def scores(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> pd.Data
 def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     baselines, references = comparisons.get("baselines", {}), comparisons.get("references", {})
     classifiers = [
-        (arch, role, found[arch])
+        (arch, role, by_arch[arch])
         for arch in scores
-        for role, found in (("winner", scores), ("baseline", baselines))
-        if arch in found
+        for role, by_arch in (("winner", scores), ("baseline", baselines))
+        if arch in by_arch
     ]
     classifiers += [
         (name, "reference", references[name]) for name in formatting.REFERENCES if name in references
     ]
     for name, role, parts in classifiers:
         for part in TEST_PARTS:
-            about = {"classifier": name, "role": role, "part": part}
-            about |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
-            # Beside the ensemble, which is calibrated, winners stand as calibrated as their bundles are.
-            found = parts[part] | parts[part].get("calibrated", {})
+            line = {"classifier": name, "role": role, "part": part}
+            line |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
+            # Winners are compared with the ensemble, which is calibrated, as calibrated as their bundles are.
+            metrics = parts[part] | parts[part].get("calibrated", {})
             for metric in formatting.METRICS:
-                if metric in found:
-                    yield {**about, "metric": metric, **found[metric]}
+                if metric in metrics:
+                    yield {**line, "metric": metric, **metrics[metric]}
 
 
 def row_shares(confusion: Sequence[Sequence[float]]) -> NDArray[np.float64]:
-    """[C, C], each row of a confusion matrix over its sum: recall on the diagonal; NaN without images."""
+    """Shares [C, C] of each row of a confusion matrix, NaN for an empty row; the diagonal is the recall."""
     counts = np.asarray(confusion, dtype=np.float64)
     total = counts.sum(axis=1, keepdims=True)
     shares: NDArray[np.float64] = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
@@ -78,52 +83,56 @@ def row_shares(confusion: Sequence[Sequence[float]]) -> NDArray[np.float64]:
 
 
 def per_class(score: Mapping[str, Any]) -> pd.DataFrame:
-    """One line for each class of one score: n, and the means of precision, recall, f1 and roc_auc."""
-    measures = ("precision", "recall", "f1", "roc_auc")
+    """One line per class of one score: class, n, and the means of precision, recall, f1 and roc_auc."""
+    metrics = ("precision", "recall", "f1", "roc_auc")
     lines = [
-        {"class": name, "n": found["n"], **{key: found.get(key, {}).get("mean") for key in measures}}
-        for name, found in score["per_class"].items()
+        {"class": name, "n": of_class["n"], **{key: of_class.get(key, {}).get("mean") for key in metrics}}
+        for name, of_class in score["per_class"].items()
     ]
-    return pd.DataFrame(lines).astype(dict.fromkeys(measures, float))
+    return pd.DataFrame(lines).astype(dict.fromkeys(metrics, float))
 
 
 def retrained(comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """Macro-F1 on validation by architecture: in the search, and on the mean of both roles' seed runs.
+    """Macro-F1 on validation by architecture: of the winner in the search, and of the seed runs.
 
-    Columns arch, search, winner, baseline, and winner_std over its seed runs; NaN where there are too few.
+    Columns arch, search, winner and baseline (means over seed runs), and winner_std (over the winner's seed
+    runs); NaN if there are too few.
     """
     lines = []
-    for arch, found in comparisons.get("validation", {}).items():
-        line = {"arch": arch, "search": found["search"]}
+    for arch, validation in comparisons.get("validation", {}).items():
+        line = {"arch": arch, "search": validation["search"]}
         for role in ("winner", "baseline"):
-            seeds = np.asarray(found[role], dtype=np.float64)
+            seeds = np.asarray(validation[role], dtype=np.float64)
             line[role] = seeds.mean() if len(seeds) else np.nan
-        seeds = found["winner"]
+        seeds = validation["winner"]
         line["winner_std"] = np.std(seeds, ddof=1) if len(seeds) > 1 else np.nan
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
-    """Was the search worth it: one line for each architecture, all in macro-F1.
+    """What tuning gained: one line per architecture, all in macro-F1.
 
-    Columns arch, search (the winner's score when it was chosen), winner (trained again, on validation) and
-    winner_std, official and unseen (on the test), optimism (search less trained again), gain_validation,
-    gain_official and gain_unseen (winner less untuned baseline, both trained again; NaN where the baseline
-    won).
+    Columns arch, search (the winner's score when it was chosen), winner (retrained, on validation) and
+    winner_std, official and unseen (on the test), optimism (search less winner), gain_validation,
+    gain_official and gain_unseen (winner less untuned baseline, both retrained; NaN if the baseline won).
+
+    Args:
+        scores: see `scores`.
+        retrained: see `retrained`.
     """
     means = scores[scores["metric"] == "f1"].set_index(["classifier", "role", "part"])["mean"]
     lines = []
     for line in retrained.to_dict("records"):
         arch = line["arch"]
-        found = {part: means.get((arch, "winner", part), np.nan) for part in TEST_PARTS}
+        tested = {part: means.get((arch, "winner", part), np.nan) for part in TEST_PARTS}
         gains = {
-            f"gain_{part}": found[part] - means.get((arch, "baseline", part), np.nan) for part in TEST_PARTS
+            f"gain_{part}": tested[part] - means.get((arch, "baseline", part), np.nan) for part in TEST_PARTS
         }
         lines.append(
             {
                 **{key: line[key] for key in ("arch", "search", "winner", "winner_std")},
-                **found,
+                **tested,
                 "optimism": line["search"] - line["winner"],
                 "gain_validation": line["winner"] - line["baseline"],
                 **gains,
@@ -133,7 +142,7 @@ def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """McNemar's tests, the unseen part first; `better` names who is, or is empty."""
+    """McNemar's tests, the unseen part first; `better` is the significantly better classifier or empty."""
     lines = [
         {**row, "better": _better(row)}
         for part in reversed(TEST_PARTS)
@@ -150,7 +159,7 @@ def _better(row: Mapping[str, Any]) -> str:
 
 
 def images(data: Mapping[str, Any]) -> pd.DataFrame:
-    """How many images, by class (the index) and part: train, validation, official, unseen."""
+    """Number of images by class (index) and part: columns train, validation, official, unseen."""
     counts = data.get("counts", {})
     parts = {
         "train": counts.get("train", {}),

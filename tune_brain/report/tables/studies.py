@@ -1,4 +1,4 @@
-"""The rows of a search as tables: its trials, their epochs, its studies."""
+"""Tables of a search's rows: its trials, their epochs, its studies."""
 
 from collections.abc import Sequence
 from statistics import fmean
@@ -11,15 +11,16 @@ from tune_brain.records import BASELINE, EpochRow, TrialRow
 
 
 def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
-    """One line for each trial, by architecture in the run's order, then by number.
+    """One line per trial, by architecture in the run's order, then by number.
 
-    The columns of `TrialRow`, three flags: `full`, as long as a trial gets; `baseline`, of the untuned
-    configuration; `winner`, the full-length trial of the configuration that wins its architecture so far; and
-    for full-length trials `mean`, what winners are chosen by: of the configuration's scores at that length.
+    Columns: those of `TrialRow`; the flags `full` (trained at full length), `baseline` (of the untuned
+    configuration) and `winner` (the full-length trial of the configuration that currently wins its
+    architecture); and for full-length trials `mean`, the mean of the configuration's scores at that length,
+    by which winners are chosen.
     """
     studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
-    chosen = [choose(study, config.epochs) for study in studies.values()]
-    winners = {choice.row.trial for choice in chosen if choice}
+    choices = [choose(study, config.epochs) for study in studies.values()]
+    winners = {choice.row.trial for choice in choices if choice}
     means = {
         (arch, configuration): fmean(scores)
         for arch, study in studies.items()
@@ -39,7 +40,7 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
         for row in study
     ]
     flags = ["full", "baseline", "winner"]
-    # Spelled out, since a table without lines would have no types.
+    # Given explicitly, because an empty table would have no types.
     numbers = dict.fromkeys(("score", "started", "seconds", "mean"), float)
     whole = dict.fromkeys(("trial", "configuration", "epochs", "cycle", "repeat", "attempt"), int)
     return pd.DataFrame(lines, columns=[*TrialRow.model_fields, *flags, "mean"]).astype(
@@ -48,28 +49,31 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
 
 
 def parameters(trials: pd.DataFrame) -> list[str]:
-    """Names of what was tuned in these trials, in the order of their space."""
+    """Names of the hyperparameters tuned in these trials, in the order of their space."""
     return list(dict.fromkeys(name for values in trials["values"] for name in values))
 
 
 def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
-    """One line for each epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
+    """One line per epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
     attempts: dict[int, list[EpochRow]] = {}
     for row in rows:
         attempt = attempts.setdefault(row.trial, [])
         if attempt and row.epoch <= attempt[-1].epoch:
             attempt.clear()
         attempt.append(row)
-    kept = pd.DataFrame(
+    table = pd.DataFrame(
         [row.model_dump() for attempt in attempts.values() for row in attempt],
         columns=list(EpochRow.model_fields),
     )
-    about = trials[["trial", "epochs", "baseline", "winner"]]
-    return kept.merge(about, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
+    flags = trials[["trial", "epochs", "baseline", "winner"]]
+    return table.merge(flags, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
 
 
 def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    """One line for each architecture: what its search did, and the `mean` of its winner and its baseline."""
+    """One line per architecture: counts of its search, mean full-length scores of its winner and baseline.
+
+    Columns arch, configurations (sampled), trials (number by rung), running, failed, best and baseline.
+    """
     lines = []
     for arch in config.arch:
         study = trials[trials["arch"] == arch]
@@ -81,7 +85,6 @@ def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
                 "trials": [int((study["epochs"] == rung).sum()) for rung in config.ladder],
                 "running": int((study["state"] == "running").sum()),
                 "failed": int((study["state"] == "failed").sum()),
-                "seconds": float(study["seconds"].sum()),
                 "best": full.loc[full["winner"], "mean"].max(),
                 "baseline": full.loc[full["baseline"], "mean"].max(),
             }

@@ -1,21 +1,31 @@
 "use strict";
-// Everything shown is set as text, never as markup; an image is sent to the service that this page came from.
+// Everything displayed is set as text, never as markup. Images are sent to the service behind this page only.
 
 const $ = (selector, inside = document) => inside.querySelector(selector);
 const results = $("#results"), status = $("#status"), input = $("#files"), drop = $("#drop");
 const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", tif: "image/tiff", tiff: "image/tiff", dcm: "application/dicom" };
 const ATTEMPTS = 20;
-$("#place").textContent = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname) ? "this machine’s own service" : `the service at ${location.host}`;
-let queue = Promise.resolve(), asked = 0, done = 0, generation = 0;
+// A test accuracy is clearly short of a confidence if it is more than 5 points below. It is that of all sure
+// answers, of which a single one may well be surer than most.
+const CLEARLY = 0.05;
+// Where the service runs cannot be told from here: "localhost" may be the end of a tunnel.
+$("#place").textContent = location.host;
+// Images chosen, finished and failed since the page was cleared, how often it was cleared, and the first article
+// that has not been scrolled to.
+let queue = Promise.resolve(), chosen = 0, finished = 0, failures = 0, generation = 0, unread = null;
+// The bundle that the header and the card describe.
+let fingerprint = "";
 
 const percent = (value) => {
   const shown = value * 100;
   return shown > 99.9 ? "over 99.9 %" : shown < 0.1 ? "under 0.1 %" : `${shown.toFixed(1)} %`;
 };
-const about = (value) => value >= 0.995 ? "more than 99" : `about ${Math.round(value * 100)}`;
+const rounded = (value) => value >= 0.995 ? "more than 99" : `about ${Math.round(value * 100)}`;
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+const short = (hash) => hash.slice(0, 12);
+const images = (count) => `${count} image${count === 1 ? "" : "s"}`;
 
-function made(id) {
+function clone(id) {
   return $(id).content.firstElementChild.cloneNode(true);
 }
 
@@ -36,20 +46,34 @@ function bar(value, label) {
   return meter;
 }
 
-function shown(name, frame) {
-  const article = made("#result");
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
+
+// How likely an answer of which the bundle is sure is right: by its own estimate, and by the test.
+function confidence(frame, tested) {
+  if (!tested) return `${capital(frame.words)} by its own estimate. It was this sure of no test image, so how often such answers are right is unknown.`;
+  const twins = tested.part === "unseen" ? "without a twin in training" : "with a twin in training";
+  // Only if all answers were right is it 100 %.
+  const right = tested.accuracy < 1 ? Math.min(99, Math.round(tested.accuracy * 100)) : 100;
+  const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${twins} where it was as sure, ${right} % of its answers were right.`;
+  return tested.accuracy < frame.probability - CLEARLY
+    ? `${capital(frame.words)} by its own estimate, but ${onTest}`
+    : `${capital(frame.words)}. Of 100 images like those of its training with so much confidence, ${rounded(frame.probability)} are ${frame.label}. ${capital(onTest)}`;
+}
+
+function resultArticle(name, frame, prediction) {
+  const article = clone("#result");
   $(".name", article).textContent = frame.of > 1 ? `${name}, slice ${frame.number} of ${frame.of}` : name;
   const sure = !frame.unsure;
   article.classList.toggle("unsure", !sure);
   if (frame.advice) Object.assign($(".advice", article), { textContent: frame.advice, hidden: false });
   $(".headline", article).textContent = frame.foreign
-    ? "No answer: this picture does not look like those it knows"
+    ? "No answer: this picture does not look like the training images"
     : `${sure ? "" : "If anything: "}${frame.label}, ${percent(frame.probability)}`;
   $(".words", article).textContent = frame.foreign
-    ? "The numbers below are what the networks make of any picture. They mean nothing here."
+    ? "The numbers below are what the networks compute for any picture. They mean nothing here."
     : !sure
-    ? "It is less sure of this than it must be to be relied on."
-    : `${frame.words[0].toUpperCase()}${frame.words.slice(1)}. Of 100 images like those of its training with so much confidence, ${about(frame.probability)} are ${frame.label}.`;
+    ? "Its confidence is too low to rely on this."
+    : confidence(frame, prediction.tested);
 
   $(".image", article).src = frame.image;
   $(".image", article).alt = `The picture as the networks see it, in grey and square: ${name}`;
@@ -58,7 +82,7 @@ function shown(name, frame) {
     heat.src = frame.heat;
     heat.style.opacity = slider.value / 100;
     slider.addEventListener("input", () => { heat.style.opacity = slider.value / 100; });
-    $(".heat-words", article).textContent = `Red: where the networks saw what speaks for ${frame.label}. It shows what weighed, not where a tumour is.`;
+    $(".heat-words", article).textContent = `Red: regions that speak for ${frame.label} to the networks. It shows what mattered to them, not where a tumour is.`;
   } else {
     heat.remove();
     $(".slide", article).remove();
@@ -69,17 +93,18 @@ function shown(name, frame) {
     .forEach(([label, value]) => row(body, [label, bar(value, label), percent(value)]));
   const many = frame.members.length;
   $(".agreement", article).textContent = many > 1
-    ? (frame.agreeing === many ? `All ${many} networks agree.` : `The networks disagree: ${frame.agreeing} of ${many} say ${frame.label}.`)
+    ? (frame.agreeing === many ? `All ${many} networks agree.` : `The networks disagree: ${frame.agreeing} of ${many} predict ${frame.label}.`)
     : "A single network: there is no second opinion.";
-  if (many > 1) frame.members.forEach((one) => row($(".members tbody", article), [one.name, one.label, percent(one.probability), percent(one.weight)]));
+  if (many > 1) frame.members.forEach((member) => row($(".members tbody", article), [member.name, member.label, percent(member.probability), percent(member.weight)]));
   else $(".members", article).remove();
   if (frame.foreign) $(".similar", article).remove();
   else $(".similar", article).textContent = `The ${frame.similar.length} most similar training images: ${frame.similar_in_words} (similarity ${frame.similar.at(-1).similarity.toFixed(2)} to ${frame.similar[0].similarity.toFixed(2)} of 1).`;
+  $(".bundle", article).textContent = `Predicted by bundle ${prediction.bundle}, fingerprint ${short(prediction.fingerprint)}.`;
   return article;
 }
 
-function failed(name, detail) {
-  const article = made("#problem");
+function problemArticle(name, detail) {
+  const article = clone("#problem");
   $(".name", article).textContent = name;
   $(".detail", article).textContent = detail;
   return article;
@@ -88,70 +113,112 @@ function failed(name, detail) {
 async function predict(file) {
   const kind = TYPES[file.name.split(".").pop().toLowerCase()] || "application/octet-stream";
   for (let attempt = 0; ; attempt++) {
-    let answer;
+    let response;
     try {
-      answer = await fetch("predict", { method: "POST", body: file, headers: { "Content-Type": kind } });
+      response = await fetch("predict", { method: "POST", body: file, headers: { "Content-Type": kind } });
     } catch {
       throw new Error("The service cannot be reached. Is `tune-brain serve` still running?");
     }
-    if (answer.status === 503 && attempt < ATTEMPTS) {
+    if (response.status === 503 && attempt < ATTEMPTS) {
       await wait(0.5 + Math.random());
       continue;
     }
-    const said = await answer.json().catch(() => ({ detail: `The service answered ${answer.status}.` }));
-    if (!answer.ok) throw new Error(said.detail);
-    return said;
+    const content = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
+    if (!response.ok) throw new Error(content.detail);
+    return content;
   }
 }
 
-function tell() {
-  status.textContent = done < asked ? `Looking at image ${done + 1} of ${asked}…` : `${done} image${done === 1 ? "" : "s"} done.`;
+async function showBundle() {
+  try {
+    const about = await (await fetch("health")).json();
+    fingerprint = about.fingerprint;
+    $("#model").textContent = `${about.bundle}: ${about.members} network${about.members === 1 ? "" : "s"} for the classes ${about.classes.join(", ")}. Fingerprint ${short(about.fingerprint)}.`;
+  } catch {
+    $("#model").textContent = "The service cannot be reached.";
+  }
+}
+
+async function showCard() {
+  const text = $("#card-text");
+  try {
+    const page = new DOMParser().parseFromString(await (await fetch("card")).text(), "text/html");
+    text.replaceChildren(...$("main", page).childNodes);
+  } catch {
+    text.textContent = "The service cannot be reached.";
+  }
+}
+
+// A service may be restarted with another bundle while its page stays open.
+async function follow(prediction) {
+  if (prediction.fingerprint === fingerprint) return;
+  if (fingerprint) {
+    $("#changed").textContent = `The service now uses another bundle: ${prediction.bundle}, fingerprint ${short(prediction.fingerprint)}. Each result names the bundle that it comes from.`;
+  }
+  await Promise.all([showBundle(), $("#card").open && showCard()]);
+}
+
+function showProgress() {
+  const failed = failures ? `, ${failures} failed` : "";
+  status.textContent = finished < chosen
+    ? `Looking at image ${finished + 1} of ${chosen}${failed}…`
+    : `${images(finished - failures)} done${failed}.`;
   $("#print").disabled = $("#clear").disabled = !results.children.length;
 }
 
 function take(files) {
+  if (!files.length) return;
   const own = generation;
-  asked += files.length;
-  tell();
+  chosen += files.length;
+  showProgress();
   for (const file of files) {
     queue = queue.then(async () => {
       if (own !== generation) return;
-      let articles;
+      let articles, failed = 0;
       try {
-        articles = (await predict(file)).frames.map((frame) => shown(file.name, frame));
+        const prediction = await predict(file);
+        await follow(prediction);
+        articles = prediction.frames.map((frame) => resultArticle(file.name, frame, prediction));
       } catch (error) {
-        articles = [failed(file.name, error.message)];
+        articles = [problemArticle(file.name, error.message)];
+        failed = 1;
       }
       if (own !== generation) return;
       results.append(...articles);
-      done++;
-      tell();
-      if (done === asked) (results.querySelector("article") || results).scrollIntoView({ block: "start" });
+      unread ??= articles[0];
+      finished++;
+      failures += failed;
+      showProgress();
+      if (finished === chosen) {
+        unread.focus({ preventScroll: true });
+        unread.scrollIntoView({ block: "start" });
+        unread = null;
+      }
     });
   }
+}
+
+function clear() {
+  generation++;
+  chosen = finished = failures = 0;
+  unread = null;
+  results.replaceChildren();
+  showProgress();
+  status.textContent = $("#changed").textContent = "";
+  input.focus();
 }
 
 input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
 for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 for (const name of ["dragleave", "drop"]) document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
 document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
-$("#clear").addEventListener("click", () => { generation++; asked = done = 0; results.replaceChildren(); tell(); status.textContent = ""; input.focus(); });
+$("#clear").addEventListener("click", clear);
 $("#print").addEventListener("click", () => window.print());
-let closed = [];
-addEventListener("beforeprint", () => { closed = [...results.querySelectorAll("details:not([open])")]; closed.forEach((one) => { one.open = true; }); });
-addEventListener("afterprint", () => closed.forEach((one) => { one.open = false; }));
+let folded = [];
+addEventListener("beforeprint", () => { folded = [...results.querySelectorAll("details:not([open])")]; folded.forEach((details) => { details.open = true; }); });
+addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
 $("#card-open").addEventListener("click", async () => {
-  const text = $("#card-text");
-  if (!text.childElementCount) {
-    try {
-      const page = new DOMParser().parseFromString(await (await fetch("card")).text(), "text/html");
-      text.append(...$("main", page).childNodes);
-    } catch {
-      text.textContent = "The service cannot be reached.";
-    }
-  }
+  await showCard();
   $("#card").showModal();
 });
-fetch("health").then((answer) => answer.json()).then((about) => {
-  $("#model").textContent = `${about.bundle}: ${about.members} network${about.members === 1 ? "" : "s"}, which tell apart ${about.classes.join(", ")}. Fingerprint ${about.fingerprint.slice(0, 12)}.`;
-}).catch(() => { $("#model").textContent = "The service cannot be reached."; });
+showBundle();

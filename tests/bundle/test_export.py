@@ -1,0 +1,86 @@
+"""Export of an evaluated run: its bundles contain the weights that were scored, and a card."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tune_brain.bundle.schema import ABOUT, CARD, About
+from tune_brain.errors import RunFolderError
+from tune_brain.evaluate.validation import VALIDATED
+from tune_brain.export.card import card
+from tune_brain.export.write import export
+from tune_brain.records import read_json, write_json
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "sartaj"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A committed run, completed with made-up weights and results on validation."""
+    folder = shutil.copytree(REFERENCE, tmp_path / "run")
+    calibration = read_json(folder / "calibration.json")
+    names = calibration["temperatures"]
+    abstention = {"min_confidence": 0.9, "error_rate": 0.02, "answered": 0.5, "errors": 0.01, "n": 2}
+    calibration["abstention"] = dict.fromkeys(calibration["abstention"], abstention)
+    calibration["ood"] = {"mean": [0], "precision": [[1]], "max_distance": 9, "false_rejections": 0.02}
+    write_json(folder / "calibration.json", calibration)
+    (folder / "weights").mkdir()
+    arrays = {
+        "labels": np.zeros(2, int),
+        "known": np.zeros(2, int),
+        "features": np.zeros((2, 18)),
+        "known_features": np.zeros((2, 18)),
+    }
+    for name in names:
+        (folder / "weights" / f"{name}.safetensors").write_bytes(name.encode())
+        arrays[f"logits/{name}"] = np.zeros((2, 4), np.float32)
+        arrays[f"embeddings/{name}"] = np.zeros((2, 3), np.float16)
+        arrays[f"weights/{name}"] = np.array(hashlib.sha256(name.encode()).hexdigest())
+    np.savez(folder / VALIDATED, **arrays)
+    return folder
+
+
+def test_a_bundle_contains_the_scored_weights_and_a_card(run: Path, tmp_path: Path) -> None:
+    bundles = export(run, tmp_path / "bundles")
+    assert {path.name for path in bundles.iterdir()} == {
+        *("configurations.json", "linear", "cnn", "resnet18", "ensemble")
+    }
+    content = (bundles / "cnn" / "weights" / "winner-cnn-0.safetensors").read_bytes()
+    assert content == b"winner-cnn-0"
+    assert len(list((bundles / "ensemble" / "weights").iterdir())) == 6
+    text = (bundles / "ensemble" / CARD).read_text()
+    assert "accuracy on those answered | 84.3% | 35.1% |" in text
+    assert "ONNX" not in text
+
+
+def test_weights_other_than_those_scored_are_not_exported(run: Path, tmp_path: Path) -> None:
+    (run / "weights" / "winner-cnn-0.safetensors").write_bytes(b"trained again")
+    with pytest.raises(RunFolderError, match=r"winner-cnn-0\.safetensors has another SHA-256"):
+        export(run, tmp_path / "bundles")
+
+
+def test_weights_without_a_recorded_digest_are_not_exported(run: Path, tmp_path: Path) -> None:
+    with np.load(run / VALIDATED) as file:
+        arrays = {name: file[name] for name in file.files if not name.startswith("weights/")}
+    np.savez(run / VALIDATED, **arrays)
+    with pytest.raises(RunFolderError, match="must contain the networks that were scored"):
+        export(run, tmp_path / "bundles")
+
+
+def test_a_run_without_its_calibration_is_not_exported(run: Path, tmp_path: Path) -> None:
+    (run / "calibration.json").unlink()
+    with pytest.raises(RunFolderError, match=r"calibration\.json"):
+        export(run, tmp_path / "bundles")
+
+
+@pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])
+def test_a_card_says_what_onnx_files_lack(run: Path, tmp_path: Path, name: str, ensemble: bool) -> None:
+    folder = export(run, tmp_path / "bundles") / name
+    about = About.model_validate(read_json(folder / ABOUT))
+    text = card(about, onnx=True)
+    assert "`logits` and `probabilities`" in text
+    assert "two rules for *unsure*" in text
+    assert (f"ensemble's own temperature, {about.temperature:.4f}" in text) == ensemble

@@ -1,0 +1,149 @@
+"""Decode DICOM and NIfTI files to stacks of 8-bit grey slices."""
+
+import zlib
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.errors import ConfigError, ImageError
+from tune_brain.portable.pictures import MOST_BYTES, MOST_SCANS, SCAN_START
+from tune_brain.serve.intensity import check_extent, to_grey8, window_of
+
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""UID of the DICOM transfer syntax that deflates the whole file, to a size that is unknown beforehand."""
+THICK = 1.5
+"""A series was acquired along the axis whose voxels are this many times as long as along both others."""
+
+
+def dicom_slices(content: bytes) -> NDArray[np.uint8]:
+    """The frames of a DICOM file, as [N, H, W].
+
+    Applies the modality rescale or lookup table, then the window or VOI lookup table; without either,
+    stretches the percentiles `TAILS` to black and white.
+
+    Raises:
+        ImageError: the file has no pixels, too many, or a compression that cannot be decoded.
+        ConfigError: pydicom is not installed.
+    """
+    try:
+        import pydicom
+        from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+        from pydicom.uid import JPEGTransferSyntaxes
+    except ImportError:
+        raise _missing("DICOM", "pydicom") from None
+    # Search the whole file: a preamble of any length may precede the UID, and pydicom inflates without limit.
+    if DEFLATED in content:
+        raise ImageError("A DICOM file must not be deflated as a whole", found="that transfer syntax")
+    data: Any = pydicom.dcmread(BytesIO(content))
+    if "PixelData" not in data:
+        raise ImageError(
+            "A DICOM file must hold an image",
+            found=f"modality {data.get('Modality', 'unknown')} without pixels",
+        )
+    count, samples = int(data.get("NumberOfFrames") or 1), int(data.get("SamplesPerPixel") or 1)
+    check_extent((int(data.Columns), int(data.Rows)), count * samples)
+    syntax = data.file_meta.TransferSyntaxUID
+    # See `check_scans`: the same limit for each frame on average.
+    if syntax in JPEGTransferSyntaxes and (scans := content.count(SCAN_START)) > MOST_SCANS * count:
+        raise ImageError(f"A JPEG frame must have at most {MOST_SCANS} scans", found=f"{scans} in {count}")
+    try:
+        values = data.pixel_array
+    except (NotImplementedError, RuntimeError, AttributeError) as error:
+        raise ImageError(
+            "The compression of a DICOM image must be one that can be decoded here",
+            found=f"{syntax.name}: {type(error).__name__}",
+        ) from None
+    bits = int(data.BitsAllocated)
+    if data.PhotometricInterpretation == "PALETTE COLOR":
+        values, samples = apply_color_lut(values, data), 3
+        bits = 8 * values.dtype.itemsize
+    if samples == 3:
+        values = values.reshape(count, *values.shape[-3:])
+        values = values @ np.array([0.299, 0.587, 0.114])
+        return to_grey8(values, 0, 2**bits - 1)
+    values = apply_modality_lut(values.reshape(count, *values.shape[-2:]), data)
+    if data.get("VOILUTSequence"):
+        entries = data.VOILUTSequence[0].LUTDescriptor
+        grey = to_grey8(apply_voi_lut(values, data), 0, 2 ** int(entries[2]) - 1)
+    elif data.get("WindowCenter") is not None and data.get("WindowWidth"):
+        centre, width = (_first(data[name].value) for name in ("WindowCenter", "WindowWidth"))
+        # DICOM PS3.3, C.11.2.1.2.1.
+        low = centre - 0.5 - (width - 1) / 2
+        grey = to_grey8(values.astype(np.float64), low, low + max(width - 1, 1e-6))
+    else:
+        grey = to_grey8(values, *window_of(values))
+    return 255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey
+
+
+def nifti_slices(content: bytes) -> NDArray[np.uint8]:
+    """The slices of a NIfTI file (.nii or .nii.gz), as [N, H, W], upright as radiologists view them.
+
+    Slices are taken across the axis along which voxels are clearly the longest, the direction of
+    acquisition of a 2D series; where none is, they are axial. Axial slices show anterior at the top, coronal
+    and sagittal ones superior. Axial and coronal slices show the patient's right on the left, sagittal ones
+    anterior on the left. Intensities are stretched over the whole volume.
+
+    Raises:
+        ImageError: the file is too large, not NIfTI, or does not hold real numbers.
+        ConfigError: nibabel is not installed.
+    """
+    try:
+        import nibabel
+        from nibabel.affines import voxel_sizes
+    except ImportError:
+        raise _missing("NIfTI", "nibabel") from None
+    if content.startswith(b"\x1f\x8b"):
+        unpacking = zlib.decompressobj(wbits=31)
+        content = unpacking.decompress(content, 4 * MOST_BYTES)
+        if unpacking.unconsumed_tail:
+            raise ImageError(
+                f"A NIfTI file must unpack to at most {4 * MOST_BYTES // 2**20} MB", found="more"
+            )
+    if not is_nifti(content):
+        raise ImageError("A NIfTI file must be a single file, .nii or .nii.gz", found="something else")
+    kind: Any = nibabel.Nifti1Image if content[344:348] == b"n+1\0" else nibabel.Nifti2Image
+    image = kind.from_bytes(content)
+    shape = [max(int(side), 1) for side in image.shape]
+    check_extent((shape[0], shape[1] if len(shape) > 1 else 1), int(np.prod(shape[2:], dtype=np.int64)))
+    canonical = nibabel.as_closest_canonical(image)  # axes run to the right, anterior and superior
+    values = np.asanyarray(canonical.dataobj)
+    if values.dtype.names or not np.isrealobj(values):
+        raise ImageError("A NIfTI image must hold real numbers", found=str(values.dtype))
+    if values.ndim < 3:
+        values, thick = values.reshape((*values.shape, 1, 1)[:3]), 2
+    else:
+        thick = _slice_axis(voxel_sizes(canonical.affine).tolist())
+    across, down = (axis for axis in range(3) if axis != thick)
+    values = np.flip(values, (across, down)).transpose(thick, *range(3, values.ndim), down, across)
+    values = values.reshape(-1, *values.shape[-2:])
+    return to_grey8(values, *window_of(values))
+
+
+def is_nifti(content: bytes) -> bool:
+    """Whether an uncompressed file has the magic number of NIfTI-1 or NIfTI-2."""
+    return content[344:348] == b"n+1\0" or content[4:8] == b"n+2\0"
+
+
+def _slice_axis(sizes: Sequence[float]) -> int:
+    """The axis across which slices were acquired: 0 sagittal, 1 coronal, 2 axial.
+
+    Args:
+        sizes: lengths of a voxel to the right, anterior and superior, in mm.
+    """
+    *_, second, longest = sorted(sizes)
+    return sizes.index(longest) if longest > THICK * second else 2
+
+
+def _first(value: Any) -> float:
+    return float(value[0] if isinstance(value, list | tuple) or hasattr(value, "__getitem__") else value)
+
+
+def _missing(kind: str, package: str) -> ConfigError:
+    return ConfigError(
+        f"Reading {kind} files needs {package}",
+        found="it is not installed",
+        remedy="In the checkout, in the same environment: pip install --editable '.[serve]'",
+    )
