@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: lint, format, types, all tests, no gross loss of speed. Stops at the
-# first that fails.
+# All checks that a change must pass: lint, format, types, tests and a check of speed. Stops at the first failure.
 #
-#   tests/run.sh [PYTEST OPTIONS]        from any directory; paths among the options are relative to the project's folder
+#   tests/run.sh [PYTEST OPTIONS]        from any directory; paths in the options are relative to the project's folder
 set -euo pipefail
 # shellcheck source=launch/environment.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../launch/environment.sh"

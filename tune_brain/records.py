@@ -80,7 +80,7 @@ class TrialRow(Frozen):
     seed: int
     state: State
     why: Why | None = None
-    """Why it ended. While it runs: None, or `memory` if it ran out of memory and now has twice the slots."""
+    """Why it ended. While it runs: None, or `memory` if it is retried after running out of memory."""
     detail: str = ""
     """The divergence, exception or worker loss in words."""
     attempt: int = 1

@@ -70,7 +70,9 @@ class Space(Frozen):
             if not self.tuned[name].low <= value <= self.tuned[name].high:
                 raise ValueError(f"baseline {name} must lie in its range, not {value}")
         if outside := [values for values in self.first if not self.holds(values)]:
-            raise ValueError(f"first must hold values of the tuned hyperparameters, not {outside[0]}")
+            raise ValueError(
+                f"first must hold values of the tuned hyperparameters, each in its range, not {outside[0]}"
+            )
         for values in (
             {name: limits.low for name, limits in self.tuned.items()},
             {name: limits.high for name, limits in self.tuned.items()},

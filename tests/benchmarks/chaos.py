@@ -59,14 +59,14 @@ class Chaos:
         self.alone = root / "alone"
         self._trained: dict[str, faults.Told] = {}
 
-    def asked(self, name: str, concurrency: int = 1, **more: Any) -> RunConfig:
+    def config(self, name: str, concurrency: int = 1, **more: Any) -> RunConfig:
         """The configuration of a search in its own folder."""
         return faults.asked(self.images, self.root / name, concurrency, self.configs, **more)
 
     def search_alone(self) -> float:
         """Run the undisturbed search; returns its seconds."""
         shutil.rmtree(self.alone, ignore_errors=True)
-        return timed(lambda: search(self.asked("alone")))
+        return timed(lambda: search(self.config("alone")))
 
     def outcome(self, folder: Path, *, seconds: float, alone: float, disturbed: int) -> Outcome:
         """The outcome of a disturbed search with one trial at a time."""
@@ -106,7 +106,7 @@ def timed(call: Callable[[], Any]) -> float:
 @contextmanager
 def with_ray(chaos: Chaos, concurrency: int = 1) -> Iterator[None]:
     """Keep Ray running for several searches."""
-    with compute.session(chaos.asked("unused", concurrency)) as session:
+    with compute.session(chaos.config("unused", concurrency)) as session:
         session.slots()
         yield
 
@@ -118,18 +118,18 @@ def killed_workers(chaos: Chaos) -> Iterator[Outcome]:
         for seed in range(chaos.repeats // 2):
             folder = chaos.root / f"workers-{seed}"
             with faults.killing_workers(folder, seed) as killed:
-                seconds = timed(lambda folder=folder: search(chaos.asked(folder.name)))
+                seconds = timed(lambda folder=folder: search(chaos.config(folder.name)))
             yield chaos.outcome(folder, seconds=seconds, alone=undisturbed, disturbed=len(killed))
 
 
 def killed_workers_of_two(chaos: Chaos) -> Iterator[Outcome]:
     """Workers killed at random epochs, two trials at a time."""
     with with_ray(chaos, 2):
-        undisturbed = timed(lambda: search(chaos.asked("alone-2", 2)))
+        undisturbed = timed(lambda: search(chaos.config("alone-2", 2)))
         for seed in range(chaos.repeats - chaos.repeats // 2):
             folder = chaos.root / f"workers-of-two-{seed}"
             with faults.killing_workers(folder, 100 + seed) as killed:
-                seconds = timed(lambda folder=folder: search(chaos.asked(folder.name, 2)))
+                seconds = timed(lambda folder=folder: search(chaos.config(folder.name, 2)))
             outcome = chaos.outcome(folder, seconds=seconds, alone=undisturbed, disturbed=len(killed))
             yield {**outcome, "equal": chaos.as_if_alone(folder)}
 
@@ -139,15 +139,15 @@ def killed_workers_of_seconds(chaos: Chaos) -> Iterator[Outcome]:
     images, shape = chaos.root / "more images", {"arch": ("cnn",), "image_size": 48, "ladder": (3, 6)}
     write_demo(images, per_class=(60, 8) if chaos.quick else (400, 8))
 
-    def asked(name: str) -> RunConfig:
+    def config(name: str) -> RunConfig:
         return faults.asked(images, chaos.root / name, 1, chaos.configs, **shape)
 
     with with_ray(chaos):
-        undisturbed = timed(lambda: search(asked("seconds-alone")))
+        undisturbed = timed(lambda: search(config("seconds-alone")))
         for seed in range(1 if chaos.quick else 3):
             folder = chaos.root / f"seconds-{seed}"
             with faults.killing_workers(folder, 200 + seed) as killed:
-                seconds = timed(lambda folder=folder: search(asked(folder.name)))
+                seconds = timed(lambda folder=folder: search(config(folder.name)))
             outcome = chaos.outcome(folder, seconds=seconds, alone=undisturbed, disturbed=len(killed))
             yield {**outcome, "equal": faults.equal(folder, chaos.root / "seconds-alone")}
 
@@ -219,7 +219,7 @@ def full_disk(chaos: Chaos) -> Iterator[Outcome]:
             filler.write_bytes(bytes(max(0, 256_000 - int(whole * part))))
             started = time.perf_counter()
             try:
-                search(chaos.asked(str(folder)))
+                search(chaos.config(str(folder)))
                 ran_out = False
             except TuneBrainError as error:
                 ran_out = "No space left" in str(error)

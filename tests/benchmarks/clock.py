@@ -63,14 +63,15 @@ _load = functools.cache(default_loader)
 def _init_worker(data: Path) -> None:
     global _development, _files
     torch.set_num_threads(1)
-    names, labels, pixels, thumbnails, held = neutral(data)
-    kept = ~held
+    names, labels, pixels, thumbnails, held_out = neutral(data)
+    kept = ~held_out
     samples = ImageFolder(str(data / "Training")).samples
     place = {Path(name): number for number, (name, _) in enumerate(samples)}
     places = np.array([place[data / name] for name in names])
-    _files = places[kept].tolist(), places[held].tolist()
+    _files = places[kept].tolist(), places[held_out].tolist()
     train, validation = (
-        Images(pixels=pixels[part], labels=labels[part], thumbnails=thumbnails[part]) for part in (kept, held)
+        Images(pixels=pixels[part], labels=labels[part], thumbnails=thumbnails[part])
+        for part in (kept, held_out)
     )
     _development = Development(classes=scan(data).classes, train=train, validation=validation)
 
@@ -162,24 +163,24 @@ def own_score(job: tuple[TrialConfig, int]) -> float:
 
 
 def reached(
-    held: Sequence[Held], score: Callable[[Any], float], target: float | None = None
+    successive: Sequence[Held], score: Callable[[Any], float], target: float | None = None
 ) -> dict[str, Any]:
     """When a search's best configuration first scored the target, and the scores of all of them.
 
     Args:
-        held: the successive best configurations.
+        successive: the successive best configurations.
         score: returns the score of a configuration.
         target: the score to reach; by default that of the last configuration.
     """
     scored: dict[str, float] = {}
-    for _, config in held:
+    for _, config in successive:
         # A search may return to an earlier configuration.
         if repr(config) not in scored:
             scored[repr(config)] = score(config)
-    scores = [scored[repr(config)] for _, config in held]
-    first = (at for (at, _), value in zip(held, scores, strict=True) if value >= (target or scores[-1]))
+    scores = [scored[repr(config)] for _, config in successive]
+    first = (at for (at, _), value in zip(successive, scores, strict=True) if value >= (target or scores[-1]))
     return {
-        "held since: s": [round(at, 1) for at, _ in held],
+        "held since: s": [round(at, 1) for at, _ in successive],
         "macro-F1": scores,
         "reached: s": next(first, None),
     }

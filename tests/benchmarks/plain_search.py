@@ -80,9 +80,9 @@ def fitted(
     ]
     augmented = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), *common]
     folder = str(Path(config["data"]) / "Training")
-    shown = Subset(ImageFolder(folder, transforms.Compose(augmented), loader=loader), training)
-    held = Subset(ImageFolder(folder, transforms.Compose(common), loader=loader), validation)
-    batches = DataLoader(shown, 32, shuffle=True, drop_last=True)
+    training_set = Subset(ImageFolder(folder, transforms.Compose(augmented), loader=loader), training)
+    validation_set = Subset(ImageFolder(folder, transforms.Compose(common), loader=loader), validation)
+    batches = DataLoader(training_set, 32, shuffle=True, drop_last=True)
     model = network(config["arch"], size)
     optimizer = torch.optim.Adam(model.parameters(), config["lr"], weight_decay=config["weight_decay"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -98,7 +98,9 @@ def fitted(
             schedule.step()
         model.eval()
         with torch.no_grad():
-            outputs = [(model(images).argmax(1), labels) for images, labels in DataLoader(held, 128)]
+            outputs = [
+                (model(images).argmax(1), labels) for images, labels in DataLoader(validation_set, 128)
+            ]
         predicted, truth = zip(*outputs, strict=True)
         yield torch.cat(predicted), torch.cat(truth)
 

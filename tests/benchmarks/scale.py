@@ -69,17 +69,17 @@ def main() -> None:
         elapsed = time.perf_counter() - started
         memory.stop()
         slept = sleepers.slept(config.out)
-    up = max(trial.begun for trial in slept if not trial.waited)
-    waits = sorted(trial.waited for trial in slept if trial.waited and trial.begun > up)
-    starts = [trial.begun for trial in slept if trial.begun > up]
-    rate = len(starts) / (max(starts) - up)
+    all_up = max(trial.begun for trial in slept if not trial.waited)
+    waits = sorted(trial.waited for trial in slept if trial.waited and trial.begun > all_up)
+    starts = [trial.begun for trial in slept if trial.begun > all_up]
+    rate = len(starts) / (max(starts) - all_up)
     tenth = max(1, len(memory.samples) // 10)
     result = {
         "slots": slots,
         "trials": len(slept),
         "seconds": elapsed,
-        "seconds until all workers were up": up - min(trial.begun for trial in slept),
-        "busy": sleepers.busy([trial for trial in slept if trial.begun > up], slots),
+        "seconds until all workers were up": all_up - min(trial.begun for trial in slept),
+        "busy": sleepers.busy([trial for trial in slept if trial.begun > all_up], slots),
         "wait of a slot: s": {
             "median": statistics.median(waits),
             "95 %": waits[int(0.95 * len(waits))],

@@ -49,7 +49,7 @@ def bare(arch: str, epochs: int, precision: Precision, development: Development,
     layout = torch.channels_last if precision == "bf16" else torch.contiguous_format
     model = build(config).to(memory_format=layout)
     pixels, labels = (torch.tensor(array) for array in (development.train.pixels, development.train.labels))
-    held, truth = (
+    validation, truth = (
         torch.tensor(array) for array in (development.validation.pixels, development.validation.labels)
     )
     steps = -(-len(labels) // hp.batch_size)
@@ -71,7 +71,9 @@ def bare(arch: str, epochs: int, precision: Precision, development: Development,
             schedule.step()
         model.eval()
         with torch.inference_mode(), torch.autocast(**autocast):
-            torch.cat([model(chunk.float() / 255) for chunk in held.split(128)]).argmax(1).eq(truth).sum()
+            torch.cat([model(chunk.float() / 255) for chunk in validation.split(128)]).argmax(1).eq(
+                truth
+            ).sum()
     return epochs * len(labels) / (time.perf_counter() - started)
 
 

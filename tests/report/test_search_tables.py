@@ -158,6 +158,23 @@ def test_worker_time_includes_the_epochs_before_a_trial_was_lost_and_resumed(new
     assert table["seconds"].tolist() == [3960.0]
 
 
+def test_the_start_of_an_attempt_is_corrected_when_its_worker_begins():
+    waits = trial(0, None, state="running", started=0.0, seconds=0.0, node="")
+    withdrawn = trial(1, None, state="running", started=0.0, seconds=0.0, node="")
+    rows = [
+        waits,
+        waits.model_copy(update={"started": 5.0, "node": "a"}),
+        trial(0, 0.5, started=5.0, seconds=4.0),
+        withdrawn,
+        trial(1, None, started=9.0, seconds=0.0, why="lost", node=""),
+    ]
+    attempts = pace.timeline(rows, 30.0)
+    assert attempts[["trial", "started", "ended", "state"]].values.tolist() == [
+        [0, 5.0, 9.0, "completed"],
+        [1, 9.0, 9.0, "failed"],
+    ]
+
+
 def test_a_later_row_of_the_same_attempt_is_not_another_attempt():
     running = trial(0, None, state="running", started=0.0, seconds=0.0)
     lost = trial(0, None, started=0.0, seconds=5.0, why="lost", attempt=3)
@@ -178,7 +195,8 @@ def test_attempts_are_assigned_to_the_first_free_slot():
         trial(0, None, state="running", started=6.0, seconds=0.0, attempt=2),
         trial(0, 0.5, started=6.0, seconds=4.0, attempt=2),
         # Its driver died; it was started again later and runs.
-        trial(1, None, state="running", started=20.0, seconds=0.0),
+        trial(1, None, state="running", started=20.0, seconds=0.0, node=""),
+        trial(1, None, state="running", started=21.0, seconds=0.0),
     ]
     table = pace.timeline(rows, now=25.0)
     lines = table[["trial", "slot", "started", "ended", "state", "attempt"]].values.tolist()
@@ -186,7 +204,7 @@ def test_attempts_are_assigned_to_the_first_free_slot():
         [0, 1, 0.0, 5.0, "failed", 1],
         [1, 1, 1.0, 20.0, "interrupted", 1],
         [0, 1, 6.0, 10.0, "completed", 2],
-        [1, 1, 20.0, 25.0, "running", 1],
+        [1, 1, 21.0, 25.0, "running", 1],
     ]
     assert table.loc[0, "node"] == "a"
     busy = pace.busy(table).set_index(["node", "slot"])

@@ -46,3 +46,13 @@ def test_the_pace_counts_attempts_that_were_lost(row: Callable[..., TrialRow]) -
     study.update(row(1, 12, None, state="running", why=None))
     study.update(row(1, 12, 0.5, seconds=360.0))
     assert study.pace == 330.0
+
+
+def test_a_trial_that_will_be_retried_is_still_to_be_done(
+    row: Callable[..., TrialRow], tmp_path: Path
+) -> None:
+    config = RunConfig(out=tmp_path, arch=("linear",), ladder=(1, 12), configs=1, final_round=(0, 0))
+    ledger = Ledger(None)
+    for started in (row(0, 12, seconds=120.0), row(1, 1, seconds=10.0), row(1, 12, None, why="lost")):
+        ledger.start(started)
+    assert studies_table(config, ledger, 1).caption == "time left about 2 min"

@@ -128,6 +128,10 @@ def test_a_promoted_configuration_that_trains_on_is_not_taken_for_a_bad_one(
     for seed in range(4):
         alone = suggest(ended, space, (3, 12), seed=seed, number=21)
         assert suggest([*ended, *promoted], space, (3, 12), seed=seed, number=21) == alone
+    retried = row(20, 12, None, why="memory", values=ended[19].values)
+    assert suggest([*ended, retried], space, (3, 12), seed=0, number=21) == suggest(
+        ended, space, (3, 12), seed=0, number=21
+    )
 
 
 def test_a_configuration_without_a_score_repels_the_next(row: MakeRow, space: Space) -> None:

@@ -48,6 +48,23 @@ def test_what_waits_long_for_a_second_slot_to_be_free_lets_others_pass(make) -> 
     assert (again["slots"], again["number"]) == (2, 0)
 
 
+def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
+    now = [100.0]
+    machines = Slots(count=4, cpus=1, gpus=0, largest=4)
+    searcher = make(arch=("linear",), configs=100, slots=lambda: machines, clock=lambda: now[0])
+    for name in "abcd":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("again") is None
+    now[0] += PATIENCE + 1
+    assert searcher.suggest("passes by")["number"] == 4
+    searcher.on_trial_complete("b", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("each has its own patience") is None
+    now[0] += PATIENCE + 1
+    assert searcher.suggest("passes by both")["number"] == 5
+
+
 def test_what_ran_out_of_the_memory_of_a_whole_gpu_is_tried_again_beside_others(make) -> None:
     machines = Slots(count=2, cpus=1, gpus=1.0, largest=2)
     searcher = make(configs=100, slots=lambda: machines)
@@ -56,6 +73,10 @@ def test_what_ran_out_of_the_memory_of_a_whole_gpu_is_tried_again_beside_others(
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: CUDA out of memory"))
     again = searcher.suggest("again")
     assert (again["slots"], again["number"]) == (1, 0)
+    searcher.on_trial_complete("b", result=failure("memory", "a worker was killed: node low on memory"))
+    searcher.on_trial_complete("again", result=result(1, 2, done=True))
+    again = searcher.suggest("more of the machine's memory")
+    assert (again["slots"], again["number"]) == (2, 1)
 
 
 def test_when_the_time_is_over_what_has_no_worker_is_withdrawn_and_tried_when_the_search_goes_on(

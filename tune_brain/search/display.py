@@ -101,8 +101,9 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
         study = ledger.study(arch)
         if (pace := study.pace) is None:
             return "?"
-        for row in study.running:
-            elapsed = time.time() - row.started if alive else 0.0
+        # The trials that run, and those that will be retried.
+        for row in list(study.unsettled.values()):
+            elapsed = time.time() - row.started if alive and row.state == "running" else 0.0
             total += max(0.0, row.epochs * pace - elapsed)
         total += max(0, _expected(study, config) - study.allotted) * pace
     return duration(total / slots)

@@ -7,6 +7,7 @@ promotion of ASHA (Li et al., MLSys 2020) without stopping a running trial.
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ PROMOTED_IN_THE_END = 0.45
 
 26 to 29 of 64 in the replays of `results/tables`.
 """
+
+
+_ON_GPU = re.compile(r"CUDA|CUBLAS|CUDNN|find an engine")
+"""What torch says when a GPU's memory, not the machine's, is exhausted."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +167,12 @@ def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:
     if (sampled := max(study.tried, default=BASELINE)) < configs:
         return Train(sampled + 1, ladder[0])
     # Running, or to be retried later (`in_flight` may name such a trial, so that others go first).
-    open_trials = [row for row in study.unsettled.values() if not row.repeat]
+    open_trials = [row for row in list(study.unsettled.values()) if not row.repeat]
     for rung, above in itertools.pairwise(ladder):
         if any(row.epochs <= rung for row in open_trials):
             break
         arrived = any(
-            row.state != "failed"
+            row.state != "failed" or row.trial in study.unsettled
             for row in (*study.ranking(above), *open_trials)
             if row.epochs == above and row.configuration != BASELINE
         )
@@ -189,7 +194,7 @@ def _final_step(study: Study, full_length: int, final_round: tuple[int, int]) ->
     started = {(row.configuration, row.repeat) for row in rows if row.epochs == full_length}
     # Each open trial of the ladder can add at most one configuration at full length: itself or the next
     # best. The others of the best so far are finalists whatever happens.
-    climbing = sum(not row.repeat for row in study.unsettled.values())
+    climbing = sum(not row.repeat for row in list(study.unsettled.values()))
     certain = max(0, finalists - climbing)
     for row in sorted(first, key=lambda row: (-_score(row), row.configuration))[:certain]:
         for repeat in range(1, seeds + 1):
@@ -202,7 +207,7 @@ def slots_needed(step: Step, largest: int, gpus: float) -> int:
     """How many slots of one machine a trial gets: two when it is retried for want of memory, else one.
 
     The last attempt after losing workers counts as such a retry: the kernel's out-of-memory killer leaves no
-    message. A trial that ran out of memory on a whole GPU gets no second one, of which it could make no use.
+    message. A trial for which a whole GPU is too small gets one slot: it could make no use of a second GPU.
 
     Args:
         step: what is trained next.
@@ -211,8 +216,11 @@ def slots_needed(step: Step, largest: int, gpus: float) -> int:
     """
     if not isinstance(step, Retry):
         return 1
-    wants_more = gpus < 1 if step.row.why == "memory" else step.attempt >= ATTEMPTS["lost"]
-    return min(2, largest) if wants_more else 1
+    if step.row.why == "memory":
+        more = gpus < 1 or not _ON_GPU.search(step.row.detail)
+    else:
+        more = step.attempt >= ATTEMPTS["lost"]
+    return min(2, largest) if more else 1
 
 
 def expected_epochs(ladder: Sequence[int], configs: int, final_round: tuple[int, int] = (0, 0)) -> int:

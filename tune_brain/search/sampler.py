@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
 from tune_brain.records import TrialRow
-from tune_brain.search.study import Study, Trials
+from tune_brain.search.study import Study, Trials, is_tried_again
 from tune_brain.seeds import derive
 from tune_brain.space import Space
 
@@ -115,8 +115,8 @@ class StudySampler:
         Scores at the rungs are intermediate values (step = epochs). A configuration without a score whose
         trial runs is RUNNING; one whose last trial failed is PRUNED without a score, which TPE ranks below
         all others (Optuna's samplers ignore FAIL); one that is scored at full length is COMPLETE, others are
-        PRUNED. While a promoted configuration trains, its earlier scores stand: as RUNNING it would count as
-        one of the worst to TPE's constant liar, though it is one of the best.
+        PRUNED. While a promoted configuration trains, or awaits a retry, its earlier scores stand: as RUNNING
+        it would count as one of the worst to TPE's constant liar, though it is one of the best.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         built = optuna.create_study(direction="maximize", study_name=self._space.arch, sampler=sampler)
@@ -131,7 +131,7 @@ class StudySampler:
 
     def _trial(self, rows: Trials) -> FrozenTrial | None:
         rows = tuple(row for row in rows if row.epochs <= self._length)
-        ended = [row for row in rows if row.state != "running"]
+        ended = [row for row in rows if row.state != "running" and not is_tried_again(row)]
         if not rows:
             return None
         trial = _trial(ended or rows, self._distributions, self._length)
@@ -167,7 +167,11 @@ def _scored(trials: Sequence[Trials], length: int) -> list[Trials]:
     """The trials up to a length; a failed configuration gets the lowest score, so that GP learns of it."""
     shown = [tuple(row for row in rows if row.epochs <= length) for rows in trials]
     lowest = min((row.score for rows in shown for row in rows if row.score is not None), default=0.0)
-    failed = {rows[0].configuration for rows in trials if any(row.state == "failed" for row in rows)}
+    failed = {
+        rows[0].configuration
+        for rows in trials
+        if any(row.state == "failed" and not is_tried_again(row) for row in rows)
+    }
     worst = {"state": "completed", "score": lowest}
     return [
         tuple(row.model_copy(update=worst) for row in rows) if rows[0].configuration in failed else rows

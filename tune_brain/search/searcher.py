@@ -1,7 +1,7 @@
 """The searcher: gives Ray Tune the next trial of the study whose turn it is, and records what comes back."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -49,8 +49,8 @@ class RowSearcher(Searcher):
             for arch in config.arch
         }
         self._in_flight = AllInFlight()
-        self._blocked_since: float | None = None
-        """Since when a retry has waited for two slots of one machine to be free at once."""
+        self._blocked_since: dict[int, float] = {}
+        """By trial, since when a retry has waited for two slots to be free at once."""
         self.workers = WorkerHealth(clock)
         self.broken: Exception | None = None
         """The error that kept the end of a trial from being recorded."""
@@ -70,13 +70,12 @@ class RowSearcher(Searcher):
         studies = [] if late or self.workers.all_lost else self._by_need(slots.count)
         # A retry that needs two slots goes first, or other trials would take every slot that becomes free.
         for arch in sorted(studies, key=lambda arch: -self._needed(arch, slots)):
-            step = self._next(arch)
-            if isinstance(step, Retry) and not self._fits(step, slots):
-                if not self._is_out_of_patience(now):
+            step, set_aside = self._next(arch), set[int]()
+            while isinstance(step, Retry) and not self._fits(step, slots):
+                if now <= self._blocked_since.setdefault(step.row.trial, now) + PATIENCE:
                     return None
-                step = self._next(arch, without=step.row.trial)
-                if isinstance(step, Retry) and not self._fits(step, slots):
-                    continue
+                set_aside.add(step.row.trial)
+                step = self._next(arch, set_aside)
             if isinstance(step, Retry | Train):
                 return self._begin(trial_id, arch, step, slots)
         return None if self._in_flight else self._finish()
@@ -159,7 +158,8 @@ class RowSearcher(Searcher):
         """Record that a trial had no worker: this was no attempt, and a need for more memory stays noted."""
         row = self._ledger.trials[trial]
         why, attempt = row.why or "lost", row.attempt - 1
-        self._ledger.end(trial, state="failed", why=why, detail=detail, attempt=attempt)
+        end = {"state": "failed", "why": why, "detail": detail, "attempt": attempt}
+        self._ledger.end(trial, started=time.time(), **end)
 
     def _finish(self) -> str:
         """End the search; if no worker survived, grant each trial of the losing streak one more attempt.
@@ -188,13 +188,13 @@ class RowSearcher(Searcher):
         studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
         return by_need(studies, self._in_flight.trials, head_start)
 
-    def _next(self, arch: str, without: int | None = None) -> Step:
-        """A study's next step; `without` names a trial that is not to be retried now."""
+    def _next(self, arch: str, set_aside: Collection[int] = ()) -> Step:
+        """A study's next step; trials that are set aside are not retried now."""
         return next_step(
             self._ledger.study(arch),
             self._config.ladder,
             self._config.configs,
-            self._in_flight.trials | ({without} if without is not None else set()),
+            self._in_flight.trials.union(set_aside),
             self._config.final_round,
             self._config.until_converged,
         )
@@ -210,21 +210,14 @@ class RowSearcher(Searcher):
         taken = self._in_flight.taken(self._clock())
         return needed == 1 or not self._in_flight or taken + needed <= slots.count
 
-    def _is_out_of_patience(self, now: float) -> bool:
-        """Whether others have waited long enough for a retry that needs two slots at once."""
-        if self._blocked_since is None:
-            self._blocked_since = now
-        return now > self._blocked_since + PATIENCE
-
     @property
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
 
     def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any]:
         needed = slots_needed(step, slots.largest, slots.gpus)
-        if needed > 1:
-            self._blocked_since = None
         if isinstance(step, Retry):
+            self._blocked_since.pop(step.row.trial, None)
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
             why = "memory" if step.row.why == "memory" else None
             row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
@@ -284,7 +277,7 @@ class RowSearcher(Searcher):
 
 
 def _attempt(row: TrialRow, why: str) -> int:
-    """Which attempt has ended; the count restarts at the first out-of-memory, since more slots may help."""
+    """Which attempt has ended; the count restarts when a trial first runs out of memory."""
     anew = why == "memory" and row.why != "memory" and row.attempt < ATTEMPTS["lost"]
     return 1 if anew else row.attempt
 

@@ -21,7 +21,8 @@ class Study:
     """The latest row of each trial of one architecture, with counts and rankings that follow from them.
 
     Counts and rankings are updated with each row, since scanning all rows after every trial would slow a
-    long search down. The rows alone decide: reading them again gives the same study.
+    long search down. The rows alone decide: reading them again, in order, gives the same study. Only `pace`
+    needs more than the latest row of each trial.
     """
 
     def __init__(self, rows: Iterable[TrialRow] = ()) -> None:

@@ -66,7 +66,7 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
     last: dict[int, dict[str, object]] = {}
     for row in rows:
         attempt = last.get(row.trial)
-        if attempt is None or attempt["started"] != row.started:
+        if attempt is None or not _continues(attempt, row):
             if attempt is not None and attempt["state"] == "running":
                 attempt.update(state="interrupted", ended=min(now, row.started))
             attempt = last[row.trial] = {}
@@ -82,6 +82,12 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
             why=row.why or "",
         )
     return _slots(pd.DataFrame(attempts, columns=_ATTEMPT))
+
+
+def _continues(attempt: dict[str, object], row: TrialRow) -> bool:
+    """Whether a row belongs to the trial's latest attempt: `started` changes once, when its worker begins."""
+    waited = attempt["state"] == "running" and not attempt["node"]
+    return attempt["started"] == row.started or (waited and (bool(row.node) or row.state != "running"))
 
 
 _ATTEMPT = ["trial", "arch", "node", "slot", "attempt", "started", "ended", "state", "why"]
