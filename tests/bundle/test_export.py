@@ -66,7 +66,7 @@ def test_weights_without_a_recorded_digest_are_not_exported(run: Path, tmp_path:
     with np.load(run / VALIDATED) as file:
         arrays = {name: file[name] for name in file.files if not name.startswith("weights/")}
     np.savez(run / VALIDATED, **arrays)
-    with pytest.raises(RunFolderError, match="must contain the networks that were scored"):
+    with pytest.raises(RunFolderError, match="must record the weights of each seed run"):
         export(run, tmp_path / "bundles")
 
 

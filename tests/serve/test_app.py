@@ -132,6 +132,13 @@ def test_host_names_are_compared_ignoring_case(bundle_folder: Path) -> None:
         assert "--name" in client.get("/health").json()["detail"]
 
 
+def test_a_body_that_nobody_would_read_is_refused(client: TestClient) -> None:
+    assert client.get("/health").status_code == 200
+    refused = client.request("GET", "/health", content=b"x")
+    assert (refused.status_code, refused.headers["connection"]) == (400, "close")
+    assert client.request("GET", "/", content=iter([b"x"])).status_code == 400
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [

@@ -10,18 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
-    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
 
 from tune_brain.data.cache import decode
-from tune_brain.data.image_facts import read_facts
 from tune_brain.errors import ImageError
-from tune_brain.portable.pictures import MOST_PIXELS, MOST_SCANS, SCAN_START, TooManyScans, open_grey
+from tune_brain.portable.pictures import MOST_PIXELS
 from tune_brain.serve.images import MOST_PAGES, frames
 from tune_brain.serve.volumes import DEFLATED
 
@@ -143,38 +140,14 @@ def test_a_nifti_volume_without_a_thick_axis_is_sliced_axially() -> None:
     found = frames(nibabel.Nifti1Image(volume, np.diag([1.4, 1, 1, 1])).to_bytes(), SIZE)
     assert [frame.number for frame in found if frame.pixels.any()] == [7 * 2 + 2]
     assert len(found) == 22
-    assert len(frames(nibabel.Nifti1Image(volume[:, :, 7, 1], np.eye(4)).to_bytes(), SIZE)) == 1
 
 
-def with_scans(count: int) -> bytes:
-    """A JPEG of 16 x 16 pixels with this many scans, all but one of which take 12 bytes."""
-    content = saved(Image.new("L", (16, 16), 100), "JPEG", progressive=True)
-    last = content[content.rindex(SCAN_START) : -2]
-    return content[:-2] + last * (count - content.count(SCAN_START)) + content[-2:]
-
-
-def test_a_jpeg_with_too_many_scans_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
-    assert np.abs(shown(with_scans(MOST_SCANS)) - 100).max() <= 1
-    content = with_scans(MOST_SCANS + 1)
-    with pytest.raises(ImageError, match=f"at most {MOST_SCANS} scans; found: {MOST_SCANS + 1}"):
-        frames(content, SIZE)
-    with pytest.raises(TooManyScans):
-        open_grey(content)
-    file = tmp_path / "scans.jpg"
-    file.write_bytes(content)
-    for failures in (decode([file], SIZE)[1], read_facts([file])[1]):
-        assert failures == {0: "too many JPEG scans"}
-
-
-def test_a_dicom_file_with_too_many_jpeg_scans_is_refused() -> None:
-    def encapsulated(scans: int, count: int = 1) -> bytes:
-        pixels = encapsulate([with_scans(scans)] * count)
-        eight = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "NumberOfFrames": count}
-        return dicom(np.zeros((16, 16)), JPEGBaseline8Bit, PixelData=pixels, **eight)
-
-    assert len(frames(encapsulated(MOST_SCANS, 3), SIZE)) == 3
-    with pytest.raises(ImageError, match=f"at most {MOST_SCANS} scans"):
-        frames(encapsulated(MOST_SCANS + 1), SIZE)
+@pytest.mark.parametrize("shape", [(64, 32), (64, 32, 1), (1, 64, 32), (64, 1, 32)])
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([-1, -1, 1, 1]), np.diag([1, 2, 1, 1])])
+def test_a_single_nifti_slice_is_shown_whole(shape: tuple[int, ...], affine: np.ndarray) -> None:
+    image = nibabel.Nifti1Image(np.ones(shape, np.float32), affine)
+    (found,) = frames(image.to_bytes(), SIZE)
+    assert found.of == 1
 
 
 def test_a_series_longer_than_the_limit_is_sampled_or_refused() -> None:

@@ -132,28 +132,28 @@ NONE = {"n": 0, "share": 0.0, "accuracy": None}
         (
             {"n": 57, "share": 0.4, "accuracy": 20 / 57},
             {"n": 261, "share": 0.7, "accuracy": 1.0},
-            "Very likely by its own estimate, but on 57 test images without a twin in training where it was "
-            "as sure, 35 % of its answers were right.",
+            "Very likely by its own estimate, but on 57 test images without a twin in training, of all that "
+            "it was sure enough to answer, 35 % were right.",
         ),
         (
             {"n": 266, "share": 0.8, "accuracy": 0.996},
             NONE,
             "Very likely. Of 100 images like those of its training with so much confidence, more than 99 are "
-            "CLASS. On 266 test images without a twin in training where it was as sure, 99 % of its answers "
-            "were right.",
+            "CLASS. On 266 test images without a twin in training, of all that it was sure enough to answer, "
+            "99 % were right.",
         ),
         (
             NONE,
             {"n": 1, "share": 0.1, "accuracy": 1.0},
             "Very likely. Of 100 images like those of its training with so much confidence, more than 99 are "
-            "CLASS. On 1 test image with a twin in training where it was as sure, 100 % of its answers were "
-            "right.",
+            "CLASS. On 1 test image with a twin in training, of all that it was sure enough to answer, 100 % "
+            "were right.",
         ),
         (
             NONE,
             NONE,
-            "Very likely by its own estimate. It was this sure of no test image, so how often such answers "
-            "are right is unknown.",
+            "Very likely by its own estimate. How often such answers are right is unknown: the bundle has no "
+            "test result for them.",
         ),
     ],
 )

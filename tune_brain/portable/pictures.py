@@ -21,8 +21,9 @@ MOST_BYTES = 64 * 1024 * 1024
 """Limit for one file."""
 MOST_SCANS = 100
 """Limit for one JPEG. Encoders write about ten for a progressive one."""
-JPEG_START, SCAN_START = b"\xff\xd8", b"\xff\xda"
-"""JPEG markers: start of image, start of scan. Compressed data escape the byte FF, so they hold neither."""
+_JPEG_START, _SCAN, _END = b"\xff\xd8", 0xDA, 0xD9
+_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
+"""Second bytes of JPEG markers that no segment follows, and of an escaped byte FF in compressed data."""
 
 
 class TooManyScans(ValueError):
@@ -77,9 +78,21 @@ def check_scans(content: bytes) -> None:
     Raises:
         TooManyScans: it has more than `MOST_SCANS`.
     """
-    scans = content.count(SCAN_START) if content.startswith(JPEG_START) else 0
-    if scans > MOST_SCANS:
-        raise TooManyScans(f"{scans} scans")
+    at, scans = 2, 0
+    while content.startswith(_JPEG_START) and 0 <= (at := content.find(b"\xff", at)) < len(content) - 3:
+        marker = content[at + 1]
+        if marker == _END:
+            return
+        if marker == 0xFF:
+            at += 1
+        elif marker in _WITHOUT_LENGTH:
+            at += 2
+        else:
+            # Metadata may hold anything, a thumbnail with scans of its own for one.
+            at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4]))
+            scans += marker == _SCAN
+        if scans > MOST_SCANS:
+            raise TooManyScans(f"more than {MOST_SCANS} scans")
 
 
 def check_size(image: Image.Image) -> None:
@@ -100,7 +113,10 @@ def is_turned(image: Image.Image) -> bool:
 
 
 def as_grey(image: Image.Image, side: int | None = None) -> Grey:
-    """Decode an opened image; see `open_grey`. The caller has called `check_scans` on its file."""
+    """Decode an opened image; see `open_grey`.
+
+    The caller has called `check_scans` on a JPEG; libtiff itself limits the scans in a TIFF.
+    """
     check_size(image)
     full = image.size
     # The decoder returns a JPEG's luma channel alone, several times faster than all three channels.

@@ -25,6 +25,7 @@ HEADERS = {
 LOCAL = ("127.0.0.1", "localhost", "::1")
 HEAD_BYTES = 16 * 1024
 """Largest request head, in bytes."""
+WITH_BODY = ("POST", "PUT", "PATCH")
 BODY_SECONDS = 20.0
 """Seconds within which a request body must arrive."""
 
@@ -57,7 +58,7 @@ class Guard:
         if refusal:
             await _refuse(send, *refusal)
             return
-        if scope["method"] not in ("POST", "PUT", "PATCH"):
+        if scope["method"] not in WITH_BODY:
             await self._app(scope, receive, send)
             return
         if self._active >= self._crowd:
@@ -92,6 +93,9 @@ class Guard:
             return 400, "Content-Length must be a number."
         if int(length[:20]) > self._largest:
             return 413, f"A file must have at most {self._largest // 2**20} MB."
+        if scope["method"] not in WITH_BODY and (int(length) or "transfer-encoding" in headers):
+            # Nobody would read it: a client that sends it slowly could hold the connection for ever.
+            return 400, f"A {scope['method']} request must not have a body."
         return None
 
 

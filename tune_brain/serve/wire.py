@@ -27,7 +27,7 @@ class Frame(Answer):
 
 
 class Tested(BaseModel):
-    """How often the bundle was right on the test images about which it was sure."""
+    """How often the bundle was right on all the test images that it was sure enough to answer."""
 
     part: Literal["unseen", "official"] = Field(
         description="unseen: test images without a twin in training; official: all, if none of those was sure"
@@ -41,7 +41,7 @@ class Prediction(BaseModel):
 
     bundle: str
     fingerprint: str
-    tested: Tested | None = Field(description="null if the bundle was sure about no test image")
+    tested: Tested | None = Field(description="null if unknown, or if no test image was answered")
     notice: str = NOTICE
     frames: list[Frame]
 

@@ -29,6 +29,11 @@ function clone(id) {
   return $(id).content.firstElementChild.cloneNode(true);
 }
 
+function title(article, name) {
+  $(".name", article).textContent = name;
+  article.setAttribute("aria-label", name);
+}
+
 function row(body, cells) {
   const line = body.insertRow();
   cells.forEach((cell, index) => {
@@ -50,11 +55,11 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 // How likely an answer of which the bundle is sure is right: by its own estimate, and by the test.
 function confidence(frame, tested) {
-  if (!tested) return `${capital(frame.words)} by its own estimate. It was this sure of no test image, so how often such answers are right is unknown.`;
+  if (!tested) return `${capital(frame.words)} by its own estimate. How often such answers are right is unknown: the bundle has no test result for them.`;
   const twins = tested.part === "unseen" ? "without a twin in training" : "with a twin in training";
   // Only if all answers were right is it 100 %.
   const right = tested.accuracy < 1 ? Math.min(99, Math.round(tested.accuracy * 100)) : 100;
-  const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${twins} where it was as sure, ${right} % of its answers were right.`;
+  const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${twins}, of all that it was sure enough to answer, ${right} % were right.`;
   return tested.accuracy < frame.probability - CLEARLY
     ? `${capital(frame.words)} by its own estimate, but ${onTest}`
     : `${capital(frame.words)}. Of 100 images like those of its training with so much confidence, ${rounded(frame.probability)} are ${frame.label}. ${capital(onTest)}`;
@@ -62,7 +67,7 @@ function confidence(frame, tested) {
 
 function resultArticle(name, frame, prediction) {
   const article = clone("#result");
-  $(".name", article).textContent = frame.of > 1 ? `${name}, slice ${frame.number} of ${frame.of}` : name;
+  title(article, frame.of > 1 ? `${name}, slice ${frame.number} of ${frame.of}` : name);
   const sure = !frame.unsure;
   article.classList.toggle("unsure", !sure);
   if (frame.advice) Object.assign($(".advice", article), { textContent: frame.advice, hidden: false });
@@ -105,7 +110,7 @@ function resultArticle(name, frame, prediction) {
 
 function problemArticle(name, detail) {
   const article = clone("#problem");
-  $(".name", article).textContent = name;
+  title(article, name);
   $(".detail", article).textContent = detail;
   return article;
 }
@@ -190,8 +195,12 @@ function take(files) {
       failures += failed;
       showProgress();
       if (finished === chosen) {
-        unread.focus({ preventScroll: true });
-        unread.scrollIntoView({ block: "start" });
+        // Not while the user works in a result or reads the model card; focus on a whole result is our own.
+        const at = document.activeElement;
+        if (!$("#card").open && !(results.contains(at) && at.tagName !== "ARTICLE")) {
+          unread.focus({ preventScroll: true });
+          unread.scrollIntoView({ block: "start" });
+        }
         unread = null;
       }
     });
