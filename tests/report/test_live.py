@@ -132,6 +132,19 @@ def test_an_open_page_reloads_when_a_dashboard_of_another_run_takes_over_its_por
     page.troubles[:] = [line for line in page.troubles if "ERR_CONNECTION_REFUSED" not in line]
 
 
+@pytest.mark.slow
+def test_an_open_page_of_a_run_that_is_no_longer_shown_goes_to_the_first(page, new_run):
+    first, second = (new_run(name, archs=("cnn",), configs=2) for name in ("first", "second"))
+    with dashboard(first, second) as url:
+        page.goto(f"{url.removesuffix('/')}/run/1")
+        page.get_by_role("heading", name="second", exact=True).wait_for()
+        with page.expect_response("**/views"):
+            pass
+    with dashboard(first, port=url.rpartition(":")[2].rstrip("/")):
+        page.get_by_role("heading", name="first", exact=True).wait_for()
+    page.troubles[:] = [line for line in page.troubles if "REFUSED" not in line and "404" not in line]
+
+
 def test_a_dashboard_can_be_told_from_that_of_another_run_and_from_its_successor(new_run):
     first, second = (new_run(name, archs=("cnn",), configs=2) for name in ("first", "second"))
     identities = []
@@ -143,6 +156,17 @@ def test_a_dashboard_can_be_told_from_that_of_another_run_and_from_its_successor
             assert f'<main data-run="{identity}">' in client.get(f"/run/{run}").text
             identities.append(identity)
     assert len(set(identities)) == 3
+
+
+def test_new_epochs_of_a_compared_run_change_the_comparison(new_run):
+    first, second = (new_run(name, archs=("cnn",), configs=2) for name in ("first", "second"))
+    client = TestClient(application([first, second]), base_url="http://127.0.0.1")
+    before = client.get("/run/0/views").json()
+    file = second / "epochs.jsonl"
+    with file.open("a") as rows:
+        rows.write(file.read_text().splitlines(keepends=True)[-1])
+    after = client.get("/run/0/views").json()
+    assert {view for view in after if after[view] != before[view]} == {"compare"}
 
 
 @pytest.mark.slow

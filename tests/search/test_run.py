@@ -125,7 +125,7 @@ def test_a_search_whose_workers_cannot_live_says_so(
 
     monkeypatch.setattr(run, "TrialWorker", Doomed)
     with pytest.raises(
-        ClusterError, match=r"trials in a row were lost with theirs: its worker process has died"
+        ClusterError, match=r"trials in a row were lost with their workers: its worker process has died"
     ) as told:
         searched(high=1e-2)
     assert f"tune-brain resume {tmp_path}" in str(told.value)

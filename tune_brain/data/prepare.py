@@ -26,7 +26,7 @@ from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 9
+FORMAT = 10
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 

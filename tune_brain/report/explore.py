@@ -103,7 +103,9 @@ def _titles(facts: Facts) -> dict[str, str]:
     broken = count(facts["files"]["unreadable"])
     shifted = list(elsewhere(facts))
     return {
-        "counts": f"{most} has {totals[most] / totals[least]:.1f} times as many images as {least}",
+        "counts": f"{most} has {totals[most] / totals[least]:.1f} times as many images as {least}"
+        if totals[most] > totals[least]
+        else f"Every class has {totals[most]:,} images",
         "twins": f"{counted(leaked, 'test image is', 'test images are')} also in {rest(facts)}"
         if leaked
         else validated(facts).rstrip(".")

@@ -47,6 +47,8 @@ function renew(section, html) {
 
 async function ask(path) {
   const answer = await fetch(`${location.pathname}/views${path}`);
+  // A dashboard of fewer runs answers on this port.
+  if (answer.status === 404 && location.pathname !== "/run/0") location.assign("/run/0");
   if (!answer.ok) throw new Error(await answer.text());
   if (answer.headers.get("X-Run") !== document.querySelector("main").dataset.run) {
     // Another server answers on this port, perhaps with another run under the same number.

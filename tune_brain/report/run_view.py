@@ -62,7 +62,7 @@ class RunView:
     @cached_property
     def spent(self) -> dict[str, tuple[int, float]]:
         """Epochs and seconds spent by architecture: see `pace.spent`."""
-        return pace.spent(self.contents.epochs)
+        return pace.spent(self.contents.trials, self.contents.epochs)
 
     def cached(self, name: str, make: Callable[[], Kind]) -> Kind:
         """A value that depends on trials and scores alone, recomputed when they have changed.

@@ -40,7 +40,7 @@ VIEWS = (
     View("steps", "One-cycle", _ROWS, findings.steps, search_views.steps),
     View("machines", "Machines", _ROWS, findings.machines, search_views.machines),
     View("winners", "Winners", frozenset({"files"}), findings.winners, score_views.winners),
-    View("compare", "Compare", frozenset({"trials", "files"}), lambda _: "", score_views.compare),
+    View("compare", "Compare", _ROWS | {"files"}, lambda _: "", score_views.compare),
     View(
         "configurations",
         "Configurations",

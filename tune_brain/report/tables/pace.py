@@ -1,6 +1,6 @@
 """Tables of the search over time: the best score so far, time spent, and what each slot did."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -34,16 +34,23 @@ def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
     return ended[ended["score"].notna()]
 
 
-def spent(epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
+def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, tuple[int, float]]:
     """By architecture: epochs trained and seconds of worker time, running and failed trials included.
 
-    Both are summed over epoch rows, of which each epoch has one however often its trial was resumed. A
-    trial's own row has the seconds of its last attempt only.
+    A trial's own row has the seconds of its last attempt only, and its epoch rows those of completed epochs,
+    of which each has one however often the trial was resumed: the larger sum counts.
+
+    Args:
+        trials: the last row of each trial.
+        epochs: every epoch row.
     """
+    counts, seconds = Counter(row.trial for row in epochs), defaultdict[int, float](float)
+    for epoch in epochs:
+        seconds[epoch.trial] += epoch.seconds
     totals: dict[str, tuple[int, float]] = {}
-    for row in epochs:
-        count, seconds = totals.get(row.arch, (0, 0.0))
-        totals[row.arch] = (count + 1, seconds + row.seconds)
+    for row in trials:
+        count, before = totals.get(row.arch, (0, 0.0))
+        totals[row.arch] = (count + counts[row.trial], before + max(seconds[row.trial], row.seconds))
     return totals
 
 
