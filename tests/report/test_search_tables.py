@@ -153,7 +153,6 @@ def test_worker_time_includes_the_epochs_before_a_trial_was_lost_and_resumed(new
         ),
     )
     shown = RunView(read_contents(run))
-    # The failed one trained for a second after its last whole epoch.
     assert shown.spent == {"cnn": (11, 3960.0), "linear": (2, 7.0)}
     table = compare.results(["run"], [shown.studies], [shown.spent], [shown.scores])
     assert table["seconds"].tolist() == [3960.0]
