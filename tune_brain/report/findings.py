@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from tune_brain.layout import SEAL, SEED_RUNS
 from tune_brain.report.formatting import classifier, epochs, number, share
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace
@@ -56,7 +57,7 @@ def next_step(shown: RunView) -> str:
             f"The run was interrupted or has not started. Continue with: tune-brain resume {quoted(folder)}"
         )
     # Once `evaluate` has begun to retrain the winners, a search cannot be extended.
-    extendable = not any((folder / name).exists() for name in ("seed_runs.jsonl", "sealed.json"))
+    extendable = not any((folder / name).exists() for name in (SEED_RUNS, SEAL))
     if extendable and (narrow := list(_at_edges(shown))):
         return f"Search a wider range (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
     return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"

@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from tune_brain import lock, records
 from tune_brain.config import RunConfig
+from tune_brain.evaluate.predictions import PREDICTIONS
+from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, TRIALS
 from tune_brain.records import EpochRow, Row, TrialRow
 from tune_brain.runs import open_run, winner_file
 from tune_brain.space import Space
@@ -43,7 +45,7 @@ class Contents:
     @property
     def predictions(self) -> Path | None:
         """The file with the seed runs' predictions for the test; None if it is missing."""
-        path = self.folder / "predictions.npz"
+        path = self.folder / PREDICTIONS
         return path if path.exists() else None
 
 
@@ -57,7 +59,7 @@ def read_contents(folder: Path) -> Contents:
     return Reader(folder).read()
 
 
-_PLAIN = {name: f"{name}.json" for name in ("record", "scores", "comparisons", "sealed")}
+_PLAIN = {"record": RECORD, "scores": SCORES, "comparisons": COMPARISONS, "sealed": SEAL}
 
 
 class VersionedCache:
@@ -87,8 +89,8 @@ class Reader:
     def __init__(self, folder: Path) -> None:
         """Nothing is read before the first `read`."""
         self.folder = folder
-        self._trials = _Rows(folder / "trials.jsonl", TrialRow)
-        self._epochs = _Rows(folder / "epochs.jsonl", EpochRow)
+        self._trials = _Rows(folder / TRIALS, TrialRow)
+        self._epochs = _Rows(folder / EPOCHS, EpochRow)
         self._files = VersionedCache()
 
     def read(self) -> Contents:
@@ -99,7 +101,7 @@ class Reader:
             ConfigError: its run.toml or a space file is damaged.
         """
         folder = self.folder
-        run = self._cached(folder / "run.toml", lambda _: open_run(folder), None) or open_run(folder)
+        run = self._cached(folder / RUN, lambda _: open_run(folder), None) or open_run(folder)
         winners = {
             arch: self._cached(winner_file(folder, arch), lambda path: path.read_text(encoding="utf-8"), "")
             for arch in run.config.arch
@@ -124,7 +126,7 @@ class Reader:
         `trials` and `epochs` change with their rows, `files` with any other file, `running` when a command
         starts or stops writing to the run.
         """
-        names = ["run.toml", *_PLAIN.values(), "predictions.npz", "winners", "spaces"]
+        names = [RUN, *_PLAIN.values(), PREDICTIONS, "winners", "spaces"]
         return {
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),

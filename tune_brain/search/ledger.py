@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain.errors import RunFolderError
+from tune_brain.layout import EPOCHS, RUN, TRIALS
 from tune_brain.records import EpochRow, TrialRow, append, read, writing_run
 from tune_brain.search.study import Study
 
@@ -17,16 +18,16 @@ class Ledger:
     def __init__(self, run: Path | None) -> None:
         """Read the rows that the run has so far; without a run (as in a replay) keep rows in memory only."""
         self._run = run
-        self._is_run = bool(run and (run / "run.toml").exists())
+        self._is_run = bool(run and (run / RUN).exists())
         self.trials: dict[int, TrialRow] = {}
         self.next_number = 0
         """The number of the next new trial."""
         self._studies = defaultdict[str, Study](Study)
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
-            for row in read(run / "trials.jsonl", TrialRow):
+            for row in read(run / TRIALS, TrialRow):
                 self._keep(row)
-            for epoch in read(run / "epochs.jsonl", EpochRow):
+            for epoch in read(run / EPOCHS, EpochRow):
                 self._epochs_seen.add((epoch.trial, epoch.epoch))
                 # A copy made while the search ran may have a trial's epochs and not yet its start. Its number
                 # must not be used again: the epochs of another trial would be taken for known ones.
@@ -56,7 +57,7 @@ class Ledger:
         names = EpochRow.model_fields.keys() - {"trial", "arch"}
         which = {"trial": trial, "arch": self.trials[trial].arch}
         append(
-            self._run / "epochs.jsonl",
+            self._run / EPOCHS,
             *(EpochRow(**which, **{name: metrics[name] for name in names}) for metrics in new),
         )
         self._epochs_seen |= {(trial, metrics["epoch"]) for metrics in new}
@@ -72,7 +73,7 @@ class Ledger:
     def _write(self, row: TrialRow) -> None:
         if self._run:
             self._check_there()
-            append(self._run / "trials.jsonl", row)
+            append(self._run / TRIALS, row)
         self._keep(row)
 
     def _check_there(self) -> None:
@@ -80,7 +81,7 @@ class Ledger:
         if not self._run or not self._is_run:
             return
         with writing_run(self._run):
-            there = (self._run / "run.toml").exists()
+            there = (self._run / RUN).exists()
         if not there:
             raise RunFolderError(
                 "The run's folder was moved or deleted during the search",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tune_brain import runs
 from tune_brain.errors import RunFolderError
+from tune_brain.layout import EPOCHS
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import cycle
@@ -100,7 +101,7 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
             # The same trial in two runs, for example their baseline, is not two seeds.
             trials.setdefault((_key(row), row.epochs, row.seed), row)
         epochs: dict[int, list[EpochRow]] = {}
-        for epoch in read(run.folder / "epochs.jsonl", EpochRow):
+        for epoch in read(run.folder / EPOCHS, EpochRow):
             epochs.setdefault(epoch.trial, []).append(epoch)
         for row in (row for row in rows if row.score is not None):
             curve = sorted(epochs.get(row.trial, ()), key=lambda epoch: epoch.epoch)
