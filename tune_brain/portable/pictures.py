@@ -3,6 +3,7 @@
 Every bundle contains a copy of this file, so it imports nothing from tune_brain.
 """
 
+import re
 from io import BytesIO
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ MOST_BYTES = 64 * 1024 * 1024
 MOST_SCANS = 100
 """Limit for one JPEG. Encoders write about ten for a progressive one."""
 _JPEG_START, _SCAN, _END = b"\xff\xd8", 0xDA, 0xD9
-_WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
-"""Second bytes of JPEG markers that no segment follows, and of an escaped byte FF in compressed data."""
+_SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")
+"""A JPEG marker with a segment, or the end: no padding, no restart, no escaped FF in compressed data."""
 
 
 class TooManyScans(ValueError):
@@ -79,18 +80,13 @@ def check_scans(content: bytes) -> None:
         TooManyScans: it has more than `MOST_SCANS`.
     """
     at, scans = 2, 0
-    while content.startswith(_JPEG_START) and 0 <= (at := content.find(b"\xff", at)) < len(content) - 3:
-        marker = content[at + 1]
+    while content.startswith(_JPEG_START) and (found := _SEGMENT.search(content, at)):
+        marker, start = content[found.end() - 1], found.end()
         if marker == _END:
             return
-        if marker == 0xFF:
-            at += 1
-        elif marker in _WITHOUT_LENGTH:
-            at += 2
-        else:
-            # Metadata may hold anything, a thumbnail with scans of its own for one.
-            at += 2 + max(2, int.from_bytes(content[at + 2 : at + 4]))
-            scans += marker == _SCAN
+        # Metadata may hold anything, a thumbnail with scans of its own for one.
+        at = start + max(2, int.from_bytes(content[start : start + 2]))
+        scans += marker == _SCAN
         if scans > MOST_SCANS:
             raise TooManyScans(f"more than {MOST_SCANS} scans")
 
