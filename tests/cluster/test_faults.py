@@ -52,7 +52,7 @@ def test_a_trial_without_enough_memory_is_retried_with_more_and_then_fails(
     monkeypatch: pytest.MonkeyPatch, phantoms: Path, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run, "TrialWorker", faults.misbehaving(faults.allocates))
-    search(faults.asked(phantoms, tmp_path, 1, 1, ladder=(1,)))
+    search(faults.asked(phantoms, tmp_path, 2, 1, ladder=(1,)))
     rows = trials_of(tmp_path)
     assert not_completed(rows) == [(1, "memory", 2)]
     assert "allocate" in rows[1].detail

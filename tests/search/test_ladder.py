@@ -54,13 +54,6 @@ def test_the_highest_rung_is_promoted_first(row: MakeRow) -> None:
     assert step([row(0, 12), *bottom, *middle, row(11, 12)], configs=12) == Train(9, 6)
 
 
-def test_a_retry_that_is_set_aside_is_no_reason_to_promote_another(row: MakeRow) -> None:
-    retried = row(1, 12, None, why="memory")
-    rows = [row(0, 12), row(1, 6, 0.9), row(2, 6, 0.5), retried]
-    assert next_step(Study(rows), (6, 12), 2, ()) == Retry(retried, 2)
-    assert next_step(Study(rows), (6, 12), 2, [retried.trial]) == Wait()
-
-
 def test_of_equal_scores_the_earlier_configuration_is_promoted(row: MakeRow) -> None:
     assert step([row(0, 12), row(1, 3), row(2, 3), row(3, 3)]) == Train(1, 6)
 

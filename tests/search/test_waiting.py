@@ -28,24 +28,23 @@ def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
     assert searcher.suggest("too many") is None
 
 
-def test_what_waits_long_for_a_second_slot_to_be_free_lets_others_pass(make) -> None:
+def test_a_retry_that_needs_two_slots_keeps_others_waiting_until_they_are_free(make) -> None:
     now = [100.0]
     machines = Slots(count=2, cpus=1, gpus=0, largest=2)
     searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
-    searcher.suggest("a")
-    searcher.suggest("b")
-    searcher.is_up("b", "worker of b")
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert searcher.suggest("again") is None
-    now[0] += PATIENCE - 1
-    assert searcher.suggest("again") is None
-    now[0] += 2
-    beside = searcher.suggest("passes by")
-    assert (beside["slots"], beside["number"]) == (1, 2)
-    searcher.on_trial_complete("b", result=result(1, 2, done=True))
-    searcher.on_trial_complete("passes by", result=result(1, 2, done=True))
     again = searcher.suggest("again")
     assert (again["slots"], again["number"]) == (2, 0)
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
+    assert searcher.suggest("both slots are for the retry") is None
+    searcher.is_up("again", "worker of both slots")
+    now[0] += PATIENCE + 1
+    assert searcher.suggest("both slots are taken") is None
+    searcher.on_trial_complete("again", result=result(1, 2, done=True))
+    assert searcher.suggest("next")["slots"] == 1
 
 
 def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
@@ -56,11 +55,13 @@ def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
         searcher.suggest(name)
         searcher.is_up(name, f"worker of {name}")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert searcher.suggest("again") is None
+    assert searcher.suggest("again")["number"] == 0
     now[0] += PATIENCE + 1
     assert searcher.suggest("passes by")["number"] == 4
     searcher.on_trial_complete("b", result=failure("memory", "OutOfMemoryError: 3 GiB"))
-    assert searcher.suggest("each has its own patience") is None
+    assert searcher.suggest("has its own patience")["number"] == 1
+    searcher.on_trial_complete("c", result=result(1, 2, done=True))
+    assert searcher.suggest("waits for it") is None
     now[0] += PATIENCE + 1
     assert searcher.suggest("passes by both")["number"] == 5
 

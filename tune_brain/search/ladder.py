@@ -166,13 +166,12 @@ def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:
             return Train(chosen, above)
     if (sampled := max(study.tried, default=BASELINE)) < configs:
         return Train(sampled + 1, ladder[0])
-    # Running, or to be retried later (`in_flight` may name such a trial, so that others go first).
     open_trials = [row for row in list(study.unsettled.values()) if not row.repeat]
     for rung, above in itertools.pairwise(ladder):
         if any(row.epochs <= rung for row in open_trials):
             break
         arrived = any(
-            row.state != "failed" or row.trial in study.unsettled
+            row.state != "failed"
             for row in (*study.ranking(above), *open_trials)
             if row.epochs == above and row.configuration != BASELINE
         )

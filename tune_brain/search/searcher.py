@@ -1,7 +1,7 @@
 """The searcher: gives Ray Tune the next trial of the study whose turn it is, and records what comes back."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -9,7 +9,7 @@ from ray.tune.search import Searcher
 from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.fair_share import by_need
-from tune_brain.search.in_flight import PATIENCE, AllInFlight, InFlight
+from tune_brain.search.in_flight import AllInFlight, InFlight
 from tune_brain.search.ladder import Retry, Step, Train, cycle, next_step, slots_needed
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
@@ -49,8 +49,6 @@ class RowSearcher(Searcher):
             for arch in config.arch
         }
         self._in_flight = AllInFlight()
-        self._blocked_since: dict[int, float] = {}
-        """By trial, since when a retry has waited for two slots to be free at once."""
         self.workers = WorkerHealth(clock)
         self.broken: Exception | None = None
         """The error that kept the end of a trial from being recorded."""
@@ -70,13 +68,7 @@ class RowSearcher(Searcher):
         studies = [] if late or self.workers.all_lost else self._by_need(slots.count)
         # A retry that needs two slots goes first, or other trials would take every slot that becomes free.
         for arch in sorted(studies, key=lambda arch: -self._needed(arch, slots)):
-            step, set_aside = self._next(arch), set[int]()
-            while isinstance(step, Retry) and not self._fits(step, slots):
-                if now <= self._blocked_since.setdefault(step.row.trial, now) + PATIENCE:
-                    return None
-                set_aside.add(step.row.trial)
-                step = self._next(arch, set_aside)
-            if isinstance(step, Retry | Train):
+            if isinstance(step := self._next(arch), Retry | Train):
                 return self._begin(trial_id, arch, step, slots)
         return None if self._in_flight else self._finish()
 
@@ -188,13 +180,12 @@ class RowSearcher(Searcher):
         studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
         return by_need(studies, self._in_flight.trials, head_start)
 
-    def _next(self, arch: str, set_aside: Collection[int] = ()) -> Step:
-        """A study's next step; trials that are set aside are not retried now."""
+    def _next(self, arch: str) -> Step:
         return next_step(
             self._ledger.study(arch),
             self._config.ladder,
             self._config.configs,
-            self._in_flight.trials.union(set_aside),
+            self._in_flight.trials,
             self._config.final_round,
             self._config.until_converged,
         )
@@ -204,12 +195,6 @@ class RowSearcher(Searcher):
         retries = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
         return slots_needed(self._next(arch), slots.largest, slots.gpus) if retries else 1
 
-    def _fits(self, step: Retry, slots: Slots) -> bool:
-        """Whether the slots that a retry needs are free now; alone it fits anywhere."""
-        needed = slots_needed(step, slots.largest, slots.gpus)
-        taken = self._in_flight.taken(self._clock())
-        return needed == 1 or not self._in_flight or taken + needed <= slots.count
-
     @property
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
@@ -217,7 +202,6 @@ class RowSearcher(Searcher):
     def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any]:
         needed = slots_needed(step, slots.largest, slots.gpus)
         if isinstance(step, Retry):
-            self._blocked_since.pop(step.row.trial, None)
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
             why = "memory" if step.row.why == "memory" else None
             row = step.row.model_copy(update={**fresh, "why": why, "attempt": step.attempt})
