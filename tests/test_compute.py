@@ -89,7 +89,7 @@ def test_blas_uses_one_thread_while_ray_starts(monkeypatch: pytest.MonkeyPatch, 
 
     up = threading.Event()
     monkeypatch.setattr(compute, "_start", lambda *_: up.wait())
-    monkeypatch.setattr(compute, "_count_slots", lambda *_: Slots(count=2, cpus=1, gpus=0))
+    monkeypatch.setattr(compute, "_count_slots", lambda *_: Slots(count=2, gpus=0))
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     before = threads()
     with threadpool_limits(2, "blas"), compute.session(RunConfig(out=tmp_path)) as session:
@@ -154,18 +154,18 @@ def alive(monkeypatch: pytest.MonkeyPatch, *machines: dict[str, float]) -> None:
 def test_machines_with_too_few_gpus_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     machines = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0}, {"CPU": 0.0}, {}]
     alive(monkeypatch, *machines)
-    assert Slots(count=1, cpus=1, gpus=1).unused() == 1
-    assert Slots(count=1, cpus=1, gpus=0.5).unused() == 1
-    assert Slots(count=16, cpus=1, gpus=0).unused() == 0
+    assert Slots(count=1, gpus=1).unused() == 1
+    assert Slots(count=1, gpus=0.5).unused() == 1
+    assert Slots(count=16, gpus=0).unused() == 0
 
 
 def test_jobs_on_cpus_take_no_gpu_and_use_every_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alive(monkeypatch, {"CPU": 8.0, "GPU": 1.0}, {"CPU": 4.0})
-    found = Slots(count=1, cpus=2, gpus=1).without_gpus()
-    assert (found.count, found.resources()) == (6, {"CPU": 2})
-    assert Slots(count=1, cpus=2, gpus=1, limit=3).without_gpus().count == 3
+    found = Slots(count=1, gpus=1).without_gpus()
+    assert (found.count, found.resources()) == (12, {"CPU": 1})
+    assert Slots(count=1, gpus=1, limit=3).without_gpus().count == 3
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_jobs_on_cpus_take_no_gpu_and_use_every_cpu(
 def test_more_room_is_a_larger_share_of_one_gpu_and_never_a_second(
     gpus: float, room: int, requested: float | None
 ) -> None:
-    assert Slots(count=1, cpus=1, gpus=gpus).resources(room).get("GPU") == requested
+    assert Slots(count=1, gpus=gpus).resources(room).get("GPU") == requested
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_running_jobs_end_before_the_failure_of_one_is_raised(monkeypatch: pytes
     monkeypatch.setattr(compute.ray, "wait", lambda references, **_: (references[:1], references[1:]))
     monkeypatch.setattr(compute.ray, "get", get)
     done = list[int]()
-    slots = Slots(count=3, cpus=1, gpus=0)
+    slots = Slots(count=3, gpus=0)
     with pytest.raises(ClusterError, match=r"(?s)CUDA out of memory.*--concurrency"):
         done.extend(index for index, _ in compute.each(lambda job: job, ((job,) for job in range(9)), slots))
     # Job 3 was submitted when job 0 had ended, before job 1 failed.
@@ -230,9 +230,7 @@ def test_one_job_is_submitted_even_if_there_is_no_machine(
     monkeypatch.setattr(compute.ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
     monkeypatch.setattr(compute.ray, "wait", wait)
     monkeypatch.setattr(compute.ray, "get", lambda reference: reference)
-    done = dict(
-        compute.each(lambda job: job * 10, ((job,) for job in range(5)), Slots(count=slots, cpus=1, gpus=0))
-    )
+    done = dict(compute.each(lambda job: job * 10, ((job,) for job in range(5)), Slots(count=slots, gpus=0)))
     assert done == {index: 10 * index for index in range(5)}
     assert max(running) == most
 

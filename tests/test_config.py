@@ -177,7 +177,8 @@ def test_the_home_folder_is_expanded_and_paths_that_are_not_utf8_are_refused(
 
 
 def test_more_seed_runs_than_a_bundle_can_hold_are_refused() -> None:
-    check_seeds(RunConfig(out=Path("a"), seeds=25))
+    four = ("linear", "cnn", "resnet18", "resnet34")
+    check_seeds(RunConfig(out=Path("a"), seeds=25, arch=four))
     check_seeds(RunConfig(out=Path("a"), seeds=100, arch=("cnn",)))
     with pytest.raises(ConfigError, match="26 seeds of 4 architectures"):
-        check_seeds(RunConfig(out=Path("a"), seeds=26))
+        check_seeds(RunConfig(out=Path("a"), seeds=26, arch=four))

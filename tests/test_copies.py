@@ -248,8 +248,8 @@ def test_a_copy_follows_a_run_until_its_command_has_ended(
 
 
 @pytest.mark.usefixtures("bucket")
-@pytest.mark.parametrize("key", ["../evil", "winners/../../evil", ".hidden/evil"])
-def test_keys_that_lead_out_of_the_folder_are_not_copied(
+@pytest.mark.parametrize("key", ["../evil", "winners/../../evil", ".hidden/evil", "", "winners/"])
+def test_keys_that_are_no_files_of_the_folder_are_not_copied(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     copy(str(run), BUCKET)
@@ -259,13 +259,13 @@ def test_keys_that_lead_out_of_the_folder_are_not_copied(
         return {**whole(system, root, **options), f"{root}/{key}": {"size": 1, "created": 0}}
 
     monkeypatch.setattr(MemoryFileSystem, "find", with_key)
+    read = MemoryFileSystem.cat_file
     monkeypatch.setattr(
-        MemoryFileSystem,
-        "cat_file",
-        lambda system, path: system.store[path].getvalue() if path in system.store else b"x",
+        MemoryFileSystem, "cat_file", lambda fs, path: read(fs, path) if path in fs.store else b"x"
     )
     copy(BUCKET, str(tmp_path / "a/b/back"))
     assert not list(tmp_path.rglob("evil"))
+    assert {file.name for file in (tmp_path / "a/b/back").iterdir()} == {Path(name).parts[0] for name in KEPT}
 
 
 def test_an_unusable_place_is_an_error_that_shows_no_password(run: Path) -> None:

@@ -26,7 +26,8 @@ def test_a_message_has_rule_value_and_remedy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "text"), [(None, "A rule."), (0, "A rule; found: 0."), ("", "A rule; found: .")]
+    ("found", "text"),
+    [(None, "A rule."), (0, "A rule; found: 0."), ("", "A rule; found: ."), ("No.", "A rule; found: No.")],
 )
 def test_only_none_omits_the_value(found: object, text: str) -> None:
     assert str(DataError("A rule", found=found)) == text

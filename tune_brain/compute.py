@@ -209,8 +209,7 @@ def _count_slots(gpus: float | None, limit: int | None) -> Slots:
     nodes = machines()
     if gpus is None:
         gpus = float(any(node.get("GPU", 0) > 0 for node in nodes))
-    # One thread per trial: two one-thread trials side by side are faster than one two-thread trial.
-    slots = Slots(count=0, cpus=1, gpus=gpus, limit=limit).now()
+    slots = Slots(count=0, gpus=gpus, limit=limit).now()
     if slots.count < 1:
         raise ClusterError(
             f"No machine has room for one trial, which needs 1 CPU and {gpus:g} GPUs",
@@ -271,7 +270,7 @@ def each(
         ClusterError: a job raised; the message contains its error. No job is started after that, and those
             that are running end first.
     """
-    remote = ray.remote(num_cpus=slots.cpus, num_gpus=slots.gpus)(function)
+    remote = ray.remote(num_cpus=1, num_gpus=slots.gpus)(function)
     waiting = enumerate(jobs)
     running: dict[Any, int] = {}
     failed: Exception | None = None

@@ -41,7 +41,8 @@ class TuneBrainError(Exception):
         parts = [rule.rstrip(".")]
         if found is not None:
             parts.append(f"; found: {legible(str(found))}")
-        parts.append(".")
+        if not parts[-1].endswith("."):
+            parts.append(".")
         if remedy:
             parts.append(f"\n{remedy}")
         super().__init__("".join(parts))

@@ -48,12 +48,12 @@ def trace(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) 
 
     handle = layer.register_forward_hook(make_leaf) if layer is not None else None
     try:
-        with _embedding(model, captured):
+        with _embeddings(model) as batches:
             logits = model(view(pixels).float() / 255)
     finally:
         if handle is not None:
             handle.remove()
-    return Trace(logits, captured["embedding"][0].detach().numpy(), captured.get("features"))
+    return Trace(logits, batches[0][0].numpy(), captured.get("features"))
 
 
 def grad_cam(trace: Trace, target: int) -> NDArray[np.float32] | None:
@@ -91,13 +91,9 @@ def cam_layer(model: nn.Module, image_size: int) -> nn.Module | None:
 
 def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Embeddings [N, D] of images uint8 [N, 1, S, S]: the inputs of the last linear layer."""
-    batches: list[Tensor] = []
-    captured: dict[str, Tensor] = {}
-    with _embedding(model, captured):
-        for start in range(0, len(pixels), 128):
-            predict(model, pixels[start : start + 128], CPU, INFERENCE)
-            batches.append(captured["embedding"].half())
-    return torch.cat(batches).numpy()
+    with _embeddings(model) as batches:
+        predict(model, pixels, CPU, INFERENCE)
+    return torch.cat(batches).numpy().astype(np.float16)
 
 
 def width(model: nn.Module) -> int:
@@ -110,12 +106,15 @@ def _last(model: nn.Module) -> nn.Linear:
 
 
 @contextmanager
-def _embedding(model: nn.Module, captured: dict[str, Tensor]) -> Iterator[None]:
+def _embeddings(model: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that gets the embeddings [B, D] of each batch that the model is given in the block."""
+    batches: list[Tensor] = []
+
     def capture(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        captured["embedding"] = inputs[0]
+        batches.append(inputs[0].detach())
 
     handle = _last(model).register_forward_pre_hook(capture)
     try:
-        yield
+        yield batches
     finally:
         handle.remove()

@@ -1,4 +1,7 @@
-"""How many trials fit on the machines of a cluster, and the resources that each of them takes."""
+"""How many trials fit on the machines of a cluster, and the resources that each of them takes.
+
+A trial takes one CPU: two one-thread trials side by side are faster than one two-thread trial.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,8 +15,6 @@ class Slots:
 
     count: int
     """Trials at a time."""
-    cpus: float
-    """CPUs per trial."""
     gpus: float
     """GPUs per trial: a fraction of one, or a whole number."""
     limit: int | None = None
@@ -29,7 +30,7 @@ class Slots:
         """
         # A trial computes on one GPU: it can use a larger share of it, but not a second one.
         gpus = self.gpus if self.gpus > 1 else min(1.0, self.gpus * room)
-        return {"CPU": self.cpus * room} | ({"GPU": gpus} if gpus else {})
+        return {"CPU": room} | ({"GPU": gpus} if gpus else {})
 
     def without_gpus(self) -> "Slots":
         """Slots for jobs that compute on CPUs only: as many as the CPUs have room for."""
@@ -37,12 +38,12 @@ class Slots:
 
     def unused(self) -> int:
         """How many machines have enough CPUs for a trial but too few GPUs."""
-        enough_cpus = [node for node in machines() if node.get("CPU", 0) >= self.cpus]
-        return sum(not _room(node, self.cpus, self.gpus) for node in enough_cpus)
+        enough_cpus = [node for node in machines() if node.get("CPU", 0) >= 1]
+        return sum(not _room(node, self.gpus) for node in enough_cpus)
 
     def now(self) -> "Slots":
         """The slots recounted on the machines that are alive now; the count is 0 if there is none."""
-        by_machine = [_room(node, self.cpus, self.gpus) for node in machines()]
+        by_machine = [_room(node, self.gpus) for node in machines()]
         count = sum(by_machine)
         return replace(self, count=min(count, self.limit or count), largest=max(by_machine, default=0))
 
@@ -52,9 +53,9 @@ def machines() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _room(machine: Mapping[str, float], cpus: float, gpus: float) -> int:
+def _room(machine: Mapping[str, float], gpus: float) -> int:
     """How many trials fit on a machine; a fraction of a GPU cannot be split over two."""
-    by_cpu, on_machine = int(machine.get("CPU", 0) / cpus), machine.get("GPU", 0)
+    by_cpu, on_machine = int(machine.get("CPU", 0)), machine.get("GPU", 0)
     if not gpus:
         return by_cpu
     by_gpu = int(on_machine) * int(1 / gpus + 1e-9) if gpus <= 1 else int(on_machine / gpus)

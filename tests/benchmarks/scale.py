@@ -65,7 +65,7 @@ def main() -> None:
             image_size=16,
         )
         memory, started = DriverMemory(), time.perf_counter()
-        sleepers.search(config, Slots(count=0, cpus=1, gpus=0).now(), seconds)
+        sleepers.search(config, Slots(count=0, gpus=0).now(), seconds)
         elapsed = time.perf_counter() - started
         memory.stop()
         slept = sleepers.slept(config.out)

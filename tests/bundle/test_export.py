@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tune_brain.bundle.schema import ABOUT, CARD, About
+from tune_brain.cli import app
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.validation import VALIDATED
 from tune_brain.export.card import card
@@ -74,6 +76,26 @@ def test_a_run_without_its_calibration_is_not_exported(run: Path, tmp_path: Path
     (run / "calibration.json").unlink()
     with pytest.raises(RunFolderError, match=r"calibration\.json"):
         export(run, tmp_path / "bundles")
+
+
+def test_before_evaluation_configurations_are_exported_and_the_next_command_is_named(
+    run: Path, tmp_path: Path
+) -> None:
+    (run / "scores.json").unlink()
+    done = CliRunner().invoke(app, ["export", str(run), "--to", str(tmp_path / "out")])
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["configurations.json"]
+    assert f"tune-brain evaluate {run}" in done.stderr
+    with pytest.raises(RunFolderError, match="tune-brain evaluate"):
+        export(run, tmp_path / "networks", onnx=True)
+
+
+def test_a_card_says_so_where_no_confidence_suffices_for_an_answer(run: Path, tmp_path: Path) -> None:
+    calibration = read_json(run / "calibration.json")
+    calibration["abstention"]["cnn"] |= {"min_confidence": 2.0, "answered": 0.0, "errors": None}
+    write_json(run / "calibration.json", calibration)
+    bundles = export(run, tmp_path / "bundles")
+    assert "Always: no confidence has at most 2.0% wrong answers" in (bundles / "cnn" / CARD).read_text()
+    assert "Its highest probability is below 0.900." in (bundles / "linear" / CARD).read_text()
 
 
 @pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])

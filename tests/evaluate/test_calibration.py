@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tune_brain.evaluate import calibration
 from tune_brain.evaluate.calibration import (
     LEAST_CONFIDENCE,
     abstention,
@@ -60,24 +61,42 @@ def test_no_other_weights_give_less_loss() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(1, 60), st.integers(0, 2**32), st.sampled_from([2, 5, 1000]), st.floats(0, 1))
+@given(
+    st.integers(1, 60),
+    st.integers(0, 2**32),
+    st.sampled_from([2, 5, 1000]),
+    st.floats(0, 1),
+    st.sampled_from([1, 20]),
+)
 def test_confident_answers_are_wrong_at_most_as_often_as_allowed(
-    n: int, seed: int, steps: int, rate: float
+    n: int, seed: int, steps: int, rate: float, fewest: int
 ) -> None:
     generator = np.random.default_rng(seed)
     raw = np.ceil(generator.random((n, 3)) * steps)
     probabilities, labels = raw / raw.sum(1, keepdims=True), generator.integers(0, 3, n)
-    found = abstention(probabilities, labels, rate)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibration, "FEWEST_ANSWERS", fewest)
+        found = abstention(probabilities, labels, rate)
     confidence = probabilities.max(1)
     inside = confidence >= found["min_confidence"]
     assert found["answered"] == pytest.approx(inside.mean())
     wrong = probabilities.argmax(1) != labels
     if inside.any():
+        assert inside.sum() >= fewest
         assert wrong[inside].mean() <= rate + 1e-12
         assert found["errors"] == pytest.approx(wrong[inside].mean())
     assert found["min_confidence"] >= LEAST_CONFIDENCE
     lower = [level for level in set(confidence) if LEAST_CONFIDENCE <= level < found["min_confidence"]]
-    assert all(wrong[confidence >= level].mean() > rate for level in lower)
+    for level in lower:
+        answered = confidence >= level
+        assert wrong[answered].mean() > rate or answered.sum() < fewest
+
+
+def test_a_few_right_answers_are_no_evidence_of_a_low_error_rate() -> None:
+    probabilities, labels = np.array([[0.9, 0.1]] * 49), np.zeros(49, np.int64)
+    assert abstention(probabilities, labels)["min_confidence"] > 1
+    one_more = abstention(np.append(probabilities, [[0.9, 0.1]], axis=0), np.zeros(50, np.int64))
+    assert (one_more["min_confidence"], one_more["answered"]) == (0.9, 1.0)
 
 
 def test_a_model_with_few_errors_abstains_where_it_thinks_itself_more_likely_wrong_than_right() -> None:

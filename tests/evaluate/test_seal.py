@@ -21,7 +21,7 @@ from tune_brain.slots import Slots
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
-SLOTS = Slots(count=1, cpus=1, gpus=0)
+SLOTS = Slots(count=1, gpus=0)
 
 
 def planned(folder: Path) -> tuple[Run, list[SeedRun]]:

@@ -50,6 +50,7 @@ def test_without_extra_seeds_the_noise_is_unknown_and_few_configurations_are_not
     alone = shrunken_score({0: (0.8, 0.9, 0.7)}, 0)
     assert alone is not None
     assert alone.mean == pytest.approx(0.8)
+    assert alone.high == 1, "a score is a share"
     same = shrunken_score({0: (0.8, 0.8, 0.8), 1: (0.7,)}, 0)
     assert same is not None
     assert (same.low, same.mean, same.high) == pytest.approx((0.8, 0.8, 0.8))

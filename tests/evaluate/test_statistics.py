@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from tune_brain.evaluate import statistics
 from tune_brain.evaluate.statistics import CALIBRATION_BINS as BINS
 from tune_brain.evaluate.statistics import score, weighted_measures
 
@@ -131,10 +132,11 @@ def test_the_log_loss_of_a_fully_confident_mistake_is_finite():
     assert measures["log_loss"][0] == pytest.approx(-np.log(np.finfo(float).eps))
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_claims():
+def test_the_interval_covers_the_truth_about_as_often_as_it_claims(monkeypatch):
+    monkeypatch.setattr(statistics, "REPLICATES", 300)
     covered = 0
     for seed in range(60):
-        accuracy = score(*drawn(seed), ("a", "b"), probabilistic=False, replicates=300, seed=seed)["accuracy"]
+        accuracy = score(*drawn(seed), ("a", "b"), probabilistic=False)["accuracy"]
         assert accuracy["low"] < accuracy["mean"] < accuracy["high"]
         covered += accuracy["low"] <= 0.8 <= accuracy["high"]
     assert 52 <= covered < 60
@@ -179,7 +181,7 @@ def test_the_interval_is_of_the_mean_over_the_seeds():
 
 def test_undefined_values_are_none_and_all_values_are_json():
     probabilities = np.random.default_rng(0).dirichlet(np.ones(4), (2, 9)).astype(np.float32)
-    found = score(probabilities, np.array([0] * 4 + [1] * 5), np.arange(9), CLASSES, replicates=50)
+    found = score(probabilities, np.array([0] * 4 + [1] * 5), np.arange(9), CLASSES)
     nothing = dict.fromkeys(("mean", "std", "low", "high"))
     assert found["per_class"]["notumor"] == {
         "n": 0,
@@ -207,14 +209,18 @@ def test_a_classifier_without_probabilities_has_no_measures_of_probabilities():
     assert found["per_class"]["a"].keys() == {"n", "precision", "recall", "f1"}
 
 
-def test_the_seed_changes_the_interval_and_nothing_else():
-    first, again, other = (score(*drawn(0), ("a", "b"), replicates=100, seed=seed) for seed in (1, 1, 2))
+def test_the_seed_changes_the_interval_and_nothing_else(monkeypatch):
+    monkeypatch.setattr(statistics, "REPLICATES", 100)
+    first, again = (score(*drawn(0), ("a", "b")) for _ in range(2))
+    monkeypatch.setattr(statistics, "SEED", 1)
+    other = score(*drawn(0), ("a", "b"))
     assert first == again
     assert first["accuracy"]["mean"] == other["accuracy"]["mean"]
     assert first["accuracy"] != other["accuracy"]
 
 
 def test_replicates_in_many_blocks_equal_those_in_one(monkeypatch):
-    whole = score(*drawn(0), ("a", "b"), replicates=100)
-    monkeypatch.setattr("tune_brain.evaluate.statistics.BLOCK", 1400)
-    assert score(*drawn(0), ("a", "b"), replicates=100) == whole
+    monkeypatch.setattr(statistics, "REPLICATES", 100)
+    whole = score(*drawn(0), ("a", "b"))
+    monkeypatch.setattr(statistics, "BLOCK", 1400)
+    assert score(*drawn(0), ("a", "b")) == whole

@@ -37,7 +37,7 @@ IMAGES = Images(
     thumbnails=np.zeros((2, 32, 32), np.uint8),
 )
 DEVELOPMENT = Development(classes=("a", "b"), train=IMAGES, validation=IMAGES)
-SLOTS = Slots(count=1, cpus=1, gpus=0)
+SLOTS = Slots(count=1, gpus=0)
 MEASURED = {"val_loss": 0.5, "val_accuracy": 0.8, "val_macro_f1": 0.8, "seconds": 1.0}
 
 

@@ -83,7 +83,7 @@ class MadeUp:
         rows: list[TrialRow] = []
         file = self.folder / "trials.jsonl"
         values: dict[int, dict[str, float]] = {BASELINE: space.baseline}
-        while isinstance(step := next_step(Study(rows), self.config.ladder, self.config.configs, ()), Train):
+        while isinstance(step := next_step(Study(rows), self.config), Train):
             drawn = {
                 name: math.exp(self.generator.uniform(math.log(tuned.low), math.log(tuned.high)))
                 for name, tuned in space.tuned.items()

@@ -61,9 +61,7 @@ def make(tmp_path: Path, space: Space):
             Ledger(tmp_path),
             classes=4,
             precision=dict.fromkeys(config.arch, "fp32"),
-            slots=options.get(
-                "slots", lambda: Slots(count=options.get("concurrency", 2), cpus=1, gpus=0, largest=2)
-            ),
+            slots=options.get("slots", lambda: Slots(count=options.get("concurrency", 2), gpus=0, largest=2)),
             on_end=lambda _: None,
             clock=options.get("clock", time.monotonic),
         )

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,11 @@ LADDER = (1, 2, 4)
 NOISE = (0.49, 0.5, 0.51, 0.5, 0.5)
 FLAT = [0.5 + 0.01 * float(one) for one in np.random.default_rng(0).normal(size=64)]
 RISING = [0.5 + 0.01 * number for number in range(64)]
+
+
+def config(configs: int, **options: Any) -> RunConfig:
+    given = {"ladder": LADDER, "configs": configs, "final_round": (2, 1), "until_converged": True, **options}
+    return RunConfig.model_construct(**given)
 
 
 def study(row: MakeRow, scores: Sequence[float], noise: Sequence[float] = NOISE) -> list[TrialRow]:
@@ -98,7 +104,7 @@ def test_failed_configurations_are_the_worst_and_failed_seeds_tell_no_noise(row:
 def climb(row: MakeRow, scores: Sequence[float], configs: int, rows: Sequence[TrialRow] = ()):
     """A whole study on one slot, where a configuration scores the same at each rung; and how it ended."""
     rows = list(rows)
-    while isinstance(step := next_step(Study(rows), LADDER, configs, (), (2, 1), True), Train):
+    while isinstance(step := next_step(Study(rows), config(configs)), Train):
         score = NOISE[step.repeat - 1] if step.configuration == 0 else scores[step.configuration - 1]
         rows.append(row(step.configuration, step.epochs, score, repeat=step.repeat, trial=len(rows)))
     return rows, step
@@ -123,7 +129,7 @@ def test_a_baseline_whose_noise_was_measured_has_its_final_round_too(row: MakeRo
     rows = [*study(row, FLAT[:24]), row(0, 4, 0.9, trial=1), row(1, 2, trial=2), row(1, 4, 0.6, trial=3)]
     rows += [row(number, 2, trial=500 + number) for number in range(2, 25)]
     rows += [row(number, 4, trial=600 + number) for number in range(2, 25)]
-    assert next_step(Study(rows), LADDER, 24, (), (1, 1), True) == Train(0, 4, 1)
+    assert next_step(Study(rows), config(24, final_round=(1, 1))) == Train(0, 4, 1)
 
 
 def test_a_study_that_asks_for_few_trains_no_seed_of_its_baseline(row: MakeRow) -> None:
@@ -134,7 +140,7 @@ def test_a_study_that_asks_for_few_trains_no_seed_of_its_baseline(row: MakeRow) 
 def test_a_converged_study_stays_so_when_more_is_asked(row: MakeRow) -> None:
     rows, _ = climb(row, FLAT, 30)
     assert climb(row, FLAT, 60, rows)[0] == rows
-    assert isinstance(next_step(Study(rows), LADDER, 60, (), (2, 1)), Train)
+    assert isinstance(next_step(Study(rows), config(60, until_converged=False)), Train)
 
 
 def work(searcher, stop: int = 1000) -> None:

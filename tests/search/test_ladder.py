@@ -1,20 +1,23 @@
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
 from tune_brain.search.ladder import Finished, Retry, Train, Wait, cycle, expected_epochs, next_step
 from tune_brain.search.study import Study
 
 MakeRow = Callable[..., TrialRow]
-LADDER = (3, 6, 12)
 
 
-def step(rows: Sequence[TrialRow], configs: int = 9, live: Sequence[int] = ()):
-    return next_step(Study(rows), LADDER, configs, live)
+def step(rows: Sequence[TrialRow], configs: int = 9, live: Sequence[int] = (), **options: Any):
+    # Not validated: a final round of one trial, which no user may have, is easier to follow.
+    given = {"ladder": (3, 6, 12), "configs": configs, "final_round": (0, 0), **options}
+    return next_step(Study(rows), RunConfig.model_construct(**given), live)
 
 
 def test_the_baseline_comes_first_and_at_full_length() -> None:
@@ -106,15 +109,15 @@ def test_what_raises_is_tried_once_more_what_is_lost_twice_and_what_diverges_or_
 def test_a_ladder_of_one_rung_trains_every_configuration_at_full_length(row: MakeRow) -> None:
     rows = [row(0, 12)]
     for number in range(1, 4):
-        assert next_step(Study(rows), (12,), 3, ()) == Train(number, 12)
+        assert step(rows, 3, ladder=(12,)) == Train(number, 12)
         rows.append(row(number, 12))
-    assert next_step(Study(rows), (12,), 3, ()) == Finished()
+    assert step(rows, 3, ladder=(12,)) == Finished()
 
 
 def run_alone(scores: Sequence[float], make: MakeRow, ladder: Sequence[int]) -> list[TrialRow]:
     """A whole study on one slot, where a configuration scores the same at each rung."""
     rows: list[TrialRow] = []
-    while isinstance(then := next_step(Study(rows), ladder, len(scores), ()), Train):
+    while isinstance(then := step(rows, len(scores), ladder=ladder), Train):
         score = 0.0 if then.configuration == 0 else scores[then.configuration - 1]
         rows.append(make(then.configuration, then.epochs, score))
     assert then == Finished()
@@ -160,7 +163,7 @@ def test_with_many_slots_the_final_round_is_of_the_best_however_early_it_begins(
     rows: list[TrialRow] = []
     while True:
         running = [row.trial for row in rows if row.state == "running"]
-        then = next_step(Study(rows), ladder, configs, running, final)
+        then = step(rows, configs, running, ladder=ladder, final_round=final)
         if isinstance(then, Train) and len(running) < slots:
             made = make_row()(then.configuration, then.epochs, None)
             started = {"trial": len(rows), "repeat": then.repeat, "state": "running", "why": None}
@@ -182,12 +185,12 @@ def test_with_many_slots_the_final_round_is_of_the_best_however_early_it_begins(
 def test_a_slot_does_not_wait_for_the_last_trial_where_it_cannot_change_who_is_best(row: MakeRow) -> None:
     rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9, trial=1)]
     rows.append(row(3, 12, None, trial=2, state="running", why=None))
-    assert next_step(Study(rows), (12,), 3, (2,), (2, 1)) == Train(2, 12, repeat=1)
+    assert step(rows, 3, (2,), ladder=(12,), final_round=(2, 1)) == Train(2, 12, repeat=1)
     rows.append(row(2, 12, None, trial=3, repeat=1, state="running", why=None))
-    assert next_step(Study(rows), (12,), 3, (2, 3), (2, 1)) == Wait()
-    assert next_step(Study(rows[:4]), (12,), 3, (2,), (1, 1)) == Wait()
-    assert next_step(Study(rows[:4]), (12,), 4, (2,), (2, 1)) == Train(4, 12)
-    assert next_step(Study(rows[:4]), (12,), 3, (2,), (2, 1), until_converged=True) == Wait()
+    assert step(rows, 3, (2, 3), ladder=(12,), final_round=(2, 1)) == Wait()
+    assert step(rows[:4], 3, (2,), ladder=(12,), final_round=(1, 1)) == Wait()
+    assert step(rows[:4], 4, (2,), ladder=(12,), final_round=(2, 1)) == Train(4, 12)
+    assert step(rows[:4], 3, (2,), ladder=(12,), final_round=(2, 1), until_converged=True) == Wait()
 
 
 def make_row() -> Callable[..., TrialRow]:
@@ -220,7 +223,7 @@ def test_expected_epochs_are_those_of_studies_in_which_later_configurations_are_
 
 def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(row: MakeRow) -> None:
     def final(rows: Sequence[TrialRow]):
-        return next_step(Study(rows), (12,), 3, (), (2, 2))
+        return step(rows, 3, ladder=(12,), final_round=(2, 2))
 
     rows = [row(0, 12, 0.7), row(1, 12, 0.5), row(2, 12, 0.9)]
     assert final(rows) == Train(3, 12)
@@ -232,8 +235,8 @@ def test_the_best_full_length_trials_are_trained_again_when_the_ladder_is_done(r
         row(0, 12, None, repeat=1, trial=3),
         row(0, 12, None, repeat=2, trial=4, state="running", why=None),
     ]
-    assert next_step(Study(rows), (12,), 3, (4,), (2, 2)) == Wait()
+    assert step(rows, 3, (4,), ladder=(12,), final_round=(2, 2)) == Wait()
     rows[-1] = row(0, 12, repeat=2, trial=4)
     assert final(rows) == Finished()
     # A search extended afterwards goes on up the ladder as if no trial had been repeated.
-    assert next_step(Study(rows), (12,), 4, (), (2, 2)) == Train(4, 12)
+    assert step(rows, 4, ladder=(12,), final_round=(2, 2)) == Train(4, 12)

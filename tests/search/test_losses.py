@@ -137,7 +137,7 @@ def test_what_ran_out_of_memory_waits_for_the_room_of_two_and_then_fails(make, t
 
 
 def test_what_waits_for_the_room_of_two_is_not_passed_by_the_other_studies(make) -> None:
-    machines = Slots(count=3, cpus=1, gpus=0, largest=2)
+    machines = Slots(count=3, gpus=0, largest=2)
     searcher = make(configs=100, slots=lambda: machines)
     for name in "abc":
         searcher.suggest(name)
@@ -173,17 +173,17 @@ def test_an_interrupted_second_attempt_has_the_room_of_two_again(make) -> None:
 
 
 def test_more_trials_start_when_a_machine_joins_and_none_while_there_is_none(make) -> None:
-    machines = [Slots(count=1, cpus=1, gpus=0)]
+    machines = [Slots(count=1, gpus=0)]
     searcher = make(slots=lambda: machines[-1])
     assert isinstance(searcher.suggest("a"), dict)
     assert searcher.suggest("b") is None
-    machines.append(Slots(count=2, cpus=1, gpus=0))
+    machines.append(Slots(count=2, gpus=0))
     assert isinstance(searcher.suggest("b"), dict)
-    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    machines.append(Slots(count=0, gpus=0, largest=0))
     for name in ("a", "b"):
         lose(searcher, name)
     assert searcher.suggest("c") is None
-    machines.append(Slots(count=1, cpus=1, gpus=0))
+    machines.append(Slots(count=1, gpus=0))
     assert searcher.suggest("c") not in (None, Searcher.FINISHED)
 
 
@@ -237,16 +237,16 @@ def test_room_for_memory_is_asked_for_still_where_its_worker_did_not_start(make)
 
 
 def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_is(make) -> None:
-    machines = [Slots(count=3, cpus=1, gpus=0, largest=2)]
+    machines = [Slots(count=3, gpus=0, largest=2)]
     searcher = make(arch=("linear",), slots=lambda: machines[-1])
     searcher.suggest("a")
     searcher.on_trial_complete("a", failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("b")["slots"] == 2
     assert searcher.stranded() == set()
     # Who adds machines sees what is waited for.
-    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    machines.append(Slots(count=0, gpus=0, largest=0))
     assert searcher.stranded() == set()
-    machines.append(Slots(count=1, cpus=1, gpus=0, largest=1))
+    machines.append(Slots(count=1, gpus=0, largest=1))
     assert searcher.stranded() == {"b"}
     searcher.on_trial_complete("b")
     again = searcher.suggest("c")
@@ -256,15 +256,15 @@ def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_i
 
 
 def test_a_smaller_machine_after_the_loss_of_all_does_not_end_a_search(make) -> None:
-    machines = [Slots(count=8, cpus=1, gpus=0)]
+    machines = [Slots(count=8, gpus=0)]
     searcher = make(configs=100, slots=lambda: machines[-1])
     names = [f"{number}" for number in range(8)]
     for name in names:
         searcher.suggest(name)
         searcher.is_up(name, f"worker of {name}")
-    machines.append(Slots(count=0, cpus=1, gpus=0, largest=0))
+    machines.append(Slots(count=0, gpus=0, largest=0))
     for name in names:
         lose(searcher, name)
     assert searcher.suggest("none") is None
-    machines.append(Slots(count=3, cpus=1, gpus=0))
+    machines.append(Slots(count=3, gpus=0))
     assert isinstance(searcher.suggest("next"), dict)

@@ -50,7 +50,7 @@ def test_workers_get_their_disk_budget_and_the_identity_of_the_run_but_no_cloud_
         DEVELOPMENT,
         weights,
         {"linear": "fp32"},
-        Slots(count=1, cpus=1, gpus=0),
+        Slots(count=1, gpus=0),
         Progress(),
     )
     assert keywords == {

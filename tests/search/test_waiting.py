@@ -13,7 +13,7 @@ from tune_brain.slots import Slots
 
 def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
     now = [100.0]
-    machines = Slots(count=3, cpus=1, gpus=0, largest=3)
+    machines = Slots(count=3, gpus=0, largest=3)
     searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
     searcher.suggest("a")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
@@ -30,7 +30,7 @@ def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
 
 def test_a_retry_that_needs_two_slots_keeps_others_waiting_until_they_are_free(make) -> None:
     now = [100.0]
-    machines = Slots(count=2, cpus=1, gpus=0, largest=2)
+    machines = Slots(count=2, gpus=0, largest=2)
     searcher = make(configs=100, slots=lambda: machines, clock=lambda: now[0])
     for name in "ab":
         searcher.suggest(name)
@@ -47,9 +47,22 @@ def test_a_retry_that_needs_two_slots_keeps_others_waiting_until_they_are_free(m
     assert searcher.suggest("next")["slots"] == 1
 
 
+def test_a_retry_that_needs_two_slots_does_not_exceed_the_concurrency_of_a_larger_machine(make) -> None:
+    machines = Slots(count=2, gpus=0, limit=2, largest=4)
+    searcher = make(configs=100, slots=lambda: machines)
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("Ray would start it beside b") is None
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
+    again = searcher.suggest("again")
+    assert (again["slots"], again["number"]) == (2, 0)
+
+
 def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
     now = [100.0]
-    machines = Slots(count=4, cpus=1, gpus=0, largest=4)
+    machines = Slots(count=4, gpus=0, largest=4)
     searcher = make(arch=("linear",), configs=100, slots=lambda: machines, clock=lambda: now[0])
     for name in "abcd":
         searcher.suggest(name)
@@ -67,7 +80,7 @@ def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
 
 
 def test_what_ran_out_of_the_memory_of_a_whole_gpu_is_tried_again_beside_others(make) -> None:
-    machines = Slots(count=2, cpus=1, gpus=1.0, largest=2)
+    machines = Slots(count=2, gpus=1.0, largest=2)
     searcher = make(configs=100, slots=lambda: machines)
     searcher.suggest("a")
     searcher.suggest("b")

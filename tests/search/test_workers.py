@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import ray
-from played import result
+from played import failure, result
 from ray.exceptions import RayTaskError
 from ray.tune.error import TuneError
 from ray.tune.execution.class_cache import _ActorClassCache
@@ -86,6 +86,24 @@ def test_trials_that_wait_long_for_a_worker_are_said_each_time_that_it_begins(ma
     assert len(told) == 2
 
 
+def test_a_retry_that_waits_for_a_neighbour_s_slot_is_not_said_to_wait_for_machines(make) -> None:
+    now, told = [100.0], list[str]()
+    machines = Slots(count=2, gpus=0, largest=2)
+    searcher = make(slots=lambda: machines, clock=lambda: now[0])
+    heard = Workers(searcher, told.append)
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("again")["slots"] == 2
+    now[0] += workers.LONG + 1
+    heard.on_step_end(0, [])
+    assert told == []
+    searcher.on_trial_complete("b", result=result(1, 2, done=True))
+    heard.on_step_end(0, [])
+    assert [line.partition(":")[0] for line in told] == ["1 trials wait for a worker"]
+
+
 @pytest.mark.parametrize(("gpus", "device", "times"), [(1.0, "cpu", 1), (1.0, "cuda", 0), (0.0, "cpu", 0)])
 def test_a_gpu_that_torch_cannot_use_is_said_once(make, gpus: float, device: str, times: int) -> None:
     told = list[str]()
@@ -111,7 +129,7 @@ def test_a_search_that_has_no_machine_left_says_once_that_it_waits(monkeypatch: 
     alive = lambda: [{"Alive": True, "Resources": one} for one in there.pop(0)]  # noqa: E731
     monkeypatch.setattr(ray, "nodes", alive)
     monkeypatch.setattr(workers, "COUNT_EVERY", -1.0)
-    machines = Machines(Slots(count=2, cpus=1, gpus=0), told.append)
+    machines = Machines(Slots(count=2, gpus=0), told.append)
     assert [machines.slots().count for _ in range(4)] == [2, 0, 0, 1]
     assert told == [
         "machines came or went: waiting for a machine",

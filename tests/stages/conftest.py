@@ -38,7 +38,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         (`gpus`), and that tests may change: `slots` returns the slots, and a search is interrupted when the
         run has `most` trials.
     """
-    state = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, cpus=1, gpus=0), most=1000)
+    state = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, gpus=0), most=1000)
     prepared = SimpleNamespace(
         summary={"digest": "d1", "cut_digest": "c1"}, classes=("a", "b"), development=lambda: None
     )

@@ -147,7 +147,7 @@ def test_options_of_resume_change_the_machines_from_then_on(ended: Run, no_ray: 
     config = runs.open_run(ended.folder).config
     assert (config.address, config.concurrency, config.gpus_per_trial) == ("192.0.2.1:6379", 3, 0.5)
     assert no_ray.sessions[-1].address == "192.0.2.1:6379"
-    no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
+    no_ray.slots = lambda: Slots(count=7, gpus=0.5)
     resume(ended.folder, {"address": None})
     assert runs.open_run(ended.folder).config.address is None
     # `status` estimates the remaining time with it.
@@ -195,7 +195,7 @@ def test_images_in_another_order_are_refused_and_nothing_is_changed(ended: Run) 
 
 
 def test_a_resumed_search_keeps_its_gpus_per_trial(ended: Run, no_ray: SimpleNamespace) -> None:
-    no_ray.slots = lambda: Slots(count=7, cpus=1, gpus=0.5)
+    no_ray.slots = lambda: Slots(count=7, gpus=0.5)
     resume(ended.folder)
     resume(ended.folder)
     assert no_ray.gpus[-2:] == [(0,), (0.5,)]

@@ -20,8 +20,8 @@ def train(run: Run, most: int = 1000) -> None:
     """Add rows until the search is finished or the run has `most` trials; later configurations score more."""
     for arch in run.config.arch:
         while len(rows := trials_of(run.folder)) < most:
-            config, study = run.config, Study(row for row in rows if row.arch == arch)
-            step = next_step(study, config.ladder, config.configs, (), config.final_round)
+            study = Study(row for row in rows if row.arch == arch)
+            step = next_step(study, run.config)
             if not isinstance(step, Train):
                 break
             row = TrialRow(

@@ -131,7 +131,7 @@ def test_a_gpu_without_memory_to_measure_trains_in_bf16_and_nothing_is_cached(
 def test_the_measurement_runs_on_a_machine_that_trains(
     monkeypatch: pytest.MonkeyPatch, address: str | None, gpus: float, kind: str
 ) -> None:
-    slots = Slots(count=4, cpus=1, gpus=gpus)
+    slots = Slots(count=4, gpus=gpus)
 
     def each(function: object, jobs: list[tuple[object, ...]], within: Slots) -> Iterator[object]:
         assert (function, within) == (faster_precision, replace(slots, count=1))

@@ -7,7 +7,9 @@ import typer
 
 from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.errors import ConfigError
+from tune_brain.layout import SCORES
 from tune_brain.options import changes, option, takes_options
+from tune_brain.text import quoted
 
 
 @app.command()
@@ -93,8 +95,8 @@ def export(
 ) -> None:
     """Export bundles, studies or both.
 
-    --to writes one bundle per winner and one of their ensemble; --optuna writes the studies as a journal for
-    optuna-dashboard.
+    --to writes the winners' configurations and, of an evaluated run, one bundle per winner and one of their
+    ensemble; --optuna writes the studies as a journal for optuna-dashboard.
     """
     if to is None and optuna is None:
         raise ConfigError("export needs --to DIR, --optuna FILE or both", found="neither")
@@ -102,6 +104,10 @@ def export(
         from tune_brain.export.write import export as write_models
 
         typer.echo(write_models(folder, to, onnx=onnx))
+        if not (folder / SCORES).exists():
+            typer.echo(
+                f"configurations only; for bundles first: tune-brain evaluate {quoted(folder)}", err=True
+            )
     if optuna is not None:
         from tune_brain.stages.search import write_studies
 

@@ -22,6 +22,9 @@ LEAST_CONFIDENCE = 0.5
 Without this floor, a model that is wrong on less than `ERROR_RATE` of all validation images would answer at
 any confidence, even where nearly all of its unsure answers are wrong.
 """
+FEWEST_ANSWERS = 50
+"""A model never answers where validation has fewer answers than this to judge by: one wrong one of them would
+exceed `ERROR_RATE`, so that fewer without any are luck rather than evidence."""
 FALSE_REJECTIONS = 0.02
 """The share of validation images that may be rejected as out-of-distribution."""
 STEPS = 500
@@ -74,6 +77,8 @@ def weights(members: Floats, labels: Ints) -> Floats:
 def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RATE) -> dict[str, Any]:
     """The lowest confidence, `LEAST_CONFIDENCE` or more, from which a model's error rate is low enough.
 
+    At least `FEWEST_ANSWERS` must show that.
+
     Selective classification: Geifman & El-Yaniv (NIPS 2017), without their bound: other images from the same
     source may show somewhat more errors.
 
@@ -92,7 +97,9 @@ def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RA
     errors = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
     # A threshold cannot separate images of equal confidence, so only the last of them is a candidate.
     last = np.append(np.diff(confidence[order]) < 0, True)
-    thresholds = np.flatnonzero(last & (errors <= error_rate) & (confidence[order] >= LEAST_CONFIDENCE))
+    allowed = last & (errors <= error_rate) & (confidence[order] >= LEAST_CONFIDENCE)
+    allowed[: FEWEST_ANSWERS - 1] = False
+    thresholds = np.flatnonzero(allowed)
     count = int(thresholds[-1]) + 1 if len(thresholds) else 0
     return {
         "min_confidence": float(confidence[order[count - 1]]) if count else 2.0,

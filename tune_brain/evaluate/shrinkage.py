@@ -61,7 +61,8 @@ def shrunken_score(scores: Mapping[int, Sequence[float]], configuration: int) ->
 
     noise, mean = math.sqrt(squares / freedom), float(means[index])
     half_width = float(t.ppf(0.975, freedom)) * noise / math.sqrt(counts[index])
-    return ShrunkenScore(mean, mean - half_width, mean + half_width, noise)
+    # A score is a share, which a t interval from a few scores may leave.
+    return ShrunkenScore(mean, max(0.0, mean - half_width), min(1.0, mean + half_width), noise)
 
 
 def _partially_pooled(
@@ -99,5 +100,5 @@ def _partially_pooled(
     deviation = math.sqrt(np.sum(posterior * (deviations**2 + (shrunken - mean) ** 2)))
     values = mean + np.linspace(-WIDTH, WIDTH, 401) * deviation
     cumulative = [np.sum(posterior * ndtr((value - shrunken) / deviations)) for value in values]
-    low, high = np.interp((0.025, 0.975), cumulative, values)
+    low, high = np.interp((0.025, 0.975), cumulative, values).clip(0, 1)
     return ShrunkenScore(mean, float(low), float(high), float(np.sum(posterior * noise)))

@@ -19,6 +19,9 @@ Ints = NDArray[np.int64]
 CALIBRATION_BINS = 15
 """Bins of equal width, as in Guo et al., On Calibration of Modern Neural Networks (ICML 2017)."""
 
+REPLICATES, SEED = 1000, 0
+"""Of each bootstrap."""
+
 BLOCK = 2_000_000
 """Weights (replicates x images) in memory at once: 16 MB."""
 
@@ -30,8 +33,6 @@ def score(
     classes: Sequence[str],
     *,
     probabilistic: bool = True,
-    replicates: int = 1000,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """All measures of one classifier on one set of images, as plain JSON values.
 
@@ -48,8 +49,6 @@ def score(
         groups: [N], group numbers: related images share one.
         classes: C names.
         probabilistic: False leaves out the measures of probabilities: ROC AUC, log loss, calibration error.
-        replicates: number of bootstrap replicates.
-        seed: of the bootstrap.
     """
     seeds, n, size = probabilities.shape
     blocks = [
@@ -57,7 +56,7 @@ def score(
             weighted_measures(of_seed.astype(np.float64), labels, weights, probabilistic=probabilistic)
             for of_seed in probabilities
         ]
-        for weights in _weights(groups, replicates, seed)
+        for weights in _weights(groups)
     ]
     values = {
         name: np.concatenate([np.stack([of_seed[name] for of_seed in block]) for block in blocks], axis=1)
@@ -153,11 +152,8 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
     Returns:
         `mean`, and `low` and `high`, the ends of its 95 % percentile interval; None where undefined.
     """
-    blocks = [
-        (_f1(a, labels, weights), _f1(b, labels, weights))
-        for weights in _weights(groups, replicates=1000, seed=0)
-    ]
-    generator = np.random.default_rng(0)
+    blocks = [(_f1(a, labels, weights), _f1(b, labels, weights)) for weights in _weights(groups)]
+    generator = np.random.default_rng(SEED)
     of_a, of_b = (
         _mean_over_seeds(np.concatenate(parts, axis=1), generator) for parts in zip(*blocks, strict=True)
     )
@@ -208,17 +204,17 @@ def holm(p: Sequence[float]) -> list[float]:
     return [corrected[k] for k in range(len(p))]
 
 
-def _weights(groups: Ints, replicates: int, seed: int) -> Iterator[Floats]:
+def _weights(groups: Ints) -> Iterator[Floats]:
     """Blocks of weights [R, N]: first ones, then in each replicate how often each image's group was drawn."""
     yield np.ones((1, len(groups)))
     distinct, group = np.unique(groups, return_inverse=True)
     count = len(distinct)
     if count < 2:
         return
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     rows = max(1, BLOCK // len(group))
-    for start in range(0, replicates, rows):
-        draws = generator.multinomial(count, np.full(count, 1 / count), size=min(rows, replicates - start))
+    for start in range(0, REPLICATES, rows):
+        draws = generator.multinomial(count, np.full(count, 1 / count), size=min(rows, REPLICATES - start))
         yield draws[:, group].astype(np.float64)
 
 

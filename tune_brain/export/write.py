@@ -59,12 +59,19 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
         The folder written.
 
     Raises:
-        RunFolderError: the run has no winners yet, or a file of its evaluation is missing or was changed.
+        RunFolderError: the run has no winners yet, or a file of its evaluation is missing or was changed; or
+            `onnx` is asked for before `evaluate`.
         ConfigError: the target is a file, not empty, or cannot be written.
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     run, to = open_run(folder), to.resolve()
     winners = read_winners(run)
+    if onnx and not (folder / SCORES).exists():
+        raise RunFolderError(
+            "ONNX files are written into bundles, which an evaluated run has",
+            found=f"no {folder / SCORES}",
+            remedy=f"tune-brain evaluate {quoted(folder)}",
+        )
     require_new(to, "An export")
     with interruptible("Interrupted; nothing of the export is kept"), writing_output(to), making(to) as made:
         best = {arch: winner.model_dump(mode="json") for arch, winner in winners.items()}

@@ -5,7 +5,6 @@ the standard deviation between seeds there, for which the untuned baseline is tr
 seeds. Only rows decide, so an interrupted search comes to the same end.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import stdev
@@ -80,22 +79,15 @@ def expected_best(scores: Sequence[float], count: int) -> float:
     Dodge et al., "Show Your Work", EMNLP 2019, without replacement (Tang et al., ACL 2020): the i-th smallest
     of n is the best of k in C(i-1, k-1) of the C(n, k) choices.
     """
-    choices = math.comb(len(scores), count)
-    return sum(
-        score * (math.comb(place, count - 1) / choices)
-        for place, score in enumerate(sorted(scores))
-        if place >= count - 1
-    )
+    mean, share = 0.0, count / len(scores)
+    for place, score in reversed([*enumerate(sorted(scores))][count - 1 :]):
+        mean += share * score
+        # The next lower score's share, without binomials of thousands of digits.
+        share *= (place - count + 1) / max(place, 1)
+    return mean
 
 
 def wanted(rows: Sequence[TrialRow], config: RunConfig) -> int:
     """How many configurations a study samples: all, or those sampled until it converged."""
-    if not config.until_converged:
-        return config.configs
-    return configurations(rows, config.ladder[0], config.configs)
-
-
-def configurations(rows: Sequence[TrialRow], shortest: int, configs: int) -> int:
-    """The number sampled so far where the study has converged, else `configs`."""
-    state = convergence(rows, shortest)
-    return max(row.configuration for row in rows) if state and state.reached else configs
+    state = convergence(rows, config.ladder[0]) if config.until_converged else None
+    return max(row.configuration for row in rows) if state and state.reached else config.configs

@@ -47,8 +47,14 @@ class AllInFlight(dict[str, InFlight]):
         return any(one.up is not None for one in self.values())
 
     def waiting(self, before: float) -> int:
-        """How many were dispatched before this moment and have no worker yet."""
-        return sum(one.up is None and one.since < before for one in self.values())
+        """How many were dispatched before this moment and have no worker yet.
+
+        A trial that needs several slots does not count while others train: it may wait for theirs.
+        """
+        return sum(
+            one.up is None and one.since < before and (one.slots == 1 or not self.any_up)
+            for one in self.values()
+        )
 
     def blocks_others(self, largest: int, now: float) -> bool:
         """Whether a trial waits for several slots of one machine, which must empty for it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from tune_brain.config import RunConfig
 from tune_brain.records import BASELINE, TrialRow
-from tune_brain.search.convergence import FEWEST, SEEDS, configurations
+from tune_brain.search.convergence import FEWEST, SEEDS, wanted
 from tune_brain.search.study import ATTEMPTS, Study, is_tried_again
 
 BEGINNING = 12
@@ -67,14 +67,7 @@ class Finished:
 Step = Retry | Train | Wait | Finished
 
 
-def next_step(
-    study: Study,
-    ladder: Sequence[int],
-    configs: int,
-    in_flight: Collection[int],
-    final_round: tuple[int, int] = (0, 0),
-    until_converged: bool = False,
-) -> Step:
+def next_step(study: Study, config: RunConfig, in_flight: Collection[int] = ()) -> Step:
     """What a study trains next.
 
     In this order: interrupted trials; the baseline at full length; promotions, from the highest rung down; a
@@ -83,16 +76,13 @@ def next_step(
     final round: the best full-length configurations are trained again with further seeds. While the last
     trials run, free slots start with those that will be finalists whatever the last trials score.
 
-    With `until_converged`, a study that has sampled enough also trains its baseline at the bottom with
+    Under `until_converged`, a study that has sampled enough also trains its baseline at the bottom with
     several seeds, to measure the noise between seeds, and stops sampling once it has converged.
 
     Args:
         study: the latest row of each of its trials.
-        ladder: the rungs, in epochs, rising.
-        configs: how many configurations to sample beside the baseline.
+        config: of the search.
         in_flight: the numbers of the trials that Ray has been given.
-        final_round: how many finalists are trained again, and with how many seeds each.
-        until_converged: whether to stop sampling on convergence (`search.convergence`).
     """
     for _, row in sorted(study.unsettled.items()):
         if row.trial in in_flight:
@@ -101,14 +91,12 @@ def next_step(
             return Retry(row, row.attempt)
         if is_tried_again(row):
             return Retry(row, row.attempt + 1)
-    if until_converged:
-        configs = configurations(study.rows, ladder[0], configs)
-    step = _ladder_step(study, ladder, configs)
-    if until_converged and isinstance(step, Train) and step.configuration > FEWEST:
-        step = _noise_step(study.rows, step, ladder[0])
+    step = _ladder_step(study, config.ladder, wanted(study.rows, config))
+    if config.until_converged and isinstance(step, Train) and step.configuration > FEWEST:
+        step = _noise_step(study.rows, step, config.ladder[0])
     # A running trial may still show that a study has not converged after all: no final round yet.
-    if step == Finished() or (step == Wait() and not until_converged):
-        step = _final_step(study, ladder[-1], final_round)
+    if step == Finished() or (step == Wait() and not config.until_converged):
+        step = _final_step(study, config.epochs, config.final_round)
     return step
 
 
@@ -125,10 +113,7 @@ def unfinished(rows: Sequence[TrialRow], config: RunConfig) -> list[str]:
 
 def is_finished(study: Study, config: RunConfig) -> bool:
     """Whether a study has nothing left to train; trials that its rows call running are still to be done."""
-    step = next_step(
-        study, config.ladder, config.configs, (), config.final_round, until_converged=config.until_converged
-    )
-    return step == Finished()
+    return next_step(study, config) == Finished()
 
 
 def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:

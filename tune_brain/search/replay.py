@@ -47,7 +47,7 @@ def replay(
         ledger,
         classes=4,
         precision={arch: "fp32"},
-        slots=lambda: Slots(count=slots, cpus=1, gpus=0),
+        slots=lambda: Slots(count=slots, gpus=0),
         on_end=lambda _: None,
         clock=lambda: now,
     )

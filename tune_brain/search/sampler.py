@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, replacing
 from tune_brain.search.study import Study, Trials, is_tried_again
 from tune_brain.seeds import derive
 from tune_brain.space import Space
@@ -190,11 +190,13 @@ def write_journal(
     """
     if path.exists():
         raise ConfigError("A journal must be a new file", found=f"{path} exists")
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    for arch, space in spaces.items():
-        built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
-        trials = Study(rows.get(arch, ())).configurations
-        built.add_trials([_trial(of, distributions(space), full_length) for of in trials])
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with replacing(path) as aside:
+        storage = JournalStorage(JournalFileBackend(str(aside)))
+        for arch, space in spaces.items():
+            built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
+            trials = Study(rows.get(arch, ())).configurations
+            built.add_trials([_trial(of, distributions(space), full_length) for of in trials])
 
 
 def _trial(rows: Sequence[TrialRow], space: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:

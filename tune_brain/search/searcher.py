@@ -10,7 +10,7 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.fair_share import by_need
 from tune_brain.search.in_flight import AllInFlight, InFlight
-from tune_brain.search.ladder import Retry, Step, Train, cycle, next_step, slots_needed
+from tune_brain.search.ladder import Retry, Train, cycle, next_step, slots_needed
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS, is_tried_again
@@ -25,7 +25,8 @@ class RowSearcher(Searcher):
     """What to train next is a pure function of the ledger's rows, the seed and the trials in flight.
 
     Ray asks for trials before slots are free. A suggestion made early would know less, so no more trials are
-    given out than there are slots at the moment (machines come and go).
+    given out than there are slots at the moment (machines come and go). Only a retry that needs two slots
+    waits for the second one with Ray.
     """
 
     def __init__(
@@ -66,10 +67,16 @@ class RowSearcher(Searcher):
         if self._in_flight.blocks_others(slots.largest, now):
             return None
         studies = [] if late or self.workers.all_lost else self._by_need(slots.count)
-        # A retry that needs two slots goes first, or other trials would take every slot that becomes free.
-        for arch in sorted(studies, key=lambda arch: -self._needed(arch, slots)):
-            if isinstance(step := self._next(arch), Retry | Train):
-                return self._begin(trial_id, arch, step, slots)
+        for arch in studies:
+            step = next_step(self._ledger.study(arch), self._config, self._in_flight.trials)
+            if not isinstance(step, Retry | Train):
+                continue
+            needed = slots_needed(step, slots.largest, slots.gpus)
+            # Ray does not know of --concurrency, and would start a larger retry beside the other trials.
+            if slots.limit and self._in_flight and self._in_flight.taken(now) + needed > slots.count:
+                return None
+            self.workers.dispatched(trial_id, slots.count)
+            return self._begin(trial_id, arch, step, needed)
         return None if self._in_flight else self._finish()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -180,27 +187,11 @@ class RowSearcher(Searcher):
         studies = {arch: self._ledger.study(arch) for arch in self._config.arch}
         return by_need(studies, self._in_flight.trials, head_start)
 
-    def _next(self, arch: str) -> Step:
-        return next_step(
-            self._ledger.study(arch),
-            self._config.ladder,
-            self._config.configs,
-            self._in_flight.trials,
-            self._config.final_round,
-            self._config.until_converged,
-        )
-
-    def _needed(self, arch: str, slots: Slots) -> int:
-        # Only a retry can need two slots, and asking the ladder takes longer than looking for failed trials.
-        retries = any(row.state == "failed" for row in self._ledger.study(arch).unsettled.values())
-        return slots_needed(self._next(arch), slots.largest, slots.gpus) if retries else 1
-
     @property
     def _late(self) -> bool:
         return self._deadline is not None and self._clock() > self._deadline
 
-    def _begin(self, trial_id: str, arch: str, step: Retry | Train, slots: Slots) -> dict[str, Any]:
-        needed = slots_needed(step, slots.largest, slots.gpus)
+    def _begin(self, trial_id: str, arch: str, step: Retry | Train, needed: int) -> dict[str, Any]:
         if isinstance(step, Retry):
             fresh = {"state": "running", "detail": "", "started": time.time(), "node": "", "worker": 0}
             why = "memory" if step.row.why == "memory" else None
@@ -220,7 +211,6 @@ class RowSearcher(Searcher):
             )
         self._ledger.start(row)
         self._in_flight[trial_id] = InFlight(row.trial, needed, self._clock())
-        self.workers.dispatched(trial_id, slots.count)
         trial = self._spaces[arch].trial(
             row.values,
             epochs=row.epochs,

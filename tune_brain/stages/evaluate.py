@@ -87,7 +87,8 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             )
         calibration = fit_all(validated, scored)
         write_json(run.folder / CALIBRATION, calibration)
-        progress.say("opening the sealed test")
+        stored = (folder / PREDICTIONS).exists()
+        progress.say("scoring the stored predictions" if stored else "opening the sealed test")
         test = open_test(run.folder, prepared, planned, seed_runs, slots)
         # From here on the search can no longer be continued.
         shutil.rmtree(run.folder / CHECKPOINTS, ignore_errors=True)

@@ -22,8 +22,6 @@ from tune_brain.train.training import Training
 class Step(NamedTuple):
     """The results of one optimizer step: detached tensors on the device."""
 
-    loss: Tensor
-    """Mean cross-entropy of the batch before the step, in nats."""
     norm: Tensor
     """L2 norm of the whole gradient before clipping."""
     logits: Tensor
@@ -97,11 +95,10 @@ def step(
     model.zero_grad()
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=precision == "bf16"):
         logits = model(batch).float()
-    loss = cross_entropy(logits, labels)
-    loss.backward()  # type: ignore[no-untyped-call]
+    cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
     norm = clip_grad_norm_(model.parameters(), grad_clip)
     optimizer.step()
-    return Step(loss.detach(), norm, logits.detach(), labels)
+    return Step(norm, logits.detach(), labels)
 
 
 class _Steps:
@@ -113,17 +110,17 @@ class _Steps:
     """
 
     def __init__(self, steps: int, images: int, classes: int, device: torch.device) -> None:
-        self._losses, self._norms, self._sizes = (torch.zeros(steps, device=device) for _ in range(3))
+        self._norms = torch.zeros(steps, device=device)
         self._logits = torch.zeros((images, classes), device=device)
         self._labels = torch.zeros(images, dtype=torch.int64, device=device)
         self._steps = self._images = 0
 
     def add(self, step: Step) -> None:
         """Store the results of one step."""
-        place, images = self._steps, slice(self._images, self._images + len(step.labels))
-        self._losses[place], self._norms[place], self._sizes[place] = step.loss, step.norm, len(step.labels)
+        images = slice(self._images, self._images + len(step.labels))
+        self._norms[self._steps] = step.norm
         self._logits[images], self._labels[images] = step.logits, step.labels
-        self._steps, self._images = place + 1, images.stop
+        self._steps, self._images = self._steps + 1, images.stop
 
     def scores(self, grad_clip: float, classes: int) -> dict[str, float]:
         """The training measures of the epoch, as fields of `records.EpochRow`.
@@ -132,10 +129,10 @@ class _Steps:
             grad_clip: the norm above which a step's gradient was clipped.
             classes: number of classes.
         """
-        seen = slice(self._images)
-        counts = confusion(self._logits[seen].argmax(1), self._labels[seen], classes)
+        logits, labels = self._logits[: self._images], self._labels[: self._images]
+        counts = confusion(logits.argmax(1), labels, classes)
         return {
-            "train_loss": float(self._losses @ self._sizes / self._images),
+            "train_loss": float(cross_entropy(logits, labels)),
             "train_accuracy": accuracy(counts),
             "train_macro_f1": macro_f1(counts),
             "grad_norm": float(self._norms.mean()),
