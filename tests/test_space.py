@@ -73,7 +73,7 @@ def test_a_space_file_is_replaced_completely_or_not_at_all(
         ("max_lr = 1e-3", "max_lr = 5.0", "must lie in its range"),
         ("grad_clip = 1.0\n", "", "must hold the tuned hyperparameters"),
         ("batch_size = 32", "max_lr = 0.1", "cannot be both fixed and tuned"),
-        ("batch_size = 32", "batch_sise = 32", "batch_sise"),
+        ("batch_size = 32", "batch_sise = 32", "no such hyperparameter: batch_sise; there are .*batch_size"),
         ("batch_size = 32", "batch_size = 0", "batch_size"),
         ('arch = "cnn"', 'arch = "linear"', "must say arch"),
         ('arch = "cnn"', "arch = ", "TOML"),

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import tomlkit
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from tune_brain.errors import ConfigError
 
@@ -230,12 +231,22 @@ def check(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'values'}: {problem['msg']}"
-            + (f", not {problem['input']!r}" if problem["loc"] and problem["type"] != "missing" else "")
-            for problem in error.errors()
-        )
+        found = "; ".join(_in_words(problem, model) for problem in error.errors())
         raise ConfigError(f"{source} is invalid", found=found) from None
+
+
+def _in_words(problem: ErrorDetails, model: type[Frozen]) -> str:
+    """A problem that pydantic found, with the place and the value."""
+    place = "".join(f"{part}: " for part in [".".join(map(str, problem["loc"]))] if part)
+    match problem["type"]:
+        case "value_error":
+            # Ours, which names the value itself.
+            return place + problem["msg"].removeprefix("Value error, ")
+        case "missing":
+            return place + problem["msg"]
+        case "extra_forbidden" if len(problem["loc"]) == 1:
+            return f"{place}unknown; possible are {', '.join(model.model_fields)}"
+    return f"{place}{problem['msg']}, not {problem['input']!r}"
 
 
 def read_toml(path: Path) -> dict[str, Any]:

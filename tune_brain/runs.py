@@ -206,8 +206,8 @@ def read_winners(run: Run) -> dict[str, Winner]:
         raise RunFolderError(
             "This run has no winners yet, because its search has not finished",
             found=f"none in {run.folder / 'winners'}",
-            remedy=f"Finish it with: tune-brain resume {quoted(run.folder)}\n"
-            f"See what is left and what has failed with: tune-brain status {quoted(run.folder)}",
+            remedy=f"See whether it runs and what is left: tune-brain status {quoted(run.folder)}\n"
+            f"If it was interrupted, finish it with: tune-brain resume {quoted(run.folder)}",
         )
     return winners
 

@@ -59,6 +59,9 @@ class Space(Frozen):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        possible = Hyperparameters.model_fields
+        if unknown := sorted((self.fixed.keys() | self.tuned.keys()) - possible.keys()):
+            raise ValueError(f"no such hyperparameter: {', '.join(unknown)}; there are {', '.join(possible)}")
         if twice := sorted(self.fixed.keys() & self.tuned.keys()):
             raise ValueError(f"a hyperparameter cannot be both fixed and tuned: {', '.join(twice)}")
         if self.baseline.keys() != self.tuned.keys():
@@ -143,7 +146,8 @@ def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
             raise ConfigError(
                 f"The space file {arch}.toml is missing",
                 found=f"{existing} in {folder}",
-                remedy="Copy one of the files that come with tune_brain and edit it.",
+                remedy="Copy one of the files that come with tune_brain and edit it. Restore the files of a run "
+                "from a copy of it.",
             )
         space = check(Space, read_toml(path), str(path))
         if space.arch != arch:

@@ -77,6 +77,15 @@ def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -
         check_seal(changed, before[:-1])
 
 
+def test_predictions_without_the_seal_that_belongs_to_them_are_refused(changed: Path) -> None:
+    (changed / "sealed.json").unlink()
+    _, seed_runs = planned(changed)
+    check_seal(changed, seed_runs)
+    (changed / "predictions.npz").touch()
+    with pytest.raises(RunFolderError, match=r"no .*sealed\.json beside predictions\.npz"):
+        check_seal(changed, seed_runs)
+
+
 def test_the_references_learn_from_the_training_images_alone(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,4 +82,6 @@ def test_optuna_dashboard_shows_the_same_best_configuration(tmp_path):
             assert told == pytest.approx(winner.values)
             attrs = {one["key"]: one["value"] for one in best["user_attrs"]}
             assert int(attrs["configuration"]) == winner.configuration
+            assert attrs["winner"] == "True"
+            assert json.loads(attrs["full-length scores"])[0] == pytest.approx(winner.score)
         server.shutdown()

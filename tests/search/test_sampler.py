@@ -181,7 +181,7 @@ def test_the_journal_opens_in_optuna_and_is_never_written_over(
     file, began = tmp_path / "studies.log", 1e9
     optuna.logging.set_verbosity(optuna.logging.INFO)
     rows[0] = rows[0].model_copy(update={"started": began, "seconds": 5.0})
-    write_journal(file, {"linear": rows}, {"linear": space}, 12)
+    write_journal(file, {"linear": rows}, {"linear": space}, 12, {"linear": 2})
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
     opened = optuna.load_study(study_name="linear", storage=storage)
     failed = [trial.number for trial in opened.trials if trial.state == TrialState.FAIL]
@@ -193,7 +193,7 @@ def test_the_journal_opens_in_optuna_and_is_never_written_over(
     assert states == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.COMPLETE, *running]
     assert "A new study" not in capfd.readouterr().err
     with pytest.raises(ConfigError, match="new file"):
-        write_journal(file, {"linear": rows}, {"linear": space}, 12)
+        write_journal(file, {"linear": rows}, {"linear": space}, 12, {})
 
 
 @pytest.mark.parametrize(

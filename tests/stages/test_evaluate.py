@@ -7,6 +7,8 @@ import pytest
 
 from tune_brain import runs
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError, SearchError
+from tune_brain.evaluate.retrain import plan
+from tune_brain.records import write_json
 from tune_brain.runs import Run, read_winner, write_winner
 from tune_brain.stages import evaluate as stage
 from tune_brain.stages.resume import resume
@@ -39,6 +41,8 @@ def test_old_scores_are_removed_before_networks_are_retrained(
     scores.write_text("{}")
     if predicted:
         (run.folder / "predictions.npz").touch()
+        planned = plan(run, runs.read_winners(run))
+        write_json(run.folder / "sealed.json", {"for": {one.name: dict(one.values) for one in planned}})
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -66,7 +70,7 @@ def test_checkpoints_are_removed_once_the_test_is_open(
 
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
     monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: ["a seed run"]))
-    monkeypatch.setattr(stage, "fit_all", lambda *_: {})
+    monkeypatch.setattr(stage, "fit_all", lambda *_: {"abstention": {}})
     monkeypatch.setattr(stage, "open_test", opens)
     monkeypatch.setattr(stage, "winner_scores", interrupted)
     with pytest.raises(Interrupted):

@@ -194,6 +194,16 @@ def test_images_in_another_order_are_refused_and_nothing_is_changed(ended: Run) 
     resume(ended.folder)
 
 
+def test_trials_without_the_record_of_their_images_are_not_continued(ended: Run) -> None:
+    (ended.folder / "record.json").unlink()
+    before = files(ended.folder)
+    with pytest.raises(RunFolderError, match="record of a run names the images"):
+        resume(ended.folder)
+    assert files(ended.folder) == before
+    (ended.folder / "trials.jsonl").unlink()
+    resume(ended.folder)
+
+
 def test_a_resumed_search_keeps_its_gpus_per_trial(ended: Run, no_ray: SimpleNamespace) -> None:
     no_ray.slots = lambda: Slots(count=7, gpus=0.5)
     resume(ended.folder)

@@ -35,9 +35,16 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
 
     Raises:
         SealedTestError: the test was opened for other seed runs, by name or by configuration.
+        RunFolderError: there are predictions of the test, but no seal.
     """
     seal = run / SEAL
     if not seal.exists():
+        if (run / PREDICTIONS).exists():
+            raise RunFolderError(
+                "Predictions of the test need the note of when it was opened, and for what",
+                found=f"no {seal} beside {PREDICTIONS}",
+                remedy="Restore it from a copy of the run.",
+            )
         return
     if read_json(seal)["for"] != _configurations(planned):
         raise SealedTestError(

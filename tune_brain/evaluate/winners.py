@@ -117,7 +117,8 @@ def write_winners(
         )
         path = runs.write_winner(run.folder, winner)
         scores = ", ".join(f"{score:.4f}" for score in choice.scores)
-        progress.say(f"{arch}: winner is configuration {best.configuration}, {scores}: {path}")
+        name = f"configuration {best.configuration}" if best.configuration else "the untuned baseline"
+        progress.say(f"{arch}: winner is {name}, {scores}: {path}")
         if estimate := shrunken_score(full_scores(of_study, config.epochs), best.configuration):
             progress.say(
                 f"{arch}: with other seeds it is expected to score {estimate.mean:.4f} on validation "

@@ -181,9 +181,23 @@ def _scored(trials: Sequence[Trials], length: int) -> list[Trials]:
 
 
 def write_journal(
-    path: Path, rows: Mapping[str, Sequence[TrialRow]], spaces: Mapping[str, Space], full_length: int
+    path: Path,
+    rows: Mapping[str, Sequence[TrialRow]],
+    spaces: Mapping[str, Space],
+    full_length: int,
+    winners: Mapping[str, int],
 ) -> None:
     """Write the studies as an Optuna journal file, which optuna-dashboard opens.
+
+    A trial's value is the score of its first full-length seed, as its sampler learnt it, so Optuna's best
+    trial need not be the winner. User attributes name the winner and hold all full-length scores.
+
+    Args:
+        path: a new file.
+        rows: by architecture, the latest row of each trial.
+        spaces: by architecture.
+        full_length: the top of the ladder, in epochs.
+        winners: by architecture, the winner's configuration.
 
     Raises:
         ConfigError: the file exists; journals are append-only, so two searches would be mixed.
@@ -195,8 +209,16 @@ def write_journal(
         storage = JournalStorage(JournalFileBackend(str(aside)))
         for arch, space in spaces.items():
             built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
-            trials = Study(rows.get(arch, ())).configurations
-            built.add_trials([_trial(of, distributions(space), full_length) for of in trials])
+            of_arch = rows.get(arch, ())
+            trials = [_trial(of, distributions(space), full_length) for of in Study(of_arch).configurations]
+            for trial in trials:
+                number = trial.user_attrs["configuration"]
+                full = [row for row in of_arch if (row.configuration, row.epochs) == (number, full_length)]
+                trial.user_attrs |= {
+                    "winner": number == winners.get(arch),
+                    "full-length scores": [row.score for row in full if row.score is not None],
+                }
+            built.add_trials(trials)
 
 
 def _trial(rows: Sequence[TrialRow], space: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:

@@ -8,6 +8,7 @@ from typing import Any
 from tune_brain import compute, lock, runs
 from tune_brain.config import check_seeds
 from tune_brain.errors import RunFolderError, SearchError
+from tune_brain.evaluate.calibration import FEWEST_ANSWERS
 from tune_brain.evaluate.ensemble import add_scores, against_best, calibrated_predictions, fit_all
 from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.evaluate.retrain import check_rows, plan, rows_of, train_all
@@ -87,6 +88,12 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
             )
         calibration = fit_all(validated, scored)
         write_json(run.folder / CALIBRATION, calibration)
+        for name, found in calibration["abstention"].items():
+            if found["errors"] is None:
+                progress.say(
+                    f"{name}: its bundle will be unsure of every image: on validation no confidence gives "
+                    f"{FEWEST_ANSWERS} answers with at most {found['error_rate']:.0%} wrong"
+                )
         stored = (folder / PREDICTIONS).exists()
         progress.say("scoring the stored predictions" if stored else "opening the sealed test")
         test = open_test(run.folder, prepared, planned, seed_runs, slots)

@@ -10,8 +10,8 @@ from tune_brain.config import PRETRAINED, Precision, RunConfig, check_precision
 from tune_brain.data.audited import audited
 from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared
-from tune_brain.errors import WeightsError
-from tune_brain.evaluate.winners import write_winners
+from tune_brain.errors import RunFolderError, WeightsError
+from tune_brain.evaluate.winners import choose, write_winners
 from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
 from tune_brain.records import by_arch, read_json, trials_of, write_json, writing_run
@@ -86,6 +86,12 @@ def search_on(run: Run, ray: compute.Session) -> Path:
     start = starting_weights(run.config, progress)
     if (run.folder / RECORD).exists():
         check_same(run, prepared, start)
+    elif trials_of(run.folder):
+        raise RunFolderError(
+            "The record of a run names the images of its trials, without which it cannot be continued",
+            found=f"no {run.folder / RECORD}",
+            remedy="Restore it from a copy of the run, or start a new one.",
+        )
     slots = ray.slots(gpus_of(run))
     runs.create(run.config, run.spaces)
     if unfinished(run):
@@ -100,7 +106,9 @@ def write_studies(folder: Path, journal: Path) -> Path:
     """Write the studies of a run as an Optuna journal for optuna-dashboard; returns its path."""
     run = runs.open_run(folder)
     rows = by_arch(trials_of(folder), run.config.arch)
-    write_journal(journal, rows, run.spaces, run.config.epochs)
+    choices = {arch: choose(of_arch, run.config.epochs) for arch, of_arch in rows.items()}
+    winners = {arch: choice.row.configuration for arch, choice in choices.items() if choice}
+    write_journal(journal, rows, run.spaces, run.config.epochs, winners)
     return journal
 
 
