@@ -146,8 +146,8 @@ def load(folder: Path, archs: Iterable[str]) -> dict[str, Space]:
             raise ConfigError(
                 f"The space file {arch}.toml is missing",
                 found=f"{existing} in {folder}",
-                remedy="Copy one of the files that come with tune_brain and edit it. Restore the files of a run "
-                "from a copy of it.",
+                remedy="Copy one of the files that come with tune_brain and edit it; in the folder of a run, "
+                "restore the file from a copy of the run.",
             )
         space = check(Space, read_toml(path), str(path))
         if space.arch != arch:
