@@ -1,3 +1,3 @@
 """Distributed hyperparameter search for brain-tumour MRI classification, with honest scores."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
