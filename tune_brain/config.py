@@ -237,7 +237,7 @@ def check(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
 
 def _in_words(problem: ErrorDetails, model: type[Frozen]) -> str:
     """A problem that pydantic found, with the place and the value."""
-    place = "".join(f"{part}: " for part in [".".join(map(str, problem["loc"]))] if part)
+    place = ".".join(map(str, problem["loc"])) + ": " if problem["loc"] else ""
     match problem["type"]:
         case "value_error":
             # Ours, which names the value itself.
