@@ -28,6 +28,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from PIL import Image
 from pydicom.data import get_testdata_files
+from pydicom.encaps import encapsulate
 from service import Service, running
 
 BOUND = 1500
@@ -52,6 +53,17 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+def rle_bomb() -> bytes:
+    """A DICOM file of 64 x 64 pixels, one segment of which would unpack to 2 GB."""
+    data = pydicom.dcmread(get_testdata_files("MR_small_RLE.dcm")[0])
+    runs = b"\x81\x07" * 2**24
+    frame = struct.pack("<16L", 2, 64, 64 + len(runs), *[0] * 13) + runs
+    data.PixelData = encapsulate([frame])
+    file = io.BytesIO()
+    data.save_as(file)
+    return file.getvalue()
+
+
 def kinds(images: Path, rng: random.Random) -> dict[str, Callable[[], tuple[bytes, dict[str, str]]]]:
     """By kind, a function that makes one body and its headers."""
     good = [path.read_bytes() for path in sorted(images.rglob("*.*"))]
@@ -64,7 +76,7 @@ def kinds(images: Path, rng: random.Random) -> dict[str, Callable[[], tuple[byte
         saved(grey, "PNG", save_all=True, append_images=[grey] * 5), saved(grey.convert("I;16"), "TIFF"),
         b"", b"\xff\xd8\xff", b"II*\0" + b"\xff" * 100, b"\x1f\x8b" + b"\0" * 50,
         b"%PDF-1.7\n" + good[0], good[0] + b"PK\3\4" + good[1], b"<svg onload=alert(1)>" + good[0],
-        zlib.compress(b"\0" * 400_000_000, wbits=31),
+        zlib.compress(b"\0" * 400_000_000, wbits=31), rle_bomb(),
     ]  # fmt: skip
 
     types = ("text/html", "application/json", "", "image/" + "x" * 500, "a/b;c=\xe9")

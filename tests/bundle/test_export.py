@@ -1,11 +1,14 @@
 """Export of an evaluated run: its bundles contain the weights that were scored, and a card."""
 
 import hashlib
+import json
 import shutil
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from tune_brain.bundle.schema import ABOUT, CARD, About
@@ -89,13 +92,27 @@ def test_before_evaluation_configurations_are_exported_and_the_next_command_is_n
         export(run, tmp_path / "networks", onnx=True)
 
 
-def test_a_card_says_so_where_no_confidence_suffices_for_an_answer(run: Path, tmp_path: Path) -> None:
+def test_export_and_card_say_so_where_no_confidence_suffices_for_an_answer(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     calibration = read_json(run / "calibration.json")
     calibration["abstention"]["cnn"] |= {"min_confidence": 2.0, "answered": 0.0, "errors": None}
     write_json(run / "calibration.json", calibration)
     bundles = export(run, tmp_path / "bundles")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cnn: This bundle is never sure: its 2 validation images show no confidence")
     assert "Always: no confidence has at most 2.0% wrong answers" in (bundles / "cnn" / CARD).read_text()
     assert "Its highest probability is below 0.900." in (bundles / "linear" / CARD).read_text()
+
+
+def test_a_card_shows_any_class_name_literally(run: Path, tmp_path: Path) -> None:
+    name = "a|b <script>alert(1)</script> `c` *d* _e_ \\ &lt; [f](g)"
+    about = (export(run, tmp_path / "bundles") / "cnn" / ABOUT).read_text().replace("glioma_tumor", "GLIOMA")
+    text = card(About.model_validate_json(about.replace('"GLIOMA"', json.dumps(name))), onnx=False)
+    rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert f"<th>{escape(name, quote=False)}</th>\n<th>meningioma_tumor</th>" in rendered
+    assert f"<td>{escape(name, quote=False)}</td>\n<td>" in rendered
+    assert f"distinguishes {escape(name, quote=False)}, meningioma_tumor," in rendered
 
 
 @pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])

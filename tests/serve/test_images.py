@@ -1,5 +1,7 @@
 """Every file format is decoded to the pixels that a model should see."""
 
+import gzip
+import re
 import struct
 from io import BytesIO
 from pathlib import Path
@@ -10,8 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
     SecondaryCaptureImageStorage,
     generate_uid,
 )
@@ -135,11 +139,11 @@ def test_a_nifti_series_is_sliced_along_its_thick_axis_and_upright(thick: int, l
 
 
 def test_a_nifti_volume_without_a_thick_axis_is_sliced_axially() -> None:
-    volume = np.zeros((9, 10, 11, 2), np.float32)
-    volume[..., 7, 1] = 1
+    volume = np.zeros((9, 10, 11, 1), np.float32)
+    volume[..., 7, 0] = 1
     found = frames(nibabel.Nifti1Image(volume, np.diag([1.4, 1, 1, 1])).to_bytes(), SIZE)
-    assert [frame.number for frame in found if frame.pixels.any()] == [7 * 2 + 2]
-    assert len(found) == 22
+    assert [frame.number for frame in found if frame.pixels.any()] == [7 + 1]
+    assert len(found) == 11
 
 
 @pytest.mark.parametrize("shape", [(64, 32), (64, 32, 1), (1, 64, 32), (64, 1, 32)])
@@ -172,26 +176,53 @@ def test_any_kind_of_colour_is_read(mode: str) -> None:
     assert len(frames(saved(image, kind), SIZE)) == 1
 
 
+def nifti(values: np.ndarray) -> bytes:
+    return nibabel.Nifti1Image(values, np.eye(4)).to_bytes()
+
+
+VOLUME = nifti(np.ones((9, 9, 2), np.float32))
+
+
+def jpeg_of_claimed_size() -> bytes:
+    content = saved(Image.new("L", (64, 64)), "JPEG")
+    return content.replace(struct.pack(">HH", 64, 64), b"\xff\xf0" * 2)
+
+
+DAMAGED = "found: a truncated or damaged one"
 BAD = {
-    "empty": b"",
-    "text": b"hello",
-    "truncated": saved(Image.effect_noise((64, 64), 50), "PNG")[:2000],
-    "no pixels": dicom(RAMP, PixelData=b""),
-    "too many pixels": saved(Image.new("1", (8000, 6000)), "PNG"),
-    "too many frames": dicom(RAMP, NumberOfFrames=MOST_PIXELS),
-    "0x0": dicom(RAMP, Rows=0),
-    "deflated": dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", DEFLATED[:20]) + DEFLATED,
-    "deflated behind much else": dicom(RAMP) + bytes(9000) + DEFLATED,
-    "gzip of nothing": b"\x1f\x8b",
-    "infinite": nibabel.Nifti1Image(np.full((9, 9, 2), np.inf, np.float32), np.eye(4)).to_bytes(),
-    "complex": nibabel.Nifti1Image(np.ones((9, 9, 2), np.complex64), np.eye(4)).to_bytes(),
+    "empty": (b"", "an empty file"),
+    "text": (b"hello", "something else"),
+    "truncated": (saved(Image.effect_noise((64, 64), 50), "PNG")[:2000], DAMAGED),
+    "start of a PNG": (b"\x89PNG\r\n\x1a\n", DAMAGED),
+    "no pixels": (dicom(RAMP, PixelData=b""), DAMAGED),
+    "not compressed as claimed": (
+        dicom(RAMP, JPEGBaseline8Bit, PixelData=encapsulate([b"hello!"])),
+        "JPEG Base",
+    ),
+    "too many pixels": (saved(Image.new("1", (8000, 6000)), "PNG"), "8000 x 6000"),
+    "far too many pixels": (jpeg_of_claimed_size(), "at most 40,000,000 pixels; found: more"),
+    "too many frames": (dicom(RAMP, NumberOfFrames=MOST_PIXELS), "64 x 64 x 40000000"),
+    "0x0": (dicom(RAMP, Rows=0), "64 x 0"),
+    "deflated": (dicom(RAMP).replace(b"1.2.840.10008.1.2.1\0", DEFLATED[:20]) + DEFLATED, "deflated"),
+    "deflated behind much else": (dicom(RAMP) + bytes(9000) + DEFLATED, "deflated"),
+    "gzip of nothing": (b"\x1f\x8b", "something else"),
+    "several members": (gzip.compress(VOLUME[:400]) + gzip.compress(VOLUME[400:]), "one gzip member"),
+    "several volumes": (nifti(np.ones((4, 4, 2, 3), np.float32)), "single volume; found: 4 x 4 x 2 x 3"),
+    "infinite": (nifti(np.full((9, 9, 2), np.inf, np.float32)), "finite"),
+    "complex": (nifti(np.ones((9, 9, 2), np.complex64)), "complex64"),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_file_that_cannot_be_read_raises_an_image_error(name: str) -> None:
-    with pytest.raises(ImageError):
-        frames(BAD[name], SIZE)
+def test_a_file_that_cannot_be_read_raises_an_image_error_in_words(name: str) -> None:
+    content, words = BAD[name]
+    with pytest.raises(ImageError, match=words) as error:
+        frames(content, SIZE)
+    assert not re.search(r"[a-z]Error", str(error.value))
+
+
+def test_zeros_behind_a_gzip_file_are_ignored() -> None:
+    assert len(frames(gzip.compress(VOLUME) + bytes(512), SIZE)) == 2
 
 
 def test_a_dicom_palette_maps_values_to_brightness() -> None:

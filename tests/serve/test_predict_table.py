@@ -1,5 +1,6 @@
 """The table of `tune-brain predict`."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -38,3 +39,37 @@ def test_a_table_removes_control_characters_from_file_names(
     printed = capsys.readouterr()
     assert "\x1b" not in printed.err
     assert printed.err.startswith("Not a medical device.")
+
+
+def test_an_interrupt_keeps_the_old_table(
+    bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tables").mkdir()
+    old, link = tmp_path / "tables" / "old.csv", tmp_path / "link.csv"
+    old.write_text("from yesterday")
+    link.symlink_to(old)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "frames", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict(bundle_folder, [mri], link)
+    assert old.read_text() == "from yesterday"
+    assert predict(bundle_folder, [mri], link) == 0
+    assert link.is_symlink()
+    assert old.read_text().startswith("file,frame,class,probability,unsure,p_glioma,")
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_a_table_can_be_written_to_a_pipe(bundle_folder: Path, mri: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert predict(bundle_folder, [mri], pipe) == 0
+        assert len(os.read(reader, 10_000).splitlines()) == 2
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()

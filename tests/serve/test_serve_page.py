@@ -116,7 +116,7 @@ def changed(bundle_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Serve
 
 
 def test_an_unsure_result_says_so_first(page: Any, changed: Callable[..., Server], mri: Path) -> None:
-    page.goto(changed(abstention={"min_confidence": 2.0}).url)
+    page.goto(changed(abstention={"min_confidence": 1.0}).url)
     page.locator("#files").set_input_files(mri)
     expect(page.get_by_text("Unsure: please refer.")).to_be_visible()
     expect(page.locator(".headline")).to_contain_text("If anything")

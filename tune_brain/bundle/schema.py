@@ -49,6 +49,16 @@ class Abstention(Frozen):
     n: int
     """Validation images."""
 
+    @property
+    def never_sure(self) -> str:
+        """Why the bundle abstains on every image, in a sentence; empty if it does not."""
+        if self.min_confidence <= 1:
+            return ""
+        return (
+            f"This bundle is never sure: its {self.n} validation images show no confidence from which at "
+            f"most {100 * self.error_rate:g} % of the answers are wrong."
+        )
+
 
 class About(Frozen):
     """The contents of bundle.json."""

@@ -1,5 +1,6 @@
 """The model card of a bundle: its intended use, data, scores and limits."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tune_brain.bundle.schema import About
+from tune_brain.text import legible
 
 
 def card(about: About, *, onnx: bool) -> str:
@@ -18,13 +20,13 @@ def card(about: About, *, onnx: bool) -> str:
     """
     pages = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=False,  # Markdown; the page that displays it escapes HTML
+        autoescape=False,  # Markdown: `literal` escapes names that users chose
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    pages.filters.update(score=_score, share=_share)
+    pages.filters.update(score=_score, share=_share, literal=_literal)
     return pages.get_template("card.md").render(about=about, onnx=onnx)
 
 
@@ -35,6 +37,11 @@ def _score(measure: Mapping[str, Any]) -> str:
     if measure["low"] is not None:
         text += f" [{measure['low']:.3f}, {measure['high']:.3f}]"
     return text if measure["std"] is None else f"{text} ± {measure['std']:.3f}"
+
+
+def _literal(text: str) -> str:
+    """Escape the characters of a name that Markdown or HTML would interpret, even in a table."""
+    return re.sub(r"([\\`*_|<>&~\[\]])", r"\\\1", legible(text))
 
 
 def _share(value: float | None) -> str:

@@ -20,6 +20,7 @@ from tune_brain.evaluate.validation import VALIDATED, Validated, read
 from tune_brain.export.card import card
 from tune_brain.interrupts import interruptible
 from tune_brain.layout import CALIBRATION, RECORD, SCORES
+from tune_brain.progress import Progress
 from tune_brain.records import arch_of, as_json, read_json, write_text
 from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
 from tune_brain.text import quoted
@@ -48,7 +49,7 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
 
     A winner's bundle contains its first seed run, so no seed run is selected by its score. The ensemble's
     contains all seed runs of the architectures with a share in it. Before `evaluate`, only configurations are
-    written.
+    written. Says which bundles are never sure.
 
     Args:
         folder: the run.
@@ -99,6 +100,8 @@ def _write(results: _Results, name: str, into: Path, *, onnx: bool) -> None:
         weights = {leading: 1.0}
     embedding = results.validated.of(arch_of(leading))[0]
     about = _about(results, name, weights, embedding)
+    if about.abstention.never_sure:
+        Progress().say(f"{name}: {about.abstention.never_sure}")
     (into / "weights").mkdir(parents=True)
     for member in weights:
         source = results.run.folder / "weights" / f"{member}.safetensors"

@@ -103,7 +103,7 @@ def read(files: Sequence[Path], image_size: int) -> NDArray[np.uint8]:
 
 
 def load(folder: Path) -> Model:
-    """Load the model of a bundle's folder without checking its files; `tune-brain verify` does that."""
+    """Load the model of a bundle's folder. It checks no file: predict.py does that before it imports this."""
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     names = [member["name"] for member in about["members"]]
     return assemble(

@@ -28,7 +28,8 @@ WORDS = (
 
 UNSURE = "Unsure: please refer."
 FOREIGN = "Unlike the images this was trained on: please refer."
-
+LOW = "Its confidence is too low to rely on this."
+MEANINGLESS = "Networks compute numbers for any picture. For this one they mean nothing."
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -66,6 +67,8 @@ class Answer(BaseModel):
     """Out of distribution: it does not look like the training images, so nothing else here is meaningful."""
     advice: str
     """What to do if it is unsure, else empty."""
+    reason: str
+    """Why it is unsure, else empty."""
     members: list[MemberAnswer]
     agreeing: int
     """Number of members whose most likely class is `label`."""
@@ -113,6 +116,7 @@ class Predictor:
             unsure=unsure,
             foreign=foreign,
             advice=FOREIGN if foreign else UNSURE if unsure else "",
+            reason=MEANINGLESS if foreign else about.abstention.never_sure or LOW if unsure else "",
             members=[
                 MemberAnswer(
                     name=member.name,

@@ -44,7 +44,7 @@ TYPES = (
 SLICES = 24
 """Slices predicted of a longer series, evenly spaced."""
 CROWD = 8
-"""Default limit of concurrent requests; they are answered one after the other."""
+"""Concurrent requests, answered one after the other; further ones get a 503."""
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY = {"required": True, "content": dict.fromkeys(TYPES, BINARY)}
@@ -65,9 +65,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(
-    bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | None = None, crowd: int = CROWD
-) -> FastAPI:
+def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | None = None) -> FastAPI:
     """Create the service of a bundle.
 
     Args:
@@ -75,7 +73,6 @@ def create_app(
         hosts: host names under which the service may be addressed.
         keep: folder for uploaded files and their predictions, named by hash; None stores nothing. The page
             tells its users which.
-        crowd: concurrent requests; further ones get a 503.
     """
     predictor, tested = Predictor(bundle), wire.tested(bundle.about.scores)
     # A single thread, because explanations register hooks on the networks.
@@ -104,7 +101,7 @@ def create_app(
         "tune_brain_seconds", "Seconds from an uploaded file to its prediction", registry=registry
     )
     inside = Gauge("tune_brain_inside", "Requests being received or answered", registry=registry)
-    app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=crowd, waiting=inside)
+    app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=CROWD, waiting=inside)
     card, index = _card(bundle), _index(keep)
     if keep is not None:
         _make_private(keep)

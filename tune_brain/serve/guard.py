@@ -1,11 +1,12 @@
 """Middleware that refuses unwanted requests (host, origin, size, concurrency) and adds security headers."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from prometheus_client import Gauge
+from starlette.datastructures import MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = (
@@ -54,15 +55,15 @@ class Guard:
             await self._app(scope, receive, send)
             return
         send = _with_headers(send)
-        refusal = self._refusal(scope)
-        if refusal:
-            await _refuse(send, *refusal)
+        if refused := self._check(scope):
+            await _refusal(*refused)(scope, receive, send)
             return
         if scope["method"] not in WITH_BODY:
             await self._app(scope, receive, send)
             return
         if self._active >= self._crowd:
-            await _refuse(send, 503, "Too many concurrent requests; try again in a second.")
+            busy = _refusal(503, "Too many concurrent requests; try again in a second.")
+            await busy(scope, receive, send)
             return
         self._active += 1
         self._waiting.set(self._active)
@@ -71,12 +72,13 @@ class Guard:
             if isinstance(body, bytes):
                 await self._app(scope, _replay(body, receive), send)
             elif body is not None:
-                await _refuse(send, *body)
+                await _refusal(*body)(scope, receive, send)
         finally:
             self._active -= 1
             self._waiting.set(self._active)
 
-    def _refusal(self, scope: Scope) -> tuple[int, str] | None:
+    def _check(self, scope: Scope) -> tuple[int, str] | None:
+        """Status and detail of a refusal by the head of a request, or None."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
             return 431, f"The head of a request must have at most {HEAD_BYTES // 1024} kB."
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -134,23 +136,18 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return replay
 
 
-def _with_headers(send: Send) -> Callable[[Message], Awaitable[None]]:
+def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message.get("headers", ())}
-            missing = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
-            message = {**message, "headers": [*message.get("headers", ()), *missing]}
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
         await send(message)
 
     return sending
 
 
-async def _refuse(send: Send, status: int, detail: str) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+def _refusal(status: int, detail: str) -> JSONResponse:
     # The rest of the body is left unread, so the connection cannot be reused.
-    headers.append((b"connection", b"close"))
-    if status == 503:
-        headers.append((b"retry-after", b"1"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    headers = {"connection": "close", **({"retry-after": "1"} if status == 503 else {})}
+    return JSONResponse({"detail": detail}, status, headers)

@@ -17,6 +17,7 @@ from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import (
     FORMATS,
     MOST_BYTES,
+    MOST_PIXELS,
     MOST_SCANS,
     Grey,
     TooManyScans,
@@ -26,7 +27,7 @@ from tune_brain.portable.pictures import (
     square,
 )
 from tune_brain.serve.intensity import check_extent, to_grey8, window_of
-from tune_brain.serve.volumes import dicom_slices, is_nifti, nifti_slices
+from tune_brain.serve.volumes import GZIP, dicom_slices, is_nifti, nifti_slices
 
 SHOWN = 448
 """Side of the picture displayed to a person, in pixels."""
@@ -83,9 +84,11 @@ def frames(content: bytes, image_size: int, most: int | None = None) -> list[Fra
         raise ImageError(f"A JPEG file must have at most {MOST_SCANS} scans", found=error) from None
     except MemoryError:
         raise ImageError("An image must fit into memory", found="one that does not") from None
-    except Exception as error:  # decoders raise all kinds of exceptions on damaged files
+    except Image.DecompressionBombError:
+        raise ImageError(f"An image must have at most {MOST_PIXELS:,} pixels", found="more") from None
+    except Exception:  # decoders raise all kinds of exceptions on damaged files
         raise ImageError(
-            "An image must not be damaged", found=f"{type(error).__name__} while decoding"
+            "An image must be a complete and undamaged file", found="a truncated or damaged one"
         ) from None
 
 
@@ -97,7 +100,7 @@ def _frames(content: bytes, image_size: int, most: int | None) -> Iterator[Frame
         yield _photograph(content, image_size)
     elif content.startswith((b"II*\0", b"MM\0*")):
         yield from _tiff(content, image_size, most)
-    elif is_nifti(content) or content.startswith(b"\x1f\x8b"):
+    elif is_nifti(content) or content.startswith(GZIP):
         yield from _slices(nifti_slices(content), image_size, most)
     else:
         raise ImageError(f"An image must be {KINDS}", found="something else" if content else "an empty file")

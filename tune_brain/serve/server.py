@@ -37,7 +37,8 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
             found=f"{error.name} is not installed",
             remedy="In the checkout, in the same environment: pip install --editable '.[serve]'",
         ) from None
-    app = create_app(open_bundle(folder), hosts=(*LOCAL, host, *names), keep=keep)
+    bundle, progress = open_bundle(folder), Progress()
+    app = create_app(bundle, hosts=(*LOCAL, host, *names), keep=keep)
     # No access log, for privacy; internal errors are logged without the request.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
@@ -64,5 +65,7 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
     # Accept connections before the URL is printed.
     socket.listen()
     shown = f"[{host}]" if ":" in host else host
-    Progress().say(f"http://{shown}:{socket.getsockname()[1]}  (Ctrl-C ends it)")
+    if bundle.about.abstention.never_sure:
+        progress.say(bundle.about.abstention.never_sure)
+    progress.say(f"http://{shown}:{socket.getsockname()[1]}  (Ctrl-C ends it)")
     uvicorn.Server(config).run(sockets=[socket])

@@ -3,13 +3,14 @@
 import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from tune_brain.bundle.read import Bundle, open_bundle
+from tune_brain.bundle.read import open_bundle
 from tune_brain.data.decoding import content_of
 from tune_brain.errors import ImageError, TuneBrainError
+from tune_brain.records import replacing
 from tune_brain.serve.answers import NOTICE, Predictor
 from tune_brain.serve.images import Frame, frames
 from tune_brain.text import legible
@@ -21,7 +22,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz")
 def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
     """Write a bundle's predictions for files, and for those in folders, to a CSV file or standard output.
 
-    A caution goes to standard error: the predictions are not for medical use.
+    Cautions go to standard error: the predictions are not for medical use, and some bundles are never sure.
 
     Returns:
         Number of files that could not be read; each is reported on standard error and has no row.
@@ -37,9 +38,14 @@ def predict(folder: Path, named: Sequence[Path], to: Path | None) -> int:
             "predict needs images", found=f"none of {', '.join(SUFFIXES)} in {', '.join(map(str, named))}"
         )
     print(NOTICE, file=sys.stderr)
+    if bundle.about.abstention.never_sure:
+        print(bundle.about.abstention.never_sure, file=sys.stderr)
     predictor, failures = Predictor(bundle), 0
-    with to.open("w", newline="", encoding="utf-8") if to else nullcontext(sys.stdout) as out:
-        table = _writer(out, bundle)
+    shares = [f"p_{label}" for label in bundle.about.classes]
+    with _opened(to) as out:
+        fields = ["file", "frame", "class", "probability", "unsure", *shares]
+        table = csv.DictWriter(out, fields, lineterminator="\n")
+        table.writeheader()
         for file in files:
             try:
                 pictures = frames(content_of(file), bundle.about.image_size)
@@ -63,18 +69,17 @@ def _row(predictor: Predictor, file: Path, picture: Frame) -> dict[str, Any]:
     }
 
 
-def _writer(out: TextIO, bundle: Bundle) -> "csv.DictWriter[str]":
-    fields = [
-        "file",
-        "frame",
-        "class",
-        "probability",
-        "unsure",
-        *(f"p_{label}" for label in bundle.about.classes),
-    ]
-    table = csv.DictWriter(out, fields, lineterminator="\n")
-    table.writeheader()
-    return table
+@contextmanager
+def _opened(to: Path | None) -> Iterator[TextIO]:
+    """The table's target. A file appears once the table is complete, so an interrupt keeps the old one."""
+    if to is None:
+        yield sys.stdout
+    elif to.exists() and not to.is_file():  # a device or a pipe, which cannot be replaced
+        with to.open("w", newline="", encoding="utf-8") as out:
+            yield out
+    else:
+        with replacing(to.resolve()) as aside, aside.open("w", newline="", encoding="utf-8") as out:
+            yield out
 
 
 def _files(named: Iterable[Path]) -> Iterator[Path]:

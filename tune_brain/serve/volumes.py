@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import MOST_BYTES, check_scans
 from tune_brain.serve.intensity import check_extent, to_grey8, window_of
+from tune_brain.serve.rle import check_rle
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """UID of the DICOM transfer syntax that deflates the whole file, to a size that is unknown beforehand."""
+GZIP = b"\x1f\x8b"
+"""What a gzip file, and each further member of one, begins with."""
 THICK = 1.5
 """A series was acquired along the axis whose voxels are this many times as long as along both others."""
 
@@ -25,7 +28,8 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
     stretches the percentiles `TAILS` to black and white.
 
     Raises:
-        ImageError: the file has no pixels, too many, or a compression that cannot be decoded.
+        ImageError: the file has no pixels, too many, more than it says, or a compression that cannot be
+            decoded.
         TooManyScans: a JPEG frame would take too long to decode.
         ConfigError: pydicom is not installed.
     """
@@ -33,6 +37,7 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
         import pydicom
         from pydicom.encaps import generate_frames
         from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
+        from pydicom.uid import RLELossless
     except ImportError:
         raise _missing("DICOM", "pydicom") from None
     # Search the whole file: a preamble of any length may precede the UID, and pydicom inflates without limit.
@@ -49,14 +54,21 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
     syntax = data.file_meta.TransferSyntaxUID
     try:
         if syntax.is_encapsulated:
-            # Whatever syntax is claimed: the decoder of JPEG 2000 takes other JPEGs too.
-            for frame in generate_frames(data.PixelData, number_of_frames=count):
+            # Check the frames that pydicom will decode: this table could name others.
+            data.pop("ExtendedOffsetTable", None)
+            for number, frame in enumerate(generate_frames(data.PixelData, number_of_frames=count), 1):
+                if number > count:
+                    raise ImageError(
+                        "A DICOM file must not hold more frames than it says", found=f"more than {count}"
+                    )
+                # Whatever syntax is claimed: the decoder of JPEG 2000 takes other JPEGs too.
                 check_scans(frame)
+                if syntax == RLELossless:
+                    check_rle(frame, data.Rows * data.Columns)
         values = data.pixel_array
-    except (NotImplementedError, RuntimeError, AttributeError) as error:
+    except (NotImplementedError, RuntimeError, AttributeError):
         raise ImageError(
-            "The compression of a DICOM image must be one that can be decoded here",
-            found=f"{syntax.name}: {type(error).__name__}",
+            "A DICOM image must be undamaged, in a compression that can be decoded here", found=syntax.name
         ) from None
     bits = int(data.BitsAllocated)
     if data.PhotometricInterpretation == "PALETTE COLOR":
@@ -89,7 +101,7 @@ def nifti_slices(content: bytes) -> NDArray[np.uint8]:
     anterior on the left. Intensities are stretched over the whole volume.
 
     Raises:
-        ImageError: the file is too large, not NIfTI, or does not hold real numbers.
+        ImageError: the file is too large, not NIfTI, or does not hold one volume of real numbers.
         ConfigError: nibabel is not installed.
     """
     try:
@@ -97,12 +109,18 @@ def nifti_slices(content: bytes) -> NDArray[np.uint8]:
         from nibabel.affines import voxel_sizes
     except ImportError:
         raise _missing("NIfTI", "nibabel") from None
-    if content.startswith(b"\x1f\x8b"):
+    if content.startswith(GZIP):
         unpacking = zlib.decompressobj(wbits=31)
         content = unpacking.decompress(content, 4 * MOST_BYTES)
         if unpacking.unconsumed_tail:
             raise ImageError(
                 f"A NIfTI file must unpack to at most {4 * MOST_BYTES // 2**20} MB", found="more"
+            )
+        if unpacking.unused_data.startswith(GZIP):
+            raise ImageError(
+                "A .nii.gz file must be one gzip member",
+                found="several",
+                remedy="Send the .nii file, or compress that with gzip.",
             )
     if not is_nifti(content):
         raise ImageError("A NIfTI file must be a single file, .nii or .nii.gz", found="something else")
@@ -110,6 +128,12 @@ def nifti_slices(content: bytes) -> NDArray[np.uint8]:
     image = kind.from_bytes(content)
     shape = [max(int(side), 1) for side in image.shape]
     check_extent((shape[0], shape[1] if len(shape) > 1 else 1), int(np.prod(shape[2:], dtype=np.int64)))
+    if any(side > 1 for side in image.shape[3:]):
+        raise ImageError(
+            "A NIfTI file must hold a single volume",
+            found=" x ".join(map(str, image.shape)),
+            remedy="Save one of its volumes as a file of its own.",
+        )
     if len(image.shape) < 3:
         image = kind(np.asanyarray(image.dataobj).reshape((*image.shape, 1, 1)[:3]), image.affine)
     canonical = nibabel.as_closest_canonical(image)  # axes run to the right, anterior and superior
@@ -118,8 +142,7 @@ def nifti_slices(content: bytes) -> NDArray[np.uint8]:
         raise ImageError("A NIfTI image must hold real numbers", found=str(values.dtype))
     thick = _slice_axis(values.shape[:3], voxel_sizes(canonical.affine).tolist())
     across, down = (axis for axis in range(3) if axis != thick)
-    values = np.flip(values, (across, down)).transpose(thick, *range(3, values.ndim), down, across)
-    values = values.reshape(-1, *values.shape[-2:])
+    values = np.flip(values.reshape(values.shape[:3]), (across, down)).transpose(thick, down, across)
     return to_grey8(values, *window_of(values))
 
 

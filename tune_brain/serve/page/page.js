@@ -74,11 +74,7 @@ function resultArticle(name, frame, prediction) {
   $(".headline", article).textContent = frame.foreign
     ? "No answer: this picture does not look like the training images"
     : `${sure ? "" : "If anything: "}${frame.label}, ${percent(frame.probability)}`;
-  $(".words", article).textContent = frame.foreign
-    ? "The numbers below are what the networks compute for any picture. They mean nothing here."
-    : !sure
-    ? "Its confidence is too low to rely on this."
-    : confidence(frame, prediction.tested);
+  $(".words", article).textContent = sure ? confidence(frame, prediction.tested) : frame.reason;
 
   $(".image", article).src = frame.image;
   $(".image", article).alt = `The picture as the networks see it, in grey and square: ${name}`;
