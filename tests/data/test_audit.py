@@ -1,6 +1,7 @@
 """What an audit finds in folders with known twins, leaks and conflicts of labels."""
 
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from tune_brain.data import audit as auditing
 from tune_brain.data import shapes
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
-from tune_brain.data.findings import faults, same_origin, terminal
+from tune_brain.data.findings import faults, few_images, same_origin, terminal
 from tune_brain.data.shift import BINS, origin
 from tune_brain.data.similarity import TWINS as THRESHOLD
 from tune_brain.errors import DataError
@@ -56,9 +57,9 @@ def test_a_clean_folder_has_no_faults(folder: Path) -> None:
     assert facts["pairs"] == facts["conflicts"] == faults(facts) == []
     assert facts["floor"]["majority"]["official"] == {"n": 4, "accuracy": 0.5, "macro_f1": 0.3333}
     assert len(facts["summary"]) == 3
-    assert "No test image has a twin" in facts["summary"][1]
+    assert facts["summary"][0] == "There are few images to train and validate on: 3 of a, 3 of b."
+    assert "No test image has a twin" in facts["summary"][2]
     assert {found["elsewhere"] for found in facts["origin"].values()} == {None}
-    assert "Too few unseen test images, or too few series, to tell" in facts["summary"][2]
     assert facts["files"]["both_sides"] == 0
 
 
@@ -69,6 +70,17 @@ TWINS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "cropped": lambda image: image.crop((4, 4, 124, 124)),
     "mirrored": ImageOps.mirror,
 }
+
+
+def test_only_classes_with_few_images_outside_the_test_are_named() -> None:
+    def named(**counts: dict[str, int]) -> list[str]:
+        facts = {"counts": counts, "classes": ["a", "b", "c"]}
+        return re.findall(r"\d+ of \w", few_images(facts))
+
+    enough = {"a": 30, "b": 29, "c": 30}
+    assert named(train=enough) == named(train=enough, test={"a": 1, "b": 9, "c": 1}) == ["29 of b"]
+    assert named(train=enough, validation={"a": 1, "b": 1, "c": 1}) == []
+    assert named(train={"a": 9, "b": 3, "c": 99}) == ["3 of b", "9 of a"]
 
 
 @pytest.mark.parametrize("kind", TWINS)
@@ -160,7 +172,8 @@ def test_one_folder_of_classes_has_no_test_part(tmp_path: Path) -> None:
         save(tmp_path / "images" / "ab"[i % 2] / f"{i}.png", phantom(i))
     facts = audit(tmp_path / "images").facts
     assert facts["floor"] == {}
-    assert "There is no test part" in facts["summary"][0]
+    assert facts["summary"][0] == "There are few images to train, validate and test on: 3 of a, 3 of b."
+    assert "There is no test part" in facts["summary"][1]
     assert list(terminal(facts))
 
 

@@ -1,5 +1,7 @@
 import errno
 import hashlib
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -217,6 +219,14 @@ def test_a_damaged_folder_is_detected_and_replaced(tmp_path: Path, damage: str) 
     store(folder, contents(), {})
     assert is_whole(folder)
     assert leftovers(tmp_path) == ["key"]
+
+
+def test_old_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    for name, hours in ((".making-old", 25), (".making-new", 23), ("another", 99)):
+        (tmp_path / name / "key").mkdir(parents=True)
+        os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+    store(tmp_path / "key", contents(), {})
+    assert leftovers(tmp_path) == [".making-new", "another", "key"]
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,10 @@ def test_other_files_are_listed_and_left_out(write: Writer) -> None:
         (["a/1.png", "b/1.png", "b/2.png"], "at least 2 to train on; found: a has 1"),
         (["a/1.png", "a/2.png", "b/.1.png"], r"found: b has 0 \(1 left out, such as b/.1.png: hidden file\)"),
         ([*below("train"), "test/a/1.png", "test/b/.1.png"], "at least 1 to test on; found: b has 0"),
+        (
+            ["a/1.png", "a/2.png", "b/.1.png", "b/p1/1.png", "b/p2/1.png"],
+            r"found: b has 0 \(3 left out, such as b/.1.png: hidden file\)\.\nMove the files in folders",
+        ),
         ([*below("train"), "test/a/1.png"], "same class folders; found: train: a, b; test: a.\nRename.*: b"),
         ([*below("train"), "test/1.png"], "train: a, b; test: none.\nRemove test"),
         (

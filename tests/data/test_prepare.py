@@ -92,14 +92,15 @@ def test_validation_has_no_twin_in_training_and_unseen_images_have_none(demo: Pa
 
 
 def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) -> None:
-    place = {}
+    place, size = {}, {"Training": 5, "Testing": 20}
     for number, name in enumerate(("Training/a", "Training/b", "Testing/a", "Testing/b")):
         images = slices(8, 10, seed=number)
-        images[45] = images[5]  # joins the first block with the third
+        images[45] = images[5]  # joins two blocks
         (tmp_path / name).mkdir(parents=True)
         for i, pixels in enumerate(images.repeat(2, axis=1).repeat(2, axis=2)):
             Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
-            place[pixels.tobytes()] = (name, 0 if i // 20 == 2 else i // 20)
+            block = size[name.split("/")[0]]
+            place[pixels.tobytes()] = (name, 5 // block if i // block == 45 // block else i // block)
     for seed in range(2):
         prepared = prepare(tmp_path, image_size=16, seed=seed)
         development = prepared.development()
@@ -108,7 +109,7 @@ def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) ->
             for images in (development.train, development.validation)
         )
         assert not train & validation
-        assert len(train | validation) == 2 * 3
+        assert len(train | validation) == 2 * 15
     test = [place[pixels.tobytes()] for pixels in sealed(prepared, "pixels")]
     groups = sealed(prepared, "groups")
     assert len(set(test)) == len(set(groups)) == len(set(zip(test, groups.tolist(), strict=True))) == 6

@@ -1,6 +1,7 @@
 """Generated twins: all of them are found, and nothing else."""
 
 import io
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image, ImageOps
 
 from tune_brain.data import cells, image_facts, similarity
 from tune_brain.data import cropped as module
+from tune_brain.data.cells import Pairs
 from tune_brain.data.cropped import cropped as cropped_twins
 from tune_brain.data.demo import CLASSES, draw
 from tune_brain.data.image_facts import FINE
-from tune_brain.data.similarity import Pairs, Similarity, unit_vectors
+from tune_brain.data.similarity import Similarity, nearest, unit_vectors
 from tune_brain.portable.pictures import Grey
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -147,12 +149,26 @@ def test_the_nearest_neighbour_is_never_the_excluded_image(
     full = unit_vectors(thumbnails[own]) @ unit_vectors(thumbnails).T
     full[np.arange(len(own)), own] = -2
     monkeypatch.setattr(similarity, "ROWS", rows)
-    place, closeness = Similarity(thumbnails).nearest(thumbnails[own], own)
+    place, closeness = nearest(thumbnails, thumbnails[own], own)
     assert (place == full.argmax(1)).all()
     np.testing.assert_allclose(closeness, full.max(1), rtol=1e-5)
-    alone, none = Similarity(thumbnails[:1]).nearest(thumbnails[:1], np.zeros(1, np.int64))
+    alone, none = nearest(thumbnails[:1], thumbnails[:1], np.zeros(1, np.int64))
     assert (alone.tolist(), none.tolist()) == ([0], [-2])
-    assert Similarity(thumbnails).nearest(thumbnails[own])[0].tolist() == own.tolist()
+    assert nearest(thumbnails, thumbnails[own])[0].tolist() == own.tolist()
+
+
+def test_the_nearest_of_equal_images_is_the_first_on_any_number_of_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dark = np.random.default_rng(2).integers(0, 128, (150, 32, 32)).astype(np.uint8)
+    correlations = []
+    for cores, rows in ((1, 2048), (3, 7), (7, 100)):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(similarity, "ROWS", rows)
+        place, correlation = nearest(np.concatenate([dark, dark * 2, dark]), dark)
+        assert place.tolist() == list(range(150))
+        correlations.append(correlation.tobytes())
+    assert len(set(correlations)) == 1
 
 
 def test_a_crop_is_found_among_similar_images_with_few_fits_per_image(

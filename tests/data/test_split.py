@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tune_brain.data.split import blocks, cut
+from tune_brain.data.split import SPLIT_BLOCKS, blocks, cut
 from tune_brain.errors import DataError
 
 Slices = Callable[..., NDArray[np.uint8]]
@@ -18,7 +18,14 @@ def test_ordered_series_are_grouped_in_blocks(slices: Slices) -> None:
     group = blocks(names, thumbnails)
     assert [len(set(group[start : start + 20])) for start in (0, 20, 40)] == [1, 1, 1]
     assert len(set(group)) == 3
-    assert len(set(blocks(names, thumbnails, size=7))) == 9
+    assert len(set(blocks(names, thumbnails, least=7))) == 8
+
+
+@pytest.mark.parametrize(("n", "size"), [(21, 1), (40, 2), (60, 3), (319, 19), (320, 20), (400, 20)])
+def test_small_series_that_are_split_make_smaller_blocks(slices: Slices, n: int, size: int) -> None:
+    names = [f"a/{i}.jpg" for i in range(n)]
+    group = blocks(names, slices(-(-n // 10), 10)[:n], SPLIT_BLOCKS)
+    assert group.tolist() == [i // size * size for i in range(n)]
 
 
 def test_the_order_is_that_of_the_file_numbers(slices: Slices) -> None:
@@ -68,6 +75,8 @@ def test_folders_names_and_patients_delimit_series(slices: Slices) -> None:
     patients = [f"a/p{i // 10}_slice{i % 10}_t1.jpg" for i in range(60)]
     group = blocks(patients, thumbnails)
     assert (np.equal.outer(group, group) == np.equal.outer(np.arange(60) // 10, np.arange(60) // 10)).all()
+    # A patient of at most 20 slices is not cut into smaller blocks.
+    assert (blocks(patients, thumbnails, SPLIT_BLOCKS) == group).all()
 
 
 @st.composite
@@ -131,10 +140,12 @@ def test_the_seed_determines_the_split() -> None:
 
 
 def test_a_class_of_one_group_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="found: glioma: all its images are one group"):
+    with pytest.raises(DataError, match=r"found: glioma: its 3 images left in training are one group\."):
         cut(np.array(["glioma"] * 3 + ["notumor"] * 3), np.array([0, 0, 0, 1, 2, 3]), 0.2, 0)
     with pytest.raises(DataError, match="found: glioma: it has only one image left"):
         cut(np.array(["glioma"] + ["notumor"] * 3), np.arange(4), 0.2, 0)
+    with pytest.raises(DataError, match="glioma: its 3 images left in training are 2 groups, which other"):
+        cut(np.array(["glioma", "b", "glioma", "glioma", "c"]), np.array([0, 0, 1, 1, 1]), 0.2, 0)
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -26,7 +26,7 @@ from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
 FORMAT = 3
-METHOD = 5
+METHOD = 6
 """Increased whenever the same files could get other findings, so that older cached findings are ignored."""
 SHOWN = 3
 """Largest number of pairs listed of each kind."""

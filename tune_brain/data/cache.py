@@ -9,7 +9,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.decoding import Advance, each_file
+from tune_brain.data.destination import MAKING
 from tune_brain.errors import DataError, writing
 from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
 from tune_brain.records import write_text
 
 MANIFEST = "manifest.json"
+DAY = 24 * 3600
+"""Age in seconds from which a temporary folder counts as left behind by a killed process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,8 @@ def is_whole(folder: Path) -> bool:
 def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:
     """Write a cache folder completely or not at all; if another process wrote it meanwhile, theirs is kept.
 
+    Temporary folders that killed processes left in the cache are removed once they are older than a day.
+
     Args:
         folder: where to write; a damaged folder there is replaced.
         arrays: arrays by path below the folder, written as `<name>.npy`.
@@ -98,7 +105,8 @@ def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str,
     remedy = "Free some disk space, or name another folder in TUNE_BRAIN_CACHE."
     with writing(folder.parent, DataError, remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
+        _remove_leftovers(folder.parent)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=MAKING) as aside:
             made = Path(aside) / folder.name
             _fill(made, arrays, values)
             if folder.exists() and not is_whole(folder):
@@ -109,6 +117,14 @@ def store(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str,
             except OSError:
                 if not is_whole(folder):
                     raise
+
+
+def _remove_leftovers(root: Path) -> None:
+    for leftover in root.glob(f"{MAKING}*"):
+        # Another process may remove it at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - leftover.stat().st_mtime > DAY:
+                shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _fill(folder: Path, arrays: Mapping[str, NDArray[Any]], values: Mapping[str, Any]) -> None:

@@ -24,6 +24,7 @@ PARTS: dict[str, Part] = {
     "testing": "test",
 }
 SUFFIXES = (".jpg", ".jpeg", ".png")
+INSIDE = "inside a class folder"
 LAYOUTS = "Lay the images out as Training/<class>/ and Testing/<class>/, or as one folder of class folders."
 
 
@@ -103,16 +104,17 @@ def require_images(catalogue: Catalogue) -> None:
     """
     for part, by_name in counts(catalogue).items():
         needed = 2 if part == "train" else 1
-        short = [
-            f"{name} has {n}{_left_out_of(catalogue.left_out, part, name)}"
-            for name, n in by_name.items()
-            if n < needed
-        ]
+        short = {
+            name: _left_out_of(catalogue.left_out, part, name) for name, n in by_name.items() if n < needed
+        }
         if short:
+            nested = any(entry.reason == f"folder {INSIDE}" for own in short.values() for entry in own)
             raise DataError(
                 f"Every class needs readable JPEG or PNG images, at least {needed} to {_USE[part]}",
-                found=", ".join(short),
-                remedy="Add images to the class, or remove its folder from every part.",
+                found=", ".join(f"{name} has {by_name[name]}{_example(own)}" for name, own in short.items()),
+                remedy=_MOVE_UP
+                if nested
+                else "Add images to the class, or remove its folder from every part.",
             )
 
 
@@ -162,6 +164,9 @@ def by_class(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:
     return {name: counts[number] for number, name in enumerate(classes)}
 
 
+_MOVE_UP = (
+    "Move the files in folders inside the class folder up into it, with the folder's name before their own."
+)
 _USE = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
@@ -245,7 +250,7 @@ def _image_files(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[
             yield entry
         else:
             name = entry.relative_to(root).as_posix()
-            left_out.append(LeftOut(name=name, reason=_why_not(entry, "inside a class folder")))
+            left_out.append(LeftOut(name=name, reason=_why_not(entry, INSIDE)))
 
 
 def _why_not(entry: Path, place: str) -> str:
@@ -276,10 +281,15 @@ def _listed(entries: Sequence[Path]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-def _left_out_of(left_out: Sequence[LeftOut], part: str, name: str) -> str:
-    """What was left out of a class in a part, in words."""
-    own = [entry for entry in left_out if _is_of(PurePosixPath(entry.name).parent, part, name)]
-    return f" ({len(own)} left out, such as {own[0].name}: {own[0].reason})" if own else ""
+def _left_out_of(left_out: Sequence[LeftOut], part: str, name: str) -> list[LeftOut]:
+    """What was left out of a class in a part."""
+    return [entry for entry in left_out if _is_of(PurePosixPath(entry.name).parent, part, name)]
+
+
+def _example(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    return f" ({len(left_out)} left out, such as {left_out[0].name}: {left_out[0].reason})"
 
 
 def _is_of(folder: PurePosixPath, part: str, name: str) -> bool:

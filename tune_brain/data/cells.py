@@ -3,7 +3,8 @@
 The triangle inequality rules out cells that cannot hold a match, so that most vectors are never compared.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,6 @@ from scipy.sparse import coo_array
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Matches = tuple[Ints, Ints, Floats]
 
 CELLS = 3.0
 """Number of cells per square root of the number of vectors. More cells hold fewer vectors to compare, but
@@ -30,6 +30,16 @@ ROUNDING = 1e-4
 nearly coincide, since float32 loses the square of their distance."""
 
 
+class Pairs(NamedTuple):
+    """P pairs, of two images or of a query and a vector, each pair once."""
+
+    first: Ints
+    second: Ints
+    """[P], indices."""
+    similarity: Floats
+    """[P], correlation as defined by the kind of pair, or inner product."""
+
+
 class Cells:
     """N vectors, each in the cell of its nearest centre."""
 
@@ -42,7 +52,7 @@ class Cells:
         self._ends = np.searchsorted(cell[self._places], np.arange(len(self._centres) + 1))
         self._distances = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
 
-    def near(self, queries: Floats, thresholds: Floats, radius_share: float = 1.0) -> Iterator[Matches]:
+    def near(self, queries: Floats, thresholds: Floats, radius_share: float = 1.0) -> Iterator[Pairs]:
         """Find all pairs of a query and a vector whose inner product reaches the query's threshold.
 
         Unit vectors with the inner product p are sqrt(2 - 2p) apart. A match in another cell therefore lies
@@ -55,11 +65,10 @@ class Cells:
                 faster but may miss pairs.
 
         Yields:
-            Batches of the pairs: [P] indices of queries, [P] indices of the N vectors, [P] inner products.
-            Pairs up to `ROUNDING` below the threshold are included.
+            Batches of the pairs, the query first. Pairs up to `ROUNDING` below the threshold are included.
         """
         thresholds = thresholds - np.float32(ROUNDING)
-        batch: list[Matches] = []
+        batch: list[Pairs] = []
         pairs = 0
         for row in range(0, len(queries) if len(self._vectors) else 0, ROWS):
             block = slice(row, row + ROWS)
@@ -71,7 +80,7 @@ class Cells:
                     end = min(start + COLUMNS, self._ends[cell + 1])
                     products = queries[rows] @ self._vectors[start:end].T
                     i, j = np.nonzero(products >= thresholds[rows, None])
-                    batch.append((rows[i], self._places[start + j], products[i, j]))
+                    batch.append(Pairs(rows[i], self._places[start + j], products[i, j]))
                     pairs += len(i)
                     if pairs >= BATCH:
                         yield joined(batch)
@@ -88,10 +97,10 @@ class Cells:
         return flags
 
 
-def joined(batches: Sequence[Matches]) -> Matches:
-    """Concatenate batches of pairs."""
-    rows, places, products = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-    return rows, places, products
+def joined(parts: Iterable[Pairs]) -> Pairs:
+    """Concatenate pairs; without any, the arrays are empty."""
+    none = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    return Pairs(*map(np.concatenate, zip(none, *parts, strict=True)))
 
 
 def _centres(vectors: Floats) -> Floats:

@@ -7,8 +7,8 @@ of each image are looked up in an index of these coefficients, and only the best
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.cells import Cells, Matches, joined
-from tune_brain.data.similarity import AT_ONCE, Pairs, dct_basis, in_threads, low_frequencies, one_thread
+from tune_brain.data.cells import Cells, Pairs, joined
+from tune_brain.data.similarity import AT_ONCE, in_threads, one_thread
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -56,14 +56,14 @@ def cropped(images: Bytes) -> Pairs:
         crops = np.stack([_dct(images[block], window) for window in WINDOWS])
         candidates = []
         for dct in crops:
-            best: Matches = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+            best = joined([])
             thresholds = np.full(len(dct), COARSE_CORRELATION, np.float32)
             for matches in cells.near(_coarse(dct), thresholds, RADIUS_SHARE):
                 rows, places, products = joined([best, matches])
                 products[rows + block.start == places] = -1
                 top = _best(rows, products, CANDIDATES)
-                best = rows[top], places[top], products[top]
-            candidates.append(best[0] * n + best[1])
+                best = Pairs(rows[top], places[top], products[top])
+            candidates.append(best.first * n + best.second)
         rows, places = np.divmod(np.unique(np.concatenate(candidates)), max(n, 1))
         other = rows + block.start != places
         rows, places = rows[other], places[other]
@@ -78,7 +78,7 @@ def cropped(images: Bytes) -> Pairs:
         for number in range(len(WINDOWS)):
             _fit(images, first, second, fits, np.flatnonzero(close & (window != number)), number)
         match = fits >= CROPPED
-        return Pairs(first=first[match], second=second[match], similarity=fits[match])
+        return Pairs(first[match], second[match], fits[match])
 
     return _once(in_threads(compare, n, AT_ONCE))
 
@@ -117,20 +117,37 @@ def _fit(images: Bytes, first: Ints, second: Ints, fits: Floats, chosen: Ints, w
         fits[part] = np.maximum(fits[part], fit)
 
 
+def _dct_basis(side: int, n: int) -> Floats:
+    """[side, n], the first n vectors of the orthonormal DCT-II basis.
+
+    Vector k is cos(pi / side * (x + 1/2) * k) over the positions x, scaled to length 1.
+    """
+    cosines = np.cos(np.pi / side * (np.arange(side) + 0.5)[:, None] * np.arange(n))
+    return np.asarray(cosines / np.linalg.norm(cosines, axis=0), np.float32)
+
+
+def _low_frequencies(limit: int) -> tuple[Ints, Ints]:
+    """Vertical and horizontal frequencies of the DCT coefficients with a sum in 1..`limit` - 1."""
+    numbers = np.arange(limit)
+    sums = numbers[:, None] + numbers
+    vertical, horizontal = np.nonzero((sums > 0) & (sums < limit))
+    return vertical, horizontal
+
+
 def _dct(images: Bytes, window: Window) -> Floats:
     """[N, 209], unit vectors of the low-frequency DCT coefficients of a window of each image [N, s, s]."""
     left, top, share = window
     side = images.shape[1]
     horizontal, vertical = (
-        dct_basis(side, FINE).T @ _resampling(start, share, side) for start in (left, top)
+        _dct_basis(side, FINE).T @ _resampling(start, share, side) for start in (left, top)
     )
     dct: Floats = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
-    return _unit(dct[:, *low_frequencies(FINE)], 0.5)
+    return _unit(dct[:, *_low_frequencies(FINE)], 0.5)
 
 
 def _coarse(dct: Floats) -> Floats:
     """[N, 77], unit vectors of the lowest frequencies among the coefficients [N, 209]."""
-    return _unit(dct[:, np.add(*low_frequencies(FINE)) < COARSE], 0.05)
+    return _unit(dct[:, np.add(*_low_frequencies(FINE)) < COARSE], 0.05)
 
 
 def _unit(vectors: Floats, shortest: float) -> Floats:
@@ -183,4 +200,4 @@ def _once(pairs: Pairs) -> Pairs:
     low, high = np.minimum(pairs.first, pairs.second), np.maximum(pairs.first, pairs.second)
     order = np.argsort(-pairs.similarity, kind="stable")
     ends, kept = np.unique(np.stack([low, high])[:, order], axis=1, return_index=True)
-    return Pairs(first=ends[0], second=ends[1], similarity=pairs.similarity[order][kept])
+    return Pairs(ends[0], ends[1], pairs.similarity[order][kept])

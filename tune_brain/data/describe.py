@@ -14,6 +14,11 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     trained, validated = counts["train"], counts["validation"]
     yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
     yield f"{trained} training, {validated} validation and {official} test images; the test is sealed"
+    for part in ("test", "validation"):
+        if uneven := [entry for entry in summary["uneven"] if entry["part"] == part]:
+            shares = ", ".join(f"{entry['images']} of {entry['of']} {entry['class']}" for entry in uneven)
+            asked = f"{uneven[0]['asked']:.0%} of each class"
+            yield f"{part} has {shares} images, not {asked}: too few groups of twins and neighbouring files"
     if unseen < official:
         have = "has" if official - unseen == 1 else "have"
         yield f"{official - unseen} of {official} test images {have} a twin outside the test: {unseen} unseen"

@@ -1,6 +1,7 @@
 """The findings of an audit in words: plain text, which pages must escape."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
@@ -11,6 +12,10 @@ from tune_brain.text import counted
 Facts = dict[str, Any]
 
 LINES = 3
+FEW = 30
+"""A class with fewer images outside the test part is small: of 29 images, four are for validation."""
+RULES = {"identical": "identical", "alike": "or alike", "mirrored": "or mirrored", "any": "or cropped"}
+"""Rules by which images are twins, each wider than the one before, with their names in tables."""
 KINDS = {
     "identical": "identical to the last pixel",
     "alike": "the same in another size, quality or light",
@@ -57,6 +62,8 @@ def _faults(facts: Facts) -> Iterator[str]:
 
 
 def _remarks(facts: Facts) -> Iterator[str]:
+    if few := few_images(facts):
+        yield few
     if n := count(facts["files"]["unreadable"]):
         yield f"{counted(n, 'file', 'files')} cannot be read: {_kinds(facts['files']['unreadable'])}."
     if not facts["twins"]["any"]["leaked"] and facts["twins"]["any"]["across"]:
@@ -72,6 +79,15 @@ def _remarks(facts: Facts) -> Iterator[str]:
     if facts["twins"]["any"]["groups"]:
         yield f"{facts['twins']['any']['images']:,} images are twins of others."
     yield f"{facts['files']['readable']:,} images are readable."
+
+
+def few_images(facts: Facts) -> str:
+    """A sentence that names the classes with few images outside the test part; empty if there is none."""
+    outside = [by_class for part, by_class in facts["counts"].items() if part != "test"]
+    sizes = {name: sum(by_class[name] for by_class in outside) for name in facts["classes"]}
+    few = ", ".join(f"{n} of {name}" for name, n in sorted(sizes.items(), key=itemgetter(1)) if n < FEW)
+    uses = "train and validate on" if "test" in facts["counts"] else "train, validate and test on"
+    return f"There are few images to {uses}: {few}." if few else ""
 
 
 def _conflict(facts: Facts) -> str:
@@ -176,12 +192,7 @@ def _files(facts: Facts) -> Iterator[str]:
 
 def _twins(facts: Facts) -> Iterator[str]:
     twins = facts["twins"]
-    for rule, label in (
-        ("identical", "identical"),
-        ("alike", "or alike"),
-        ("mirrored", "or mirrored"),
-        ("any", "or cropped"),
-    ):
+    for rule, label in RULES.items():
         counts = twins[rule]
         yield (
             f"twins      {label}: {counted(counts['groups'], 'group', 'groups')} of "

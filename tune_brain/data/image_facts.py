@@ -55,15 +55,6 @@ class ImageFacts:
     """The kinds of oddity of each image."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Facts:
-    size: tuple[int, int]
-    histogram: NDArray[np.uint32]
-    picture: str
-    content: str
-    odd: tuple[str, ...]
-
-
 def read_facts(
     files: Sequence[Path], advance: Advance | None = None, *, strict: bool = False
 ) -> tuple[ImageFacts, dict[int, str]]:
@@ -82,28 +73,33 @@ def read_facts(
     """
     n = len(files)
     small, fine = (np.empty((n, side, side), np.uint8) for side in (THUMBNAIL, FINE))
+    sizes, histograms = np.empty((n, 2), np.int64), np.empty((n, 256), np.uint32)
 
-    def facts_of(index: int, content: bytes) -> _Facts:
+    def hashes_and_oddities(index: int, content: bytes) -> tuple[str, str, tuple[str, ...]]:
         check_scans(content)
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             check_size(image)
             odd = _odd_header(image, content, files[index].suffix.lower())
             grey = as_grey(image)
         small[index], fine[index] = shrunk(grey)
-        return _facts(grey, content, odd)
+        sizes[index], histograms[index] = grey.size, grey.image.histogram()
+        picture = hashlib.sha256("{} {} ".format(*grey.size).encode())
+        picture.update(grey.image.tobytes())
+        odd += _odd_greys(histograms[index], deep=DEEP in odd)
+        return picture.hexdigest(), hashlib.sha256(content).hexdigest(), odd
 
-    by_index, failures = each_file(files, facts_of, advance, strict=strict)
+    by_index, failures = each_file(files, hashes_and_oddities, advance, strict=strict)
     readable = np.array(list(by_index), np.int64)
-    every = list(by_index.values())
+    pictures, contents, odd = zip(*by_index.values(), strict=True) if by_index else ((), (), ())
     facts = ImageFacts(
         files=readable,
         thumbnails=small[readable],
         fine=fine[readable],
-        sizes=np.array([image.size for image in every], np.int64).reshape(-1, 2),
-        histograms=np.array([image.histogram for image in every], np.uint32).reshape(-1, 256),
-        pictures=tuple(image.picture for image in every),
-        contents=tuple(image.content for image in every),
-        odd=tuple(image.odd for image in every),
+        sizes=sizes[readable],
+        histograms=histograms[readable],
+        pictures=pictures,
+        contents=contents,
+        odd=odd,
     )
     return facts, failures
 
@@ -114,24 +110,6 @@ def shrunk(grey: Grey) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     scale = max(1, min(grey.size) // (2 * FINE))
     means = Grey(grey.image.reduce(scale), grey.size, scale)
     return squashed(means, THUMBNAIL), squashed(means, FINE)
-
-
-def _facts(grey: Grey, content: bytes, odd: tuple[str, ...]) -> _Facts:
-    histogram = np.array(grey.image.histogram(), np.uint32)
-    width, height = grey.size
-    picture = hashlib.sha256(f"{width} {height} ".encode())
-    picture.update(grey.image.tobytes())
-    if histogram.max() == width * height:
-        odd = (*odd, "one flat grey")
-    elif DEEP in odd and not histogram[DIM:].any():
-        odd = (*odd, BLACK)
-    return _Facts(
-        size=grey.size,
-        histogram=histogram,
-        picture=picture.hexdigest(),
-        content=hashlib.sha256(content).hexdigest(),
-        odd=odd,
-    )
 
 
 def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, ...]:
@@ -151,3 +129,10 @@ def _odd_header(image: Image.Image, content: bytes, suffix: str) -> tuple[str, .
         f"under {SMALL} pixels a side": min(image.size) < SMALL,
     }
     return tuple(kind for kind, applies in kinds.items() if applies)
+
+
+def _odd_greys(histogram: NDArray[np.uint32], *, deep: bool) -> tuple[str, ...]:
+    """What is odd about the greys of a decoded file, which has 16 bits if it is deep."""
+    if histogram.max() == histogram.sum():
+        return ("one flat grey",)
+    return (BLACK,) if deep and not histogram[DIM:].any() else ()

@@ -5,7 +5,7 @@ Nothing here reads the sealed part back.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,19 @@ from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, with
 from tune_brain.data.decoding import Advance
 from tune_brain.data.groups import join
 from tune_brain.data.sources import manifest, provenance
-from tune_brain.data.split import blocks, cut
+from tune_brain.data.split import SPLIT_BLOCKS, blocks, cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
 from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 10
+FORMAT = 11
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
+UNEVEN = 0.5, 1.5
+"""A class is split unevenly if the held-out share of its images is below or above these multiples of what was
+asked for: it then has too few groups of related images to choose from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class Prepared:
     classes: tuple[str, ...]
     summary: dict[str, Any]
     """Description of the data set as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
-    classes; for a combined folder also sources and allowed_leak."""
+    uneven, classes; for a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -116,15 +119,16 @@ def _contents(
     names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
     twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
-    neighbours = blocks(names, decoded.thumbnails)
-    parts = _parts(catalogue, twins, mirrored, neighbours, seed)
+    neighbours = blocks(names, decoded.thumbnails, SPLIT_BLOCKS)
+    parts, uneven = _parts(catalogue, twins, mirrored, neighbours, seed)
     test = parts == "test"
     # Twins among the dropped images do not count: nothing is trained on them.
     unseen = ~np.isin(mirrored[test], mirrored[np.isin(parts, ("train", "validation"))])
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
-        # For confidence intervals: a mirrored twin is not an independent observation either.
-        "sealed/groups": join(mirrored[test], neighbours[test]),
+        # For confidence intervals: a mirrored twin is not an independent observation either, nor are
+        # neighbours that had to be parted.
+        "sealed/groups": join(mirrored[test], blocks(names, decoded.thumbnails)[test]),
     }
     for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
         chosen = parts == part
@@ -150,6 +154,7 @@ def _contents(
             "across": int((~unseen).sum()),
         },
         "dropped": int((parts == "dropped").sum()),
+        "uneven": uneven,
     }
     sealed_names = [name for name, sealed in zip(names, test, strict=True) if sealed]
     return arrays, {"sealed/names": sealed_names, "summary": summary}
@@ -161,19 +166,25 @@ def _parts(
     mirrored: NDArray[np.int64],
     neighbours: NDArray[np.int64],
     seed: int,
-) -> NDArray[np.str_]:
+) -> tuple[NDArray[np.str_], list[dict[str, Any]]]:
     """The part of each image, or "dropped": a training image with a twin in validation or a split-off test.
 
     The splits do not keep mirrored twins together: linked by them too, the blocks of a set would merge into
     one.
+
+    Returns:
+        The parts [N], and the classes that were split unevenly, as plain JSON.
     """
+    uneven = list[dict[str, Any]]()
     parts = np.array([image.part for image in catalogue.images], dtype="<U10")
     names = np.array(catalogue.classes)[[image.label for image in catalogue.images]]
     for part, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if part not in catalogue.parts:
             training = np.flatnonzero(parts == "train")
             groups = join(twins[training], neighbours[training])
-            parts[training[cut(names[training], groups, share, derive(seed, "cut", part))]] = part
+            held_out = cut(names[training], groups, share, derive(seed, "cut", part))
+            parts[training[held_out]] = part
+            uneven += _uneven(part, share, names[training], held_out)
         elif part == "test":
             continue
         parts[(parts == "train") & np.isin(mirrored, mirrored[parts == part])] = "dropped"
@@ -185,7 +196,18 @@ def _parts(
             if "validation" in catalogue.parts
             else "Add images to these classes that are not copies, mirrored or not, of others in them.",
         )
-    return parts
+    return parts, uneven
+
+
+def _uneven(
+    part: str, asked: float, names: NDArray[np.str_], held_out: NDArray[np.bool_]
+) -> Iterator[dict[str, Any]]:
+    """The classes of which a part got far more or less than the share that was asked for."""
+    low, high = UNEVEN
+    for name in np.unique(names):
+        n, of = int(held_out[names == name].sum()), int((names == name).sum())
+        if not low * asked <= n / of <= high * asked:
+            yield {"part": part, "class": legible(name), "images": n, "of": of, "asked": asked}
 
 
 def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.image_facts import ImageFacts
-from tune_brain.data.similarity import Similarity
+from tune_brain.data.similarity import nearest
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -132,11 +132,11 @@ def nearness(
         images by class; and the class of the nearest neighbour of each test image, [T], empty without a test
         part.
     """
-    others = Similarity(thumbnails[~test])
-    sample = np.arange(0, len(others.thumbnails), -(-len(others.thumbnails) // SAMPLE))
+    others = thumbnails[~test]
+    sample = np.arange(0, len(others), -(-len(others) // SAMPLE))
     histograms: dict[str, Any] = {"edges": BINS.tolist()}
-    _, within = others.nearest(others.thumbnails[sample], sample)
-    neighbour, similarity = others.nearest(thumbnails[test])
+    _, within = nearest(others, others[sample], sample)
+    neighbour, similarity = nearest(others, thumbnails[test])
     for part, values in (("test", similarity), ("train", within)):
         histograms[part] = np.histogram(np.clip(values, 0, 1), BINS)[0].tolist()
     histograms["median"] = {

@@ -1,8 +1,8 @@
 """Split images in two so that no group of related images is on both sides."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,42 +11,52 @@ from numpy.typing import NDArray
 from tune_brain.data.similarity import unit_vectors
 from tune_brain.errors import DataError
 
+BLOCK = 20
+"""Images per block, and the largest number of images whose order cannot be judged."""
+SPLIT_BLOCKS = 16
+"""Blocks that a class should make at least where it is split: a part of 15 % then has two of them."""
 
-def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], size: int = 20) -> NDArray[np.int64]:
+
+def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) -> NDArray[np.int64]:
     """Group images with neighbouring file numbers, which tend to be neighbouring slices of one patient.
 
     A series is the files of one folder whose names differ only in their numbers. If a series is in slice
-    order, files that agree in all numbers but the running one are grouped in blocks of `size`; every other
-    image is its own group. In an unordered series, blocks would link unrelated images, and through their
-    twins the whole class would become one group. A few images can be in order by chance, so the series of at
-    most `size` images in a folder (patients distinguished by letters) are judged together.
+    order, its files that agree in all numbers but the running one are a run. A run of at most `BLOCK` images,
+    perhaps a patient, is a group; a longer one is cut into blocks; every other image is its own group. In an
+    unordered series, blocks would link unrelated images, and through their twins the whole class would become
+    one group. A few images can be in order by chance, so the series of at most `BLOCK` images in a folder
+    (patients distinguished by letters) are judged together.
 
     Args:
         names: paths of N images.
         thumbnails: [N, h, w].
-        size: images per block.
+        least: number of blocks that the images of a folder should make at least; where they are too few for
+            blocks of `BLOCK`, the blocks are smaller.
 
     Returns:
         [N] group numbers.
     """
     group = np.arange(len(names))
     vectors = unit_vectors(thumbnails)
-    for runs in _judged_together(_series(names), size):
-        if sum(map(len, runs)) > size and _ordered(vectors, runs):
+    in_folder = Counter(str(PurePosixPath(name).parent) for name in names)
+    for (folder, _), runs in _judged_together(_series(names)).items():
+        if sum(map(len, runs)) > BLOCK and _ordered(vectors, runs):
+            size = max(1, min(BLOCK, in_folder[folder] // least))
             for run in runs:
-                for start in range(0, len(run), size):
-                    group[run[start : start + size]] = run[start]
+                step = size if len(run) > BLOCK else BLOCK
+                for start in range(0, len(run), step):
+                    group[run[start : start + step]] = run[start]
     return group
 
 
 Runs = list[list[int]]
 
 
-def _judged_together(series: Mapping[tuple[str, str], Runs], size: int) -> Iterable[Runs]:
+def _judged_together(series: Mapping[tuple[str, str], Runs]) -> dict[tuple[str, str], Runs]:
     together: defaultdict[tuple[str, str], Runs] = defaultdict(list)
     for (folder, name), runs in series.items():
-        together[folder, name if sum(map(len, runs)) > size else ""] += runs
-    return together.values()
+        together[folder, name if sum(map(len, runs)) > BLOCK else ""] += runs
+    return together
 
 
 def _series(names: Sequence[str]) -> dict[tuple[str, str], Runs]:
@@ -141,9 +151,17 @@ def cut(
         raise DataError(
             "Every class needs images on both sides of a split that keeps twins and neighbours together",
             found="; ".join(
-                f"{name}: {'all its images are one group' if size > 1 else 'it has only one image left'}"
-                for name, size in zip(classes[short], sizes[short].astype(int), strict=True)
+                f"{classes[i]}: {_indivisible(sizes[i], (counts[:, i] > 0).sum())}"
+                for i in np.flatnonzero(short)
             ),
             remedy="Add images of other patients to the class, or provide a validation and a test folder.",
         )
     return held_out[group]
+
+
+def _indivisible(images: int, groups: int) -> str:
+    """Why a class with so many images in so many groups cannot be split, in words."""
+    if images == 1:
+        return "it has only one image left in training"
+    left = f"its {images} images left in training are"
+    return f"{left} one group" if groups == 1 else f"{left} {groups} groups, which other classes share"

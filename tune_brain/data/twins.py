@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.data.cells import Pairs, joined
 from tune_brain.data.cropped import cropped
 from tune_brain.data.groups import tied
 from tune_brain.data.image_facts import ImageFacts
-from tune_brain.data.similarity import Pairs, Similarity, joined
+from tune_brain.data.similarity import Similarity
 
 Ints = NDArray[np.int64]
 
@@ -34,7 +35,7 @@ def all_twins(facts: ImageFacts) -> Twins:
     # since the search for crops does not mirror.
     _, representatives = np.unique(groups["alike"], return_index=True)
     pairs["cropped"] = _placed(cropped(facts.fine[representatives]), representatives)
-    every = joined([*pairs.values()])
+    every = joined(pairs.values())
     groups["any"] = tied(len(facts.files), every.first, every.second)
     return Twins(pairs=pairs, groups=groups)
 
@@ -59,14 +60,14 @@ def _pairs(contents: Sequence[str], thumbnails: NDArray[np.uint8]) -> dict[str, 
     similarity = np.ones(len(copies), np.float32)
     distinct = Similarity(thumbnails[first])
     return {
-        "identical": Pairs(first=first[content[copies]], second=copies, similarity=similarity),
+        "identical": Pairs(first[content[copies]], copies, similarity),
         "alike": _placed(distinct.same(), first),
         "mirrored": _placed(distinct.mirrored(), first),
     }
 
 
 def _placed(pairs: Pairs, places: Ints) -> Pairs:
-    return Pairs(first=places[pairs.first], second=places[pairs.second], similarity=pairs.similarity)
+    return Pairs(places[pairs.first], places[pairs.second], pairs.similarity)
 
 
 def _groups(n: int, pairs: dict[str, Pairs]) -> dict[str, Ints]:
