@@ -94,6 +94,7 @@ class MadeUp:
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
+                repeat=step.repeat,
                 values=values.setdefault(step.configuration, drawn),
                 seed=number,
                 state="running",

@@ -122,6 +122,10 @@ def test_learning_curves_have_one_line_per_trial():
     assert lines["winner"].line.width > 2 * lines["3 epochs"].line.width
 
 
+def test_a_length_of_one_epoch_is_singular():
+    assert "1 epoch" in by_name(ladder.learning_curves(curve_lines().replace({"epochs": {3: 1}}), (1, 6)))
+
+
 def test_longer_trials_have_stronger_lines():
     assert list(style.opacities((3, 6, 12)).values()) == sorted(set(style.opacities((3, 6, 12)).values()))
     assert style.opacities((12,)) == {12: 1.0}
@@ -195,7 +199,8 @@ def test_distinct_classes_have_distinct_labels(names):
 
 def test_a_long_label_keeps_both_of_its_ends():
     assert style.labels(GRADES) == ["astrocyt… grade II", "astrocyt…grade III", "astrocyt… grade IV"]
-    assert style.labels(["glioma", "a & b"]) == ["glioma", "a &amp; b"]
+    # Plotly knows no entity of a quote.
+    assert style.labels(["glioma", "a & b", 'grade "II" <']) == ["glioma", "a &amp; b", 'grade "II" &lt;']
 
 
 def test_lines_of_architectures_differ_in_more_than_their_colour():

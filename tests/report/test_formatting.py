@@ -19,6 +19,10 @@ PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "better": ""}
             {**PAIR, "better": "cnn"},
             "only cnn is correct on 9 images, only linear on 1: cnn is better, assuming independent images.",
         ),
+        (
+            {**PAIR, "only_a": 1},
+            "only cnn is correct on 1 image, only linear on 1: no significant difference.",
+        ),
         ({**PAIR, "only_a": 0, "only_b": 0}, "cnn and linear are correct on the same images."),
     ],
 )
@@ -74,6 +78,16 @@ def test_notes_name_what_makes_a_score_optimistic(scored_run):
     assert "allow-leak" not in notes
     assert "7 left out (not an image)" in notes
     assert "resnet34" not in notes
+
+
+def test_a_single_one_is_singular(scored_run):
+    contents = read_contents(scored_run)
+    config = contents.config.model_copy(update={"configs": 1, "ladder": (1,)})
+    record = {**contents.record, "slots": 1, "machine": {"processor": "CPU", "cores": 1}}
+    facts = dict(formatting.facts(dataclasses.replace(contents, config=config, record=record)))
+    assert facts["Search"] == "1 configuration, plus the baseline; trials of 1 epoch"
+    assert facts["Device"] == "cpu, CPU with 1 core, 1 trial at a time"
+    assert dict(formatting.facts(contents))["Search"].endswith("; trials of 1 and 12 epochs")
 
 
 def test_notes_name_the_weights_that_were_used(new_run):

@@ -15,6 +15,7 @@ from predicted import predictions
 from program import PROGRAM
 from starlette.testclient import TestClient
 
+from tune_brain import lock
 from tune_brain.errors import ConfigError
 from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
@@ -113,7 +114,9 @@ def test_new_rows_appear_on_an_open_page(page, growing, served):
     page.get_by_text("resnet18 scores best on the unseen test").first.wait_for()
     page.locator("#compare").scroll_into_view_if_needed()
     page.locator("#compare .main-svg").first.wait_for()
-    assert page.locator("#live").inner_text() == "live"
+    assert page.locator("#live").inner_text() == "not running"
+    with lock.hold(growing.folder):
+        page.get_by_text("live", exact=True).wait_for()
     page.get_by_role("link", name="scored").click()
     page.get_by_role("heading", name="scored", exact=True).wait_for()
 

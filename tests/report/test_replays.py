@@ -1,11 +1,14 @@
 """Results of replayed searches: summary and anytime curves."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from pages import Page
 
-from tune_brain.report.replays import anytime, reached, summary
+from tune_brain.records import write_json
+from tune_brain.report.replays import anytime, describe, figure, reached, summary, write_replay
 
 
 def repeat(epochs: list[int], true: list[float], chosen: float) -> dict[str, Any]:
@@ -52,3 +55,54 @@ def test_an_anytime_curve_is_a_step_function() -> None:
     assert curve["median"].iloc[0] == pytest.approx(0.4)
     assert set(np.round(curve["median"][curve["epochs"] > 24.01], 3)) == {0.8}
     assert (curve["low"] <= curve["median"]).all()
+
+
+STUDY = {
+    "arch": "cnn",
+    "full_length": 12,
+    "configurations": 1,
+    "seconds_an_epoch": 0.5,
+    "rank_correlation": {"1": 0.25, "12": 0.5},
+    "noise": None,
+    "best": 0.9,
+    "variants": [YARDSTICK, OTHER],
+}
+
+
+@pytest.fixture
+def replayed(tmp_path: Path) -> Path:
+    write_json(tmp_path / "replay.json", {"runs": ["a"], "repeats": 10, "studies": [STUDY]})
+    return tmp_path / "replay.json"
+
+
+def test_the_terminal_explains_each_column_and_leaves_out_empty_ones(replayed: Path) -> None:
+    lines = list(describe(replayed))
+    assert "rank correlation of predicted with real scores: 0.25 at 1 epoch, 0.50 at 12 epochs" in lines
+    table = next(line for line in lines if line.lstrip().startswith("strategy")).splitlines()
+    # Optimism is unknown without a second seed.
+    assert "optimism" not in table[0]
+    legend = [line.partition("  ")[0] for line in lines[lines.index("") + 1 :]]
+    assert legend == [
+        *("epochs", "time", "score", "5 to 95 %", "regret", "< untuned", "reached", "90 % by", "saving")
+    ]
+    assert all(heading in table[0] for heading in legend)
+    assert table[1].split()[:4] == ["random", "96", "16", "min"]
+
+
+def test_the_page_has_the_same_table_and_legend(replayed: Path) -> None:
+    page = Page(write_replay(replayed).read_text(encoding="utf-8"))
+    assert "1 trained configuration, 0.50 s per epoch." in page.text
+    assert "strategy epochs time score 5 to 95 % regret < untuned reached 90 % by saving" in page.text
+    assert "saving epochs of the reference divided by those" in page.text
+    assert "A curve falls where" in page.text
+
+
+def test_bands_are_drawn_for_few_strategies_and_time_has_a_suitable_unit() -> None:
+    few = figure(STUDY, "seconds")
+    assert [trace.fill for trace in few.data].count("tonexty") == 2
+    assert few.layout.xaxis.title.text == "minutes"
+    last = max(max(trace.x) for trace in few.data)
+    assert last == pytest.approx(960 / 60)
+    many = figure({**STUDY, "variants": [YARDSTICK, OTHER] * 2}, "epochs")
+    assert [trace.fill for trace in many.data] == [None] * 4
+    assert many.layout.xaxis.title.text == "epochs trained"

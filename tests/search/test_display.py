@@ -3,7 +3,8 @@ from pathlib import Path
 
 from tune_brain import runs
 from tune_brain.config import RunConfig
-from tune_brain.records import TrialRow, trials_of
+from tune_brain.layout import EPOCHS
+from tune_brain.records import EpochRow, TrialRow, append, trials_of
 from tune_brain.search.display import best_so_far, studies_table, trial_line
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
@@ -34,6 +35,34 @@ def test_a_finished_search_has_no_time_left_and_misses_no_epochs() -> None:
     spent = sum(row.epochs for row in trials_of(run.folder))
     assert table.caption == "time left about 0 s"
     assert list(table.columns[-1].cells) == [f"{spent}/{spent}"]
+
+
+def test_only_epochs_that_have_been_trained_are_counted(row: Callable[..., TrialRow], tmp_path: Path) -> None:
+    config = RunConfig(out=tmp_path, arch=("linear",), ladder=(1, 12), configs=1, final_round=(0, 0))
+    ledger = Ledger(tmp_path)
+    metrics = dict.fromkeys(EpochRow.model_fields, 0.5)
+    for trial, state in ((0, "running"), (1, "failed")):
+        ledger.start(row(trial, 12, None, trial=trial, state=state, why=None))
+        ledger.epochs(trial, [{**metrics, "epoch": epoch} for epoch in (1, 2)])
+        # A trial that continues from its last checkpoint repeats an epoch.
+        ledger.epochs(trial, [{**metrics, "epoch": epoch} for epoch in (2, 3)])
+    # The rows of another machine, copied before the trial's own.
+    append(tmp_path / EPOCHS, EpochRow(**{**metrics, "trial": 9, "epoch": 1, "arch": "linear"}))
+    for read in (ledger, Ledger(tmp_path)):
+        (cell,) = studies_table(config, read, 1).columns[-1].cells
+        assert str(cell).startswith("6/")
+
+
+def test_a_finished_search_misses_no_epochs_where_a_trial_diverged(
+    row: Callable[..., TrialRow], tmp_path: Path
+) -> None:
+    config = RunConfig(out=tmp_path, arch=("linear",), ladder=(2,), configs=1, final_round=(0, 0))
+    ledger = Ledger(tmp_path)
+    metrics = dict.fromkeys(EpochRow.model_fields, 0.5)
+    for number, score in enumerate((0.5, None)):
+        ledger.start(row(number, 2, score, trial=number))
+        ledger.epochs(number, [{**metrics, "epoch": epoch} for epoch in (1, 2)[: 2 - number]])
+    assert list(studies_table(config, ledger, 1).columns[-1].cells) == ["3/3"]
 
 
 def test_the_pace_counts_attempts_that_were_lost(row: Callable[..., TrialRow]) -> None:

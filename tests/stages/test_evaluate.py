@@ -31,6 +31,19 @@ def test_the_test_stays_sealed_if_every_seed_run_of_the_winners_diverges(
 
 
 @pytest.mark.usefixtures("no_ray")
+def test_a_search_in_which_nothing_was_learnt_ends_with_the_advice_not_to_evaluate(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made()
+    resume(run.folder)
+    assert "Before you evaluate" not in (run.folder / "run.log").read_text()
+    prepared = stage.images(None, None)  # type: ignore[arg-type]
+    monkeypatch.setitem(prepared.summary, "counts", {"validation": {"a": 10, "b": 0}})
+    resume(run.folder)
+    assert "Before you evaluate, search lower" in (run.folder / "run.log").read_text()
+
+
+@pytest.mark.usefixtures("no_ray")
 @pytest.mark.parametrize("predicted", [False, True])
 def test_old_scores_are_removed_before_networks_are_retrained(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, predicted: bool

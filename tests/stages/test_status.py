@@ -12,8 +12,8 @@ from trained import train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
-from tune_brain.records import append, trials_of
-from tune_brain.runs import Run
+from tune_brain.records import append, trials_of, write_json
+from tune_brain.runs import Run, winner_file
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.status import cancel, status
@@ -107,6 +107,28 @@ def test_status_of_a_run_without_trials_names_the_command_to_start(
     (run.folder / "winners").mkdir()
     status(run.folder)
     assert f"Continue with: tune-brain resume {run.folder}" in capsys.readouterr().out
+
+
+def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made()
+    train(run)
+    for arch in run.config.arch:
+        winner_file(run.folder, arch).parent.mkdir(exist_ok=True)
+        winner_file(run.folder, arch).touch()
+    status(run.folder)
+    assert "Next: tune-brain evaluate" in capsys.readouterr().out
+    # Every score of this search is below that of predicting its only class.
+    write_json(run.folder / "record.json", {"data": {"counts": {"validation": {"glioma": 9}}}})
+    status(run.folder)
+    printed = capsys.readouterr().out
+    assert "is better than predicting one class for every image" in printed
+    assert f"tune-brain extend {run.folder} --spaces DIR" in printed
+    assert "Next: tune-brain evaluate" not in printed
+    (run.folder / "seed_runs.jsonl").touch()
+    status(run.folder)
+    assert "tune-brain extend" not in capsys.readouterr().out
 
 
 def test_status_of_a_search_without_a_completed_full_length_trial_says_why(

@@ -69,10 +69,11 @@ function fillChooser() {
   chooser().replaceChildren(...options);
   chooser().value = before;
 }
-// Learning rate at a share of the cycle's steps: torch's OneCycleLR with the arguments of train/optim.py.
-function rate(at, peak, warmup) {
+// Learning rate of a step, from 0, of a cycle of so many: torch's OneCycleLR with the arguments of train/optim.py.
+function rate(step, count, peak, warmup) {
+  const top = warmup * count - 1;
   const [from, to, part] =
-    at < warmup ? [peak / 25, peak, at / warmup] : [peak, peak / 250000, (at - warmup) / (1 - warmup)];
+    step < top ? [peak / 25, peak, step / top] : [peak, peak / 250000, (step - top) / (count - 1 - top)];
   return to + ((from - to) * (1 + Math.cos(Math.PI * part))) / 2;
 }
 page.fill = (data) => {
@@ -81,16 +82,20 @@ page.fill = (data) => {
   const trial = Number(chooser().value);
   const i = place.get(trial);
   const rows = epochs.get(trial) ?? [];
+  // A step stands where it begins: the last of an epoch just before the epoch's end. Without record.json their number
+  // is unknown, and so large a number draws a smooth curve.
+  const steps = trials.steps?.[i] ?? 1000;
   if (i !== undefined && trials.peak[i] !== null) {
-    const steps = Array.from({ length: 121 }, (_, step) => step / 120);
-    schedule.x = steps.map((at) => at * trials.epochs[i]);
-    const part = trials.epochs[i] / trials.cycle[i];
-    schedule.y = steps.map((at) => rate(at * part, trials.peak[i], trials.warmup_share[i]));
+    const last = trials.epochs[i] * steps - 1;
+    const parts = Math.min(last, 120) || 1;
+    const drawn = Array.from({ length: parts + 1 }, (_, part) => Math.round((part * last) / parts));
+    schedule.x = drawn.map((step) => step / steps);
+    schedule.y = drawn.map((step) => rate(step, trials.cycle[i] * steps, trials.peak[i], trials.warmup_share[i]));
   }
   const lines = { measured: "lr", gradient: "grad_norm", clipped: "clipped_share", training: "train_loss", validation: "val_loss" };
   for (const trace of data) {
     if (!(trace.name in lines)) continue;
-    trace.x = rows.map((row) => row.epoch);
+    trace.x = rows.map((row) => (trace.name === "measured" ? row.epoch - 1 / steps : row.epoch));
     trace.y = rows.map((row) => row[lines[trace.name]]);
   }
   setText(document.getElementById("chosen-about"), i === undefined ? "" : trials.why[i]);
@@ -161,7 +166,7 @@ function listTrials() {
       return row;
     }),
   );
-  setText(document.getElementById("filter-count"), `${matches.length} of ${trials.trial.length} trials`);
+  setText(document.getElementById("filter-count"), `${matches.length} of ${trials.trial.length} trial${trials.trial.length === 1 ? "" : "s"}`);
   document.getElementById("more").hidden = matches.length <= order.most;
 }
 const configurations = document.getElementById("configurations");

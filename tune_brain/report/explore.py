@@ -12,7 +12,7 @@ from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
 from tune_brain.data.catalogue import named_of
 from tune_brain.data.destination import writing_output
-from tune_brain.data.findings import KINDS, beat, count, elsewhere, rest, same_origin, validated
+from tune_brain.data.findings import KINDS, RULES, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
 from tune_brain.data.shift import STATISTICS
@@ -56,6 +56,7 @@ def _values(audit: Audit) -> dict[str, Any]:
         "facts": facts,
         "formatting": formatting,
         "kinds": KINDS,
+        "rules": RULES,
         "counted": counted,
         "looks": list(STATISTICS),
         "threshold": TWINS,

@@ -11,15 +11,20 @@ from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
-from tune_brain.search.convergence import wanted
-from tune_brain.search.ladder import came_to_nothing, expected_epochs
-from tune_brain.text import quoted
+from tune_brain.search.chance import advice
+from tune_brain.search.display import planned_epochs
+from tune_brain.search.ladder import came_to_nothing
+from tune_brain.search.study import Study
+from tune_brain.text import counted, duration, quoted
 
 NOTHING_YET = "No full-length trial has completed yet"
 
 
 def overview(shown: RunView) -> str:
-    """Which architecture leads, and by how much over its untuned baseline or the nearest neighbour."""
+    """Which architecture leads, and by how much over its untuned baseline or the nearest neighbour.
+
+    Until the test is opened, it says instead that nothing was learnt, if that is so.
+    """
     if shown.trials.empty:
         return "No trial has started yet"
     if not shown.scores.empty:
@@ -28,6 +33,11 @@ def overview(shown: RunView) -> str:
         return NOTHING_YET
     study = next(line for line in shown.studies.to_dict("records") if line["arch"] == shown.leader)
     best, gap = study["best"], study["best"] - study["baseline"]
+    if shown.leader in shown.contents.untaught:
+        return (
+            f"{shown.leader} has learnt nothing: its macro-F1 on validation, {number(best)}, is no better "
+            "than that of predicting one class for every image"
+        )
     against = ""
     if np.isfinite(gap):
         against = f", {gap * 100:.1f} points above its untuned baseline" if gap > 0 else ", untuned"
@@ -38,13 +48,14 @@ def next_step(shown: RunView) -> str:
     """The suggested next step for the run."""
     contents, config = shown.contents, shown.config
     folder = contents.folder
-    planned = [wanted([row for row in contents.trials if row.arch == arch], config) for arch in config.arch]
-    expected = sum(expected_epochs(config.ladder, configs, config.final_round) for configs in planned)
-    trained = sum(epochs for epochs, _ in shown.spent.values())
     if contents.running:
-        percent = share(min(trained / expected, 1))
+        trained = {arch: shown.spent.get(arch, (0, 0.0))[0] for arch in config.arch}
+        studies = {arch: Study(row for row in contents.trials if row.arch == arch) for arch in config.arch}
+        planned = sum(planned_epochs(studies[arch], config, trained[arch]) for arch in config.arch)
+        done = sum(trained.values())
         return (
-            f"Wait: the run is in progress, {trained:,} of about {expected:,} epochs are trained ({percent})."
+            f"Wait: the run is in progress, {done:,} of about {planned:,} epochs are trained "
+            f"({share(done / planned)})."
         )
     if contents.scores:
         if narrow := list(_at_edges(shown)):
@@ -58,23 +69,28 @@ def next_step(shown: RunView) -> str:
         )
     # Once `evaluate` has begun to retrain the winners, a search cannot be extended.
     extendable = not any((folder / name).exists() for name in (SEED_RUNS, SEAL))
+    if contents.untaught:
+        extend = f" Wider ranges: tune-brain extend {quoted(folder)} --spaces DIR" if extendable else ""
+        return advice(contents.untaught, contents.validation) + extend
     if extendable and (narrow := list(_at_edges(shown))):
         return f"Search a wider range (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
     return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"
 
 
 def progress(shown: RunView) -> str:
-    """When the search of the leading architecture found its current winner."""
+    """When the search of the leading architecture found its current winner.
+
+    As a share of the search only once that has ended: until then nobody knows how long it will take.
+    """
     leader = shown.leader
     if leader is None:
         return NOTHING_YET
     ends = shown.ends[shown.ends["arch"] == leader]
     winner = ends[ends["winner"]].iloc[0]
-    part = share(winner["hours"] / max(shown.ends["hours"].max(), 1e-9))
-    return (
-        f"{leader} found its current winner after {part} of the search, with a score of "
-        f"{number(winner['score'])}"
-    )
+    when = duration(winner["hours"] * 3600)
+    if not shown.contents.running:
+        when = f"{share(winner['hours'] / max(shown.ends['hours'].max(), 1e-9))} of the search"
+    return f"{leader} found its current winner after {when}, with a score of {number(winner['score'])}"
 
 
 def ladder(shown: RunView) -> str:
@@ -86,7 +102,8 @@ def ladder(shown: RunView) -> str:
     reached = sampled[sampled["epochs"] == rungs[-1]]
     count = len(sampled[["arch", "configuration"]].drop_duplicates())
     top = len(reached[["arch", "configuration"]].drop_duplicates())
-    return f"{top} of {count} sampled configurations reached {epochs(rungs[-1])}"
+    of = counted(count, "sampled configuration", "sampled configurations")
+    return f"{top:,} of {of} reached {epochs(rungs[-1])}"
 
 
 def agreements(shown: RunView) -> Iterator[str]:
@@ -146,8 +163,8 @@ def machines(shown: RunView) -> str:
     if busy.empty:
         return "No trial has started yet"
     nodes, failures = busy["node"].nunique(), int(busy["failed"].sum())
-    slots = f"{len(busy)} slot{'s' * (len(busy) > 1)} on {nodes} machine{'s' * (nodes > 1)}"
-    failed = f"{failures} attempt{'s' * (failures != 1)} failed" if failures else "no attempt failed"
+    slots = f"{counted(len(busy), 'slot', 'slots')} on {counted(nodes, 'machine', 'machines')}"
+    failed = f"{counted(failures, 'attempt', 'attempts')} failed" if failures else "no attempt failed"
     return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
 
 
@@ -168,16 +185,17 @@ def _tested(shown: RunView) -> str:
 
 
 def winners(shown: RunView) -> str:
-    """How tuning changed the test scores, from the largest loss to the largest gain."""
+    """The gain of each winner over its untuned baseline on the test, from the smallest to the largest."""
     if shown.worth.empty:
         return "No test scores yet"
     part = "unseen" if shown.worth["gain_unseen"].notna().any() else "official"
     gains = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
     if gains.empty:
         return "No winner can be compared with an untuned baseline: the baselines won or diverged"
-    ends = [gains.iloc[place] for place in (0, -1)[: len(gains)]]
-    between = " to ".join(f"{end[f'gain_{part}'] * 100:+.1f} ({end['arch']})" for end in ends)
-    return f"Tuning changed the {part} score by {between} points of macro-F1"
+    listed = ", ".join(
+        f"{line['arch']} {line[f'gain_{part}'] * 100:+.1f}" for line in gains.to_dict("records")
+    )
+    return f"Tuned minus untuned on the {part} test, in points of macro-F1: {listed}"
 
 
 def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
@@ -207,7 +225,8 @@ def configurations(shown: RunView) -> str:
     if trials.empty:
         return "No trial has started yet"
     count = len(trials[["arch", "configuration"]].drop_duplicates())
-    return f"{len(trials):,} trials of {count:,} configurations"
+    configurations = counted(count, "configuration", "configurations")
+    return f"{counted(len(trials), 'trial', 'trials')} of {configurations}"
 
 
 def _and(names: list[str]) -> str:

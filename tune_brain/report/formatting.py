@@ -10,7 +10,8 @@ import pandas as pd
 from tune_brain.config import PRETRAINED
 from tune_brain.data.catalogue import named_of
 from tune_brain.report.run_reader import Contents
-from tune_brain.text import duration
+from tune_brain.search.chance import finding
+from tune_brain.text import counted, duration
 
 METRICS = {
     "f1": "macro-F1",
@@ -22,6 +23,8 @@ METRICS = {
 }
 REFERENCES = {"nearest_neighbour": "nearest neighbour", "majority": "majority class"}
 NOTHING = "-"
+FEW = 10
+"""With fewer images of a class, a single one decides much of the scores."""
 
 
 def classifier(name: str, role: str) -> str:
@@ -56,7 +59,7 @@ def share(value: float) -> str:
 
 def epochs(length: int) -> str:
     """A trial length, such as `12 epochs`."""
-    return f"{length:,} epoch{'s' * (length != 1)}"
+    return counted(length, "epoch", "epochs")
 
 
 def setting(value: float) -> str:
@@ -139,7 +142,7 @@ def pair(line: Mapping[str, Any]) -> str:
     a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))
     if not only_a + only_b:
         return f"{a} and {b} are correct on the same images."
-    difference = f"only {a} is correct on {only_a} images, only {b} on {only_b}"
+    difference = f"only {a} is correct on {counted(only_a, 'image', 'images')}, only {b} on {only_b}"
     if not line["better"]:
         return f"{difference}: no significant difference."
     return f"{difference}: {line['better']} is better, assuming independent images."
@@ -152,9 +155,11 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     total = sum(n for part in data.get("counts", {}).values() for n in part.values())
     source = config.data.name if config.data else "built-in demo images"
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
-    lengths = ", ".join(map(str, config.ladder))
+    lengths = ", ".join(f"{length:,}" for length in config.ladder[:-1])
+    lengths += f"{' and ' * bool(lengths)}{epochs(config.epochs)}"
+    sampled = counted(config.configs, "configuration", "configurations")
     until = ", or until converged" if config.until_converged else ""
-    yield "Search", f"{config.configs} configurations{until}, plus the baseline; trials of {lengths} epochs"
+    yield "Search", f"{sampled}{until}, plus the baseline; trials of {lengths}"
     yield "Seed", str(config.seed)
     if trials:
         ended = max(row.started + row.seconds for row in trials)
@@ -198,9 +203,13 @@ def _device(contents: Contents) -> str:
     devices = sorted({row.device for row in contents.trials if row.device})
     parts = [
         " and ".join(devices),
-        f"{machine['processor']} with {machine['cores']} cores" if machine.get("processor") else "",
+        f"{machine['processor']} with {counted(machine['cores'], 'core', 'cores')}"
+        if machine.get("processor")
+        else "",
         f"{len(nodes)} machines" if len(nodes) > 1 else "",
-        f"{contents.record['slots']} trials at a time" if "slots" in contents.record else "",
+        f"{counted(contents.record['slots'], 'trial', 'trials')} at a time"
+        if "slots" in contents.record
+        else "",
     ]
     return ", ".join(part for part in parts if part) or "unknown"
 
@@ -210,7 +219,8 @@ def leak(contents: Contents) -> str:
     scored = (score.get("allowed_leak", 0) for parts in contents.scores.values() for score in parts.values())
     n = max(scored, default=0) or contents.record.get("data", {}).get("allowed_leak", 0)
     return (
-        f"The test leaks, as --allow-leak permitted: {n:,} images outside the test have a twin in it. "
+        "The test leaks, as --allow-leak permitted: "
+        f"{counted(n, 'image outside the test has', 'images outside the test have')} a twin in it. "
         "The official scores are optimistic; the unseen scores exclude those test images, except mere crops."
         if n
         else ""
@@ -223,15 +233,18 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     data = record.get("data", {})
     if not record:
         yield "record.json is missing: data, weights, versions and commit of this run are unknown."
-    if warning := leak(contents):
-        yield warning
+    if leaked := leak(contents):
+        yield leaked
+    if contents.untaught:
+        yield finding(contents.untaught, contents.validation)
     if PRETRAINED in config.arch and "weights" in record:
         yield f"resnet34 started from {record['weights']}."
     official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
     if seen := official - unseen:
+        verb = "has" if seen == 1 else "have"
         yield (
-            f"{seen:,} of the {official:,} test images have a twin in the other parts. "
-            "The unseen scores exclude them."
+            f"{seen:,} of the {official:,} test images {verb} a twin in the other parts. "
+            "The unseen scores exclude those."
         )
     absent = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
     if absent and unseen:
@@ -239,9 +252,12 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             f"The unseen test has no image of {', '.join(map(str, absent))}: "
             "its macro averages are over the other classes."
         )
+    if scarce := ", ".join(_scarce(images)):
+        yield f"With fewer than {FEW} images of a class, each of them moves its scores by much: {scarce}."
     if data.get("dropped"):
+        dropped = counted(data["dropped"], "training image was", "training images were")
         yield (
-            f"{data['dropped']:,} training images were dropped: twins of validation images, twins of images "
+            f"{dropped} dropped: twins of validation images, twins of images "
             "of a test that was split off, or mirrored copies."
         )
     for reason, files in data.get("left_out", {}).items():
@@ -250,3 +266,11 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
         yield "The commit of the code is unknown."
     if contents.scores and config.seeds == 1:
         yield "One seed per winner: the spread between seeds is unknown."
+
+
+def _scarce(images: pd.DataFrame) -> Iterator[str]:
+    """The classes with fewer than `FEW` images in a part, with their numbers; with none it is not scored."""
+    parts = {"validation": "validation", "official": "official test", "unseen": "unseen test"}
+    for name, line in images.iterrows():
+        if few := [f"{where} {line[part]}" for part, where in parts.items() if 0 < line[part] < FEW]:
+            yield f"{name} ({', '.join(few)})"

@@ -74,7 +74,8 @@ async function update(section) {
 async function tick() {
   try {
     if (!document.hidden) {
-      const versions = await (await ask("")).json();
+      const answer = await ask("");
+      const versions = await answer.json();
       // The table of trials comes first: the labels of all figures are written from it.
       const sections = [...document.querySelectorAll("section.view")].sort((a, b) => (b.id === "configurations") - (a.id === "configurations"));
       for (const section of sections) {
@@ -82,12 +83,13 @@ async function tick() {
         const wanted = section.dataset.version === "" || section.id === "configurations" || inSight(section);
         if (stale && wanted) await update(section);
       }
-      setText(indicator, "live");
-      indicator.classList.remove("lost");
+      const state = answer.headers.get("X-State");
+      setText(indicator, state);
+      indicator.className = state === "live" ? "" : "idle";
     }
   } catch (error) {
-    setText(indicator, `not live: ${error.message}`);
-    indicator.classList.add("lost");
+    setText(indicator, `not up to date: ${error.message}`);
+    indicator.className = "lost";
   }
   setTimeout(tick, EVERY);
 }

@@ -5,11 +5,10 @@ the versions of the views. Computing them takes a stat of a few files; only view
 in sight are rendered again.
 """
 
-import hashlib
 import os
+import secrets
 import socket
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from tune_brain.data.catalogue import SUFFIXES
 from tune_brain.errors import ConfigError, TuneBrainError
 from tune_brain.report.page import Live, fragment, page
 from tune_brain.report.run_reader import Reader, VersionedCache
@@ -48,8 +48,7 @@ class Watched:
         self._views = VersionedCache()
         self._lock = threading.Lock()
         self.names = [self.shown(run).name for run in range(len(folders))]
-        started = time.time_ns()
-        self.identities = [_digest(f"{folder.resolve()} {started}") for folder in folders]
+        self.identities = [secrets.token_hex(8) for _ in folders]
         """By run: differs between folders and between servers, so that an open page notices a new server."""
 
     def __len__(self) -> int:
@@ -58,6 +57,10 @@ class Watched:
     def stamps(self, run: int) -> Mapping[str, str]:
         """Stamps of a run's files, by kind of input; see `Reader.stamps`."""
         return self._readers[run].stamps()
+
+    def state(self, run: int) -> str:
+        """`live` while a command writes to a run, otherwise `not running`."""
+        return "live" if self._readers[run].running() else "not running"
 
     def shown(self, run: int) -> RunView:
         """The current state of a run.
@@ -107,12 +110,18 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
 
     def whole(request: Request) -> Response:
         run = _run(request, runs)
-        live = Live(run=runs.identities[run], names=runs.names, versions=runs.versions(run))
+        live = Live(
+            run=runs.identities[run],
+            names=runs.names,
+            state=runs.state(run),
+            versions=runs.versions(run),
+        )
         return HTMLResponse(page(runs.shown(run), runs.others(run), live), headers=FRESH)
 
     def versions(request: Request) -> Response:
         run = _run(request, runs)
-        return JSONResponse(runs.versions(run), headers={**FRESH, "X-Run": runs.identities[run]})
+        headers = {**FRESH, "X-Run": runs.identities[run], "X-State": runs.state(run)}
+        return JSONResponse(runs.versions(run), headers=headers)
 
     def view(request: Request) -> Response:
         run = _run(request, runs)
@@ -154,9 +163,6 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
     )
 
 
-SHOWN = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif")
-"""Image formats that browsers can display."""
-
 FRESH = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
 
@@ -164,18 +170,14 @@ def image_file(shown: RunView, number: int) -> Path | None:
     """The file of a test image by its index in the predictions.
 
     None if the image folder is not available, the index is out of range, or the file lies outside the folder
-    or is not of a format in `SHOWN`.
+    or is none of the images that a search reads.
     """
     root, test = shown.config.data, shown.predictions
     if root is None or test is None or number >= len(test.names):
         return None
     path = (root / str(test.names[number])).resolve()
-    allowed = path.is_relative_to(root.resolve()) and path.suffix.lower() in SHOWN
+    allowed = path.is_relative_to(root.resolve()) and path.suffix.lower() in SUFFIXES
     return path if allowed and path.is_file() else None
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _run(request: Request, runs: Watched) -> int:

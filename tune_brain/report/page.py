@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -23,7 +22,7 @@ from tune_brain.report.run_reader import read_contents
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import scores
 from tune_brain.report.views import VIEWS, View
-from tune_brain.text import duration
+from tune_brain.text import counted, duration
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +33,8 @@ class Live:
     """Identifies the run and the server process; the page reloads when the server answers with another."""
     names: Sequence[str]
     """Names of all runs that the server shows."""
+    state: str
+    """`live` while a command writes to the run, otherwise `not running`."""
     versions: Mapping[str, str]
     """Version of each view."""
 
@@ -92,14 +93,14 @@ def pages() -> Environment:
         duration=duration,
         style=style,
         LESS_IS_BETTER=scores.LESS_IS_BETTER,
-        as_script_json=_as_script_json,
+        counted=counted,
     )
     return templates
 
 
 def environment() -> Environment:
     """Jinja environment for self-contained pages; its function `plot` embeds a figure."""
-    # Every value is escaped unless it is Markup, which only plotly's output and script JSON are.
+    # Every value is escaped unless it is Markup, which only plotly's output and the JSON of `tojson` are.
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -107,6 +108,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Jinja's tojson escapes what could end a script element.
+    templates.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     templates.globals.update(plot=_plot, plotly=_plotly())
     return templates
 
@@ -127,9 +130,3 @@ def _plot(figure: go.Figure, label: str) -> Markup:
         '<div class="plot" role="img" aria-label="{}" style="height:{}px">'
         '<script type="application/json">{}</script></div>'
     ).format(label, figure.layout.height, Markup(figure.to_json()))
-
-
-def _as_script_json(value: Any) -> Markup:
-    """Plain values as JSON that is safe inside a script element."""
-    plain = json.dumps(value, separators=(",", ":"), allow_nan=False)
-    return Markup(plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))

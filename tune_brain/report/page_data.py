@@ -15,12 +15,13 @@ Columns = dict[str, list[Any]]
 EPOCH_MEASURES = ("train_loss", "val_loss", "val_macro_f1", "lr", "grad_norm", "clipped_share")
 
 
-def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
+def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space], images: int) -> Columns:
     """All trials, one list per column, with None for missing values. Times are in seconds.
 
     Args:
         trials: see `RunView.trials`.
         spaces: the spaces, by architecture.
+        images: number of training images; 0 if unknown.
     """
     columns: Columns = {
         "trial": trials["trial"].tolist(),
@@ -44,20 +45,24 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space]) -> Columns:
         "winner": trials["winner"].tolist(),
         # From these the page's script computes the learning rate of each step.
         "cycle": trials["cycle"].tolist(),
-        "warmup_share": [
-            values.get("warmup_share", _fixed(spaces[arch]))
-            for arch, values in zip(trials["arch"], trials["values"], strict=True)
-        ],
-        "peak": [
-            _number(values.get("max_lr", spaces[arch].fixed.get("max_lr")))
-            for arch, values in zip(trials["arch"], trials["values"], strict=True)
-        ],
+        "warmup_share": _values(trials, spaces, "warmup_share"),
+        "peak": [_number(peak) for peak in _values(trials, spaces, "max_lr")],
+        "steps": [_steps(images, int(size)) for size in _values(trials, spaces, "batch_size")],
     }
     return columns
 
 
-def _fixed(space: Space) -> float:
-    return space.hyperparameters(space.baseline).warmup_share
+def _values(trials: pd.DataFrame, spaces: Mapping[str, Space], name: str) -> list[float]:
+    """One hyperparameter of each trial, tuned or fixed."""
+    fixed = {arch: getattr(space.hyperparameters(space.baseline), name) for arch, space in spaces.items()}
+    pairs = zip(trials["arch"], trials["values"], strict=True)
+    return [values.get(name, fixed[arch]) for arch, values in pairs]
+
+
+def _steps(images: int, batch_size: int) -> int | None:
+    """Steps per epoch, as in `data.batches`, which needs torch: a last batch of one image joins another."""
+    steps = -(-images // batch_size)
+    return (steps - 1 if steps > 1 and images % batch_size == 1 else steps) or None
 
 
 def epoch_columns(curves: pd.DataFrame) -> Columns:

@@ -1,8 +1,8 @@
 """Results of replayed searches: a summary table, anytime curves, and the page replay.html."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,10 +10,15 @@ import plotly.graph_objects as go
 
 from tune_brain.records import read_json, write_text
 from tune_brain.report import formatting, style
+from tune_brain.report.figures.pace import unit
+from tune_brain.report.formatting import number, share
 from tune_brain.report.page import environment
+from tune_brain.text import counted, duration
 
 BAND = (0.05, 0.95)
 """Quantiles that bound a figure's bands and a table's ranges."""
+BANDED = 3
+"""Up to so many strategies are drawn with bands; those of more would hide the curves."""
 POINTS = 120
 """Points of an anytime curve."""
 NO_SEEDS = "no configuration has two seeds at full length, so the optimism of a winner's own score is unknown"
@@ -99,12 +104,15 @@ def _step_values(changes: list[float], true: list[float], places: np.ndarray) ->
 
 
 def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
-    """Anytime curves with bands of a study's search strategies, over `epochs` or `seconds`."""
+    """Anytime curves of a study's strategies, over `epochs` or `seconds`; with bands if they are few."""
     drawn = style.figure(420)
+    longest = max(repeat["seconds"][-1] for variant in study["variants"] for repeat in variant["repeats"])
+    of_time, per_hour = unit(longest / 3600)
+    banded = len(study["variants"]) <= BANDED
     for place, variant in enumerate(study["variants"]):
         curve, colour = anytime(variant, axis), style.WAYS[place % len(style.WAYS)]
-        x, name = curve[axis] / (3600 if axis == "seconds" else 1), variant["name"]
-        for edge, fill in (("low", None), ("high", "tonexty")):
+        x, name = curve[axis] * (per_hour / 3600 if axis == "seconds" else 1), variant["name"]
+        for edge, fill in (("low", None), ("high", "tonexty")) if banded else ():
             line = {"width": 0, "color": colour, "shape": "hv"}
             drawn.add_scatter(
                 x=x, y=curve[edge], line=line, fill=fill, showlegend=False, hoverinfo="skip",
@@ -114,8 +122,7 @@ def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
             x=x, y=curve["median"], name=name, legendgroup=name, mode="lines",
             line={"color": colour, "width": 2, "shape": "hv", "dash": "dot" if place == 0 else "solid"},
         )  # fmt: skip
-    unit = "epochs trained" if axis == "epochs" else "hours"
-    drawn.update_xaxes(title_text=unit, type="log")
+    drawn.update_xaxes(title_text="epochs trained" if axis == "epochs" else of_time, type="log")
     drawn.update_yaxes(title_text="macro-F1 of the choice, mean over seeds")
     drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2}, hovermode="x unified")
     return drawn
@@ -129,7 +136,9 @@ def write_replay(results: Path) -> Path:
         {
             **study,
             "weak": weak(study),
-            "lines": summary(study).to_dict("records"),
+            "reliability": reliability(study),
+            "banded": len(study["variants"]) <= BANDED,
+            "table": table(study),
             "figures": {axis: figure(study, axis) for axis in ("epochs", "seconds")},
         }
         for study in replay["studies"]
@@ -137,8 +146,83 @@ def write_replay(results: Path) -> Path:
     page = environment().get_template("replay.html")
     name = results.parent.resolve().name
     values = {"name": name, "runs": replay["runs"], "repeats": replay["repeats"], "studies": studies}
-    write_text(path, page.render(formatting=formatting, no_seeds=NO_SEEDS, **values))
+    write_text(
+        path,
+        page.render(
+            formatting=formatting, counted=counted, no_seeds=NO_SEEDS, meanings=meanings(replay), **values
+        ),
+    )
     return path
+
+
+class Column(NamedTuple):
+    """A column of the table of search strategies."""
+
+    heading: str
+    meaning: str
+    cell: Callable[[Mapping[Any, Any]], str]
+    """Formats the cell, from a line of `summary`."""
+
+
+COLUMNS = (
+    Column("epochs", "epochs trained, as a median", lambda line: f"{line['epochs']:,.0f}"),
+    Column("time", "duration, as a median", lambda line: duration(line["hours"] * 3600)),
+    Column("score", "true macro-F1 of the winner, as a mean", lambda line: number(line["score"], 4)),
+    Column(
+        "5 to 95 %",
+        "quantiles of that score",
+        lambda line: formatting.interval(line["low"], line["high"]),
+    ),
+    Column("regret", "how far it is below the best configuration", lambda line: number(line["regret"], 4)),
+    Column(
+        "optimism",
+        "score of the winner's own trials less the true one",
+        lambda line: f"{line['gap']:+.4f}" if np.isfinite(line["gap"]) else formatting.NOTHING,
+    ),
+    Column("error", "the same without its sign, as a mean", lambda line: number(line["error"], 4)),
+    Column(
+        "expected",
+        "the same error of the winner's expected score",
+        lambda line: number(line["shrunken"], 4),
+    ),
+    Column("< untuned", "winners worse than the untuned baseline", lambda line: share(line["worse"])),
+    Column(
+        "reached",
+        "replays whose choice reached the reference's median score and stayed there",
+        lambda line: share(line["reached"]),
+    ),
+    Column(
+        "90 % by", "epochs within which 90 % of the replays did", lambda line: number(line["epochs_90"], 0)
+    ),
+    Column(
+        "saving",
+        "epochs of the reference divided by those",
+        lambda line: formatting.NOTHING if np.isnan(line["saving"]) else f"{line['saving']:.1f}x",
+    ),
+)
+
+
+def table(study: Mapping[str, Any]) -> pd.DataFrame:
+    """The lines of `summary` as text, one column per heading of `COLUMNS`; without those that are empty."""
+    lines = summary(study).to_dict("records")
+    cells = {column.heading: [column.cell(line) for line in lines] for column in COLUMNS}
+    filled = {heading: texts for heading, texts in cells.items() if set(texts) != {formatting.NOTHING}}
+    return pd.DataFrame({"strategy": [line["way"] for line in lines], **filled})
+
+
+def meanings(replay: Mapping[str, Any]) -> dict[str, str]:
+    """The meaning of each heading that occurs in the tables of a replay."""
+    headings = {heading for study in replay["studies"] for heading in table(study)}
+    return {column.heading: column.meaning for column in COLUMNS if column.heading in headings}
+
+
+def reliability(study: Mapping[str, Any]) -> str:
+    """How well scores that were predicted without a configuration's own trials rank the real ones."""
+    by_length = ", ".join(
+        f"{number(value, 2)} at {formatting.epochs(int(length))}"
+        for length, value in study["rank_correlation"].items()
+    )
+    return f"rank correlation of predicted with real scores: {by_length or 'unknown, too few trials'}"
 
 
 def weak(study: Mapping[str, Any]) -> bool:
@@ -148,12 +232,14 @@ def weak(study: Mapping[str, Any]) -> bool:
 
 def describe(results: Path) -> Iterator[str]:
     """Summarise a replay.json as lines for a terminal."""
-    for study in read_json(results)["studies"]:
-        lines = summary(study)
-        lines["saving"] = lines["saving"].map(lambda saving: f"{saving:.1f}x" if saving == saving else "-")
+    replay = read_json(results)
+    for study in replay["studies"]:
         yield study["arch"]
+        yield reliability(study)
         if weak(study):
             yield "too few distinct full-length trials are known, so the results below are unreliable"
         if study["noise"] is None:
             yield NO_SEEDS
-        yield lines.to_string(index=False, float_format=lambda number: f"{number:.3f}", na_rep="-")
+        yield table(study).to_string(index=False)
+        yield ""
+    yield from (f"{heading:<9}  {meaning}" for heading, meaning in meanings(replay).items())

@@ -13,6 +13,7 @@ from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, TRIALS
 from tune_brain.records import EpochRow, Row, TrialRow
 from tune_brain.runs import open_run, winner_file
+from tune_brain.search.chance import untaught
 from tune_brain.space import Space
 
 Kind = TypeVar("Kind")
@@ -41,6 +42,31 @@ class Contents:
     def trials(self) -> list[TrialRow]:
         """The latest row of each trial."""
         return records.latest(self.rows)
+
+    @property
+    def validation(self) -> dict[str, int]:
+        """Number of validation images by class; empty if record.json does not say."""
+        counts: dict[str, int] = self.record.get("data", {}).get("counts", {}).get("validation", {})
+        return counts
+
+    @cached_property
+    def untaught(self) -> list[str]:
+        """The architectures whose search has found nothing better than a constant prediction."""
+        return untaught(self.trials, self.config, self.validation)
+
+    @property
+    def tested(self) -> dict[str, Any]:
+        """`scores` without those of an ensemble of a single network, which is the winner again."""
+        return self._without_copy(self.scores)
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """A sentence on each of `tested`."""
+        return self._without_copy(self.comparisons.get("verdicts", {}))
+
+    def _without_copy(self, by_name: dict[str, Any]) -> dict[str, Any]:
+        alone = len(self.config.arch) * self.config.seeds == 1
+        return {name: value for name, value in by_name.items() if name in self.config.arch or not alone}
 
     @property
     def predictions(self) -> Path | None:
@@ -77,9 +103,11 @@ class VersionedCache:
             version: anything comparable that differs when the value would.
             make: computes the value.
         """
-        if key not in self._entries or self._entries[key][0] != version:
-            self._entries[key] = (version, make())
-        value: Kind = self._entries[key][1]
+        # Threads share the cache: another one may replace the entry at any moment.
+        entry = self._entries.get(key)
+        if entry is None or entry[0] != version:
+            entry = self._entries[key] = (version, make())
+        value: Kind = entry[1]
         return value
 
 
@@ -116,7 +144,7 @@ class Reader:
             rows=self._trials.read(),
             epochs=self._epochs.read(),
             winners={arch: text for arch, text in winners.items() if text},
-            running=lock.holder(folder) is not None,
+            running=self.running(),
             **plain,
         )
 
@@ -131,8 +159,12 @@ class Reader:
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),
             "files": _digest("".join(_joined(_stamp(self.folder / name)) for name in names)),
-            "running": str(lock.holder(self.folder) is not None),
+            "running": str(self.running()),
         }
+
+    def running(self) -> bool:
+        """Whether a command is writing to the run."""
+        return lock.holder(self.folder) is not None
 
     def _cached(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
         """The value of a file, read again if the file has changed; `absent` if it is missing."""

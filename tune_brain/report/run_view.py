@@ -57,7 +57,7 @@ class RunView:
     def scores(self) -> pd.DataFrame:
         """All test scores: see `scores.scores`."""
         contents = self.contents
-        return self.cached("scores", lambda: scores.scores(contents.scores, contents.comparisons))
+        return self.cached("scores", lambda: scores.scores(contents.tested, contents.comparisons))
 
     @cached_property
     def spent(self) -> dict[str, tuple[int, float]]:

@@ -32,8 +32,8 @@ def winners(shown: RunView, _: Sequence[RunView]) -> Values:
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
         "worth": shown.worth.to_dict("records"),
         "overtuning": overtuning.overtuning(shown.expectations, shown.worth).to_dict("records"),
-        "verdicts": comparisons.get("verdicts", {}),
-        "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.scores.items()},
+        "verdicts": shown.contents.verdicts,
+        "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.tested.items()},
         "pairs": scores.pairs(comparisons).to_dict("records"),
         "predictions": _predictions(shown),
     }
@@ -46,7 +46,7 @@ def _predictions(shown: RunView) -> Values | None:
     classes = list(shown.images.index) or shown.contents.comparisons.get("classes")
     if test is None or not classes:
         return None
-    by_arch = {arch: test.seed_runs("winner", arch) for arch in shown.contents.scores}
+    by_arch = {arch: test.seed_runs("winner", arch) for arch in shown.contents.tested}
     winners = {arch: probabilities for arch, probabilities in by_arch.items() if len(probabilities)}
     parts: dict[str, Any] = {}
     for part in TEST_PARTS:

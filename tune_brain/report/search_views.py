@@ -16,6 +16,7 @@ from tune_brain.report.page_data import epoch_columns, trial_columns
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
+from tune_brain.report.tables.parameters import ENOUGH
 from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
@@ -53,11 +54,12 @@ def overview(shown: RunView, _: Sequence[RunView]) -> Values:
         "cards": shown.cached("cards", partial(_cards, shown)),
         "spent": shown.spent,
         "floor": {line["part"]: line for line in floor.to_dict("records") if line["mean"] == line["mean"]},
-        "verdicts": shown.contents.comparisons.get("verdicts", {}),
+        "verdicts": shown.contents.verdicts,
         "facts": list(formatting.facts(shown.contents)),
         "notes": list(formatting.notes(shown.contents, shown.images)),
         "images": shown.images,
         "ladder": shown.config.ladder,
+        "running": shown.contents.running,
     }
 
 
@@ -131,6 +133,7 @@ def _study(shown: RunView, arch: str) -> Values:
         "parallel": parameter_figures.parallel(ended, space),
         "pairs": {pair: parameter_figures.pair(ended, space, *pair) for pair in pairs},
         "full": int((ended["full"] & ended["score"].notna()).sum()),
+        "enough": ENOUGH,
         "warnings": findings.warnings(shown, arch),
         **_importances(shown, arch),
     }
@@ -176,6 +179,6 @@ def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
     """Values of the configurations view: the winners' files, and all trials."""
     return {
         "winners": shown.contents.winners,
-        "trials": trial_columns(shown.trials, shown.contents.spaces),
+        "trials": trial_columns(shown.trials, shown.contents.spaces, int(shown.images["train"].sum())),
         "tuned": studies.parameters(shown.trials),
     }

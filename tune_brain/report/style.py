@@ -24,7 +24,22 @@ WAYS = ("#7b8b9d", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07a00", "#3a94
 After Okabe and Ito (2008); the two lightest are darkened to a contrast of at least 3:1 on white.
 """
 
-RUNS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
+
+class Mark(NamedTuple):
+    """A marker: plotly's name of it, and a character that looks like it."""
+
+    symbol: str
+    sign: str
+
+
+RUNS = (
+    Mark("circle", "●"),
+    Mark("diamond", "◆"),
+    Mark("square", "■"),
+    Mark("triangle-up", "▲"),
+    Mark("cross", "✚"),
+    Mark("star", "★"),
+)
 """One marker per run in a comparison."""
 
 NIGHT = {
@@ -81,6 +96,11 @@ def arch(name: str) -> str:
 def dash(name: str) -> str:
     """Dash of an architecture's lines; solid for anything else."""
     return DASHES.get(name, "solid")
+
+
+def run(place: int) -> Mark:
+    """Marker of the run at a place in a comparison, from 0."""
+    return RUNS[place % len(RUNS)]
 
 
 def opacities(ladder: Sequence[int]) -> dict[int, float]:
@@ -141,11 +161,16 @@ def text(name: str) -> str:
     if len(name) > LONGEST:
         head = (LONGEST - 1) // 2
         name = f"{name[:head]}…{name[head + 1 - LONGEST :]}"
-    return html.escape(name)
+    return escaped(name)
+
+
+def escaped(text: str) -> str:
+    """A text without markup for plotly, which decodes few entities: that of a quote it shows as it stands."""
+    return html.escape(text, quote=False)
 
 
 def labels(names: Sequence[str]) -> list[str]:
     """`text` of each name; different names that would look the same when shortened stay in full."""
     shortened = {name: text(name) for name in names}
     counts = Counter(shortened.values())
-    return [html.escape(name) if counts[shortened[name]] > 1 else shortened[name] for name in names]
+    return [escaped(name) if counts[shortened[name]] > 1 else shortened[name] for name in names]

@@ -28,7 +28,13 @@ class View:
 _ROWS = frozenset({"trials", "epochs"})
 VIEWS = (
     View("overview", "Overview", _ROWS | {"files", "running"}, findings.overview, search_views.overview),
-    View("progress", "Progress", frozenset({"trials"}), findings.progress, search_views.progress),
+    View(
+        "progress",
+        "Progress",
+        frozenset({"trials", "running"}),
+        findings.progress,
+        search_views.progress,
+    ),
     View("ladder", "Ladder", _ROWS, findings.ladder, search_views.ladder),
     View(
         "parameters",

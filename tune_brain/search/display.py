@@ -10,7 +10,7 @@ from tune_brain.search.convergence import convergence, wanted
 from tune_brain.search.ladder import expected_epochs, is_finished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
-from tune_brain.text import duration
+from tune_brain.text import counted, duration
 
 _HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "best so far", "epochs")
 
@@ -20,6 +20,7 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
 
     `left` counts configurations whose longest trial completed below full length; they may still be promoted.
     Without a live driver (`alive`) nothing runs, and the trials it had running count as still to be done.
+    `epochs` counts completed epochs, those of running and failed trials included.
     """
     left = _time_left(config, ledger, slots, alive=alive)
     table = Table(caption=f"time left about {left}", box=None, pad_edge=False)
@@ -40,7 +41,7 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
             str(_left(rows, config.epochs)),
             str(sum(row.state == "failed" for row in rows)),
             best_so_far(study, config.epochs),
-            f"{study.allotted}/{_expected(study, config)}",
+            f"{ledger.trained[arch]}/{planned_epochs(study, config, ledger.trained[arch])}",
         )
     return table
 
@@ -58,9 +59,10 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     """One ended trial as a line of the log."""
     study = ledger.study(row.arch)
     outcome = f"macro-F1 {row.score:.4f}" if row.score is not None else f"failed ({row.why}: {row.detail})"
+    length = counted(row.epochs, "epoch", "epochs")
     values = " ".join(f"{name}={value:.3g}" for name, value in row.values.items())
     return (
-        f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {row.epochs:>3} epochs  {outcome}  "
+        f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {length:>9}  {outcome}  "
         f"[{values}]  {duration(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
         f"best {best_so_far(study, config.epochs)}, {_time_left(config, ledger, slots)} left"
     )
@@ -81,7 +83,7 @@ def best_so_far(study: Study, full_length: int) -> str:
         return "-"
     longest = max(study.best)
     score = f"{study.best[longest]:.4f}"
-    return score if longest == full_length else f"{score} at {longest} epochs"
+    return score if longest == full_length else f"{score} at {counted(longest, 'epoch', 'epochs')}"
 
 
 def name(row: TrialRow) -> str:
@@ -105,13 +107,19 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
         for row in list(study.unsettled.values()):
             elapsed = time.time() - row.started if alive and row.state == "running" else 0.0
             total += max(0.0, row.epochs * pace - elapsed)
-        total += max(0, _expected(study, config) - study.allotted) * pace
+        total += max(0, planned_epochs(study, config, ledger.trained[arch]) - study.allotted) * pace
     return duration(total / slots)
 
 
-def _expected(study: Study, config: RunConfig) -> int:
-    """Epochs that a study will have trained in the end, an estimate until it is finished."""
+def planned_epochs(study: Study, config: RunConfig, trained: int) -> int:
+    """Epochs that a study will have trained in the end, an estimate until it is finished.
+
+    Args:
+        study: the study.
+        config: of the search.
+        trained: epochs that its trials have completed; all there will be, once it is finished.
+    """
     if is_finished(study, config):
-        return study.allotted
+        return trained
     estimate = expected_epochs(config.ladder, wanted(study.rows, config), config.final_round)
     return max(estimate, study.allotted)

@@ -1,7 +1,7 @@
 """The ledger: a run's rows on disk and in memory, with one writer, so that the two never differ."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ class Ledger:
         self.trials: dict[int, TrialRow] = {}
         self.next_number = 0
         """The number of the next new trial."""
+        self.trained = Counter[str]()
+        """Epochs that trials have completed, by architecture."""
         self._studies = defaultdict[str, Study](Study)
         self._epochs_seen: set[tuple[int, int]] = set()
         if run:
@@ -29,6 +31,7 @@ class Ledger:
                 self._keep(row)
             for epoch in read(run / EPOCHS, EpochRow):
                 self._epochs_seen.add((epoch.trial, epoch.epoch))
+                self.trained[epoch.arch] += epoch.trial in self.trials
                 # A copy made while the search ran may have a trial's epochs and not yet its start. Its number
                 # must not be used again: the epochs of another trial would be taken for known ones.
                 self.next_number = max(self.next_number, epoch.trial + 1)
@@ -55,12 +58,13 @@ class Ledger:
             return False
         self._check_there()
         names = EpochRow.model_fields.keys() - {"trial", "arch"}
-        which = {"trial": trial, "arch": self.trials[trial].arch}
+        arch = self.trials[trial].arch
         append(
             self._run / EPOCHS,
-            *(EpochRow(**which, **{name: metrics[name] for name in names}) for metrics in new),
+            *(EpochRow(trial=trial, arch=arch, **{name: metrics[name] for name in names}) for metrics in new),
         )
         self._epochs_seen |= {(trial, metrics["epoch"]) for metrics in new}
+        self.trained[arch] += len(new)
         return True
 
     def end(self, trial: int, **fields: Any) -> TrialRow:

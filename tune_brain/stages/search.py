@@ -16,6 +16,7 @@ from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
 from tune_brain.records import by_arch, read_json, trials_of, write_json, writing_run
 from tune_brain.runs import Run
+from tune_brain.search.chance import advice, untaught
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.slots import Slots
@@ -123,6 +124,9 @@ def _search(
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = trials_of(run.folder)
     write_winners(run, rows, prepared, precision, progress)
+    counts = prepared.summary["counts"]["validation"]
+    if archs := untaught(rows, run.config, counts):
+        progress.say(advice(archs, counts))
     return run.folder
 
 

@@ -13,12 +13,13 @@ from tune_brain.errors import RunFolderError
 from tune_brain.layout import EPOCHS, SCORES, SEED_RUNS
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
+from tune_brain.search.chance import advice, untaught
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.preconditions import unfinished, was_cut_short
-from tune_brain.text import duration, quoted
+from tune_brain.text import counted, duration, quoted
 
 WAIT = 60.0
 """Seconds that a cancelled run has to end."""
@@ -48,7 +49,8 @@ def status(folder: Path) -> None:
             console.print(_running(row, done.get(row.trial, 0), alive=writer is not None), markup=False)
     for row in ledger.trials.values():
         if row.state == "failed":
-            line = f"failed: {row.arch} {name(row)} at {row.epochs} epochs: {row.why}: {row.detail}"
+            length = counted(row.epochs, "epoch", "epochs")
+            line = f"failed: {row.arch} {name(row)} at {length}: {row.why}: {row.detail}"
             console.print(line, markup=False, soft_wrap=True)
     console.print(_next(run, running=writer is not None), markup=False, soft_wrap=True)
 
@@ -106,7 +108,8 @@ def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
     where = f" on {row.node}, worker {row.worker}" if row.node else ""
     elapsed = f", for {duration(time.time() - row.started)}" if alive else ""
     state = "running" if alive else "interrupted"
-    return f"{state}: {row.arch} {name(row)}, {epochs} of {row.epochs} epochs{where}{elapsed}"
+    done = f"{epochs} of {counted(row.epochs, 'epoch', 'epochs')}"
+    return f"{state}: {row.arch} {name(row)}, {done}{where}{elapsed}"
 
 
 def _next(run: Run, *, running: bool) -> str:
@@ -115,11 +118,17 @@ def _next(run: Run, *, running: bool) -> str:
         return f"Cancel it with: tune-brain cancel {argument}"
     if (folder / SCORES).exists():
         return f"It is evaluated: {folder / SCORES}"
-    if nothing := came_to_nothing(trials_of(folder), run.config):
+    rows = trials_of(folder)
+    if nothing := came_to_nothing(rows, run.config):
         return nothing
     winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
     if not winners or was_cut_short(run):
         return f"Continue with: tune-brain resume {argument}"
+    counts = runs.read_record(folder).get("data", {}).get("counts", {}).get("validation", {})
+    if archs := untaught(rows, run.config, counts):
+        extendable = not (folder / SEED_RUNS).exists()
+        wider = f" Wider ranges: tune-brain extend {argument} --spaces DIR" if extendable else ""
+        return advice(archs, counts) + wider
     evaluate = f"Next: tune-brain evaluate {argument}"
     if (folder / SEED_RUNS).exists():
         return evaluate

@@ -38,7 +38,7 @@ def results(table: pd.DataFrame, column: str) -> go.Figure:
             x=lines[column].round(5).tolist(),
             y=[heights[arch] + shift for arch in lines["arch"]],
             mode="markers",
-            marker={"symbol": style.RUNS[place % len(style.RUNS)], "size": 11, "color": colours},
+            marker={"symbol": style.run(place).symbol, "size": 11, "color": colours},
             customdata=[label] * len(lines),
             hovertemplate="%{customdata}: %{x:.3f}<extra></extra>",
             **bars,

@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tune_brain.report import style
+from tune_brain.report.formatting import epochs
 from tune_brain.report.tables.ladder import cutoffs
 
 DOTTED = 60
@@ -88,7 +89,7 @@ def learning_curves(curves: pd.DataFrame, ladder: Sequence[int]) -> go.Figure:
     colour = style.arch(curves["arch"].iloc[0])
     for rung, opacity in style.opacities(ladder).items():
         lines = curves[plain & (curves["epochs"] == rung)]
-        _add_lines(figure, lines, f"{rung} epochs", dots, opacity, color=colour, width=1.3)
+        _add_lines(figure, lines, epochs(rung), dots, opacity, color=colour, width=1.3)
     baseline = curves[curves["baseline"] & ~curves["winner"]]
     _add_lines(figure, baseline, "baseline", dots, 1, color=style.INK, width=2, dash="dot")
     _add_lines(figure, curves[curves["winner"]], "winner", dots, 1, color=style.WINNER, width=3.5)

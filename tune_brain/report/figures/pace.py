@@ -1,7 +1,5 @@
 """Figures of the search over time: the best score so far, and a timeline of the slots."""
 
-import html
-
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -103,7 +101,9 @@ def machines(timeline: pd.DataFrame) -> go.Figure:
                 y=attempts["lane"].tolist(),
                 mode="markers",
                 marker={"size": 9, "line": {"color": style.WHITE, "width": 1}, **marker},
-                text=[html.escape(f"{line['state']} {line['why']}") for line in attempts.to_dict("records")],
+                text=[
+                    style.escaped(f"{line['state']} {line['why']}") for line in attempts.to_dict("records")
+                ],
                 hovertemplate=f"{label}: %{{text}}<extra></extra>",
             )
     figure.update_layout(barmode="overlay")

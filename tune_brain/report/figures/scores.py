@@ -1,6 +1,5 @@
 """Figures of the test scores: dots with intervals, confusion matrices, ROC and reliability curves."""
 
-import html
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -52,7 +51,7 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
                     "color": colour if part == "unseen" else style.WHITE,
                     "line": {"color": colour, "width": 2},
                 },
-                customdata=[html.escape(names[key])],
+                customdata=[style.escaped(names[key])],
                 hovertemplate=f"%{{customdata}}, {part} test: %{{x:.3f}}<extra></extra>",
             )
     figure.update_xaxes(title_text=METRIC_NAMES.get(metric, metric))
@@ -94,7 +93,7 @@ def confusion(counts: Sequence[Sequence[float]], classes: Sequence[str]) -> go.F
         text=texts,
         texttemplate="%{text}",
         customdata=[
-            [f"true {html.escape(true)}<br>predicted {html.escape(predicted)}" for predicted in classes]
+            [f"true {style.escaped(true)}<br>predicted {style.escaped(predicted)}" for predicted in classes]
             for true in classes
         ],
         hovertemplate="%{customdata}<extra></extra>",

@@ -56,7 +56,7 @@ def one_cycle() -> go.Figure:
 
 _HOVER = {
     "schedule": "step at epoch %{x:.2f}: %{y:.2e}<extra>learning rate, computed</extra>",
-    "measured": "epoch %{x}: %{y:.2e}<extra>learning rate, last step</extra>",
+    "measured": "step at epoch %{x:.2f}: %{y:.2e}<extra>learning rate, last step of the epoch</extra>",
     "gradient": "epoch %{x}: %{y:.3g}<extra>mean gradient norm before clipping</extra>",
     "clipped": "epoch %{x}: %{y:.0%}<extra>steps clipped</extra>",
     "training": "epoch %{x}: %{y:.3f}<extra>training loss</extra>",

@@ -1,0 +1,122 @@
+"""What a page says of a run that is running, has learnt nothing, or is finished."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from pages import Page
+from starlette.testclient import TestClient
+
+from tune_brain import lock
+from tune_brain.records import TrialRow, append, read
+from tune_brain.report import findings
+from tune_brain.report.live import application
+from tune_brain.report.page import fragment
+from tune_brain.report.run_reader import read_contents
+from tune_brain.report.run_view import RunView
+from tune_brain.report.views import VIEWS
+from tune_brain.search.display import studies_table
+from tune_brain.search.ledger import Ledger
+
+
+@pytest.fixture
+def searched(scored_run, tmp_path) -> Path:
+    """A run whose search has ended and whose test is sealed."""
+    run = Path(shutil.copytree(scored_run, tmp_path / "run"))
+    for name in ("scores.json", "comparisons.json", "seed_runs.jsonl", "sealed.json"):
+        (run / name).unlink()
+    return run
+
+
+@pytest.fixture
+def untaught(searched) -> Path:
+    """The same, with scores of the cnn that a constant prediction reaches."""
+    rows = read(searched / "trials.jsonl", TrialRow)
+    (searched / "trials.jsonl").unlink()
+    for row in rows:
+        score = 0.09 if row.score and row.arch == "cnn" else row.score
+        append(searched / "trials.jsonl", row.model_copy(update={"score": score}))
+    return searched
+
+
+def overview_of(run: Path) -> str:
+    return Page(fragment(VIEWS[0], RunView(read_contents(run)), [])).text
+
+
+def test_a_search_that_learnt_nothing_is_not_sent_to_the_sealed_test(untaught):
+    nothing = (
+        "No full-length trial of cnn is better than predicting one class for every image (macro-F1 0.100"
+    )
+    text = overview_of(untaught)
+    assert text.count(nothing) == 2, "as the next step and among the caveats"
+    assert "tune-brain evaluate" not in text.partition("Caveats")[0]
+    assert f"tune-brain extend {untaught} --spaces DIR" in text
+    shown = RunView(read_contents(untaught))
+    assert shown.leader == "linear"
+    assert findings.overview(shown).startswith("linear leads")
+    (untaught / "seed_runs.jsonl").touch()
+    assert "tune-brain extend" not in overview_of(untaught)
+
+
+def test_a_leader_that_learnt_nothing_is_not_praised(untaught):
+    shown = RunView(read_contents(untaught))
+    shown.trials = shown.of("cnn")
+    assert findings.overview(shown) == (
+        "cnn has learnt nothing: its macro-F1 on validation, 0.090, is no better than that of predicting one "
+        "class for every image"
+    )
+
+
+def test_a_search_that_learnt_something_is_sent_to_the_sealed_test(searched, monkeypatch):
+    monkeypatch.setattr(findings, "_at_edges", lambda _: iter([]))
+    assert "predicting one class" not in overview_of(searched)
+    assert "tune-brain evaluate" in findings.next_step(RunView(read_contents(searched)))
+
+
+def test_page_and_status_count_the_same_epochs(searched):
+    rows = read(searched / "trials.jsonl", TrialRow)
+    (searched / "trials.jsonl").unlink()
+    append(searched / "trials.jsonl", *rows[: len(rows) // 3])
+    with lock.hold(searched):
+        shown = RunView(read_contents(searched))
+        sentence = findings.next_step(shown)
+        table = studies_table(shown.config, Ledger(searched), 2)
+    done, planned = (
+        sum(int(str(cell).split("/")[place]) for cell in table.columns[-1].cells) for place in (0, 1)
+    )
+    assert re.findall(r"\d[\d,]*", sentence)[:2] == [str(done), str(planned)]
+    assert 0 < done < planned
+
+
+def test_a_share_of_the_search_is_named_only_when_it_has_ended(searched):
+    assert re.search(r"after \d+ % of the search", findings.progress(RunView(read_contents(searched))))
+    with lock.hold(searched):
+        assert re.search(r"after \d+ (s|min), with", findings.progress(RunView(read_contents(searched))))
+
+
+def test_the_best_so_far_is_so_only_while_the_search_runs(searched):
+    assert "at full length so far" not in overview_of(searched)
+    with lock.hold(searched):
+        assert "at full length so far" in overview_of(searched)
+
+
+def test_classes_with_few_images_are_named_with_their_numbers(searched):
+    record = json.loads((searched / "record.json").read_text())
+    record["data"]["counts"]["validation"] = {"glioma": 9, "meningioma": 10, "notumor": 30, "pituitary": 40}
+    record["data"]["unseen"] |= {"glioma": 1, "pituitary": 12}
+    (searched / "record.json").write_text(json.dumps(record))
+    text = overview_of(searched)
+    assert "With fewer than 10 images of a class" in text
+    assert "glioma (validation 9, unseen test 1), meningioma (unseen test 6)." in text
+
+
+def test_a_dashboard_is_live_only_while_a_command_writes_to_the_run(searched):
+    client = TestClient(application([searched]), base_url="http://127.0.0.1")
+    live = '<span id="live" role="status">live</span>'
+    assert client.get("/run/0/views").headers["X-State"] == "not running"
+    assert live not in client.get("/run/0").text
+    with lock.hold(searched):
+        assert client.get("/run/0/views").headers["X-State"] == "live"
+        assert live in client.get("/run/0").text
