@@ -244,8 +244,9 @@ def _in_words(problem: ErrorDetails, model: type[Frozen]) -> str:
             return place + problem["msg"].removeprefix("Value error, ")
         case "missing":
             return place + problem["msg"]
-        case "extra_forbidden" if len(problem["loc"]) == 1:
-            return f"{place}unknown; possible are {', '.join(model.model_fields)}"
+        case "extra_forbidden":
+            known = f"; possible are {', '.join(model.model_fields)}" if len(problem["loc"]) == 1 else ""
+            return f"{place}unknown{known}"
     return f"{place}{problem['msg']}, not {problem['input']!r}"
 
 

@@ -100,8 +100,8 @@ def test_export_and_card_say_so_where_no_confidence_suffices_for_an_answer(
     write_json(run / "calibration.json", calibration)
     bundles = export(run, tmp_path / "bundles")
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("cnn: This bundle is never sure: its 2 validation images show no confidence")
-    assert "Always: no confidence has at most 2.0% wrong answers" in (bundles / "cnn" / CARD).read_text()
+    assert line.startswith("cnn: This bundle is never sure: its 2 validation images cannot support")
+    assert "cannot support answers of which at most 2.0% are wrong" in (bundles / "cnn" / CARD).read_text()
     assert "Its highest probability is below 0.900." in (bundles / "linear" / CARD).read_text()
 
 

@@ -93,7 +93,7 @@ def test_other_files_are_listed_and_left_out(write: Writer) -> None:
         ([*below("train"), "test/a/1.png", "test/b/.1.png"], "at least 1 to test on; found: b has 0"),
         (
             ["a/1.png", "a/2.png", "b/.1.png", "b/p1/1.png", "b/p2/1.png"],
-            r"found: b has 0 \(3 left out, such as b/.1.png: hidden file\)\.\nMove the files in folders",
+            r"found: b has 0 \(3 left out, such as .*\)\.\nAdd .*\nImages in folders inside",
         ),
         ([*below("train"), "test/a/1.png"], "same class folders; found: train: a, b; test: a.\nRename.*: b"),
         ([*below("train"), "test/1.png"], "train: a, b; test: none.\nRemove test"),

@@ -92,7 +92,7 @@ def test_validation_has_no_twin_in_training_and_unseen_images_have_none(demo: Pa
 
 
 def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) -> None:
-    place, size = {}, {"Training": 5, "Testing": 20}
+    place, size = {}, {"Training": 11, "Testing": 20}
     for number, name in enumerate(("Training/a", "Training/b", "Testing/a", "Testing/b")):
         images = slices(8, 10, seed=number)
         images[45] = images[5]  # joins two blocks
@@ -109,7 +109,8 @@ def test_blocks_and_their_twins_stay_together(slices: Slices, tmp_path: Path) ->
             for images in (development.train, development.validation)
         )
         assert not train & validation
-        assert len(train | validation) == 2 * 15
+        assert len(train | validation) == 2 * 7
+        assert prepared.summary["parted"] == ["a", "b"]
     test = [place[pixels.tobytes()] for pixels in sealed(prepared, "pixels")]
     groups = sealed(prepared, "groups")
     assert len(set(test)) == len(set(groups)) == len(set(zip(test, groups.tolist(), strict=True))) == 6

@@ -21,7 +21,7 @@ def test_ordered_series_are_grouped_in_blocks(slices: Slices) -> None:
     assert len(set(blocks(names, thumbnails, least=7))) == 8
 
 
-@pytest.mark.parametrize(("n", "size"), [(21, 1), (40, 2), (60, 3), (319, 19), (320, 20), (400, 20)])
+@pytest.mark.parametrize(("n", "size"), [(21, 5), (40, 5), (60, 8), (139, 19), (140, 20), (400, 20)])
 def test_small_series_that_are_split_make_smaller_blocks(slices: Slices, n: int, size: int) -> None:
     names = [f"a/{i}.jpg" for i in range(n)]
     group = blocks(names, slices(-(-n // 10), 10)[:n], SPLIT_BLOCKS)

@@ -77,9 +77,13 @@ def test_a_test_that_was_opened_for_another_winner_stays_closed(changed: Path) -
         check_seal(changed, before[:-1])
 
 
-def test_predictions_without_the_seal_that_belongs_to_them_are_refused(changed: Path) -> None:
+def test_results_without_the_seal_that_belongs_to_them_are_refused(changed: Path) -> None:
     (changed / "sealed.json").unlink()
     _, seed_runs = planned(changed)
+    with pytest.raises(RunFolderError, match=r"no .*sealed\.json beside scores\.json, comparisons\.json"):
+        check_seal(changed, seed_runs)
+    for name in ("scores.json", "comparisons.json"):
+        (changed / name).unlink()
     check_seal(changed, seed_runs)
     (changed / "predictions.npz").touch()
     with pytest.raises(RunFolderError, match=r"no .*sealed\.json beside predictions\.npz"):

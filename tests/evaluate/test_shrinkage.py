@@ -51,6 +51,12 @@ def test_without_extra_seeds_the_noise_is_unknown_and_few_configurations_are_not
     assert alone is not None
     assert alone.mean == pytest.approx(0.8)
     assert alone.high == 1, "a score is a share"
+    for scores in ({0: (0.1, 0.0, 0.2)}, {0: (0.0, 0.3, 0.0), 1: (0.0, 0.4), 2: (0.01,)}):
+        poor = shrunken_score(scores, 0)
+        good = shrunken_score({number: tuple(1 - one for one in of) for number, of in scores.items()}, 0)
+        assert poor is not None
+        assert good is not None
+        assert (poor.low, good.high) == (0, 1)
     same = shrunken_score({0: (0.8, 0.8, 0.8), 1: (0.7,)}, 0)
     assert same is not None
     assert (same.low, same.mean, same.high) == pytest.approx((0.8, 0.8, 0.8))

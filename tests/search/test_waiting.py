@@ -60,6 +60,16 @@ def test_a_retry_that_needs_two_slots_does_not_exceed_the_concurrency_of_a_large
     assert (again["slots"], again["number"]) == (2, 0)
 
 
+def test_a_retry_that_needs_more_than_the_concurrency_trains_alone(make) -> None:
+    machines = Slots(count=1, gpus=0, limit=1, largest=4)
+    searcher = make(configs=100, slots=lambda: machines)
+    searcher.suggest("a")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    again = searcher.suggest("again")
+    assert (again["slots"], again["number"]) == (2, 0)
+    assert searcher.suggest("beside it") is None
+
+
 def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
     now = [100.0]
     machines = Slots(count=4, gpus=0, largest=4)

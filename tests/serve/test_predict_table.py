@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tune_brain.bundle.read import open_bundle
+from tune_brain.errors import Interrupted
 from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve import table
 from tune_brain.serve.table import predict
@@ -47,6 +48,7 @@ def test_an_interrupt_keeps_the_old_table(
     (tmp_path / "tables").mkdir()
     old, link = tmp_path / "tables" / "old.csv", tmp_path / "link.csv"
     old.write_text("from yesterday")
+    old.chmod(0o600)
     link.symlink_to(old)
 
     def interrupted(*_: object) -> None:
@@ -54,13 +56,14 @@ def test_an_interrupt_keeps_the_old_table(
 
     with monkeypatch.context() as patched:
         patched.setattr(table, "frames", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Interrupted, match="the table is as it was"):
             predict(bundle_folder, [mri], link)
     assert old.read_text() == "from yesterday"
     assert predict(bundle_folder, [mri], link) == 0
     assert link.is_symlink()
     assert old.read_text().startswith("file,frame,class,probability,unsure,p_glioma,")
     assert list(old.parent.iterdir()) == [old]
+    assert old.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_table_can_be_written_to_a_pipe(bundle_folder: Path, mri: Path, tmp_path: Path) -> None:

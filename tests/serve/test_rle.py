@@ -11,10 +11,12 @@ from test_images import RAMP, SIZE, dicom, shown
 
 from tune_brain.errors import ImageError
 from tune_brain.serve.images import frames
+from tune_brain.serve.rle import SLACK
 
 RUN = b"\x81\x07"
 """128 times the byte 7."""
 PIXELS = RAMP.size
+MOST = PIXELS + SLACK
 
 
 def rle(segments: Sequence[bytes], offsets: Sequence[int] = ()) -> bytes:
@@ -30,7 +32,7 @@ def eight_bits(pixels: Sequence[bytes], **fields: object) -> bytes:
     return dicom(RAMP, RLELossless, PixelData=encapsulate(pixels), **depth, **fields)
 
 
-@pytest.mark.parametrize("padding", [b"", b"\x80", b"\x00\x00"])
+@pytest.mark.parametrize("padding", [b"", b"\x80", b"\x00\x00", b"\x03\x00\x00\x00\x00"])
 def test_runs_literals_and_padding_are_unpacked(padding: bytes) -> None:
     high, low = np.uint8(RAMP >> 8).tobytes(), np.uint8(RAMP & 255).tobytes()
     repeated = b"".join(bytes([1, high[at], high[at], 255, high[at + 2]]) for at in range(0, PIXELS, 4))
@@ -42,8 +44,9 @@ def test_runs_literals_and_padding_are_unpacked(padding: bytes) -> None:
 @pytest.mark.parametrize(
     ("frame", "found"),
     [
-        (rle([RUN * (PIXELS // 128) + b"\xff\x07"]), f"more than {PIXELS} bytes"),
-        (rle([RUN * (PIXELS // 128) + b"\x01\x07\x07"]), f"more than {PIXELS} bytes"),
+        (rle([RUN * (MOST // 128) + b"\xff\x07"]), f"more than {MOST} bytes"),
+        (rle([RUN * (MOST // 128) + b"\x01\x07\x07"]), f"more than {MOST} bytes"),
+        (rle([b"\x80" * (2 * MOST + 1)]), "not be longer than its pixels"),
         (rle([RUN * (PIXELS // 128)] * 2, [64, 10]), r"offsets \[64, 10, 192\]"),
         (rle([RUN * (PIXELS // 128)], [1 << 31]), r"offsets \[2147483648, 128\]"),
     ],

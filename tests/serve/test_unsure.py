@@ -15,8 +15,8 @@ from tune_brain.serve.server import serve
 from tune_brain.serve.table import predict
 
 NEVER = (
-    "This bundle is never sure: its 30 validation images show no confidence from which at most 2 % of the "
-    "answers are wrong."
+    "This bundle is never sure: its 30 validation images cannot support answers of which at most 2 % are "
+    "wrong."
 )
 
 

@@ -54,8 +54,8 @@ def test_old_scores_are_removed_before_networks_are_retrained(
     scores.write_text("{}")
     if predicted:
         (run.folder / "predictions.npz").touch()
-        planned = plan(run, runs.read_winners(run))
-        write_json(run.folder / "sealed.json", {"for": {one.name: dict(one.values) for one in planned}})
+    planned = plan(run, runs.read_winners(run))
+    write_json(run.folder / "sealed.json", {"for": {one.name: dict(one.values) for one in planned}})
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -83,12 +83,17 @@ def test_checkpoints_are_removed_once_the_test_is_open(
 
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
     monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: ["a seed run"]))
-    monkeypatch.setattr(stage, "fit_all", lambda *_: {"abstention": {}})
+    never = {"errors": None, "error_rate": 0.02}
+    monkeypatch.setattr(stage, "fit_all", lambda *_: {"abstention": {"linear": never, "cnn": {"errors": 0}}})
     monkeypatch.setattr(stage, "open_test", opens)
     monkeypatch.setattr(stage, "winner_scores", interrupted)
     with pytest.raises(Interrupted):
         stage.evaluate(run.folder)
     assert not (run.folder / "checkpoints").exists()
+    log = (run.folder / "run.log").read_text()
+    assert "linear: its bundle will be unsure of every image" in log
+    assert "cnn: its bundle" not in log
+    assert "opening the sealed test" in log
 
 
 @pytest.mark.usefixtures("no_ray")

@@ -55,8 +55,8 @@ class Abstention(Frozen):
         if self.min_confidence <= 1:
             return ""
         return (
-            f"This bundle is never sure: its {self.n} validation images show no confidence from which at "
-            f"most {100 * self.error_rate:g} % of the answers are wrong."
+            f"This bundle is never sure: its {self.n} validation images cannot support answers of which at "
+            f"most {100 * self.error_rate:g} % are wrong."
         )
 
 

@@ -112,9 +112,8 @@ def require_images(catalogue: Catalogue) -> None:
             raise DataError(
                 f"Every class needs readable JPEG or PNG images, at least {needed} to {_USE[part]}",
                 found=", ".join(f"{name} has {by_name[name]}{_example(own)}" for name, own in short.items()),
-                remedy=_MOVE_UP
-                if nested
-                else "Add images to the class, or remove its folder from every part.",
+                remedy="Add images to the class, or remove its folder from every part."
+                + (f"\n{_MOVE_UP}" if nested else ""),
             )
 
 
@@ -165,7 +164,8 @@ def by_class(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:
 
 
 _MOVE_UP = (
-    "Move the files in folders inside the class folder up into it, with the folder's name before their own."
+    "Images in folders inside the class folder are not used: move them up into it, with the folder's name "
+    "before their own."
 )
 _USE = {"train": "train on", "validation": "validate on", "test": "test on"}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
+from tune_brain.data.split import BLOCK
 from tune_brain.text import counted
 
 
@@ -19,6 +20,11 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
             shares = ", ".join(f"{entry['images']} of {entry['of']} {entry['class']}" for entry in uneven)
             asked = f"{uneven[0]['asked']:.0%} of each class"
             yield f"{part} has {shares} images, not {asked}: too few groups of twins and neighbouring files"
+    if parted := summary["parted"]:
+        yield (
+            f"{', '.join(parted)}: too few images for blocks of {BLOCK} neighbouring files; in smaller ones "
+            "more slices have a neighbour on the other side of the split, so scores are optimistic"
+        )
     if unseen < official:
         have = "has" if official - unseen == 1 else "have"
         yield f"{official - unseen} of {official} test images {have} a twin outside the test: {unseen} unseen"

@@ -42,7 +42,7 @@ class Prepared:
     classes: tuple[str, ...]
     summary: dict[str, Any]
     """Description of the data set as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
-    uneven, classes; for a combined folder also sources and allowed_leak."""
+    uneven, parted, classes; for a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -120,6 +120,9 @@ def _contents(
     labels = np.array([image.label for image in catalogue.images])
     twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
     neighbours = blocks(names, decoded.thumbnails, SPLIT_BLOCKS)
+    whole = blocks(names, decoded.thumbnails)
+    is_split = np.array([image.part == "train" for image in catalogue.images])
+    is_split &= not {"validation", "test"} <= set(catalogue.parts)
     parts, uneven = _parts(catalogue, twins, mirrored, neighbours, seed)
     test = parts == "test"
     # Twins among the dropped images do not count: nothing is trained on them.
@@ -128,7 +131,7 @@ def _contents(
         "sealed/unseen": unseen,
         # For confidence intervals: a mirrored twin is not an independent observation either, nor are
         # neighbours that had to be parted.
-        "sealed/groups": join(mirrored[test], blocks(names, decoded.thumbnails)[test]),
+        "sealed/groups": join(mirrored[test], whole[test]),
     }
     for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
         chosen = parts == part
@@ -155,6 +158,7 @@ def _contents(
         },
         "dropped": int((parts == "dropped").sum()),
         "uneven": uneven,
+        "parted": [classes[label] for label in np.unique(labels[is_split & (neighbours != whole)])],
     }
     sealed_names = [name for name, sealed in zip(names, test, strict=True) if sealed]
     return arrays, {"sealed/names": sealed_names, "summary": summary}

@@ -13,8 +13,10 @@ from tune_brain.errors import DataError
 
 BLOCK = 20
 """Images per block, and the largest number of images whose order cannot be judged."""
-SPLIT_BLOCKS = 16
-"""Blocks that a class should make at least where it is split: a part of 15 % then has two of them."""
+SPLIT_BLOCKS = 7
+"""Blocks that a class should make at least where it is split: a part of 15 % then has one of them."""
+SMALLEST_BLOCK = 5
+"""Images per block at least. In smaller ones, most held-out slices would have a neighbour in training."""
 
 
 def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) -> NDArray[np.int64]:
@@ -31,7 +33,7 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) 
         names: paths of N images.
         thumbnails: [N, h, w].
         least: number of blocks that the images of a folder should make at least; where they are too few for
-            blocks of `BLOCK`, the blocks are smaller.
+            blocks of `BLOCK`, the blocks are smaller, down to `SMALLEST_BLOCK`.
 
     Returns:
         [N] group numbers.
@@ -41,7 +43,7 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) 
     in_folder = Counter(str(PurePosixPath(name).parent) for name in names)
     for (folder, _), runs in _judged_together(_series(names)).items():
         if sum(map(len, runs)) > BLOCK and _ordered(vectors, runs):
-            size = max(1, min(BLOCK, in_folder[folder] // least))
+            size = min(BLOCK, max(SMALLEST_BLOCK, in_folder[folder] // least))
             for run in runs:
                 step = size if len(run) > BLOCK else BLOCK
                 for start in range(0, len(run), step):

@@ -17,7 +17,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions, read_predictions, write_predictions
 from tune_brain.evaluate.retrain import SeedRun, digests, predict_logits
-from tune_brain.layout import SEAL
+from tune_brain.layout import COMPARISONS, SCORES, SEAL
 from tune_brain.portable.ood import features
 from tune_brain.portable.probabilities import calibrated
 from tune_brain.records import append, read, read_json, write_json
@@ -35,14 +35,14 @@ def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
 
     Raises:
         SealedTestError: the test was opened for other seed runs, by name or by configuration.
-        RunFolderError: there are predictions of the test, but no seal.
+        RunFolderError: there are results of the test, but no seal.
     """
     seal = run / SEAL
     if not seal.exists():
-        if (run / PREDICTIONS).exists():
+        if of_test := [name for name in (PREDICTIONS, SCORES, COMPARISONS) if (run / name).exists()]:
             raise RunFolderError(
-                "Predictions of the test need the note of when it was opened, and for what",
-                found=f"no {seal} beside {PREDICTIONS}",
+                "Results of the test need the note of when it was opened, and for what",
+                found=f"no {seal} beside {', '.join(of_test)}",
                 remedy="Restore it from a copy of the run.",
             )
         return

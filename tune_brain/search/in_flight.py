@@ -46,13 +46,16 @@ class AllInFlight(dict[str, InFlight]):
         """Whether one of them has a worker."""
         return any(one.up is not None for one in self.values())
 
-    def waiting(self, before: float) -> int:
-        """How many were dispatched before this moment and have no worker yet.
+    def waiting(self, before: float, now: float) -> int:
+        """How many were dispatched before a moment and have no worker yet.
 
-        A trial that needs several slots does not count while others train: it may wait for theirs.
+        A trial that needs several slots may wait for those of others that train: it counts once it is out of
+        patience.
         """
         return sum(
-            one.up is None and one.since < before and (one.slots == 1 or not self.any_up)
+            one.up is None
+            and one.since < before
+            and (one.slots == 1 or not self.any_up or one.is_out_of_patience(now))
             for one in self.values()
         )
 

@@ -73,7 +73,8 @@ class RowSearcher(Searcher):
                 continue
             needed = slots_needed(step, slots.largest, slots.gpus)
             # Ray does not know of --concurrency, and would start a larger retry beside the other trials.
-            if slots.limit and self._in_flight and self._in_flight.taken(now) + needed > slots.count:
+            limited = slots.limit == slots.count
+            if limited and self._in_flight and self._in_flight.taken(now) + needed > slots.count:
                 return None
             self.workers.dispatched(trial_id, slots.count)
             return self._begin(trial_id, arch, step, needed)
@@ -147,7 +148,7 @@ class RowSearcher(Searcher):
 
     def waiting(self, seconds: float) -> int:
         """How many trials were dispatched longer ago than this and have no worker yet."""
-        return self._in_flight.waiting(self._clock() - seconds)
+        return self._in_flight.waiting(self._clock() - seconds, self._clock())
 
     def stranded(self) -> set[str]:
         """The trials without a worker that are to be withdrawn, see `AllInFlight.stranded`."""

@@ -1,6 +1,7 @@
 """Predictions as a CSV table, with one row for each picture of each file."""
 
 import csv
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 from tune_brain.bundle.read import open_bundle
 from tune_brain.data.decoding import content_of
 from tune_brain.errors import ImageError, TuneBrainError
+from tune_brain.interrupts import interruptible
 from tune_brain.records import replacing
 from tune_brain.serve.answers import NOTICE, Predictor
 from tune_brain.serve.images import Frame, frames
@@ -78,7 +80,14 @@ def _opened(to: Path | None) -> Iterator[TextIO]:
         with to.open("w", newline="", encoding="utf-8") as out:
             yield out
     else:
-        with replacing(to.resolve()) as aside, aside.open("w", newline="", encoding="utf-8") as out:
+        stays = f"Interrupted; {'the table is as it was' if to.exists() else 'no table was written'}"
+        with (
+            interruptible(stays),
+            replacing(to.resolve()) as aside,
+            aside.open("w", newline="", encoding="utf-8") as out,
+        ):
+            if to.exists():
+                shutil.copymode(to, aside)
             yield out
 
 
