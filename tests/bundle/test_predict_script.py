@@ -38,6 +38,9 @@ def flip(file: Path) -> None:
         (Path.unlink, "portable/model.py"),
         (lambda file: file.write_text("{}"), "manifest.json"),
         (Path.unlink, "manifest.json"),
+        (Path.touch, "weights/other.safetensors"),
+        (Path.touch, "portable/model.so"),
+        (Path.touch, "torch.py"),
     ],
 )
 def test_a_damaged_bundle_predicts_nothing(bundle: Path, harm: Callable[[Path], object], name: str) -> None:
@@ -45,7 +48,7 @@ def test_a_damaged_bundle_predicts_nothing(bundle: Path, harm: Callable[[Path], 
     done = script(bundle, bundle)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("This bundle is damaged, copy it again: ")
+    assert line.startswith("This bundle is damaged or was changed: ")
     assert name == "manifest.json" or name in line
 
 
@@ -61,6 +64,7 @@ def test_folders_are_expanded_and_unreadable_files_reported(bundle: Path, phanto
     good = sorted(images.rglob("*.*"))
     (images / "._hidden.jpg").touch()
     (images / "notes.txt").touch()
+    (bundle / "weights" / ".DS_Store").touch()
     done = script(bundle, images)
     assert (done.returncode, len(good)) == (0, len(done.stdout.splitlines()))
     assert all(

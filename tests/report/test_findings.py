@@ -51,13 +51,22 @@ def test_a_search_that_learnt_nothing_is_not_sent_to_the_sealed_test(untaught):
     )
     text = overview_of(untaught)
     assert text.count(nothing) == 2, "as the next step and among the caveats"
-    assert "tune-brain evaluate" not in text.partition("Caveats")[0]
+    assert "Score the winners on the sealed test, once" not in text
     assert f"tune-brain extend {untaught} --spaces DIR" in text
     shown = RunView(read_contents(untaught))
     assert shown.leader == "linear"
     assert findings.overview(shown).startswith("linear leads")
     (untaught / "seed_runs.jsonl").touch()
-    assert "tune-brain extend" not in overview_of(untaught)
+    text = overview_of(untaught)
+    assert "tune-brain extend" not in text
+    assert "Score the winners on the sealed test, once" in text
+
+
+def test_where_nothing_will_be_trained_a_running_command_has_no_share_of_it(untaught, monkeypatch):
+    monkeypatch.setattr(findings, "planned_epochs", lambda *_: 0)
+    with lock.hold(untaught):
+        shown = RunView(read_contents(untaught))
+    assert findings.next_step(shown).endswith("of about 0 epochs are trained.")
 
 
 def test_a_leader_that_learnt_nothing_is_not_praised(untaught):

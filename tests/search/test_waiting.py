@@ -60,6 +60,16 @@ def test_a_retry_that_needs_two_slots_does_not_exceed_the_concurrency_of_a_large
     assert (again["slots"], again["number"]) == (2, 0)
 
 
+def test_a_limit_beyond_the_machines_does_not_hold_a_retry_back(make) -> None:
+    machines = Slots(count=2, gpus=0, limit=4, largest=2)
+    searcher = make(configs=100, slots=lambda: machines)
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    assert searcher.suggest("again")["slots"] == 2
+
+
 def test_a_retry_that_needs_more_than_the_concurrency_trains_alone(make) -> None:
     machines = Slots(count=1, gpus=0, limit=1, largest=4)
     searcher = make(configs=100, slots=lambda: machines)

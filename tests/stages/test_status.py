@@ -128,7 +128,7 @@ def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
     assert "Next: tune-brain evaluate" not in printed
     (run.folder / "seed_runs.jsonl").touch()
     status(run.folder)
-    assert "tune-brain extend" not in capsys.readouterr().out
+    assert "Next: tune-brain evaluate" in capsys.readouterr().out
 
 
 def test_status_of_a_search_without_a_completed_full_length_trial_says_why(

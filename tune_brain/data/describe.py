@@ -23,7 +23,7 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     if parted := summary["parted"]:
         yield (
             f"{', '.join(parted)}: too few images for blocks of {BLOCK} neighbouring files; in smaller ones "
-            "more slices have a neighbour on the other side of the split, so scores are optimistic"
+            "more slices have a neighbour on the other side: scores on parts split off are optimistic"
         )
     if unseen < official:
         have = "has" if official - unseen == 1 else "have"

@@ -26,7 +26,7 @@ from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 11
+FORMAT = 12
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 UNEVEN = 0.5, 1.5

@@ -16,7 +16,7 @@ BLOCK = 20
 SPLIT_BLOCKS = 7
 """Blocks that a class should make at least where it is split: a part of 15 % then has one of them."""
 SMALLEST_BLOCK = 5
-"""Images per block at least. In smaller ones, most held-out slices would have a neighbour in training."""
+"""Images per block at least. In smaller ones, at least half of the held-out slices would touch training."""
 
 
 def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) -> NDArray[np.int64]:

@@ -53,10 +53,8 @@ def next_step(shown: RunView) -> str:
         studies = {arch: Study(row for row in contents.trials if row.arch == arch) for arch in config.arch}
         planned = sum(planned_epochs(studies[arch], config, trained[arch]) for arch in config.arch)
         done = sum(trained.values())
-        return (
-            f"Wait: the run is in progress, {done:,} of about {planned:,} epochs are trained "
-            f"({share(done / planned)})."
-        )
+        portion = f" ({share(done / planned)})" if planned else ""
+        return f"Wait: the run is in progress, {done:,} of about {planned:,} epochs are trained{portion}."
     if contents.scores:
         if narrow := list(_at_edges(shown)):
             return f"A new search with wider ranges may find a better configuration: {narrow[0]}"
@@ -69,12 +67,14 @@ def next_step(shown: RunView) -> str:
         )
     # Once `evaluate` has begun to retrain the winners, a search cannot be extended.
     extendable = not any((folder / name).exists() for name in (SEED_RUNS, SEAL))
-    if contents.untaught:
-        extend = f" Wider ranges: tune-brain extend {quoted(folder)} --spaces DIR" if extendable else ""
-        return advice(contents.untaught, contents.validation) + extend
+    score = f"tune-brain evaluate {quoted(folder)}"
+    if contents.untaught and extendable:
+        wider = f"tune-brain extend {quoted(folder)} --spaces DIR"
+        why = advice(contents.untaught, contents.validation)
+        return f"{why} Wider ranges: {wider}. To score the winners all the same: {score}"
     if extendable and (narrow := list(_at_edges(shown))):
         return f"Search a wider range (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
-    return f"Score the winners on the sealed test, once: tune-brain evaluate {quoted(folder)}"
+    return f"Score the winners on the sealed test, once: {score}"
 
 
 def progress(shown: RunView) -> str:

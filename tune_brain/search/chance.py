@@ -1,6 +1,6 @@
 """Whether a study has learnt anything: its best score against a classifier that always predicts one class.
 
-A search in which nothing was learnt still has winners. It must not spend the sealed test on them.
+A search in which nothing was learnt still has winners. Spending the sealed test on them is advised against.
 """
 
 from collections.abc import Mapping, Sequence

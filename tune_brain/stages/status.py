@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
-from tune_brain.layout import EPOCHS, SCORES, SEED_RUNS
+from tune_brain.layout import EPOCHS, SCORES, SEAL, SEED_RUNS
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.chance import advice, untaught
@@ -125,13 +125,14 @@ def _next(run: Run, *, running: bool) -> str:
     if not winners or was_cut_short(run):
         return f"Continue with: tune-brain resume {argument}"
     counts = runs.read_record(folder).get("data", {}).get("counts", {}).get("validation", {})
-    if archs := untaught(rows, run.config, counts):
-        extendable = not (folder / SEED_RUNS).exists()
-        wider = f" Wider ranges: tune-brain extend {argument} --spaces DIR" if extendable else ""
-        return advice(archs, counts) + wider
     evaluate = f"Next: tune-brain evaluate {argument}"
-    if (folder / SEED_RUNS).exists():
+    if any((folder / name).exists() for name in (SEED_RUNS, SEAL)):
         return evaluate
+    if archs := untaught(rows, run.config, counts):
+        return (
+            f"{advice(archs, counts)}\nWider ranges: tune-brain extend {argument} --spaces DIR\n"
+            f"To score the winners all the same: tune-brain evaluate {argument}"
+        )
     if unfinished(run):
         return f"Its time budget ran out. {evaluate}, or tune-brain resume {argument}"
     return f"{evaluate}, or tune-brain extend {argument} --configs N"
