@@ -116,6 +116,6 @@ def test_a_search_is_extended(command, phantoms: Path, tmp_path: Path) -> None:
     }
     assert len({(row.arch, row.configuration, row.epochs, row.repeat) for row in rows}) == len(rows)
     assert all(row.epochs == 2 for row in rows if row.repeat)
-    assert "Next: tune-brain evaluate" in command("status", folder).stdout
+    assert "tune-brain evaluate" in command("status", folder).stdout
     (folder / "seed_runs.jsonl").write_text("")
     assert "can no longer be continued" in command("extend", folder, "--configs", 8, code=5).stderr
