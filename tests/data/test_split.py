@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tune_brain.data.split import SPLIT_BLOCKS, blocks, cut
+from tune_brain.data.split import SPLIT_BLOCKS, blocks, cut, in_blocks, series_in_order
 from tune_brain.errors import DataError
 
 Slices = Callable[..., NDArray[np.uint8]]
@@ -18,13 +18,13 @@ def test_ordered_series_are_grouped_in_blocks(slices: Slices) -> None:
     group = blocks(names, thumbnails)
     assert [len(set(group[start : start + 20])) for start in (0, 20, 40)] == [1, 1, 1]
     assert len(set(group)) == 3
-    assert len(set(blocks(names, thumbnails, least=7))) == 8
+    assert len(set(in_blocks(60, series_in_order(names, thumbnails), least=7))) == 8
 
 
 @pytest.mark.parametrize(("n", "size"), [(21, 5), (40, 5), (60, 8), (139, 19), (140, 20), (400, 20)])
 def test_small_series_that_are_split_make_smaller_blocks(slices: Slices, n: int, size: int) -> None:
     names = [f"a/{i}.jpg" for i in range(n)]
-    group = blocks(names, slices(-(-n // 10), 10)[:n], SPLIT_BLOCKS)
+    group = in_blocks(n, series_in_order(names, slices(-(-n // 10), 10)[:n]), SPLIT_BLOCKS)
     assert group.tolist() == [i // size * size for i in range(n)]
 
 
@@ -76,7 +76,8 @@ def test_folders_names_and_patients_delimit_series(slices: Slices) -> None:
     group = blocks(patients, thumbnails)
     assert (np.equal.outer(group, group) == np.equal.outer(np.arange(60) // 10, np.arange(60) // 10)).all()
     # A patient of at most 20 slices is not cut into smaller blocks.
-    assert (blocks(patients, thumbnails, SPLIT_BLOCKS) == group).all()
+    smaller = in_blocks(60, series_in_order(patients, thumbnails), SPLIT_BLOCKS)
+    assert (smaller == group).all()
 
 
 @st.composite

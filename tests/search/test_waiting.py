@@ -1,6 +1,7 @@
 """Trials that wait for a worker: for how long, for which room, and to what end."""
 
 from pathlib import Path
+from typing import Any
 
 from played import failure, lose_all, result
 from ray.tune.search import Searcher
@@ -9,6 +10,16 @@ from tune_brain.records import trials_of
 from tune_brain.search.in_flight import PATIENCE
 from tune_brain.search.study import ATTEMPTS
 from tune_brain.slots import Slots
+
+
+def two_of_which_one_fails_for_memory(make, **machines: Any):
+    """A searcher with two trials up, `a` and `b`, of which `a` has just failed for want of memory."""
+    searcher = make(configs=100, slots=lambda: Slots(count=2, gpus=0, **machines))
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    return searcher
 
 
 def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
@@ -48,12 +59,7 @@ def test_a_retry_that_needs_two_slots_keeps_others_waiting_until_they_are_free(m
 
 
 def test_a_retry_that_needs_two_slots_does_not_exceed_the_concurrency_of_a_larger_machine(make) -> None:
-    machines = Slots(count=2, gpus=0, limit=2, largest=4)
-    searcher = make(configs=100, slots=lambda: machines)
-    for name in "ab":
-        searcher.suggest(name)
-        searcher.is_up(name, f"worker of {name}")
-    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    searcher = two_of_which_one_fails_for_memory(make, limit=2, largest=4)
     assert searcher.suggest("Ray would start it beside b") is None
     searcher.on_trial_complete("b", result=result(1, 2, done=True))
     again = searcher.suggest("again")
@@ -61,12 +67,7 @@ def test_a_retry_that_needs_two_slots_does_not_exceed_the_concurrency_of_a_large
 
 
 def test_a_limit_beyond_the_machines_does_not_hold_a_retry_back(make) -> None:
-    machines = Slots(count=2, gpus=0, limit=4, largest=2)
-    searcher = make(configs=100, slots=lambda: machines)
-    for name in "ab":
-        searcher.suggest(name)
-        searcher.is_up(name, f"worker of {name}")
-    searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
+    searcher = two_of_which_one_fails_for_memory(make, limit=4, largest=2)
     assert searcher.suggest("again")["slots"] == 2
 
 

@@ -1,12 +1,13 @@
 """The order in which a trial sees its images."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 
-def training_batches(n: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def training_batches(n: int, batch_size: int, generator: "Generator") -> Iterator["Tensor"]:
     """Yield indices of n images in a new random order, batch by batch: int64 [B].
 
     A final batch of a single image, on which batch normalisation fails, is merged into the batch before it.
@@ -16,6 +17,8 @@ def training_batches(n: int, batch_size: int, generator: torch.Generator) -> Ite
         batch_size: images per batch.
         generator: on the CPU, so that a seed gives the same order on every device.
     """
+    import torch  # Imported here because the pages of a run need `steps_per_epoch` alone.
+
     order = torch.randperm(n, generator=generator)
     steps = steps_per_epoch(n, batch_size)
     for step in range(steps):

@@ -19,7 +19,7 @@ from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, with
 from tune_brain.data.decoding import Advance
 from tune_brain.data.groups import join
 from tune_brain.data.sources import manifest, provenance
-from tune_brain.data.split import SPLIT_BLOCKS, blocks, cut
+from tune_brain.data.split import SPLIT_BLOCKS, cut, in_blocks, series_in_order
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
 from tune_brain.records import read_json
@@ -119,8 +119,8 @@ def _contents(
     names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
     twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
-    neighbours = blocks(names, decoded.thumbnails, SPLIT_BLOCKS)
-    whole = blocks(names, decoded.thumbnails)
+    series = series_in_order(names, decoded.thumbnails)
+    neighbours, whole = in_blocks(len(names), series, SPLIT_BLOCKS), in_blocks(len(names), series)
     is_split = np.array([image.part == "train" for image in catalogue.images])
     is_split &= not {"validation", "test"} <= set(catalogue.parts)
     parts, uneven = _parts(catalogue, twins, mirrored, neighbours, seed)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -19,8 +19,16 @@ SMALLEST_BLOCK = 5
 """Images per block at least. In smaller ones, at least half of the held-out slices would touch training."""
 
 
-def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) -> NDArray[np.int64]:
-    """Group images with neighbouring file numbers, which tend to be neighbouring slices of one patient.
+Runs = list[list[int]]
+
+
+def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Group images with neighbouring file numbers in blocks of `BLOCK`, see `series_in_order`; [N]."""
+    return in_blocks(len(names), series_in_order(names, thumbnails))
+
+
+def series_in_order(names: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[tuple[int, Runs]]:
+    """Find series of neighbouring slices, which tend to be of one patient where their file numbers are close.
 
     A series is the files of one folder whose names differ only in their numbers. If a series is in slice
     order, its files that agree in all numbers but the running one are a run. A run of at most `BLOCK` images,
@@ -32,26 +40,39 @@ def blocks(names: Sequence[str], thumbnails: NDArray[np.uint8], least: int = 1) 
     Args:
         names: paths of N images.
         thumbnails: [N, h, w].
+
+    Returns:
+        For each series in slice order, how many images its folder has, and its runs as indices of images.
+    """
+    vectors = unit_vectors(thumbnails)
+    in_folder = Counter(str(PurePosixPath(name).parent) for name in names)
+    return [
+        (in_folder[folder], runs)
+        for (folder, _), runs in _judged_together(_series(names)).items()
+        if sum(map(len, runs)) > BLOCK and _ordered(vectors, runs)
+    ]
+
+
+def in_blocks(n: int, series: Iterable[tuple[int, Runs]], least: int = 1) -> NDArray[np.int64]:
+    """Cut series in blocks.
+
+    Args:
+        n: number of images.
+        series: see `series_in_order`.
         least: number of blocks that the images of a folder should make at least; where they are too few for
             blocks of `BLOCK`, the blocks are smaller, down to `SMALLEST_BLOCK`.
 
     Returns:
-        [N] group numbers.
+        [n] group numbers.
     """
-    group = np.arange(len(names))
-    vectors = unit_vectors(thumbnails)
-    in_folder = Counter(str(PurePosixPath(name).parent) for name in names)
-    for (folder, _), runs in _judged_together(_series(names)).items():
-        if sum(map(len, runs)) > BLOCK and _ordered(vectors, runs):
-            size = min(BLOCK, max(SMALLEST_BLOCK, in_folder[folder] // least))
-            for run in runs:
-                step = size if len(run) > BLOCK else BLOCK
-                for start in range(0, len(run), step):
-                    group[run[start : start + step]] = run[start]
+    group = np.arange(n)
+    for in_folder, runs in series:
+        size = min(BLOCK, max(SMALLEST_BLOCK, in_folder // least))
+        for run in runs:
+            step = size if len(run) > BLOCK else BLOCK
+            for start in range(0, len(run), step):
+                group[run[start : start + step]] = run[start]
     return group
-
-
-Runs = list[list[int]]
 
 
 def _judged_together(series: Mapping[tuple[str, str], Runs]) -> dict[tuple[str, str], Runs]:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tune_brain.data.batches import steps_per_epoch
 from tune_brain.report.formatting import reason
 from tune_brain.report.tables.studies import parameters
 from tune_brain.space import Space
@@ -47,7 +48,9 @@ def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space], images: int
         "cycle": trials["cycle"].tolist(),
         "warmup_share": _values(trials, spaces, "warmup_share"),
         "peak": [_number(peak) for peak in _values(trials, spaces, "max_lr")],
-        "steps": [_steps(images, int(size)) for size in _values(trials, spaces, "batch_size")],
+        "steps": [
+            steps_per_epoch(images, int(size)) or None for size in _values(trials, spaces, "batch_size")
+        ],
     }
     return columns
 
@@ -57,12 +60,6 @@ def _values(trials: pd.DataFrame, spaces: Mapping[str, Space], name: str) -> lis
     fixed = {arch: getattr(space.hyperparameters(space.baseline), name) for arch, space in spaces.items()}
     pairs = zip(trials["arch"], trials["values"], strict=True)
     return [values.get(name, fixed[arch]) for arch, values in pairs]
-
-
-def _steps(images: int, batch_size: int) -> int | None:
-    """Steps per epoch, as in `data.batches`, which needs torch: a last batch of one image joins another."""
-    steps = -(-images // batch_size)
-    return (steps - 1 if steps > 1 and images % batch_size == 1 else steps) or None
 
 
 def epoch_columns(curves: pd.DataFrame) -> Columns:
