@@ -17,6 +17,7 @@ from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.validation import VALIDATED
 from tune_brain.export.card import card
 from tune_brain.export.write import export
+from tune_brain.layout import RECORD
 from tune_brain.records import read_json, write_json
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "sartaj"
@@ -113,6 +114,14 @@ def test_a_card_shows_any_class_name_literally(run: Path, tmp_path: Path) -> Non
     assert f"<th>{escape(name, quote=False)}</th>\n<th>meningioma_tumor</th>" in rendered
     assert f"<td>{escape(name, quote=False)}</td>\n<td>" in rendered
     assert f"distinguishes {escape(name, quote=False)}, meningioma_tumor," in rendered
+
+
+def test_a_card_says_where_neighbouring_slices_were_parted(run: Path, tmp_path: Path) -> None:
+    record = read_json(run / RECORD)
+    parted = {**record["data"], "parted": ["glioma_tumor"]}
+    write_json(run / RECORD, {**record, "data": parted})
+    text = (export(run, tmp_path / "bundles") / "cnn" / CARD).read_text()
+    assert "\nglioma\\_tumor: too few images for blocks of 20 neighbouring files" in text
 
 
 @pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])

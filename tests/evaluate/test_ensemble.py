@@ -209,6 +209,8 @@ def test_the_verdict_on_the_ensemble_names_the_better_of_the_two(test: Predictio
     assert "; 54 only the ensemble gets right, 0 only cnn (" in better["verdict"]
     assert f"ensemble: it fell behind {best} by 100.0 points" in worse["verdict"]
     assert "; 0 only the ensemble gets right, 54 only cnn (" in worse["verdict"]
+    same = against_best(test, {ENSEMBLE: right, "cnn": right}, {"cnn": [0.5]})
+    assert "gives every test image the same class as the best single winner (cnn)" in same["verdict"]
 
 
 def test_the_ensembles_interval_resamples_groups_so_that_one_group_has_none(

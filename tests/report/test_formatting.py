@@ -80,6 +80,18 @@ def test_notes_name_what_makes_a_score_optimistic(scored_run):
     assert "resnet34" not in notes
 
 
+def test_notes_name_the_shortcomings_of_a_split(scored_run):
+    contents = read_contents(scored_run)
+    uneven = {"part": "validation", "class": "glioma", "images": 1, "of": 50, "asked": 0.15}
+    data = {**contents.record["data"], "uneven": [uneven], "parted": ["pituitary"]}
+    split = dataclasses.replace(contents, record={**contents.record, "data": data})
+    extra = {*formatting.notes(split, images(data))} - {*formatting.notes(contents, images(data))}
+    assert {line.split(":")[0] for line in extra} == {
+        "validation has 1 of 50 glioma images, not 15% of each class",
+        "pituitary",
+    }
+
+
 def test_a_single_one_is_singular(scored_run):
     contents = read_contents(scored_run)
     config = contents.config.model_copy(update={"configs": 1, "ladder": (1,)})

@@ -1,6 +1,6 @@
 """Describe a prepared data set in a few lines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
@@ -15,16 +15,7 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     trained, validated = counts["train"], counts["validation"]
     yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
     yield f"{trained} training, {validated} validation and {official} test images; the test is sealed"
-    for part in ("test", "validation"):
-        if uneven := [entry for entry in summary["uneven"] if entry["part"] == part]:
-            shares = ", ".join(f"{entry['images']} of {entry['of']} {entry['class']}" for entry in uneven)
-            asked = f"{uneven[0]['asked']:.0%} of each class"
-            yield f"{part} has {shares} images, not {asked}: too few groups of twins and neighbouring files"
-    if parted := summary["parted"]:
-        yield (
-            f"{', '.join(parted)}: too few images for blocks of {BLOCK} neighbouring files; in smaller ones "
-            "more slices have a neighbour on the other side: scores on parts split off are optimistic"
-        )
+    yield from split_caveats(summary)
     if unseen < official:
         have = "has" if official - unseen == 1 else "have"
         yield f"{official - unseen} of {official} test images {have} a twin outside the test: {unseen} unseen"
@@ -38,3 +29,21 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         yield f"{images} a twin in the test, admitted by --allow-leak: scores are inflated"
     for reason, group in summary["left_out"].items():
         yield f"left out, {reason}: {group['n']} ({named_of(group)})"
+
+
+def split_caveats(summary: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong with the parts that were split off: their shares, and neighbours that were parted.
+
+    Args:
+        summary: of a prepared data set; without the keys `uneven` and `parted` nothing is said.
+    """
+    for part in ("test", "validation"):
+        if uneven := [entry for entry in summary.get("uneven", ()) if entry["part"] == part]:
+            shares = ", ".join(f"{entry['images']} of {entry['of']} {entry['class']}" for entry in uneven)
+            asked = f"{uneven[0]['asked']:.0%} of each class"
+            yield f"{part} has {shares} images, not {asked}: too few groups of twins and neighbouring files"
+    if parted := summary.get("parted"):
+        yield (
+            f"{', '.join(parted)}: too few images for blocks of {BLOCK} neighbouring files; in smaller ones "
+            "more slices have a neighbour on the other side: scores on parts split off are optimistic"
+        )

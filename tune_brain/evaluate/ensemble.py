@@ -157,7 +157,7 @@ def against_best(
             **mcnemar(ours.argmax(1) == labels, theirs.argmax(1) == labels),
             "macro_f1": difference(ours[None], theirs[None], labels, groups),
         }
-    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, test)}
+    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, test, predicted)}
 
 
 def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: Sequence[str]) -> Calibrated:
@@ -202,7 +202,9 @@ def _share(flags: NDArray[np.bool_]) -> float | None:
     return float(flags.mean()) if len(flags) else None
 
 
-def _verdict(best: str, parts: Scores, test: Predictions) -> str:
+def _verdict(best: str, parts: Scores, test: Predictions, predicted: Calibrated) -> str:
+    if (predicted[ENSEMBLE][0].argmax(1) == predicted[best][0].argmax(1)).all():
+        return f"ensemble: it gives every test image the same class as the best single winner ({best})."
     compared, n = parts[test.telling], int(test.part(test.telling).sum())
     against_best = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
     return (

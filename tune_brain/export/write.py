@@ -28,7 +28,7 @@ from tune_brain.text import quoted
 HERE = Path(__file__).parent
 PORTABLE = HERE.parent / "portable"
 NOTE = "Not a medical device."
-DATA = ("digest", "cut_digest", "counts", "official", "unseen", "twins")
+DATA = ("digest", "cut_digest", "counts", "official", "unseen", "twins", "uneven", "parted")
 """Keys of the record's `data` that a bundle contains."""
 
 
@@ -159,7 +159,7 @@ def _about(results: _Results, name: str, weights: Mapping[str, float], embedding
         "abstention": results.calibration["abstention"][name],
         "calibration": results.calibration["validation"][name],
         "scores": results.scores[name],
-        "data": {"seed": results.run.config.seed, **{key: data[key] for key in DATA}},
+        "data": {"seed": results.run.config.seed, **{key: data[key] for key in DATA if key in data}},
         "versions": {key: results.record[key] for key in ("tune_brain", "python", "packages", "commit")},
         "weights_started_from": results.record["weights"],
         "note": NOTE,

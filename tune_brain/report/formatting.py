@@ -9,6 +9,7 @@ import pandas as pd
 
 from tune_brain.config import PRETRAINED
 from tune_brain.data.catalogue import named_of
+from tune_brain.data.describe import split_caveats
 from tune_brain.report.run_reader import Contents
 from tune_brain.search.chance import finding
 from tune_brain.text import counted, duration
@@ -260,6 +261,7 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
             f"{dropped} dropped: twins of validation images, twins of images "
             "of a test that was split off, or mirrored copies."
         )
+    yield from split_caveats(data)
     for reason, files in data.get("left_out", {}).items():
         yield f"{files['n']:,} left out ({reason}): {named_of(files)}"
     if record and not record.get("commit"):

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from ray import tune
@@ -190,7 +191,8 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
             raise error.__context__ from None
         raise
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        # It has a folder for each trial, and some disks take milliseconds to remove one: nothing waits.
+        Thread(target=shutil.rmtree, args=(scratch,), kwargs={"ignore_errors": True}, name=scratch).start()
     if searcher.workers.all_lost:
         lost = len(searcher.workers.lost_in_a_row)
         raise ClusterError(
