@@ -54,7 +54,7 @@ def test_a_class_that_cannot_give_its_share_is_named(slices: Slices, tmp_path: P
         {"part": "validation", "class": "b", "images": 1, "of": 2, "asked": 0.15},
     ]
     lines = "\n".join(describe(summary))
-    reason = "too few groups of twins and neighbouring files"
+    reason = "too few groups of related images"
     assert f"test has 1 of 3 b images, not 20% of each class: {reason}" in lines
     assert f"validation has 1 of 2 b images, not 15% of each class: {reason}" in lines
 

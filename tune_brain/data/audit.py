@@ -17,6 +17,7 @@ from tune_brain.data.decoding import Advance
 from tune_brain.data.findings import summary
 from tune_brain.data.groups import join, of_two_kinds
 from tune_brain.data.image_facts import ImageFacts, read_facts
+from tune_brain.data.patients import apart, patients_of
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
 from tune_brain.data.shift import DARK, floor, nearness, origin, statistics
@@ -25,7 +26,7 @@ from tune_brain.data.split import blocks
 from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
-FORMAT = 3
+FORMAT = 4
 METHOD = 6
 """Increased whenever the same files could get other findings, so that older cached findings are ignored."""
 SHOWN = 3
@@ -82,7 +83,9 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         twins = all_twins(images)
         nearest, neighbours = nearest_future.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
-    series = blocks([image.name for image in catalogue.images], images.thumbnails)
+    paths = [image.name for image in catalogue.images]
+    patients = patients_of(root, paths)
+    series = np.where(patients >= 0, len(paths) + patients, blocks(paths, images.thumbnails))
     # Groups are formed on each side separately, and outside the test without mirrored twins: linked by all of
     # these, the blocks would merge into one group.
     observations = np.zeros(len(labels), np.int64)
@@ -105,6 +108,11 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
             **{
                 rule: _group_counts(group, labels, leaks[rule], parts) for rule, group in twins.groups.items()
             },
+        },
+        "patients": {
+            "known": len(np.unique(patients[patients >= 0])),
+            "images": int((patients >= 0).sum()),
+            "leaked": int(np.isin(apart(patients)[test], apart(patients)[~test]).sum()),
         },
         "leak": {
             name: {"test": int((own := test & (labels == number)).sum())}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from tune_brain.data.patients import patients_file
 from tune_brain.data.sources import manifest
 from tune_brain.errors import DataError
 from tune_brain.text import legible
@@ -197,18 +198,19 @@ def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
             found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
             remedy=f"{LAYOUTS} In the second layout tune_brain splits off a test part itself.",
         )
-    beside = [entry for entry in _entries(root) if entry not in (*by_part.values(), manifest(root))]
+    known = (*by_part.values(), manifest(root), patients_file(root))
+    beside = [entry for entry in _entries(root) if entry not in known]
     left_out.extend(LeftOut(name=entry.name, reason=_why_not(entry, "beside the parts")) for entry in beside)
     return {part: by_part[part] for part in ("train", "validation", "test") if part in by_part}
 
 
 def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
     """The class folders of a part by name."""
-    folders, sources = {}, manifest(root)
+    folders, tables = {}, (manifest(root), patients_file(root))
     for entry in _entries(folder):
         if entry.is_dir() and not _hidden(entry):
             folders[entry.name] = entry
-        elif entry != sources:
+        elif entry not in tables:
             name = entry.relative_to(root).as_posix()
             left_out.append(LeftOut(name=name, reason=_why_not(entry, "beside the class folders")))
     return folders

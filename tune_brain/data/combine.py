@@ -18,6 +18,7 @@ from tune_brain.data.decoding import Advance
 from tune_brain.data.destination import making, require_new
 from tune_brain.data.groups import of_two_kinds
 from tune_brain.data.image_facts import read_facts
+from tune_brain.data.patients import patient_names, write_patients
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
@@ -46,7 +47,8 @@ def combine(
 
     Each image keeps its part; images of folders without parts go to training. Twins with different labels are
     left out of every part, since none of their labels can be trusted. Training and validation images with a
-    twin in any test part are left out as well.
+    twin in any test part are left out as well. Patients that a folder's `patients.csv` names are named in the
+    new folder's.
 
     Args:
         roots: at least two image folders, see `tune_brain.data.catalogue.scan`.
@@ -67,12 +69,13 @@ def combine(
     to = to.resolve()
     _check_places(roots, to)
     catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
+    patients = {name: patient_names(catalogue.root) for name, catalogue in catalogues.items()}
     names = class_names({name: catalogue.classes for name, catalogue in catalogues.items()}, rules)
     with interruptible("Interrupted; nothing of the new folder is kept"):
         rows = _decide(catalogues, names, allow_leak, advance)
         _require_enough(rows)
         with writing(to, DataError, "Free some disk space, or name another --to."):
-            _make(catalogues, rows, to)
+            _make(catalogues, patients, rows, to)
     return rows
 
 
@@ -181,12 +184,23 @@ def _require_enough(rows: Sequence[Row]) -> None:
         )
 
 
-def _make(catalogues: Mapping[str, Catalogue], rows: Sequence[Row], to: Path) -> None:
+def _make(
+    catalogues: Mapping[str, Catalogue],
+    patients: Mapping[str, Mapping[str, str]],
+    rows: Sequence[Row],
+    to: Path,
+) -> None:
+    known = dict[str, str]()
     with making(to) as made:
         for row in rows:
             if row.file:
                 _place(catalogues[row.source].root / row.original, made / row.file)
+                if patient := patients[row.source].get(row.original):
+                    # The same name in two sources need not be the same patient.
+                    known[row.file] = f"{row.source}/{patient}"
         write(made, rows)
+        if known:
+            write_patients(made, known)
         scan(made)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tune_brain.data.catalogue import named_of
+from tune_brain.data.patients import PATIENTS
 from tune_brain.data.split import BLOCK
 from tune_brain.text import counted
 
@@ -15,13 +16,15 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
     trained, validated = counts["train"], counts["validation"]
     yield f"{len(summary['classes'])} classes: {', '.join(summary['classes'])}"
     yield f"{trained} training, {validated} validation and {official} test images; the test is sealed"
-    yield from split_caveats(summary)
+    yield from about_split(summary)
     if unseen < official:
         have = "has" if official - unseen == 1 else "have"
-        yield f"{official - unseen} of {official} test images {have} a twin outside the test: {unseen} unseen"
+        twin = "a twin or another slice of their patient" if summary["patients"]["across"] else "a twin"
+        yield f"{official - unseen} of {official} test images {have} {twin} outside the test: {unseen} unseen"
     if dropped := summary["dropped"]:
         images = counted(dropped, "training image", "training images")
-        yield f"{images} left out for a twin in validation, or in a test part that was split off"
+        twin = "a twin or their patient" if summary["patients"]["images"] else "a twin"
+        yield f"{images} left out for {twin} in validation, or in a test part that was split off"
     if sources := summary.get("sources"):
         yield "combined from " + ", ".join(f"{name} ({n:,} images)" for name, n in sources.items())
     if leaked := summary.get("allowed_leak"):
@@ -31,17 +34,23 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         yield f"left out, {reason}: {group['n']} ({named_of(group)})"
 
 
-def split_caveats(summary: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong with the parts that were split off: their shares, and neighbours that were parted.
+def about_split(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Say whose images were kept together where parts were split off, and what is wrong with those parts.
 
     Args:
-        summary: of a prepared data set; without the keys `uneven` and `parted` nothing is said.
+        summary: of a prepared data set; records of earlier versions lack some of its keys.
     """
+    if (patients := summary.get("patients")) and patients["images"]:
+        unknown = f" and not those of {patients['unlisted']}" if patients["unlisted"] else ""
+        yield (
+            f"{PATIENTS} names {counted(patients['known'], 'patient', 'patients')} of {patients['images']} "
+            f"images{unknown}: the images of a patient were kept together where parts were split off"
+        )
     for part in ("test", "validation"):
         if uneven := [entry for entry in summary.get("uneven", ()) if entry["part"] == part]:
             shares = ", ".join(f"{entry['images']} of {entry['of']} {entry['class']}" for entry in uneven)
             asked = f"{uneven[0]['asked']:.0%} of each class"
-            yield f"{part} has {shares} images, not {asked}: too few groups of twins and neighbouring files"
+            yield f"{part} has {shares} images, not {asked}: too few groups of related images"
     if parted := summary.get("parted"):
         yield (
             f"{', '.join(parted)}: too few images for blocks of {BLOCK} neighbouring files; in smaller ones "

@@ -30,8 +30,8 @@ def summary(facts: Facts) -> list[str]:
 
 
 def faults(facts: Facts) -> list[str]:
-    """What `--strict` refuses: twins with different labels, and test images that leak into training."""
-    return [line for line in (_conflict(facts), _leak(facts)) if line]
+    """What `--strict` refuses: twins with two labels, and test images or patients that leak into training."""
+    return [line for line in (_conflict(facts), _leak(facts), _treated(facts)) if line]
 
 
 def terminal(facts: Facts) -> Iterator[str]:
@@ -112,6 +112,12 @@ def _leak(facts: Facts) -> str:
         f"{same:,} identical, {alike - same:,} in another size, quality or brightness, "
         f"{mirrored - alike:,} mirrored, {n - mirrored:,} cropped ({classes})."
     )
+
+
+def _treated(facts: Facts) -> str:
+    n = facts["patients"]["leaked"]
+    images = counted(n, "test image shows", "test images show")
+    return f"{images} a patient who is also in {rest(facts)}." if n else ""
 
 
 def rest(facts: Facts) -> str:

@@ -18,6 +18,7 @@ from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, without
 from tune_brain.data.decoding import Advance
 from tune_brain.data.groups import join
+from tune_brain.data.patients import apart, patients_file, patients_of
 from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import SPLIT_BLOCKS, cut, in_blocks, series_in_order
 from tune_brain.data.twins import twin_groups
@@ -26,7 +27,7 @@ from tune_brain.records import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 
-FORMAT = 12
+FORMAT = 13
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 UNEVEN = 0.5, 1.5
@@ -41,8 +42,8 @@ class Prepared:
     folder: Path
     classes: tuple[str, ...]
     summary: dict[str, Any]
-    """Description of the data set as plain JSON: digests, counts, official, unseen, left_out, twins, dropped,
-    uneven, parted, classes; for a combined folder also sources and allowed_leak."""
+    """Description of the data set as plain JSON: digests, counts, official, unseen, left_out, twins,
+    patients, dropped, uneven, parted, classes; for a combined folder also sources and allowed_leak."""
 
     def development(self) -> Development:
         """Training and validation images, memory-mapped."""
@@ -62,9 +63,10 @@ def prepare(root: Path, *, image_size: int, seed: int, advance: Advance | None =
     """Scan, decode, group and split an image folder, or reuse the cached result of an earlier call.
 
     Unless the folder has a validation part, 15 % of each training class become validation, split by groups of
-    twins and neighbouring files. Without a test part, 20 % of each class are split off the same way first.
-    Training images that are twins of a validation image, including mirrored ones, are dropped. A given test
-    part is kept as it is; those of its images without a twin in the other parts are marked unseen.
+    twins and neighbouring files, or of patients where the folder's `patients.csv` names them. Without a test
+    part, 20 % of each class are split off the same way first. Training images that are twins of a validation
+    image, including mirrored ones, or of its patient, are dropped. A given test part is kept as it is; those
+    of its images without a twin and without their patient in the other parts are marked unseen.
 
     Args:
         root: the image folder, see `tune_brain.data.catalogue.scan`.
@@ -107,8 +109,9 @@ def key(catalogue: Catalogue, purpose: str) -> str:
         digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
     for entry in catalogue.left_out:
         digest.update(os.fsencode(f"\n{entry.name}\0{entry.reason}"))
-    if sources := manifest(catalogue.root):
-        digest.update(sources.read_bytes())
+    for table in (manifest(catalogue.root), patients_file(catalogue.root)):
+        if table:
+            digest.update(table.read_bytes())
     return digest.hexdigest()[:32]
 
 
@@ -120,13 +123,22 @@ def _contents(
     labels = np.array([image.label for image in catalogue.images])
     twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
     series = series_in_order(names, decoded.thumbnails)
-    neighbours, whole = in_blocks(len(names), series, SPLIT_BLOCKS), in_blocks(len(names), series)
+    patients = patients_of(catalogue.root, names)
+    listed = patients >= 0
+    # What is known of a patient takes the place of what file names suggest.
+    neighbours, whole = (
+        np.where(listed, len(names) + patients, in_blocks(len(names), series, least))
+        for least in (SPLIT_BLOCKS, 1)
+    )
     is_split = np.array([image.part == "train" for image in catalogue.images])
     is_split &= not {"validation", "test"} <= set(catalogue.parts)
-    parts, uneven = _parts(catalogue, twins, mirrored, neighbours, seed)
+    related = mirrored, apart(patients)
+    parts, uneven = _parts(catalogue, twins, related, neighbours, seed)
     test = parts == "test"
-    # Twins among the dropped images do not count: nothing is trained on them.
-    unseen = ~np.isin(mirrored[test], mirrored[np.isin(parts, ("train", "validation"))])
+    # Dropped images do not count: nothing is trained on them.
+    outside = np.isin(parts, ("train", "validation"))
+    twinned, treated = (np.isin(group[test], group[outside]) for group in related)
+    unseen = ~(twinned | treated)
     arrays: dict[str, NDArray[Any]] = {
         "sealed/unseen": unseen,
         # For confidence intervals: a mirrored twin is not an independent observation either, nor are
@@ -143,7 +155,7 @@ def _contents(
         "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
         "cut_digest": _digest(catalogue, decoded, parts.tolist()),
         "test_digest": _test_digest(decoded, test),
-        "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"]),
+        "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"], patients),
         "classes": list(classes),
         "counts": {
             part: by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
@@ -154,7 +166,13 @@ def _contents(
         "twins": {
             "groups": int((group_sizes > 1).sum()),
             "images": int(group_sizes[group_sizes > 1].sum()),
-            "across": int((~unseen).sum()),
+            "across": int(twinned.sum()),
+        },
+        "patients": {
+            "known": len(np.unique(patients[listed])),
+            "images": int(listed.sum()),
+            "unlisted": int((~listed).sum()),
+            "across": int(treated.sum()),
         },
         "dropped": int((parts == "dropped").sum()),
         "uneven": uneven,
@@ -167,11 +185,11 @@ def _contents(
 def _parts(
     catalogue: Catalogue,
     twins: NDArray[np.int64],
-    mirrored: NDArray[np.int64],
+    related: tuple[NDArray[np.int64], ...],
     neighbours: NDArray[np.int64],
     seed: int,
 ) -> tuple[NDArray[np.str_], list[dict[str, Any]]]:
-    """The part of each image, or "dropped": a training image with a twin in validation or a split-off test.
+    """The part of each image, or "dropped": a training image related to a validation or split-off test image.
 
     The splits do not keep mirrored twins together: linked by them too, the blocks of a set would merge into
     one.
@@ -191,7 +209,8 @@ def _parts(
             uneven += _uneven(part, share, names[training], held_out)
         elif part == "test":
             continue
-        parts[(parts == "train") & np.isin(mirrored, mirrored[parts == part])] = "dropped"
+        for group in related:
+            parts[(parts == "train") & np.isin(group, group[parts == part])] = "dropped"
     if lost := set(catalogue.classes) - set(names[parts == "train"]):
         raise DataError(
             "Every class needs training images that are not in the validation part too",
@@ -229,10 +248,13 @@ def _test_digest(decoded: Decoded, test: NDArray[np.bool_]) -> str:
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()
 
 
-def _order_digest(decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64]) -> str:
-    """Identity of what file names affect in trials and intervals: the order and the groups of the test."""
+def _order_digest(
+    decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64], patients: NDArray[np.int64]
+) -> str:
+    """Identity of what names affect in trials and intervals: order, groups of the test, known patients."""
     order = "\n".join(f"{digest} {part}" for digest, part in zip(decoded.digests, parts, strict=True))
-    return hashlib.sha256(order.encode() + groups.tobytes()).hexdigest()
+    known = patients.tobytes() if (patients >= 0).any() else b""
+    return hashlib.sha256(order.encode() + groups.tobytes() + known).hexdigest()
 
 
 def load(folder: Path) -> Images:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tune_brain.bundle.schema import About
-from tune_brain.data.describe import split_caveats
+from tune_brain.data.describe import about_split
 from tune_brain.text import legible
 
 
@@ -28,7 +28,9 @@ def card(about: About, *, onnx: bool) -> str:
         keep_trailing_newline=True,
     )
     pages.filters.update(score=_score, share=_share, literal=_literal)
-    return pages.get_template("card.md").render(about=about, caveats=[*split_caveats(about.data)], onnx=onnx)
+    return pages.get_template("card.md").render(
+        about=about, about_split=[*about_split(about.data)], onnx=onnx
+    )
 
 
 def _score(measure: Mapping[str, Any]) -> str:

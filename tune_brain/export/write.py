@@ -28,7 +28,10 @@ from tune_brain.text import quoted
 HERE = Path(__file__).parent
 PORTABLE = HERE.parent / "portable"
 NOTE = "Not a medical device."
-DATA = ("digest", "cut_digest", "counts", "official", "unseen", "twins", "uneven", "parted")
+DATA = (
+    *("digest", "cut_digest", "counts", "official", "unseen"),
+    *("twins", "patients", "uneven", "parted"),
+)
 """Keys of the record's `data` that a bundle contains."""
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tune_brain.config import PRETRAINED
 from tune_brain.data.catalogue import named_of
-from tune_brain.data.describe import split_caveats
+from tune_brain.data.describe import about_split
 from tune_brain.report.run_reader import Contents
 from tune_brain.search.chance import finding
 from tune_brain.text import counted, duration
@@ -243,8 +243,11 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
     official, unseen = int(images["official"].sum()), int(images["unseen"].sum())
     if seen := official - unseen:
         verb = "has" if seen == 1 else "have"
+        twin = (
+            "a twin or another slice of their patient" if data.get("patients", {}).get("across") else "a twin"
+        )
         yield (
-            f"{seen:,} of the {official:,} test images {verb} a twin in the other parts. "
+            f"{seen:,} of the {official:,} test images {verb} {twin} in the other parts. "
             "The unseen scores exclude those."
         )
     absent = [name for name, line in images.iterrows() if line["official"] and not line["unseen"]]
@@ -259,9 +262,10 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
         dropped = counted(data["dropped"], "training image was", "training images were")
         yield (
             f"{dropped} dropped: twins of validation images, twins of images "
-            "of a test that was split off, or mirrored copies."
+            "of a test that was split off, or mirrored copies"
+            + (", or of their patients." if data.get("patients", {}).get("images") else ".")
         )
-    yield from split_caveats(data)
+    yield from about_split(data)
     for reason, files in data.get("left_out", {}).items():
         yield f"{files['n']:,} left out ({reason}): {named_of(files)}"
     if record and not record.get("commit"):

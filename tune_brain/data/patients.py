@@ -1,0 +1,94 @@
+"""`patients.csv`: which patient each image of a folder shows, where the owner of the images knows it."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_brain.errors import DataError
+from tune_brain.text import legible
+
+PATIENTS = "patients.csv"
+"""Lies in the root of an image folder. Columns: `image`, a path below the root, and `patient`, any text."""
+COLUMNS = ["image", "patient"]
+
+
+def patients_file(root: Path) -> Path | None:
+    """The `patients.csv` of an image folder, if there is one."""
+    path = root / PATIENTS
+    return path if path.is_file() else None
+
+
+def patient_names(root: Path) -> dict[str, str]:
+    """The patient of each image that `patients.csv` lists, by the image's path; empty without the file.
+
+    Args:
+        root: the image folder.
+
+    Raises:
+        DataError: the file cannot be read, has other columns, or a row without a patient or with another
+            patient than an earlier row of the same image.
+    """
+    path = patients_file(root)
+    if path is None:
+        return {}
+    try:
+        # As spreadsheets write it, perhaps with a byte order mark.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+    except (csv.Error, OSError) as error:
+        raise _unusable(path, str(error)) from None
+    if header != COLUMNS:
+        raise _unusable(path, f"its first line is {legible(','.join(header)) or 'empty'}")
+    names = dict[str, str]()
+    for line, row in enumerate(rows, start=2):
+        if not row:
+            continue
+        if len(row) != len(COLUMNS) or not all(map(str.strip, row)):
+            raise _unusable(path, f"row {line}: {legible(','.join(row))}")
+        image, patient = PurePosixPath(row[0]).as_posix(), row[1].strip()
+        if names.setdefault(image, patient) != patient:
+            raise _unusable(path, f"row {line} names a second patient for {legible(image)}")
+    return names
+
+
+def patients_of(root: Path, images: Sequence[str]) -> NDArray[np.int64]:
+    """[N] a number for each patient, from 0; -1 for an image that `patients.csv` does not list.
+
+    Args:
+        root: the image folder.
+        images: paths of N images below it, with forward slashes.
+
+    Raises:
+        DataError: the file is unusable, or lists none of the images.
+    """
+    names = patient_names(root)
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(names.values()))}
+    patients = np.array([numbers[names[image]] if image in names else -1 for image in images], np.int64)
+    if patients_file(root) and not (patients >= 0).any():
+        listed = legible(next(iter(names))) if names else "nothing"
+        raise _unusable(root / PATIENTS, f"it lists {listed}, and not {legible(images[0])}")
+    return patients
+
+
+def write_patients(root: Path, names: Mapping[str, str]) -> None:
+    """Write the patients of images, by path, to the `patients.csv` of a folder."""
+    with (root / PATIENTS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(names.items())
+
+
+def apart(patients: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Patient numbers [N] in which each image without a known patient has a number of its own, below 0."""
+    return np.where(patients < 0, -1 - np.arange(len(patients)), patients)
+
+
+def _unusable(path: Path, found: str) -> DataError:
+    return DataError(
+        f"{PATIENTS} must have the columns {','.join(COLUMNS)}, and a patient for each image that it lists",
+        found=f"{path}: {found}",
+        remedy="Give paths below the folder, such as Training/glioma/1.png, or remove the file.",
+    )
