@@ -34,18 +34,17 @@ def test_no_pair_above_the_threshold_is_missed(
     random = np.random.default_rng(seed)
     every = vectors(random, n + n_queries, d, spread)
     indexed, queries = every[:n], every[n:]
-    thresholds = (threshold * random.uniform(0.5, 1, n_queries)).astype(np.float32)
     full = queries @ indexed.T
-    batches = list(Cells(indexed).near(queries, thresholds))
+    batches = list(Cells(indexed).near(queries, threshold))
     pairs = [
         (i, j) for rows, places, _ in batches for i, j in zip(rows.tolist(), places.tolist(), strict=True)
     ]
     assert len(pairs) == len(set(pairs))
-    expected = np.nonzero(full >= thresholds[:, None])
+    expected = np.nonzero(full >= np.float32(threshold))
     assert set(zip(*(ends.tolist() for ends in expected), strict=True)) <= set(pairs)
     for rows, places, products in batches:
         np.testing.assert_allclose(products, full[rows, places], atol=1e-5)
-        assert (products >= thresholds[rows] - 2 * cells.ROUNDING).all()
+        assert (products >= threshold - 2 * cells.ROUNDING).all()
 
 
 def test_few_cells_are_searched_and_pairs_come_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +53,8 @@ def test_few_cells_are_searched_and_pairs_come_in_batches(monkeypatch: pytest.Mo
     points = centres[random.integers(0, 40, 2000)] + 0.01 * random.normal(size=(2000, 30)).astype(np.float32)
     points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 0.5)
     index = Cells(points)
-    thresholds = np.full(len(points), 0.995, np.float32)
-    assert index._reached(points, np.sqrt(2 - 2 * thresholds)).mean() < 0.1
+    assert index._reached(points, 0.1).mean() < 0.1
     monkeypatch.setattr(cells, "BATCH", 1000)
-    batches = [len(rows) for rows, _, _ in index.near(points, thresholds)]
+    batches = [len(rows) for rows, _, _ in index.near(points, 0.995)]
     assert len(batches) > 10
     assert max(batches) < 1000 + cells.ROWS * 100

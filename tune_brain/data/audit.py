@@ -27,7 +27,7 @@ from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
 FORMAT = 4
-METHOD = 6
+METHOD = 7
 """Increased whenever the same files could get other findings, so that older cached findings are ignored."""
 SHOWN = 3
 """Largest number of pairs listed of each kind."""
@@ -85,6 +85,9 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
     paths = [image.name for image in catalogue.images]
     patients = patients_of(root, paths)
+    # As in a search, see `prepare`.
+    treated = test & np.isin(apart(patients), apart(patients)[~test])
+    seen = leaks["mirrored"] | treated
     series = np.where(patients >= 0, len(paths) + patients, blocks(paths, images.thumbnails))
     # Groups are formed on each side separately, and outside the test without mirrored twins: linked by all of
     # these, the blocks would merge into one group.
@@ -112,7 +115,7 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         "patients": {
             "known": len(np.unique(patients[patients >= 0])),
             "images": int((patients >= 0).sum()),
-            "leaked": int(np.isin(apart(patients)[test], apart(patients)[~test]).sum()),
+            "leaked": int(treated.sum()),
         },
         "leak": {
             name: {"test": int((own := test & (labels == number)).sum())}
@@ -133,8 +136,8 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         ],
         "nearest": nearest,
         "looks": _quartiles(images, labels, parts, classes),
-        "origin": origin(statistics(images), labels, test, leaks["mirrored"], observations, classes),
-        "floor": floor(labels, test, leaks["mirrored"], neighbours) if test.any() else {},
+        "origin": origin(statistics(images), labels, test, seen, observations, classes),
+        "floor": floor(labels, test, seen, neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
     pairs = tuple((first, second) for _, first, second, _ in shown)

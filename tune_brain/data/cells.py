@@ -52,34 +52,33 @@ class Cells:
         self._ends = np.searchsorted(cell[self._places], np.arange(len(self._centres) + 1))
         self._distances = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
 
-    def near(self, queries: Floats, thresholds: Floats, radius_share: float = 1.0) -> Iterator[Pairs]:
-        """Find all pairs of a query and a vector whose inner product reaches the query's threshold.
+    def near(self, queries: Floats, threshold: float, radius_share: float = 1.0) -> Iterator[Pairs]:
+        """Find all pairs of a query and a vector whose inner product reaches a threshold.
 
         Unit vectors with the inner product p are sqrt(2 - 2p) apart. A match in another cell therefore lies
         at most that far from the query, and no farther beyond the plane that separates the two cells.
 
         Args:
             queries: [Q, D] vectors of length 1 or 0.
-            thresholds: [Q], smallest inner product of a match.
+            threshold: the smallest inner product of a match.
             radius_share: share of that distance within which other cells are searched; below 1 the search is
                 faster but may miss pairs.
 
         Yields:
             Batches of the pairs, the query first. Pairs up to `ROUNDING` below the threshold are included.
         """
-        thresholds = thresholds - np.float32(ROUNDING)
+        least = np.float32(threshold) - np.float32(ROUNDING)
+        radius = float(radius_share * np.sqrt(2 - 2 * least))
         batch: list[Pairs] = []
         pairs = 0
         for row in range(0, len(queries) if len(self._vectors) else 0, ROWS):
-            block = slice(row, row + ROWS)
-            radius = np.asarray(radius_share * np.sqrt(2 - 2 * thresholds[block]), np.float32)
-            reached = self._reached(queries[block], radius)
+            reached = self._reached(queries[row : row + ROWS], radius)
             for cell in np.flatnonzero(reached.any(0)):
                 rows = np.flatnonzero(reached[:, cell]) + row
                 for start in range(self._ends[cell], self._ends[cell + 1], COLUMNS):
                     end = min(start + COLUMNS, self._ends[cell + 1])
                     products = queries[rows] @ self._vectors[start:end].T
-                    i, j = np.nonzero(products >= thresholds[rows, None])
+                    i, j = np.nonzero(products >= least)
                     batch.append(Pairs(rows[i], self._places[start + j], products[i, j]))
                     pairs += len(i)
                     if pairs >= BATCH:
@@ -88,12 +87,12 @@ class Cells:
         if batch:
             yield joined(batch)
 
-    def _reached(self, queries: Floats, radius: Floats) -> Flags:
-        """[Q, cells], true where the cell may hold a vector within the query's radius [Q]."""
+    def _reached(self, queries: Floats, radius: float) -> Flags:
+        """[Q, cells], true where the cell may hold a vector within the radius of the query."""
         squares = _squares(queries, self._centres)
         own = squares.argmin(1)
         excess = squares - squares[np.arange(len(queries)), own, None]
-        flags: Flags = excess <= 2 * radius[:, None] * self._distances[own] + ROUNDING
+        flags: Flags = excess <= 2 * radius * self._distances[own] + ROUNDING
         return flags
 
 

@@ -57,8 +57,7 @@ def cropped(images: Bytes) -> Pairs:
         candidates = []
         for dct in crops:
             best = joined([])
-            thresholds = np.full(len(dct), COARSE_CORRELATION, np.float32)
-            for matches in cells.near(_coarse(dct), thresholds, RADIUS_SHARE):
+            for matches in cells.near(_coarse(dct), COARSE_CORRELATION, RADIUS_SHARE):
                 rows, places, products = joined([best, matches])
                 products[rows + block.start == places] = -1
                 top = _best(rows, products, CANDIDATES)

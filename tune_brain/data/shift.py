@@ -24,9 +24,10 @@ STATISTICS = {
 """The statistics of an image, with the words for less and for more of each."""
 ELSEWHERE = 0.8
 """A class's test images come from elsewhere if, in at least this share of all pairs of a test and a training
-image, a statistic of the test image is the larger one, or in at least this share the smaller one.
+image, a statistic of the test image is the larger one, or in at least this share the smaller one. Each group
+of related images weighs as much as any other.
 
-The share is 0.5 if both parts come from one source; for 20 independent images its standard deviation is 0.07.
+The share is 0.5 if both parts come from one source; for 20 independent groups its standard deviation is 0.07.
 """
 ENOUGH = 20
 """Groups that a class needs in the test part and outside it for a verdict on where its test images come from;
@@ -77,15 +78,16 @@ def origin(
     Returns:
         By class: `n`, number of test images compared; `groups`, number of their groups; `shares`, for each
         statistic the share of all pairs of a test and another image in which the test image has the larger
-        value; `elsewhere`, the verdict, None with too few groups; `by` and `share`, the statistic that
-        differs most and its share.
+        value, each group weighing as much as any other; `elsewhere`, the verdict, None with too few groups;
+        `by` and `share`, the statistic that differs most and its share.
     """
     verdicts = {}
     for number, name in enumerate(classes):
         in_class = labels == number
         unseen, others = in_class & test & ~leaked, in_class & ~test
+        weights = [_weights(groups[side]) for side in (unseen, others)]
         shares = {
-            statistic: _superiority(values[unseen], values[others])
+            statistic: _superiority(values[unseen], values[others], *weights)
             for statistic, values in statistics.items()
         }
         available = [statistic for statistic in shares if shares[statistic] is not None]
@@ -104,16 +106,30 @@ def origin(
     return verdicts
 
 
-def _superiority(values: NDArray[np.float64], others: NDArray[np.float64]) -> float | None:
+def _weights(groups: Ints) -> NDArray[np.float64]:
+    """Weights of images that add up to 1, equal for each group and within it."""
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = 1 / sizes[group] / len(sizes)
+    return weights
+
+
+def _superiority(
+    values: NDArray[np.float64],
+    others: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    weights_of_others: NDArray[np.float64],
+) -> float | None:
     """Share of all pairs in which the value exceeds the other, ties counting half; None without pairs.
 
-    This is the probability of superiority, the Mann-Whitney U divided by the number of pairs.
+    A pair has the product of its images' weights, which add up to 1 on each side. With equal weights this is
+    the probability of superiority, the Mann-Whitney U divided by the number of pairs.
     """
     if not len(values) or not len(others):
         return None
-    others = np.sort(others)
-    below, up_to = (np.searchsorted(others, values, side) for side in ("left", "right"))
-    return round(float((below + up_to).mean() / 2 / len(others)), 4)
+    order = np.argsort(others)
+    up_to = np.concatenate([[0.0], np.cumsum(weights_of_others[order])])
+    shares = sum(up_to[np.searchsorted(others[order], values, side)] for side in ("left", "right"))
+    return round(float(weights @ shares) / 2, 4)
 
 
 def nearness(

@@ -68,9 +68,8 @@ class Similarity:
 
         def compare(block: slice) -> Pairs:
             vectors = unit_vectors(queries[block])
-            thresholds = np.full(len(vectors), TWINS, np.float32)
             twins = []
-            for rows, places, _ in self._cells.near(self._project(vectors), thresholds):
+            for rows, places, _ in self._cells.near(self._project(vectors), TWINS):
                 for start in range(0, len(rows), PAIRS):
                     i, j = rows[start : start + PAIRS], places[start : start + PAIRS]
                     similarity = np.einsum("ij,ij->i", vectors[i], unit_vectors(self.thumbnails[j]))
