@@ -124,17 +124,40 @@ def test_a_damaged_file_is_a_weights_error_that_names_it(tmp_path: Path, name: s
         resolve(str(path))
 
 
-@pytest.mark.parametrize("value", [[torch.zeros(1)], {"epoch": 3}, {"state_dict": {"conv1": torch.zeros(1)}}])
+@pytest.mark.parametrize("length", range(1, 200, 3))
+def test_a_file_of_old_torch_may_end_anywhere(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "torn.pth"
+    torch.save({"conv1.weight": torch.zeros(2)}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(WeightsError, match=r"damaged|nothing but tensors"):
+        resolve(str(path))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_values_that_are_not_finite_are_named(
+    state: dict[str, Tensor], tmp_path: Path, number: float
+) -> None:
+    torch.save({**state, "bn1.bias": torch.full((64,), number)}, tmp_path / "diverged.pth")
+    with pytest.raises(WeightsError, match=r"bn1\.bias has values that are not finite"):
+        resolve(str(tmp_path / "diverged.pth"))
+
+
+@pytest.mark.parametrize(
+    "value", [[torch.zeros(1)], {0: torch.zeros(1)}, {"epoch": 3}, {"state_dict": {"conv1": torch.zeros(1)}}]
+)
 def test_a_file_without_a_state_dict_is_refused(tmp_path: Path, value: object) -> None:
     torch.save(value, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="maps names to tensors"):
         resolve(str(tmp_path / "other.pth"))
 
 
-@pytest.mark.parametrize("name", ["missing.pth", "missing.safetensors", ""])
-def test_a_missing_file_is_a_weights_error(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["missing.pth", "missing.safetensors", "", "~nobody/weights.pth"])
+def test_a_missing_file_is_a_weights_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsError, match="cannot be read"):
-        resolve(str(tmp_path / name))
+        resolve(name)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The starting weights of the pretrained architecture: ImageNet weights, a file, or random weights."""
 
 import hashlib
+import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,6 @@ from urllib.parse import urlparse
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from tune_brain.config import PRETRAINED
@@ -60,7 +60,8 @@ def resolve(spec: str) -> ResolvedWeights | None:
         return None
     if spec == "imagenet":
         return _imagenet()
-    path = Path(spec).expanduser()
+    # Unlike `Path.expanduser`, it leaves the name of an unknown user as it is.
+    path = Path(os.path.expanduser(spec))  # noqa: PTH111
     state = _read(path)
     _check(state, path.name)
     return ResolvedWeights(state=state, origin=f"{path.name}, SHA-256 {_sha256(path)}")
@@ -136,13 +137,15 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             "A file of weights must hold nothing but tensors, and no code", found=path, remedy=remedy
         ) from None
-    except (SafetensorError, EOFError, RuntimeError, ValueError) as error:
+    except Exception as error:  # readers of damaged files raise all kinds of exceptions
         raise WeightsError(
             "The file of weights is damaged or in another format",
             found=f"{path}: {type(error).__name__} {error}",
             remedy=remedy,
         ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise WeightsError(
             "A file of weights must hold a state dict, which maps names to tensors", found=path, remedy=remedy
         )
@@ -162,6 +165,8 @@ def _check(state: Mapping[str, Tensor], name: str) -> None:
             wrong.append(f"unknown {key}")
         elif value.shape != expected[key]:
             wrong.append(f"{key} {list(value.shape)} instead of {list(expected[key])}")
+        elif not value.isfinite().all():
+            wrong.append(f"{key} has values that are not finite")
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise WeightsError(

@@ -21,7 +21,7 @@ import throughput
 import torch
 
 from tune_brain import compute
-from tune_brain.config import RunConfig
+from tune_brain.config import ARCHITECTURES, RunConfig
 from tune_brain.data.demo import write_demo
 from tune_brain.data.prepare import prepare
 from tune_brain.portable.networks import CPU
@@ -73,7 +73,7 @@ def orchestration_gain() -> float:
         patch.object(run, "TrialWorker", orchestration.Idle),
         compute.session(RunConfig(out=Path("unused"), concurrency=2)) as session,
     ):
-        ours = orchestration.ours(TRIALS, session.slots())[0]
+        ours = orchestration.ours(TRIALS, session.slots(), ARCHITECTURES[:1])[0]
         return orchestration.stock(orchestration.Reused, TRIALS, reuse=True) / ours
 
 

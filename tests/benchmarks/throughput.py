@@ -4,8 +4,8 @@
 
 The bare loop is the shortest one that trains the same model with the same batches, augmentation, precision,
 clipping and validation on arrays in memory: without Ray, rows or metrics other than the number of correct
-predictions. The trial runs in a Ray worker as in any search, one at a time; its time is that of its row, from
-its dispatch until its last epoch is written. Both use one thread.
+predictions. The trial runs in a Ray worker as in any search, one at a time; its time is that from the end of
+the trial before it to its own end, so it includes what lies between two trials. Both use one thread.
 """
 
 import tempfile
@@ -94,8 +94,8 @@ def trial(arch: str, epochs: int, precision: Precision, development: Development
         progress.log_to(config.out / "run.log")
         progress._console.quiet = True
         search(config, {arch: space}, development, None, {arch: precision}, slots, progress)
-        row = trials_of(config.out)[-1]
-        return epochs * len(development.train.labels) / row.seconds
+        before, last = (row.started + row.seconds for row in trials_of(config.out)[-2:])
+        return epochs * len(development.train.labels) / (last - before)
 
 
 def main() -> None:

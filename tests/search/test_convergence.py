@@ -201,7 +201,7 @@ def test_status_and_page_say_why_a_study_has_ended(
     for one in study(row, FLAT[:22]):
         append(run.folder / "trials.jsonl", one.model_copy(update={"values": space.baseline}))
     status(run.folder)
-    why = "onverged: after 22 configurations as many again may raise the best macro-F1 at 1 epochs by"
+    why = "onverged: after 22 configurations as many again may raise the best macro-F1 at 1 epoch by"
     told = capsys.readouterr().out
     assert f"linear: c{why}" in told
     assert "22/22" in told

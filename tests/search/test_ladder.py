@@ -36,18 +36,9 @@ def test_the_best_third_of_a_rung_is_promoted_before_a_new_configuration_starts(
 
 
 def test_a_trial_far_below_full_length_is_the_beginning_of_a_full_one() -> None:
-    assert [cycle(Study(), epochs, 12) for epochs in (1, 2, 3, 12)] == [12, None, None, None]
-    assert [cycle(Study(), epochs, 36) for epochs in (1, 3, 4)] == [36, 36, None]
-    assert cycle(Study(), 1, 3) is None
-
-
-def test_a_rung_goes_on_as_an_older_version_began_it(row: MakeRow) -> None:
-    assert cycle(Study([row(0, 12), row(1, 1)]), 1, 12) is None
-    assert cycle(Study([row(0, 12), row(1, 1, cycle=12)]), 1, 12) == 12
-    assert cycle(Study([row(0, 12), row(1, 3)]), 1, 12) == 12
-    assert cycle(Study([row(0, 12), row(1, 1), row(2, 1, cycle=12)]), 1, 12) is None
-    # Be it that none of those has ended yet.
-    assert cycle(Study([row(0, 12), row(1, 1, None, state="running", why=None)]), 1, 12) is None
+    assert [cycle(epochs, 12) for epochs in (1, 2, 3, 12)] == [12, None, None, None]
+    assert [cycle(epochs, 36) for epochs in (1, 3, 4)] == [36, 36, None]
+    assert cycle(1, 3) is None
 
 
 def test_the_highest_rung_is_promoted_first(row: MakeRow) -> None:

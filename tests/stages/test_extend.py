@@ -95,9 +95,7 @@ def test_spaces_that_are_not_wider_are_refused(
         extended(run, {"spaces": folder})
 
 
-def test_wider_ranges_are_refused_for_a_converged_study_unless_it_continues_sampling(
-    made: Callable[..., Run], tmp_path: Path
-) -> None:
+def test_what_a_converged_study_would_not_sample_is_refused(made: Callable[..., Run], tmp_path: Path) -> None:
     run = made(until_converged=True, configs=40)
     numbers = [*range(1, FEWEST + 1), *[BASELINE] * SEEDS]
     rows = [
@@ -124,4 +122,9 @@ def test_wider_ranges_are_refused_for_a_converged_study_unless_it_continues_samp
         extended(run, {"spaces": wider})
     assert extended(run, {"spaces": wider, "until_converged": False})
     same = write_space(run, tmp_path / "same", {})
-    assert extended(run, {"spaces": same, "configs": 50})
+    assert extended(run, {"spaces": same, "final_round": (4, 1)})
+    with pytest.raises(ConfigError, match=r"larger number has no effect; found: linear: converged"):
+        extended(run, {"configs": 50})
+    assert extended(run, {"configs": 50, "until_converged": False})
+    # The added architecture has yet to sample.
+    assert extended(run, {"configs": 50, "arch": ("cnn",)})

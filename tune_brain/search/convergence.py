@@ -12,6 +12,7 @@ from statistics import stdev
 from tune_brain.config import RunConfig
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.study import is_tried_again
+from tune_brain.text import counted
 
 FEWEST = 20
 """No study ends before so many configurations: twice the sampler's random start."""
@@ -40,10 +41,11 @@ class Convergence:
     @property
     def reason(self) -> str:
         """Why the study ends or continues, as a sentence."""
+        length = counted(self.epochs, "epoch", "epochs")
         word, than = ("converged", "no more") if self.reached else ("not converged", "more")
         return (
             f"{word}: after {self.configurations} configurations as many again may raise the best macro-F1 "
-            f"at {self.epochs} epochs by {self.gain:.4f}, {than} than the {self.noise:.4f} between seeds"
+            f"at {length} by {self.gain:.4f}, {than} than the {self.noise:.4f} between seeds"
         )
 
 

@@ -133,12 +133,9 @@ def advice(rows: Collection[TrialRow]) -> str:
     return "The rows of the trials in trials.jsonl say more."
 
 
-def cycle(study: Study, epochs: int, full_length: int) -> int | None:
-    """Epochs of the one-cycle that a trial of `epochs` is the beginning of; None: it is a cycle itself.
-
-    All trials of a rung follow the first one's cycle, since their scores are compared.
-    """
-    return study.cycles.get(epochs, full_length if epochs * BEGINNING <= full_length else None)
+def cycle(epochs: int, full_length: int) -> int | None:
+    """Epochs of the one-cycle that a trial of `epochs` is the beginning of; None: it is a cycle itself."""
+    return full_length if epochs * BEGINNING <= full_length else None
 
 
 def _ladder_step(study: Study, ladder: Sequence[int], configs: int) -> Step:

@@ -15,7 +15,6 @@ from tune_brain.layout import EPOCHS
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.ladder import cycle
-from tune_brain.search.study import Study
 from tune_brain.space import Space
 
 Floats = NDArray[np.float64]
@@ -51,7 +50,7 @@ def as_searched(outcomes: Outcomes) -> Outcomes:
     cycle. Those scores are read off the curves of the full-length trials instead. If some configurations have
     no full-length trial and would be left without any score, everything stays as it was trained.
     """
-    wanted = {length: cycle(Study(), length, outcomes.full_length) for length in outcomes.scores}
+    wanted = {length: cycle(length, outcomes.full_length) for length in outcomes.scores}
     begun = {
         length: outcomes.curves[:, :, length - 1]
         for length, of in wanted.items()

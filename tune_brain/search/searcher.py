@@ -203,7 +203,7 @@ class RowSearcher(Searcher):
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
-                cycle=cycle(self._ledger.study(arch), step.epochs, self._config.epochs),
+                cycle=cycle(step.epochs, self._config.epochs),
                 repeat=step.repeat,
                 values=self._values(arch, step.configuration),
                 seed=self._seed(arch, step),

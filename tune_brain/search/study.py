@@ -40,8 +40,6 @@ class Study:
         """By length in epochs, the configurations that have a trial (repeats do not count)."""
         self.allotted = 0
         """Epochs of all trials that were started, whether or not they completed them."""
-        self.cycles: dict[int, int | None] = {}
-        """By length in epochs, the length of the one-cycle that its trials follow (None: their own)."""
         self.best: dict[int, float] = {}
         """By length in epochs, the best score without repeats, each of which is one more chance of luck."""
         for row in rows:
@@ -99,7 +97,6 @@ class Study:
         before = self._rows.get(row.trial)
         if before is None:
             self.allotted += row.epochs
-            self.cycles.setdefault(row.epochs, row.cycle)
             self.tried |= {row.configuration} - {BASELINE}
         if not row.repeat:
             self._rank(row)

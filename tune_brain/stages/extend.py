@@ -39,9 +39,9 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
         given: the fields of `RunConfig` to change, with the architectures to add in `arch`.
 
     Raises:
-        ConfigError: the request is smaller than before, a space is not wider, a wider range would never be
-            sampled because its study has converged, or the run's weights or precision do not fit an added
-            architecture.
+        ConfigError: the request is smaller than before, a space is not wider, wider ranges or a larger number
+            have no effect because studies have converged, or the run's weights or precision do not fit an
+            added architecture.
         SealedTestError: the run's test has been opened.
         RunFolderError: the seed runs of its winners have begun.
     """
@@ -73,7 +73,7 @@ def extended(run: Run, given: Mapping[str, Any]) -> Run:
     spaces = space.load(folder or space.default_folder(), added)
     if folder is not None:
         spaces |= _wider_spaces(run.spaces, folder)
-        _check_wider_ranges_are_sampled(run, config, spaces)
+    _check_more_is_sampled(run, config, spaces)
     return Run(config, {**run.spaces, **spaces})
 
 
@@ -93,16 +93,20 @@ def _wider_spaces(before: Mapping[str, Space], folder: Path) -> dict[str, Space]
     return {arch: wider[arch].model_copy(update={"first": old.first}) for arch, old in before.items()}
 
 
-def _check_wider_ranges_are_sampled(run: Run, config: RunConfig, spaces: Mapping[str, Space]) -> None:
-    """Refuse wider ranges for a study that has converged and would therefore sample nothing from them."""
+def _check_more_is_sampled(run: Run, config: RunConfig, spaces: Mapping[str, Space]) -> None:
+    """Refuse wider ranges, or more configurations, of which converged studies would sample nothing."""
     if not config.until_converged:
         return
     rows = by_arch(trials_of(run.folder), run.config.arch)
-    for arch, old in run.spaces.items():
-        study = convergence(rows[arch], config.ladder[0])
-        if spaces[arch].tuned != old.tuned and study and study.reached:
-            raise ConfigError(
-                "A study that has converged samples no more configurations, so wider ranges have no effect",
-                found=f"{arch}: {study.reason}",
-                remedy="Add --no-until-converged.",
-            )
+    studies = {arch: convergence(rows[arch], config.ladder[0]) for arch in run.spaces}
+    converged = {arch: study for arch, study in studies.items() if study and study.reached}
+    wider = [arch for arch in converged if spaces.get(arch, run.spaces[arch]).tuned != run.spaces[arch].tuned]
+    # Others of the run's studies, or an added one, may still need more.
+    more = config.configs > run.config.configs and len(converged) == len(config.arch)
+    for arch in wider or (converged if more else ()):
+        raise ConfigError(
+            "A study that has converged samples no more configurations, so "
+            + ("wider ranges have no effect" if wider else "a larger number has no effect"),
+            found=f"{arch}: {converged[arch].reason}",
+            remedy="Add --no-until-converged.",
+        )
