@@ -52,6 +52,7 @@ def test_the_images_of_a_patient_stay_in_one_part(write: Writer, seed: int) -> N
     prepared = prepare(root, image_size=24, seed=seed)
     parts = parts_of(prepared, root)
     assert len(parts) == 120
+    assert prepared.summary["left_out"] == {}
     assert len({(patients[name], part) for name, part in parts.items()}) == 24
     assert set(parts.values()) == {"train", "validation", "test"}
     groups = np.load(prepared.sealed / "groups.npy")
@@ -132,9 +133,15 @@ def test_an_unusable_table_is_refused(write: Writer, content: str, found: str) -
 def test_an_audit_finds_patients_of_the_test_in_training(write: Writer) -> None:
     root = write(*PARTED)
     assert audit(root).facts["patients"] == {"known": 0, "images": 0, "leaked": 0}
-    listed(root, {"Training/a/0.png": "A", "Testing/a/0.png": "A", "Testing/b/0.png": "B"})
+    seen = {"Training/a/0.png": "A", "Testing/a/0.png": "A"}
+    listed(root, {**seen, "Testing/b/0.png": "B", "Testing/b/2.png": "B"})
     facts = audit(root).facts
-    assert facts["patients"] == {"known": 2, "images": 3, "leaked": 1}
+    assert facts["patients"] == {"known": 2, "images": 4, "leaked": 1}
+    assert facts["floor"]["majority"]["unseen"]["n"] == 5
+    assert {name: (of["n"], of["groups"]) for name, of in facts["origin"].items()} == {
+        "a": (2, 2),
+        "b": (3, 2),
+    }
     assert faults(facts) == ["1 test image shows a patient who is also in training."]
     assert facts["files"]["left_out"] == {}
 
