@@ -196,6 +196,20 @@ def test_gpus_per_trial_come_from_the_option_then_the_record_then_the_machines(
         assert session.slots(before).gpus == takes
 
 
+@pytest.mark.parametrize(("usable", "counted"), [({1, 3}, 2), (set(range(8)), None)])
+def test_ray_on_this_machine_has_only_the_cpus_that_this_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, usable: set[int], counted: int | None
+) -> None:
+    """Where it may use all of them, Ray counts them itself, since a container's quota may allow fewer."""
+    started = list[dict[str, object]]()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(compute.ray, "init", lambda **options: started.append(options))
+    for address in (None, "192.0.2.1:6379"):
+        compute._start(RunConfig(out=tmp_path, address=address), "scratch")
+    assert [options.get("num_cpus") for options in started] == [counted, None]
+
+
 def test_running_jobs_end_before_the_failure_of_one_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     class Failed(Exception):
         pass

@@ -17,7 +17,8 @@ PATIENCE = 300.0
 """Seconds after which a script is given up; much more than any takes."""
 
 STUB = """#!/usr/bin/env bash
-echo "{name} $* with '$RAY_ADDRESS' and a token of ${#RAY_AUTH_TOKEN}" >>"$STUB_LOG"
+echo "{name} $* with '$RAY_ADDRESS', a token of ${#RAY_AUTH_TOKEN} and statistics $RAY_USAGE_STATS_ENABLED" \\
+    >>"$STUB_LOG"
 """
 STUBS = {
     "scontrol": '[[ $1 == show ]] && printf "%s\\n" node-a node-b node-c || true',
@@ -52,7 +53,9 @@ def slurm(tmp_path: Path) -> Iterator[Any]:
 
     def start(*arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
         command = ["bash", str(LAUNCH / "slurm.sbatch"), *arguments]
-        started.append(subprocess.Popen(command, env={"PATH": "/usr/bin:/bin", **job, **more}))
+        with (tmp_path / "printed").open("w") as printed:
+            environment = {"PATH": "/usr/bin:/bin", **job, **more}
+            started.append(subprocess.Popen(command, env=environment, stderr=printed))
         return started[-1], log
 
     yield start
@@ -70,7 +73,7 @@ def test_slurm_starts_a_head_workers_and_a_search_with_token_authentication(slur
     assert "a step with 8 CPUs" in calls
     assert "a step with 1 CPUs" not in calls
     assert "tune-brain search --address auto --out out --data images" in calls
-    secured = "with '192.0.2.10:23456' and a token of 64"
+    secured = "with '192.0.2.10:23456', a token of 64 and statistics 0"
     commands = [line for line in calls.splitlines() if line.startswith(("ray ", "tune-brain "))]
     assert len(commands) >= 4
     assert all(line.endswith(secured) for line in commands), commands
@@ -78,12 +81,31 @@ def test_slurm_starts_a_head_workers_and_a_search_with_token_authentication(slur
     assert "--nodes=3 --ntasks=3 --overlap rm -rf /tmp/tb-123456" in calls
 
 
-def test_slurm_resumes_a_run_that_exists(slurm: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "called", "unused"),
+    [
+        ("out --data images --configs 9", "resume out --address auto", "--data images --configs 9"),
+        (
+            "out --concurrency 4 --gpus-per-trial=0",
+            "resume out --address auto --concurrency 4 --gpus-per-trial=0",
+            "",
+        ),
+        ("out --concurrency", "resume out --address auto --concurrency", ""),
+        ("evaluate out --seeds 5", "evaluate out --address auto --seeds 5", ""),
+    ],
+)
+def test_slurm_resumes_or_evaluates_a_run_that_exists_on_its_own_cluster(
+    slurm: Any, tmp_path: Path, given: str, called: str, unused: str
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "run.toml").touch()
-    running, log = slurm("out", "--data", "images")
+    running, log = slurm(*given.split())
     assert running.wait(PATIENCE) == 0
-    assert "tune-brain resume out with" in log.read_text()
+    assert f"tune-brain {called} with" in log.read_text()
+    printed = (tmp_path / "printed").read_text()
+    assert printed == (
+        f"out holds a run, which is resumed as it began, without: {unused}\n" if unused else ""
+    )
 
 
 def test_slurm_fails_if_the_head_does_not_start(slurm: Any, tmp_path: Path) -> None:
@@ -132,7 +154,7 @@ def test_the_files_of_the_cluster_launcher_pass_its_validation(name: str) -> Non
     prepared = prepare_config(config)
     validate_config(prepared)
     assert prepared["max_workers"] == 2
-    assert "RAY_AUTH_MODE=token" in " ".join(config["setup_commands"])
+    assert "RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0" in " ".join(config["setup_commands"])
     # For rsync, a pattern without a leading slash matches at any depth, such as tune_brain/data.
     assert all(pattern.startswith("/") for pattern in config["rsync_exclude"])
 
@@ -156,9 +178,11 @@ def test_the_kubernetes_job_mounts_only_volumes_that_it_defines() -> None:
     cluster = job["spec"]["rayClusterSpec"]
     pods = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
     assert cluster["authOptions"] == {"mode": "token"}
+    assert job["spec"]["entrypoint"].count("--address auto") == 2, "a search that is resumed joins it too"
     for pod in pods:
         spec = pod["template"]["spec"]
         volumes = {volume["name"] for volume in spec["volumes"]}
         for container in spec["containers"]:
+            assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["image"]

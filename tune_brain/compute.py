@@ -188,11 +188,14 @@ def _watch(head: str, run: Path, closed: threading.Event) -> None:
 
 def _start(config: RunConfig, scratch: str) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    # Ray counts the machine's CPUs, but taskset, a cpuset or Slurm may allow this process only some of them.
+    usable = len(os.sched_getaffinity(0))
+    local = {**quiet, "num_cpus": usable} if usable < (os.cpu_count() or usable) else quiet
     try:
         if config.address:
             ray.init(address=config.address, **quiet)
         else:
-            ray.init(address="local", include_dashboard=False, _temp_dir=scratch, **quiet)
+            ray.init(address="local", include_dashboard=False, _temp_dir=scratch, **local)
     except Exception as error:  # Ray raises plain Exception if a node does not start in time
         raise ClusterError(
             "Cannot reach the Ray cluster" if config.address else "Cannot start Ray on this machine",
@@ -262,13 +265,11 @@ def each(
 
     Args:
         function: runs in a worker process.
-        jobs: positional arguments of each job, taken when a slot is free. References made by `put` among
-            them arrive as their values.
+        jobs: arguments of each job, taken when a slot is free; references made by `put` arrive as values.
         slots: how many jobs run at a time, and the resources of each.
 
     Raises:
-        ClusterError: a job raised; the message contains its error. No job is started after that, and those
-            that are running end first.
+        ClusterError: a job raised; contains its error. No job starts after that, and running ones end first.
     """
     remote = ray.remote(num_cpus=1, num_gpus=slots.gpus)(function)
     waiting = enumerate(jobs)

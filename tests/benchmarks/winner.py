@@ -24,7 +24,7 @@ import pandas as pd
 from replay import DEFAULT, TRIALS, parser, tables
 
 from tune_brain.evaluate.shrinkage import shrunken_score
-from tune_brain.evaluate.winners import choose, full_scores
+from tune_brain.evaluate.winners import choose, converged_scores, full_scores
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.outcomes import as_searched, place, read_outcomes
 from tune_brain.search.replay import replay
@@ -43,6 +43,8 @@ class Full(NamedTuple):
     space: Space
     values: Mapping[int, Mapping[str, float]]
     scores: Mapping[int, Sequence[float]]
+    converged: Mapping[int, Sequence[float]]
+    """The scores without those of diverged trials, from which a score is estimated."""
     finalists: Sequence[int]
     """The configurations with the most scores."""
     chosen: int
@@ -61,7 +63,7 @@ def best_score(full: Full) -> Pick:
 
 def best_mean(full: Full) -> Pick:
     """The product's rule: the best mean of the finalists, with its shrunken score as the promise."""
-    shrunken = shrunken_score(full.scores, full.chosen)
+    shrunken = shrunken_score(full.converged, full.chosen)
     return full.chosen, shrunken.mean if shrunken else None
 
 
@@ -76,7 +78,7 @@ def one_standard_error(full: Full) -> Pick:
     The rule of Breiman et al., Classification and Regression Trees, 1984, section 3.4.3, with the distance
     from the baseline (in the space's own scale) as the measure of complexity.
     """
-    shrunken = shrunken_score(full.scores, full.chosen)
+    shrunken = shrunken_score(full.converged, full.chosen)
     if shrunken is None:
         return full.chosen, None
     least = fmean(full.scores[full.chosen]) - shrunken.noise / math.sqrt(len(full.scores[full.chosen]))
@@ -86,20 +88,20 @@ def one_standard_error(full: Full) -> Pick:
         number: float(np.linalg.norm(place(full.space, full.values[number]) - origin)) for number in close
     }
     pick = min(close, key=lambda number: distances[number])
-    promised = shrunken_score(full.scores, pick)
+    promised = shrunken_score(full.converged, pick)
     return pick, promised.mean if promised else None
 
 
 def unless_clearly_better(full: Full) -> Pick:
     """The baseline, unless the best mean exceeds the baseline's by one standard error of the difference."""
-    shrunken = shrunken_score(full.scores, full.chosen)
+    shrunken = shrunken_score(full.converged, full.chosen)
     if shrunken is None:
         return full.chosen, None
     best, baseline = full.scores[full.chosen], full.scores.get(BASELINE, (0.0,))
     error = shrunken.noise * math.sqrt(1 / len(best) + 1 / len(baseline))
     is_better = fmean(best) - fmean(baseline) > error
     pick = full.chosen if is_better or BASELINE not in full.scores else BASELINE
-    promised = shrunken_score(full.scores, pick)
+    promised = shrunken_score(full.converged, pick)
     return pick, promised.mean if promised else None
 
 
@@ -109,7 +111,7 @@ def best_expected(full: Full) -> Pick:
     by_count: dict[int, int] = {}
     for number in sorted(full.scores, key=lambda number: fmean(full.scores[number])):
         by_count[len(full.scores[number])] = number
-    shrunken = {number: shrunken_score(full.scores, number) for number in by_count.values()}
+    shrunken = {number: shrunken_score(full.converged, number) for number in by_count.values()}
     expected = {number: score.mean for number, score in shrunken.items() if score}
     if not expected:
         return full.chosen, None
@@ -175,6 +177,7 @@ def one_search(job: tuple[tuple[int, int], bool, int, int]) -> list[dict[str, An
         space=space,
         values={row.configuration: row.values for row in rows},
         scores=scores,
+        converged=converged_scores(rows, config.epochs),
         finalists=[number for number in scores if len(scores[number]) == most],
         chosen=chosen.row.configuration,
     )

@@ -124,6 +124,26 @@ def test_a_card_says_where_neighbouring_slices_were_parted(run: Path, tmp_path: 
     assert "\nglioma\\_tumor: too few images for blocks of 20 neighbouring files" in text
 
 
+def test_a_card_says_what_an_allowed_leak_does_to_the_scores(run: Path, tmp_path: Path) -> None:
+    assert "allow-leak" not in (export(run, tmp_path / "without") / "cnn" / CARD).read_text()
+    record = read_json(run / RECORD)
+    write_json(run / RECORD, {**record, "data": {**record["data"], "allowed_leak": 1234}})
+    folder = export(run, tmp_path / "bundles") / "cnn"
+    assert read_json(folder / ABOUT)["data"]["allowed_leak"] == 1234
+    assert (
+        "\nThe test leaks, as `--allow-leak` permitted: 1,234 images outside" in (folder / CARD).read_text()
+    )
+
+
+def test_a_card_states_the_shares_of_validation_that_were_measured(run: Path, tmp_path: Path) -> None:
+    calibration = read_json(run / "calibration.json")
+    calibration["ood"]["false_rejections"] = 0.013
+    write_json(run / "calibration.json", calibration)
+    text = (export(run, tmp_path / "bundles") / "cnn" / CARD).read_text()
+    assert "\n  images. 1.3% of the validation images are." in text
+    assert "this threshold and the limit below it answers 50.0% of the\n  validation images (n = 2)" in text
+
+
 @pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])
 def test_a_card_says_what_onnx_files_lack(run: Path, tmp_path: Path, name: str, ensemble: bool) -> None:
     folder = export(run, tmp_path / "bundles") / name

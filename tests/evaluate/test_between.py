@@ -5,9 +5,9 @@ import pytest
 from classified import drawn, one_hot, width
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
+from tune_brain.evaluate.between import difference, holm, sign_test
+from tune_brain.evaluate.statistics import score
 
 
 def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -26,19 +26,29 @@ def flags(*counts: int) -> tuple[np.ndarray, np.ndarray]:
         ((0, 0, 0, 0), 1.0),
     ],
 )
-def test_mcnemar_equals_worked_examples(counts, p):
-    found = mcnemar(*flags(*counts))
+def test_over_single_images_the_sign_test_equals_worked_examples_of_mcnemars(counts, p):
+    found = sign_test(*flags(*counts), np.arange(sum(counts)))
     assert (found["only_a"], found["only_b"]) == counts[1:3]
+    assert (found["groups_a"], found["groups_b"]) == counts[1:3]
     assert found["p"] == pytest.approx(p)
 
 
-@settings(deadline=None)
-@given(*[st.integers(0, 60)] * 4)
-def test_mcnemar_is_a_binomial_test_of_the_disagreements(both, only_a, only_b, neither):
-    a, b = flags(both, only_a, only_b, neither)
-    expected = binomtest(only_b, only_a + only_b, 0.5).pvalue if only_a + only_b else 1.0
-    assert mcnemar(a, b)["p"] == pytest.approx(expected)
-    assert mcnemar(b, a)["p"] == pytest.approx(mcnemar(a, b)["p"])
+def test_a_group_counts_once_for_the_classifier_that_is_right_on_more_of_its_images():
+    # Group 7: a leads by 3; group 3: b leads by 1; group 5: neither leads; group 9: a leads by 1.
+    groups = np.array([7, 7, 7, 3, 3, 3, 5, 5, 9])
+    a = np.array([1, 1, 1, 1, 0, 0, 1, 0, 1], bool)
+    b = np.array([0, 0, 0, 0, 1, 1, 0, 1, 0], bool)
+    found = sign_test(a, b, groups)
+    # Two signs against one are as even as three can be.
+    assert found == {"only_a": 6, "only_b": 3, "groups_a": 2, "groups_b": 1, "p": 1.0}
+    back = sign_test(b, a, groups)
+    assert (back["only_a"], back["groups_a"], back["p"]) == (3, 1, 1.0)
+
+
+def test_images_of_one_group_are_no_independent_evidence():
+    a, b = np.ones(40, bool), np.zeros(40, bool)
+    assert sign_test(a, b, np.arange(40) // 10)["p"] == pytest.approx(2 / 2**4)
+    assert sign_test(a, b, np.zeros(40, int))["p"] == 1
 
 
 @pytest.mark.parametrize(
@@ -102,9 +112,12 @@ def test_the_interval_of_a_difference_includes_the_variance_between_seeds():
     assert width(both) == pytest.approx(2 * 1.96 * 0.1 * (2 / 3) ** 0.5, rel=0.15)
 
 
-def test_a_difference_has_no_interval_with_one_group_and_no_mean_without_images():
-    probabilities, labels, group = drawn(0, n=10)
-    one = difference(probabilities, probabilities, labels, np.zeros_like(group))
-    assert one == {"mean": 0.0, "low": None, "high": None}
+def test_a_difference_has_no_interval_where_a_class_has_few_groups_and_no_mean_without_images():
+    probabilities, labels, group = drawn(0, n=100)
+    few = np.where(labels == 1, 1000 + group % 2, group)
+    two = difference(probabilities, probabilities, labels, few)
+    assert two == {"mean": 0.0, "low": None, "high": None}
+    three = difference(probabilities, probabilities, labels, np.where(labels == 1, 1000 + group % 3, group))
+    assert three == {"mean": 0.0, "low": 0.0, "high": 0.0}
     nothing = difference(probabilities[:, :0], probabilities[:, :0], labels[:0], group[:0])
     assert nothing == {"mean": None, "low": None, "high": None}

@@ -158,6 +158,22 @@ def test_openings_by_other_runs_at_the_same_test_are_counted(
     assert json.loads((tmp_path / "four" / "sealed.json").read_text())["earlier_openings"] is None
 
 
+def test_an_opening_whose_seal_cannot_be_written_is_not_counted_against_the_next_attempt(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    without_seed_runs(monkeypatch)
+    prepared = prepare(phantoms, image_size=16, seed=0)
+    run = tmp_path / "run"
+    run.touch()
+    with pytest.raises(RunFolderError):
+        sealed.open_test(run, prepared, [], [], SLOTS)
+    run.unlink()
+    run.mkdir()
+    sealed.open_test(run, prepared, [], [], SLOTS)
+    assert json.loads((run / "sealed.json").read_text())["earlier_openings"] == 0
+
+
 def test_networks_are_not_scored_by_the_predictions_of_others(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
 from classified import drawn, one_hot, width
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics
 
 from tune_brain.evaluate import statistics
@@ -111,13 +113,62 @@ def test_a_replicate_that_misses_a_class_has_no_macro_average():
     assert absent["f1"][0] == pytest.approx(found["f1"][0])
 
 
+def clustered(groups: int) -> dict[str, Any]:
+    """Scores where a has 30 groups of one image, three of them taken for b, and b all right in so many."""
+    labels = np.array([0] * 30 + [1] * 12)
+    group = np.concatenate([np.arange(30), 100 + np.arange(12) % groups])
+    named = one_hot(np.where(np.arange(42) < 27, 0, 1))
+    probabilities = (0.8 * named + 0.1)[None]
+    return score(probabilities, labels, group, ("a", "b"))
+
+
 def test_the_interval_of_a_macro_average_is_over_replicates_with_every_class():
-    """One group holds a whole class, and a third of all replicates miss it."""
-    labels, groups = np.array([0] * 30 + [1] * 10), np.concatenate([np.arange(30), np.full(10, 99)])
-    named = np.where(np.arange(40) < 27, 0, 1)
-    found = score(one_hot(named)[None], labels, groups, ("a", "b"), probabilistic=False)
-    assert found["recall"]["low"] > 0.88
-    assert found["per_class"]["b"]["recall"]["low"] == 1
+    """Three groups hold a whole class, and one in twenty of all replicates misses it."""
+    assert clustered(3)["recall"]["low"] > 0.88
+
+
+def test_what_rests_on_fewer_than_three_groups_has_no_interval():
+    def without(found: dict[str, Any]) -> set[str]:
+        return {
+            name for name, value in found.items() if isinstance(value, dict) and value.get("low", 0) is None
+        }
+
+    for groups in (1, 2):
+        few = clustered(groups)
+        assert without(few) == {"balanced_accuracy", "precision", "recall", "f1", "roc_auc"}
+        assert without(few["per_class"]["b"]) == {"precision", "recall", "f1", "roc_auc"}
+        # The negatives of its ROC AUC are the other class.
+        assert without(few["per_class"]["a"]) == {"roc_auc"}
+        assert few["f1"]["mean"] is not None
+    enough = clustered(3)
+    assert not without(enough) | without(enough["per_class"]["a"]) | without(enough["per_class"]["b"])
+
+
+def test_a_precision_rests_on_the_groups_that_are_taken_for_the_class():
+    labels, named = np.array([0] * 20 + [1] * 20), np.array([0] * 20 + [0] * 18 + [1] * 2)
+    found = score(one_hot(named)[None], labels, np.arange(40), ("a", "b"), probabilistic=False)
+    assert found["per_class"]["b"]["precision"]["low"] is None
+    assert found["per_class"]["b"]["recall"]["low"] is not None
+
+
+def test_a_share_of_none_or_all_has_the_exact_interval_over_groups():
+    """Against Clopper & Pearson's by SciPy: no group of six wrong, or all of them."""
+    labels, group = np.array([0] * 12 + [1] * 12), np.arange(24) // 2
+    least, most = (binomtest(n, 6).proportion_ci() for n in (6, 0))
+    right, wrong = (
+        score(one_hot(named)[None], labels, group, ("a", "b"), probabilistic=False)
+        for named in (labels, 0 * labels)
+    )
+    for found in (right["per_class"]["b"]["recall"], right["per_class"]["b"]["precision"]):
+        assert (found["low"], found["high"]) == pytest.approx((least.low, 1))
+    assert right["accuracy"]["low"] == pytest.approx(binomtest(12, 12).proportion_ci().low)
+    recall = wrong["per_class"]["b"]["recall"]
+    assert (recall["low"], recall["high"]) == pytest.approx((0, most.high))
+    # Two of three seeds right is no share at its end.
+    mixed = score(
+        one_hot(np.stack([labels, labels, 0 * labels])), labels, group, ("a", "b"), probabilistic=False
+    )
+    assert mixed["per_class"]["b"]["recall"]["low"] == pytest.approx(2 / 3)
 
 
 def test_the_macro_auc_equals_scikit_learns_one_vs_rest_auc():
@@ -196,11 +247,11 @@ def test_undefined_values_are_none_and_all_values_are_json():
     json.dumps(empty, allow_nan=False)
 
 
-def test_one_seed_has_no_deviation_and_one_group_no_interval():
+def test_one_seed_has_no_deviation_and_two_groups_no_interval():
     probabilities, labels, group = drawn(0, n=10)
-    one = score(probabilities, labels, np.zeros_like(group), ("a", "b"), probabilistic=False)["accuracy"]
-    assert one["mean"] is not None
-    assert (one["std"], one["low"], one["high"]) == (None, None, None)
+    few = score(probabilities, labels, group % 2, ("a", "b"), probabilistic=False)["accuracy"]
+    assert few["mean"] is not None
+    assert (few["std"], few["low"], few["high"]) == (None, None, None)
 
 
 def test_a_classifier_without_probabilities_has_no_measures_of_probabilities():

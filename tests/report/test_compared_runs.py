@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 from pages import Page
+from starlette.testclient import TestClient
 
+from tune_brain.report.live import application
 from tune_brain.report.page import write_page
 
 
@@ -16,6 +18,14 @@ def test_compared_runs_of_the_same_name_are_told_apart_by_their_paths(new_run, t
     text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
     assert "one/results/demo" in text
     assert "two/results/demo" in text
+    client = TestClient(application(folders), base_url="http://127.0.0.1")
+    for run in range(2):
+        tags = Page(client.get(f"/run/{run}").text).tags
+        links = {attrs["href"]: attrs.get("aria-current") for tag, attrs in tags if tag == "a"}
+        current = {"/run/0": None, "/run/1": None, f"/run/{run}": "page"}
+        assert {href: links[href] for href in current} == current
+        text = Page(client.get(f"/run/{run}").text).text
+        assert "one/results/demo two/results/demo" in text
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,30 @@ def test_a_leader_that_learnt_nothing_is_not_praised(untaught):
     )
 
 
+@pytest.mark.parametrize(
+    ("baseline", "tuned", "against"),
+    [
+        (0.9, [(0.83, 0.85), (0.7, 0.7)], ", 6.0 points below its untuned baseline"),
+        (0.8, [(0.83, 0.85), (0.7, 0.7)], ", 4.0 points above its untuned baseline"),
+        (0.9, [(0.83,), (0.7,)], ", untuned"),
+        (None, [(0.83,), (0.7,)], ""),
+    ],
+)
+def test_a_leader_is_untuned_only_if_it_is_the_baseline(new_run, baseline, tuned, against):
+    """After a final round a winner may score less than a baseline that is not in it."""
+    run = new_run(archs=("cnn",), searched=(), evaluated=False)
+    scores = [(baseline,), *tuned]
+    rows = [(number, repeat, score) for number, own in enumerate(scores) for repeat, score in enumerate(own)]
+    for trial, (number, repeat, score) in enumerate(rows):
+        state = "failed" if score is None else "completed"
+        fixed = {"arch": "cnn", "epochs": 12, "values": {}, "seed": trial, "started": 0.0, "state": state}
+        row = TrialRow(trial=trial, configuration=number, repeat=repeat, score=score, **fixed)
+        append(run / "trials.jsonl", row)
+    sentence = findings.overview(RunView(read_contents(run)))
+    assert sentence.startswith("cnn leads with macro-F1 0.")
+    assert sentence.endswith(f" on validation{against}")
+
+
 def test_a_search_that_learnt_something_is_sent_to_the_sealed_test(searched, monkeypatch):
     monkeypatch.setattr(findings, "_at_edges", lambda _: iter([]))
     assert "predicting one class" not in overview_of(searched)
@@ -101,6 +125,7 @@ def test_page_and_status_count_the_same_epochs(searched):
 
 def test_a_share_of_the_search_is_named_only_when_it_has_ended(searched):
     assert re.search(r"after \d+ % of the search", findings.progress(RunView(read_contents(searched))))
+    shutil.rmtree(searched / "winners")  # they are written when a search has ended
     with lock.hold(searched):
         assert re.search(r"after \d+ (s|min), with", findings.progress(RunView(read_contents(searched))))
 
@@ -108,6 +133,8 @@ def test_a_share_of_the_search_is_named_only_when_it_has_ended(searched):
 def test_the_best_so_far_is_so_only_while_the_search_runs(searched):
     assert "at full length so far" not in overview_of(searched)
     with lock.hold(searched):
+        assert "at full length so far" not in overview_of(searched), "it is being evaluated"
+        shutil.rmtree(searched / "winners")
         assert "at full length so far" in overview_of(searched)
 
 

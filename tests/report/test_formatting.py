@@ -8,19 +8,29 @@ from tune_brain.report import formatting
 from tune_brain.report.run_reader import read_contents
 from tune_brain.report.tables.scores import images
 
-PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "better": ""}
+PAIR = {"a": "cnn", "b": "linear", "only_a": 9, "only_b": 1, "groups_a": 4, "groups_b": 1, "better": ""}
+UNGROUPED = PAIR | {"groups_a": float("nan"), "groups_b": float("nan")}
 
 
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        (PAIR, "only cnn is correct on 9 images, only linear on 1: no significant difference."),
+        (
+            PAIR,
+            "only cnn is correct on 9 images, only linear on 1; cnn leads in 4 groups, linear in 1: "
+            "no significant difference.",
+        ),
         (
             {**PAIR, "better": "cnn"},
+            "only cnn is correct on 9 images, only linear on 1; cnn leads in 4 groups, linear in 1: "
+            "cnn is better.",
+        ),
+        (
+            {**UNGROUPED, "better": "cnn"},
             "only cnn is correct on 9 images, only linear on 1: cnn is better, assuming independent images.",
         ),
         (
-            {**PAIR, "only_a": 1},
+            {**UNGROUPED, "only_a": 1},
             "only cnn is correct on 1 image, only linear on 1: no significant difference.",
         ),
         ({**PAIR, "only_a": 0, "only_b": 0}, "cnn and linear are correct on the same images."),

@@ -56,10 +56,29 @@ def test_seed_runs_give_an_expected_score_and_the_gain_that_remains():
     assert overtuning(table, pd.DataFrame()).empty
 
 
+def test_a_rivals_diverged_trial_of_the_final_round_changes_no_expectation():
+    lost = trial(2, 0.0, repeat=1).model_copy(update={"score": None, "state": "failed", "why": "diverged"})
+    (without,) = expectations(ROWS, CONFIG, AGAIN).to_dict("records")
+    (line,) = expectations([*ROWS, lost], CONFIG, AGAIN).to_dict("records")
+    assert line == without
+
+
 def test_a_baseline_that_won_promised_nothing():
     rows = [trial(0, 0.9), trial(1, 0.8)]
     line = expectations(rows, CONFIG, {}).to_dict("records")[0]
     assert formatting.overtuned(line) == "cnn: the untuned baseline won, so the search promised no gain."
+
+
+def test_without_a_full_length_score_of_the_baseline_nothing_is_said_to_have_won():
+    rows = [row for row in ROWS if row.configuration or row.repeat]
+    table = expectations(rows, CONFIG, AGAIN)
+    gains = {"gain_validation": 0.03, "gain_official": 0.004, "gain_unseen": np.nan}
+    (line,) = overtuning(table, pd.DataFrame([{"arch": "cnn", **gains}])).to_dict("records")
+    assert (line["untuned"], formatting.number(line["promised"])) == (False, formatting.NOTHING)
+    assert formatting.overtuned(line).startswith(
+        "cnn: its untuned baseline has no full-length score in the search, which so promised no gain; "
+        "other seeds show +3.0, the official test +0.4."
+    )
 
 
 def test_in_a_committed_run_the_expected_scores_lie_between_search_and_seed_runs():

@@ -49,7 +49,7 @@ CLIMB = [
 
 def fates_of(rows: list[TrialRow]) -> pd.DataFrame:
     table = studies.trials(rows, CONFIG)
-    return table.join(ladder.fates(table, CONFIG.ladder)).set_index("trial")
+    return table.join(ladder.fates(table, CONFIG.ladder, ladder.first_starts(rows))).set_index("trial")
 
 
 def test_a_promotion_is_ranked_among_the_trials_ended_by_then():

@@ -209,6 +209,12 @@ def test_pairs_name_the_significantly_better_classifier():
     assert table["better"].tolist() == ["", "linear", "cnn"]
 
 
+def test_the_better_classifier_leads_in_more_groups_and_perhaps_on_fewer_images():
+    row = {"part": "unseen", "a": "cnn", "b": "linear", "only_a": 9, "only_b": 30, "p": 0.02, "p_holm": 0.02}
+    table = scores.pairs({"mcnemar": [{**row, "groups_a": 9, "groups_b": 1}]})
+    assert table["better"].tolist() == ["cnn"]
+
+
 def test_images_are_counted_by_class_and_part():
     data = {
         "classes": ["a", "all"],

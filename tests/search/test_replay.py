@@ -17,6 +17,7 @@ from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import Study
 from tune_brain.search.surrogate import Surrogate, _fit, _remaining_noise, rank_errors
 from tune_brain.space import Space
+from tune_brain.stages.replay import Variant, configured, replay_once
 
 MakeRow = Callable[..., TrialRow]
 LADDER = (1, 3, 9)
@@ -224,3 +225,25 @@ def test_a_table_is_read_from_the_runs_of_one_space(space: Space, tmp_path: Path
         read_outcomes([tmp_path / "none"], "linear")
     with pytest.raises(RunFolderError, match="no run of cnn"):
         read_outcomes([tmp_path / "long"], "cnn")
+
+
+def test_a_rivals_diverged_final_trial_does_not_change_what_the_winner_is_expected_to_score(
+    outcomes: Outcomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surrogate = Surrogate(outcomes)
+    given = {"sampler": "random", "ladder": (9,), "configs": 4, "slots": 1, "final_round": (3, 1)}
+    variant = Variant.model_validate(given)
+    before = replay_once(surrogate, variant, 0)
+    rows = [ended.row for ended in replay(surrogate, configured(variant, "linear", 0), 1)]
+    rival = min((row for row in rows if row.repeat), key=lambda row: row.score)
+    score = surrogate.score
+    monkeypatch.setattr(
+        surrogate,
+        "score",
+        lambda values, length, repeat, seed: (
+            0.0 if repeat and values == rival.values else score(values, length, repeat, seed)
+        ),
+    )
+    after = replay_once(surrogate, variant, 0)
+    assert after["chosen"] == before["chosen"]
+    assert after["expected"] == pytest.approx(before["expected"], abs=0.005)

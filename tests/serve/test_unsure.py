@@ -9,7 +9,7 @@ import uvicorn
 from bundles import change, write_bundle
 
 from tune_brain.bundle.read import open_bundle
-from tune_brain.serve.answers import Answer, Predictor
+from tune_brain.serve.answers import Answer, Predictor, likelihood
 from tune_brain.serve.images import frames
 from tune_brain.serve.server import serve
 from tune_brain.serve.table import predict
@@ -18,6 +18,21 @@ NEVER = (
     "This bundle is never sure: its 30 validation images cannot support answers of which at most 2 % are "
     "wrong."
 )
+
+
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [
+        (0.3, "the most likely class, but less likely than not"),
+        (0.49, "the most likely class, but less likely than not"),
+        (0.51, "more likely than not"),
+        (0.79, "more likely than not"),
+        (0.8, "likely"),
+        (0.95, "very likely"),
+    ],
+)
+def test_a_probability_is_described_in_words_that_hold_for_it(probability: float, words: str) -> None:
+    assert likelihood(probability) == words
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The status of a run, and its cancellation."""
 
+import json
 import os
 import re
+import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from trained import train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
-from tune_brain.records import append, trials_of, write_json
+from tune_brain.records import BASELINE, SeedRow, append, trials_of, write_json
 from tune_brain.runs import Run, winner_file
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger
@@ -81,6 +84,26 @@ def test_a_run_of_another_user_or_container_is_not_cancelled(
         cancel(foreign(ProcessLookupError))
 
 
+def test_a_process_that_only_has_the_number_of_the_writer_is_not_signalled(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's process 1 holds the lock; here that number is the init process, or another one's."""
+    folder, signalled = made().folder, list[int]()
+    monkeypatch.setattr(os, "kill", lambda pid, _: signalled.append(pid))
+    monkeypatch.setattr("tune_brain.stages.status.WAIT", 0.0)
+    # The other process ends when its input is closed, at the end of the block.
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as other, lock.hold(folder):
+        with pytest.raises(RunFolderError, match="did not end"):
+            cancel(folder)
+        assert signalled == [os.getpid()]
+        for pid in (other.pid, 2**22 + 1):  # the second is beyond the largest process number
+            holder = lock.Holder(pid, socket.gethostname(), 0.0)
+            (folder / lock.FILE).write_text(json.dumps(holder._asdict()))
+            with pytest.raises(RunFolderError, match=rf"(?s)process {pid} .*In the container"):
+                cancel(folder)
+    assert signalled == [os.getpid()]
+
+
 def test_cancelling_a_run_that_just_ended_succeeds(
     made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +132,41 @@ def test_status_of_a_run_without_trials_names_the_command_to_start(
     assert f"Continue with: tune-brain resume {run.folder}" in capsys.readouterr().out
 
 
+def test_status_says_which_machines_the_next_command_uses(
+    made: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status(made().folder)
+    assert "--address" not in capsys.readouterr().out
+    there = made(out=tmp_path / "there", address="auto").folder
+    status(there)
+    printed = capsys.readouterr().out
+    assert f"Continue with: tune-brain resume {there}\nThey join the Ray cluster" in printed
+    assert "(--address auto). With --address local" in printed
+
+
+def test_status_counts_the_seed_runs_while_they_are_trained(
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(seeds=2)
+    train(run)
+    with lock.hold(run.folder):
+        status(run.folder)
+        assert "time left about 0 s" in capsys.readouterr().out
+        winner_file(run.folder, "linear").parent.mkdir()
+        winner_file(run.folder, "linear").touch()
+        status(run.folder)
+        printed = capsys.readouterr().out
+        assert "evaluating: 0 of 4 seed runs trained" in printed
+        assert "time left" not in printed
+        scores = dict.fromkeys(("val_loss", "val_accuracy", "val_macro_f1", "seconds"), 0.5)
+        row = SeedRow(arch="linear", role="baseline", index=1, seed=5, values={}, **scores)
+        append(run.folder / "seed_runs.jsonl", row)
+        status(run.folder)
+        assert "evaluating: 1 of 4 seed runs trained" in capsys.readouterr().out
+    status(run.folder)
+    assert "evaluating" not in capsys.readouterr().out
+
+
 def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
     made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +187,23 @@ def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
     (run.folder / "seed_runs.jsonl").touch()
     status(run.folder)
     assert "Next: tune-brain evaluate" in capsys.readouterr().out
+
+
+def test_more_configurations_for_a_converged_study_need_it_to_go_on_sampling(
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(until_converged=True, configs=40)
+    train(run)
+    winner_file(run.folder, "linear").parent.mkdir(exist_ok=True)
+    winner_file(run.folder, "linear").touch()
+    advice = f"tune-brain extend {run.folder} --configs N"
+    status(run.folder)
+    assert capsys.readouterr().out.endswith(f"{advice}\n")
+    noise = [row for row in trials_of(run.folder) if row.configuration == BASELINE and row.epochs == 1]
+    apart = [row.model_copy(update={"score": row.repeat % 2}) for row in noise]
+    append(run.folder / "trials.jsonl", *apart)
+    status(run.folder)
+    assert capsys.readouterr().out.endswith(f"{advice} --no-until-converged\n")
 
 
 def test_status_of_a_search_without_a_completed_full_length_trial_says_why(

@@ -43,7 +43,7 @@ class Abstention(Frozen):
     error_rate: float
     """The error rate allowed among answered validation images when `min_confidence` was chosen."""
     answered: float
-    """Share of the validation images answered."""
+    """Share of the validation images answered, with those beyond `Reference.max_distance` unanswered."""
     errors: float | None
     """Error rate among those; None if none was answered."""
     n: int

@@ -1,7 +1,5 @@
 """Commands for searches: run, search, resume, extend, status, cancel."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -25,7 +23,9 @@ def run(given: dict[str, Any]) -> None:
     config = run_config(given)
     check_seeds(config)
     _check_early(config)
-    with _ray_starting(config):
+    from tune_brain import compute
+
+    with compute.session(config):  # Ray starts while torch is imported and images are decoded
         from tune_brain.stages.search import search as search_stage
 
         folder = search_stage(config)
@@ -49,7 +49,9 @@ def search(given: dict[str, Any]) -> None:
     """Search, and choose the winners on validation."""
     config = run_config(given)
     _check_early(config)
-    with _ray_starting(config):
+    from tune_brain import compute
+
+    with compute.session(config):  # Ray starts while torch is imported and images are decoded
         from tune_brain.stages.search import search as search_stage
 
         folder = search_stage(config)
@@ -112,15 +114,6 @@ def cancel(folder: RunFolder) -> None:
     from tune_brain.stages.status import cancel as cancel_stage
 
     typer.echo(f"{folder}: " + ("cancelled" if cancel_stage(folder) else "nothing was running"))
-
-
-@contextmanager
-def _ray_starting(config: RunConfig) -> Iterator[None]:
-    """Start Ray in the background while torch is imported and images are decoded."""
-    from tune_brain import compute
-
-    with compute.session(config):
-        yield
 
 
 def _check_early(config: RunConfig) -> None:

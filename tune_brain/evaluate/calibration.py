@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
 
 from tune_brain.evaluate.statistics import weighted_measures
-from tune_brain.portable.probabilities import Floats, calibrated
+from tune_brain.portable.probabilities import Floats
 
 Ints = NDArray[np.int64]
 
@@ -34,26 +35,35 @@ STEPS = 500
 def temperature(logits: NDArray[Any], labels: Ints) -> float:
     """The temperature, 0.05 to 20, by which to divide logits [N, C] for the least log loss on labels [N].
 
+    If no image is misclassified, it is 1 or more: the loss then falls with every smaller temperature, however
+    overconfident on other images.
+
     Temperature scaling: Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
     """
+    logits = logits.astype(np.float64)
+    least = 1.0 if (logits.argmax(1) == labels).all() else 0.05
 
     def loss(log_temperature: float) -> float:
-        return log_loss(calibrated(logits, np.exp(log_temperature)), labels)
+        # Of logarithms, since probabilities of which one is rounded to 0 would need a clip.
+        logs = log_softmax(logits / np.exp(log_temperature), axis=1)
+        return float(-logs[np.arange(len(labels)), labels].mean())
 
-    optimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    optimum = minimize_scalar(loss, bounds=(np.log(least), np.log(20)), method="bounded")
     return float(np.exp(optimum.x))
 
 
 def log_loss(probabilities: Floats, labels: Ints) -> float:
     """Mean cross-entropy in nats of probabilities [N, C] against labels [N]."""
-    of_label = probabilities[np.arange(len(labels)), labels]
-    return float(-np.log(of_label.clip(np.finfo(np.float64).tiny)).mean())
+    return _measure("log_loss", probabilities, labels)
 
 
 def calibration_error(probabilities: Floats, labels: Ints) -> float:
     """Expected calibration error of probabilities [N, C], over 15 bins of confidence."""
-    measures = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
-    return float(measures["calibration_error"][0])
+    return _measure("calibration_error", probabilities, labels)
+
+
+def _measure(name: str, probabilities: Floats, labels: Ints) -> float:
+    return float(weighted_measures(probabilities, labels, np.ones((1, len(labels))))[name][0])
 
 
 def weights(members: Floats, labels: Ints) -> Floats:
@@ -74,10 +84,10 @@ def weights(members: Floats, labels: Ints) -> Floats:
     return shares
 
 
-def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RATE) -> dict[str, Any]:
+def abstention(probabilities: Floats, labels: Ints, foreign: NDArray[np.bool_]) -> dict[str, Any]:
     """The lowest confidence, `LEAST_CONFIDENCE` or more, from which a model's error rate is low enough.
 
-    At least `FEWEST_ANSWERS` must show that.
+    At least `FEWEST_ANSWERS` must show that, all of them to images that are not rejected anyway.
 
     Selective classification: Geifman & El-Yaniv (NIPS 2017), without their bound: other images from the same
     source may show somewhat more errors.
@@ -85,25 +95,27 @@ def abstention(probabilities: Floats, labels: Ints, error_rate: float = ERROR_RA
     Args:
         probabilities: [N, C], on validation.
         labels: [N], true classes.
-        error_rate: the largest share of wrong answers among those given.
+        foreign: [N], True where an image is rejected as out-of-distribution, whatever the confidence.
 
     Returns:
         `min_confidence`, one that validation shows (2, which no probability reaches, if none is high enough);
-        `error_rate` as given; and on validation `answered`, the share of images with at least that
-        confidence, `errors`, the share of wrong answers among them (None without answers), and `n`.
+        `error_rate`, the largest allowed; and on validation `answered`, the share of images with at least
+        that confidence that are not rejected, `errors`, the share of wrong answers among them (None without
+        answers), and `n`, rejected ones included.
     """
-    confidence, wrong = probabilities.max(1), probabilities.argmax(1) != labels
+    known = probabilities[~foreign]
+    confidence, wrong = known.max(1), known.argmax(1) != labels[~foreign]
     order = np.argsort(-confidence, kind="stable")
     errors = np.cumsum(wrong[order]) / np.arange(1, len(order) + 1)
     # A threshold cannot separate images of equal confidence, so only the last of them is a candidate.
     last = np.append(np.diff(confidence[order]) < 0, True)
-    allowed = last & (errors <= error_rate) & (confidence[order] >= LEAST_CONFIDENCE)
+    allowed = last & (errors <= ERROR_RATE) & (confidence[order] >= LEAST_CONFIDENCE)
     allowed[: FEWEST_ANSWERS - 1] = False
     thresholds = np.flatnonzero(allowed)
     count = int(thresholds[-1]) + 1 if len(thresholds) else 0
     return {
         "min_confidence": float(confidence[order[count - 1]]) if count else 2.0,
-        "error_rate": error_rate,
+        "error_rate": ERROR_RATE,
         "answered": count / len(labels),
         "errors": float(errors[count - 1]) if count else None,
         "n": len(labels),

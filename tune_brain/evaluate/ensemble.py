@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.evaluate import calibration
+from tune_brain.evaluate.between import difference, sign_test
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
 from tune_brain.evaluate.predictions import Predictions
 from tune_brain.evaluate.scores import phrase
-from tune_brain.evaluate.statistics import difference, mcnemar, score, weighted_measures
+from tune_brain.evaluate.statistics import score, weighted_measures
 from tune_brain.evaluate.validation import Validated
 from tune_brain.portable.ood import Reference, distance, fit
 from tune_brain.portable.probabilities import Floats, calibrated, logits_of, mean
@@ -38,7 +39,8 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
         `temperatures` by seed run; `weights` by seed run, each architecture's share split evenly over its
         seeds; for each exported model (an architecture's first seed run, or the ensemble) `calibration_error`
         and `log_loss` on validation, before and after calibration, and `abstention`; and `ood`, the
-        distribution of the training images and the distance from which an image is rejected.
+        distribution of the training images, the distance from which an image is rejected, and the share
+        of the validation images that are.
     """
     labels, logits = validated.labels, validated.logits
     temperatures = {name: calibration.temperature(of_run, labels) for name, of_run in logits.items()}
@@ -61,6 +63,9 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
     after[ENSEMBLE] = calibrated(mixed, ensemble_temperature)
     reference = fit(validated.known_features)
     distances = distance(reference, validated.features)
+    # Between two distances, a limit would reject more than the allowed share of few images.
+    max_distance = float(np.quantile(distances, 1 - FALSE_REJECTIONS, method="higher"))
+    foreign = distances > max_distance
     return {
         "n": len(labels),
         "temperatures": temperatures,
@@ -81,13 +86,14 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
             for name in after
         },
         "abstention": {
-            name: calibration.abstention(probabilities, labels) for name, probabilities in after.items()
+            name: calibration.abstention(probabilities, labels, foreign)
+            for name, probabilities in after.items()
         },
         "ood": {
             "mean": reference.mean.tolist(),
             "precision": reference.precision.tolist(),
-            "max_distance": float(np.quantile(distances, 1 - FALSE_REJECTIONS)),
-            "false_rejections": FALSE_REJECTIONS,
+            "max_distance": max_distance,
+            "false_rejections": float(foreign.mean()),
         },
     }
 
@@ -154,7 +160,7 @@ def against_best(
         labels, groups = test.labels[inside], test.groups[inside]
         ours, theirs = predicted[ENSEMBLE][0][inside], predicted[best][0][inside]
         parts[part] = {
-            **mcnemar(ours.argmax(1) == labels, theirs.argmax(1) == labels),
+            **sign_test(ours.argmax(1) == labels, theirs.argmax(1) == labels, groups),
             "macro_f1": difference(ours[None], theirs[None], labels, groups),
         }
     return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, test, predicted)}
@@ -209,5 +215,6 @@ def _verdict(best: str, parts: Scores, test: Predictions, predicted: Calibrated)
     against_best = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
     return (
         f"ensemble: it {against_best}, on {n} {test.telling} images; {compared['only_a']} only the ensemble "
-        f"gets right, {compared['only_b']} only {best} (McNemar p = {compared['p']:.2g})."
+        f"gets right, {compared['only_b']} only {best} (sign test over groups of related images, "
+        f"p = {compared['p']:.2g})."
     )

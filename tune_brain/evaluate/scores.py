@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.evaluate.between import difference, holm, sign_test
 from tune_brain.evaluate.predictions import Predictions
-from tune_brain.evaluate.statistics import difference, holm, mcnemar, score
+from tune_brain.evaluate.statistics import score
 from tune_brain.records import BASELINE, TEST_PARTS, SeedRow
 from tune_brain.runs import Winner
 
@@ -74,7 +75,7 @@ def comparisons(
             }
             for arch, winner in winners.items()
         },
-        "mcnemar": _mcnemar(test, list(winners)),
+        "mcnemar": _sign_tests(test, list(winners)),
         "verdicts": {arch: _verdict(test, arch, winner, baselines[arch]) for arch, winner in winners.items()},
     }
 
@@ -96,14 +97,15 @@ def _score_parts(
     return scores
 
 
-def _mcnemar(test: Predictions, archs: Sequence[str]) -> list[Scores]:
-    """McNemar tests of each pair of winners, by their first seed runs, Holm-corrected within each part."""
+def _sign_tests(test: Predictions, archs: Sequence[str]) -> list[Scores]:
+    """Sign tests of each pair of winners, by their first seed runs, Holm-corrected within each part."""
     table: list[Scores] = []
     correct = {arch: test.seed_runs("winner", arch)[0].argmax(1) == test.labels for arch in archs}
     for part in TEST_PARTS:
         inside = test.part(part)
+        groups = test.groups[inside]
         rows = [
-            {"part": part, "a": a, "b": b, **mcnemar(correct[a][inside], correct[b][inside])}
+            {"part": part, "a": a, "b": b, **sign_test(correct[a][inside], correct[b][inside], groups)}
             for a, b in combinations(archs, 2)
         ]
         corrected = holm([row["p"] for row in rows])
@@ -136,7 +138,7 @@ def phrase(gap: Mapping[str, float | None], other: str) -> str:
     """
     mean, low, high = gap["mean"], gap["low"], gap["high"]
     if mean is None or low is None or high is None:
-        return f"cannot be compared with {other} (too few images)"
+        return f"cannot be compared with {other} (too few groups of related images)"
     interval = f"95 % interval {low * 100:+.1f} to {high * 100:+.1f}"
     if low > 0:
         return f"beat {other} by {mean * 100:.1f} points of macro-F1 ({interval})"

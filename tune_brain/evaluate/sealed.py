@@ -25,6 +25,9 @@ from tune_brain.slots import Slots
 
 Ints = NDArray[np.int64]
 
+OPENINGS = "openings.jsonl"
+"""The file of the cache that lists the openings of tests by runs on this machine."""
+
 
 def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
     """Refuse a second opening of the test; an interrupted opening of the same seed runs may be repeated.
@@ -78,9 +81,13 @@ def open_test(
         seal = read_json(run / SEAL)
         write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
     else:
-        earlier = _record_opening(prepared.summary["test_digest"], run, opening["opened"])
+        digest = prepared.summary["test_digest"]
+        earlier = _earlier_openings(digest)
         seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": earlier}
+        # Before the opening is recorded: if the seal cannot be written, the next attempt is still the first.
         write_json(run / SEAL, {**seal, "for": _configurations(planned)})
+        if earlier is not None:
+            _record_opening(digest, run, opening["opened"])
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -109,19 +116,18 @@ def open_test(
     return predictions
 
 
-def _record_opening(digest: str, run: Path, opened: str) -> int | None:
-    """Record the opening in this machine's cache; return how many openings of the same test preceded it.
-
-    None if the cache cannot be read.
-    """
-    path = cache_root() / "openings.jsonl"
+def _earlier_openings(digest: str) -> int | None:
+    """How many openings of the test this machine's cache records; None if that cannot be read."""
     try:
-        earlier = sum(row.digest == digest for row in read(path, Opening))
+        return sum(row.digest == digest for row in read(cache_root() / OPENINGS, Opening))
     except (RunFolderError, OSError):
         return None
+
+
+def _record_opening(digest: str, run: Path, opened: str) -> None:
+    """Record an opening in this machine's cache, if that can be written."""
     with contextlib.suppress(RunFolderError):
-        append(path, Opening(digest=digest, run=run.resolve().name, opened=opened))
-    return earlier
+        append(cache_root() / OPENINGS, Opening(digest=digest, run=run.resolve().name, opened=opened))
 
 
 def seed_runs_that_predicted(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:

@@ -11,6 +11,7 @@ from tune_brain.evaluate.shrinkage import shrunken_score
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow
 from tune_brain.runs import Run, Winner
+from tune_brain.text import counted
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,19 @@ def full_scores(rows: Sequence[TrialRow], full_length: int) -> dict[int, list[fl
         if is_repeat and (row.score is not None or row.why == "diverged"):
             scores[row.configuration].append(row.score or 0.0)
     return scores
+
+
+def converged_scores(rows: Sequence[TrialRow], full_length: int) -> dict[int, list[float]]:
+    """`full_scores` without the trials that diverged: what `shrunken_score` estimates from.
+
+    They count as 0 where configurations are compared, but are no sample of the noise between seeds: a single
+    one would be taken for a very large noise in all scores.
+
+    Args:
+        rows: the latest row of each trial of a study.
+        full_length: the top of the ladder, in epochs.
+    """
+    return full_scores([row for row in rows if row.score is not None], full_length)
 
 
 def _first(rows: Sequence[TrialRow], full_length: int) -> dict[int, TrialRow]:
@@ -119,8 +133,12 @@ def write_winners(
         scores = ", ".join(f"{score:.4f}" for score in choice.scores)
         name = f"configuration {best.configuration}" if best.configuration else "the untuned baseline"
         progress.say(f"{arch}: winner is {name}, {scores}: {path}")
-        if estimate := shrunken_score(full_scores(of_study, config.epochs), best.configuration):
+        converged = converged_scores(of_study, config.epochs)
+        if estimate := shrunken_score(converged, best.configuration):
+            every = full_scores(of_study, config.epochs)
+            diverged = sum(len(scores) - len(converged[number]) for number, scores in every.items())
+            trials = counted(diverged, "trial of the final round that", "trials of the final round that")
             progress.say(
                 f"{arch}: with other seeds it is expected to score {estimate.mean:.4f} on validation "
-                f"[{estimate.low:.4f}, {estimate.high:.4f}]"
+                f"[{estimate.low:.4f}, {estimate.high:.4f}]" + f", without {trials} diverged" * bool(diverged)
             )

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tune_brain.bundle.schema import About
 from tune_brain.data.describe import about_split
-from tune_brain.text import legible
+from tune_brain.text import counted, legible
 
 
 def card(about: About, *, onnx: bool) -> str:
@@ -27,6 +27,7 @@ def card(about: About, *, onnx: bool) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    pages.globals.update(counted=counted)
     pages.filters.update(score=_score, share=_share, literal=_literal)
     return pages.get_template("card.md").render(
         about=about, about_split=[*about_split(about.data)], onnx=onnx

@@ -30,7 +30,7 @@ PORTABLE = HERE.parent / "portable"
 NOTE = "Not a medical device."
 DATA = (
     *("digest", "cut_digest", "counts", "official", "unseen"),
-    *("twins", "patients", "uneven", "parted"),
+    *("twins", "patients", "uneven", "parted", "allowed_leak"),
 )
 """Keys of the record's `data` that a bundle contains."""
 

@@ -33,14 +33,18 @@ def overview(shown: RunView) -> str:
         return NOTHING_YET
     study = next(line for line in shown.studies.to_dict("records") if line["arch"] == shown.leader)
     best, gap = study["best"], study["best"] - study["baseline"]
+    untuned = shown.of(shown.leader).query("winner and baseline")
     if shown.leader in shown.contents.untaught:
         return (
             f"{shown.leader} has learnt nothing: its macro-F1 on validation, {number(best)}, is no better "
             "than that of predicting one class for every image"
         )
     against = ""
-    if np.isfinite(gap):
-        against = f", {gap * 100:.1f} points above its untuned baseline" if gap > 0 else ", untuned"
+    if len(untuned):
+        against = ", untuned"
+    elif np.isfinite(gap):
+        side = "above" if gap > 0 else "below"
+        against = f", {abs(gap) * 100:.1f} points {side} its untuned baseline"
     return f"{shown.leader} leads with macro-F1 {number(best)} on validation{against}"
 
 
@@ -49,6 +53,8 @@ def next_step(shown: RunView) -> str:
     contents, config = shown.contents, shown.config
     folder = contents.folder
     if contents.running:
+        if shown.evaluating:
+            return f"Wait: the search has ended; {shown.evaluating}."
         trained = {arch: shown.spent.get(arch, (0, 0.0))[0] for arch in config.arch}
         studies = {arch: Study(row for row in contents.trials if row.arch == arch) for arch in config.arch}
         planned = sum(planned_epochs(studies[arch], config, trained[arch]) for arch in config.arch)
@@ -88,7 +94,7 @@ def progress(shown: RunView) -> str:
     ends = shown.ends[shown.ends["arch"] == leader]
     winner = ends[ends["winner"]].iloc[0]
     when = duration(winner["hours"] * 3600)
-    if not shown.contents.running:
+    if not shown.searching:
         when = f"{share(winner['hours'] / max(shown.ends['hours'].max(), 1e-9))} of the search"
     return f"{leader} found its current winner after {when}, with a score of {number(winner['score'])}"
 

@@ -122,7 +122,7 @@ def overtuned(line: Mapping[str, Any]) -> str:
             f"Expected with other seeds: {number(line['mean'])} {interval(line['low'], line['high'])} on "
             f"validation; its own trials scored {number(line['chosen'])}."
         )
-    if np.isnan(line["promised"]):
+    if line["untuned"]:
         return f"{arch}: the untuned baseline won, so the search promised no gain. {expected}".strip()
     confirmed = [
         f"{where} {line[gain] * 100:+.1f}"
@@ -134,6 +134,8 @@ def overtuned(line: Mapping[str, Any]) -> str:
         if not np.isnan(line[gain])
     ]
     promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
+    if np.isnan(line["promised"]):
+        promised = "its untuned baseline has no full-length score in the search, which so promised no gain"
     gains = f"{promised}; {', '.join(confirmed)}" if confirmed else promised
     return f"{arch}: {gains}. {expected}".strip()
 
@@ -144,9 +146,15 @@ def pair(line: Mapping[str, Any]) -> str:
     if not only_a + only_b:
         return f"{a} and {b} are correct on the same images."
     difference = f"only {a} is correct on {counted(only_a, 'image', 'images')}, only {b} on {only_b}"
+    over_groups = not np.isnan(line["groups_a"])
+    if over_groups:
+        leads = counted(int(line["groups_a"]), "group", "groups")
+        difference += f"; {a} leads in {leads}, {b} in {line['groups_b']:.0f}"
     if not line["better"]:
         return f"{difference}: no significant difference."
-    return f"{difference}: {line['better']} is better, assuming independent images."
+    return (
+        f"{difference}: {line['better']} is better{'' if over_groups else ', assuming independent images'}."
+    )
 
 
 def facts(contents: Contents) -> Iterator[tuple[str, str]]:

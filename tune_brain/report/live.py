@@ -27,6 +27,7 @@ from tune_brain.errors import ConfigError, TuneBrainError
 from tune_brain.report.page import Live, fragment, page
 from tune_brain.report.run_reader import Reader, VersionedCache
 from tune_brain.report.run_view import RunView
+from tune_brain.report.score_views import distinct_names
 from tune_brain.report.views import VIEWS
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -47,7 +48,7 @@ class Watched:
         self._figures = [VersionedCache() for _ in folders]
         self._views = VersionedCache()
         self._lock = threading.Lock()
-        self.names = [self.shown(run).name for run in range(len(folders))]
+        self.names = distinct_names([self.shown(run) for run in range(len(folders))])
         self.identities = [secrets.token_hex(8) for _ in folders]
         """By run: differs between folders and between servers, so that an open page notices a new server."""
 
@@ -113,6 +114,7 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
         live = Live(
             run=runs.identities[run],
             names=runs.names,
+            place=run,
             state=runs.state(run),
             versions=runs.versions(run),
         )

@@ -32,7 +32,9 @@ class Live:
     run: str
     """Identifies the run and the server process; the page reloads when the server answers with another."""
     names: Sequence[str]
-    """Names of all runs that the server shows."""
+    """Distinct names of all runs that the server shows."""
+    place: int
+    """Index of the run among them."""
     state: str
     """`live` while a command writes to the run, otherwise `not running`."""
     versions: Mapping[str, str]

@@ -1,6 +1,5 @@
 """Reads a run's folder, finished or not, and on later reads only what has changed."""
 
-import hashlib
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +9,8 @@ from typing import Any, Generic, TypeVar
 from tune_brain import lock, records
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.predictions import PREDICTIONS
-from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, TRIALS
-from tune_brain.records import EpochRow, Row, TrialRow
+from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, SEED_RUNS, TRIALS
+from tune_brain.records import EpochRow, Row, SeedRow, TrialRow
 from tune_brain.runs import open_run, winner_file
 from tune_brain.search.chance import untaught
 from tune_brain.space import Space
@@ -30,6 +29,7 @@ class Contents:
     rows: list[TrialRow]
     """All rows of trials.jsonl: several per trial, at each start and end and when its machine is known."""
     epochs: list[EpochRow]
+    seed_runs: list[SeedRow]
     scores: dict[str, Any]
     comparisons: dict[str, Any]
     sealed: dict[str, Any]
@@ -119,6 +119,7 @@ class Reader:
         self.folder = folder
         self._trials = _Rows(folder / TRIALS, TrialRow)
         self._epochs = _Rows(folder / EPOCHS, EpochRow)
+        self._seed_runs = _Rows(folder / SEED_RUNS, SeedRow)
         self._files = VersionedCache()
 
     def read(self) -> Contents:
@@ -143,6 +144,7 @@ class Reader:
             spaces=run.spaces,
             rows=self._trials.read(),
             epochs=self._epochs.read(),
+            seed_runs=self._seed_runs.read(),
             winners={arch: text for arch, text in winners.items() if text},
             running=self.running(),
             **plain,
@@ -154,11 +156,11 @@ class Reader:
         `trials` and `epochs` change with their rows, `files` with any other file, `running` when a command
         starts or stops writing to the run.
         """
-        names = [RUN, *_PLAIN.values(), PREDICTIONS, "winners", "spaces"]
+        names = [RUN, *_PLAIN.values(), SEED_RUNS, PREDICTIONS, "winners", "spaces"]
         return {
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),
-            "files": _digest("".join(_joined(_stamp(self.folder / name)) for name in names)),
+            "files": str(hash(tuple(_stamp(self.folder / name) for name in names))),
             "running": str(self.running()),
         }
 
@@ -193,10 +195,6 @@ class _Rows(Generic[Row]):
 
 def _joined(stamp: tuple[int, int, int] | None) -> str:
     return ".".join(map(str, stamp or ()))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

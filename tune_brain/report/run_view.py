@@ -10,6 +10,7 @@ from tune_brain.config import Frozen
 from tune_brain.evaluate.predictions import Predictions, read_predictions
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.run_reader import Contents, Kind, VersionedCache
+from tune_brain.report.seed_runs import evaluating
 from tune_brain.report.tables import ladder, overtuning, pace, scores, studies
 
 
@@ -34,7 +35,8 @@ class RunView:
 
         def make() -> pd.DataFrame:
             table = studies.trials(self.contents.trials, self.config)
-            return table.join(ladder.fates(table, self.config.ladder))
+            starts = ladder.first_starts(self.contents.rows)
+            return table.join(ladder.fates(table, self.config.ladder, starts))
 
         return self.cached("trials", make)
 
@@ -73,6 +75,18 @@ class RunView:
         """
         contents = self.contents
         return self._cache.get(name, (self.config, contents.rows, contents.scores), make)
+
+    @cached_property
+    def evaluating(self) -> str:
+        """How many seed runs are trained, while a command evaluates the run: see `seed_runs.evaluating`."""
+        contents = self.contents
+        known = (contents.trials, contents.seed_runs, self.config, contents.winners)
+        return evaluating(*known) if contents.running else ""
+
+    @property
+    def searching(self) -> bool:
+        """Whether a command is writing to the run, and does not evaluate it."""
+        return self.contents.running and not self.evaluating
 
     @cached_property
     def worth(self) -> pd.DataFrame:

@@ -110,7 +110,7 @@ def _confusions(parts: dict[str, Any]) -> dict[str, Values]:
 def compare(shown: RunView, others: Sequence[RunView]) -> Values:
     """Values of the comparison view: this run and the others side by side."""
     runs = [shown, *others]
-    names = _names(runs)
+    names = distinct_names(runs)
     table = comparison.results(
         names, [run.studies for run in runs], [run.spent for run in runs], [run.scores for run in runs]
     )
@@ -142,7 +142,7 @@ def _alike(data: Sequence[Values], *facts: str) -> bool:
     return None not in recorded[0] and all(of_run == recorded[0] for of_run in recorded)
 
 
-def _names(runs: Sequence[RunView]) -> list[str]:
+def distinct_names(runs: Sequence[RunView]) -> list[str]:
     """A distinct name per run: as many trailing parts of its path as are needed."""
     paths = [run.contents.folder.resolve().parts for run in runs]
     for parts in range(1, max(map(len, paths))):

@@ -5,8 +5,6 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-import pandas as pd
-
 from tune_brain.report import findings, formatting
 from tune_brain.report.figures import ladder as ladder_figures
 from tune_brain.report.figures import pace as pace_figures
@@ -59,7 +57,7 @@ def overview(shown: RunView, _: Sequence[RunView]) -> Values:
         "notes": list(formatting.notes(shown.contents, shown.images)),
         "images": shown.images,
         "ladder": shown.config.ladder,
-        "running": shown.contents.running,
+        "searching": shown.searching,
     }
 
 
@@ -97,16 +95,13 @@ def ladder(shown: RunView, _: Sequence[RunView]) -> Values:
             )
             if len(curves)
             else None,
-            "rungs": shown.cached(f"rungs {arch}", partial(_rungs, trials, rungs)),
+            "rungs": shown.cached(f"rungs {arch}", partial(cutoffs, trials, rungs)).to_dict("records"),
         }
     return {
         "studies": views,
+        "beginnings": bool((shown.trials["cycle"] > shown.trials["epochs"]).any()),
         "agreements": shown.cached("agreements", lambda: list(findings.agreements(shown))),
     }
-
-
-def _rungs(trials: pd.DataFrame, rungs: Sequence[int]) -> list[dict[Hashable, Any]]:
-    return cutoffs(trials, rungs).to_dict("records")
 
 
 def parameters(shown: RunView, _: Sequence[RunView]) -> Values:

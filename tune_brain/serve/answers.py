@@ -21,10 +21,10 @@ NEIGHBOURS = 5
 WORDS = (
     (0.95, "very likely"),
     (0.8, "likely"),
-    (0.6, "more likely than not"),
-    (0.0, "barely more likely than other classes"),
+    (0.5, "more likely than not"),
+    (0.0, "the most likely class, but less likely than not"),
 )
-"""Descriptions of a probability, each from a lower bound on."""
+"""Descriptions of the probability of the most likely class, each from a lower bound on."""
 
 UNSURE = "Unsure: please refer."
 FOREIGN = "Unlike the images this was trained on: please refer."
@@ -112,7 +112,7 @@ class Predictor:
             label=model.classes[likely],
             probability=probability,
             probabilities=dict(zip(model.classes, inference.probabilities[0].tolist(), strict=True)),
-            words=next(words for least, words in WORDS if probability >= least),
+            words=likelihood(probability),
             unsure=unsure,
             foreign=foreign,
             advice=FOREIGN if foreign else UNSURE if unsure else "",
@@ -143,6 +143,11 @@ class Predictor:
         return [
             Similar(label=classes[labels[index]], similarity=float(similarity[index])) for index in nearest
         ]
+
+
+def likelihood(probability: float) -> str:
+    """The probability of the most likely class in plain words."""
+    return next(words for least, words in WORDS if probability >= least)
 
 
 def in_words(similar: Sequence[Similar]) -> str:

@@ -1,6 +1,5 @@
 """Run the service on a port of this machine."""
 
-import logging
 from pathlib import Path
 
 from tune_brain.bundle.read import open_bundle
@@ -40,7 +39,6 @@ def serve(folder: Path, *, host: str, port: int, names: tuple[str, ...], keep: P
     bundle, progress = open_bundle(folder), Progress()
     app = create_app(bundle, hosts=(*LOCAL, host, *names), keep=keep)
     # No access log, for privacy; internal errors are logged without the request.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     config = uvicorn.Config(
         app,
         host=host,

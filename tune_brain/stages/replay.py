@@ -16,7 +16,7 @@ from tune_brain import runs
 from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
 from tune_brain.evaluate.shrinkage import shrunken_score
-from tune_brain.evaluate.winners import Choice, choose, full_scores
+from tune_brain.evaluate.winners import Choice, choose, converged_scores
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, write_json
 from tune_brain.search.outcomes import as_searched, read_outcomes, searched
@@ -214,7 +214,7 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
             true.append(round(surrogate.true(chosen.row.values, seed), 4))
-    shrunken = chosen and shrunken_score(full_scores(rows, config.epochs), chosen.row.configuration)
+    shrunken = chosen and shrunken_score(converged_scores(rows, config.epochs), chosen.row.configuration)
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],

@@ -1,5 +1,6 @@
 """Show what a run is doing, by its folder alone, and cancel it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from rich.console import Console
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
 from tune_brain.layout import EPOCHS, SCORES, SEAL, SEED_RUNS
-from tune_brain.records import EpochRow, TrialRow, read, trials_of
+from tune_brain.records import EpochRow, SeedRow, TrialRow, by_arch, read, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.chance import advice, untaught
 from tune_brain.search.convergence import convergence
@@ -39,15 +40,22 @@ def status(folder: Path) -> None:
     else:
         console.print(f"{folder}: not running", markup=False)
     slots = runs.read_record(folder).get("slots", 1)
-    console.print(studies_table(run.config, ledger, slots, alive=writer is not None))
+    table = studies_table(run.config, ledger, slots, alive=writer is not None)
+    rows = list(ledger.trials.values())
+    if writer:
+        from tune_brain.report.seed_runs import evaluating  # only where it is needed, since it is slow
+
+        trained = read(folder / SEED_RUNS, SeedRow)
+        table.caption = evaluating(rows, trained, run.config, _winners(run)) or table.caption
+    console.print(table)
     for arch in run.config.arch if run.config.until_converged else ():
         if study := convergence(ledger.study(arch).rows, run.config.ladder[0]):
             console.print(f"{arch}: {study.reason}", markup=False, soft_wrap=True)
     done = {row.trial: row.epoch for row in read(folder / EPOCHS, EpochRow)}
-    for row in ledger.trials.values():
+    for row in rows:
         if row.state == "running":
             console.print(_running(row, done.get(row.trial, 0), alive=writer is not None), markup=False)
-    for row in ledger.trials.values():
+    for row in rows:
         if row.state == "failed":
             length = counted(row.epochs, "epoch", "epochs")
             line = f"failed: {row.arch} {name(row)} at {length}: {row.why}: {row.detail}"
@@ -86,6 +94,8 @@ def cancel(folder: Path) -> bool:
 
 def _terminate(pid: int, folder: Path) -> None:
     try:
+        if not _has_open(pid, folder / lock.FILE):
+            raise ProcessLookupError
         # Not SIGINT, which shells make background commands ignore.
         os.kill(pid, signal.SIGTERM)
     except PermissionError:
@@ -94,14 +104,32 @@ def _terminate(pid: int, folder: Path) -> None:
             found=f"no permission to signal process {pid}",
             remedy=f"As that user: tune-brain cancel {quoted(folder)}",
         ) from None
-    except ProcessLookupError:
+    except (ProcessLookupError, FileNotFoundError):
         if lock.holder(folder) is None:
             return
         raise RunFolderError(
             "The process that writes to this run cannot be seen from here",
-            found=f"no process {pid} here, though it still holds the lock of {folder}",
+            found=f"process {pid} still holds the lock of {folder}, but here no such process has it open",
             remedy=f"In the container that started it: tune-brain cancel {quoted(folder)}",
         ) from None
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    """Whether a process has a file open. Processes of a container have other numbers outside of it.
+
+    Raises:
+        FileNotFoundError: there is no such process.
+        PermissionError: it belongs to another user.
+    """
+    for opened in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # just closed, or not a file
+            if opened.samefile(file):
+                return True
+    return False
+
+
+def _winners(run: Run) -> list[str]:
+    return [arch for arch in run.config.arch if runs.winner_file(run.folder, arch).is_file()]
 
 
 def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
@@ -121,8 +149,22 @@ def _next(run: Run, *, running: bool) -> str:
     rows = trials_of(folder)
     if nothing := came_to_nothing(rows, run.config):
         return nothing
-    winners = any(runs.winner_file(folder, arch).is_file() for arch in run.config.arch)
-    if not winners or was_cut_short(run):
+    return _advice(run, rows) + _where(run)
+
+
+def _where(run: Run) -> str:
+    """Which machines the advised commands use, if these are not simply those of this machine."""
+    if run.config.address is None:
+        return ""
+    return (
+        f"\nThey join the Ray cluster of the search (--address {run.config.address}). "
+        "With --address local, the machine on which you call them trains instead."
+    )
+
+
+def _advice(run: Run, rows: list[TrialRow]) -> str:
+    folder, argument = run.folder, quoted(run.folder)
+    if not _winners(run) or was_cut_short(run):
         return f"Continue with: tune-brain resume {argument}"
     counts = runs.read_record(folder).get("data", {}).get("counts", {}).get("validation", {})
     evaluate = f"Next: tune-brain evaluate {argument}"
@@ -135,4 +177,7 @@ def _next(run: Run, *, running: bool) -> str:
         )
     if unfinished(run):
         return f"Its time budget ran out. {evaluate}, or tune-brain resume {argument}"
-    return f"{evaluate}, or tune-brain extend {argument} --configs N"
+    studies = by_arch(rows, run.config.arch).values() if run.config.until_converged else ()
+    ended = (convergence(of, run.config.ladder[0]) for of in studies)
+    goes_on = " --no-until-converged" if any(study and study.reached for study in ended) else ""
+    return f"{evaluate}, or tune-brain extend {argument} --configs N{goes_on}"

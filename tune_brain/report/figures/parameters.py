@@ -155,12 +155,13 @@ def importances(by_rung: Mapping[int, tuple[Mapping[str, float], int]], names: S
     """Importance of each hyperparameter for the score, one bar per trial length with enough trials.
 
     Args:
-        by_rung: by trial length, the importances by name and the number of trials they are computed from.
+        by_rung: by trial length, the importances by name and the number of trials they are computed from; at
+            least one length has enough of them.
         names: the tuned hyperparameters.
     """
     known = {rung: estimate for rung, estimate in by_rung.items() if estimate[0]}
-    figure = style.figure(height=70 + 22 * len(names) * max(1, len(known)))
-    opacities = style.opacities(list(known)) if known else {}
+    figure = style.figure(height=70 + 22 * len(names) * len(known))
+    opacities = style.opacities(list(known))
     for rung, (shares, n) in known.items():
         figure.add_bar(
             name=f"{formatting.epochs(rung)}, n = {n}",

@@ -1,17 +1,26 @@
 """Tables of the ladder: the outcome of each trial, the ranking that decided it, and the current cut-offs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tune_brain.records import BASELINE
+from tune_brain.records import BASELINE, TrialRow
 from tune_brain.search.ladder import PROMOTED_SHARE
 
 
-def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
+def first_starts(rows: Sequence[TrialRow]) -> dict[int, float]:
+    """By trial, the Unix time of its first start; later rows have that of a retry or a resume.
+
+    Args:
+        rows: all trial rows, in the order in which they were written.
+    """
+    return {row.trial: row.started for row in reversed(rows)}
+
+
+def fates(trials: pd.DataFrame, ladder: Sequence[int], starts: Mapping[int, float]) -> pd.DataFrame:
     """The outcome of each trial and the ranking that decided it, in the order of `studies.trials`.
 
     A promoted trial is ranked among the trials of its rung that had ended when its configuration started at
@@ -22,6 +31,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     Args:
         trials: see `studies.trials`.
         ladder: the trial lengths, in epochs.
+        starts: see `first_starts`.
 
     Returns:
         Columns fate (full, promoted, left, failed or running), rank (from 1; NaN while running), peers
@@ -40,7 +50,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
         top = rung == ladder[-1]
         promoted_at = np.full(len(ended), np.inf)
         if not top:
-            promoted_at = _promotion_times(trials, ended, _above(ladder, rung))
+            promoted_at = _promotion_times(trials, ended, _above(ladder, rung), starts)
         counted = ladder_trials[ended] if top else ladder_trials[ended] & (numbers[ended] != BASELINE)
         for place, (trial, time) in enumerate(zip(ended, promoted_at, strict=True)):
             peers = counted & (ends[ended] <= time)
@@ -54,18 +64,21 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     ).astype({"fate": str})
 
 
-def _promotion_times(trials: pd.DataFrame, ended: NDArray[np.intp], above: int) -> NDArray[np.float64]:
-    """Unix time at which each trial's configuration started at the rung above; infinity if it has not.
+def _promotion_times(
+    trials: pd.DataFrame, ended: NDArray[np.intp], above: int, starts: Mapping[int, float]
+) -> NDArray[np.float64]:
+    """Unix time at which each trial's configuration first started at the rung above; infinity if it has not.
 
     Args:
         trials: see `studies.trials`.
         ended: positions of the trials, all of one architecture and rung.
         above: the next rung. Trials of the final round there do not count.
+        starts: see `first_starts`.
     """
     arch = trials["arch"].iloc[ended[0]] if len(ended) else ""
     promoted = (trials["epochs"] == above) & (trials["repeat"] == 0) & ~trials["baseline"]
     higher = trials[(trials["arch"] == arch) & promoted]
-    started = dict(zip(higher["configuration"], higher["started"], strict=True))
+    started = dict(zip(higher["configuration"], higher["trial"].map(starts), strict=True))
     numbers = trials["configuration"].to_numpy()[ended]
     return np.array([started.get(number, np.inf) for number in numbers], dtype=np.float64)
 
@@ -76,9 +89,14 @@ def _above(ladder: Sequence[int], rung: int) -> int:
 
 def _ranking(scores: NDArray[np.float64], score: float) -> list[float]:
     """Rank of one score among several, how many there are, and the lowest score of the best third."""
+    return [1 + int((scores > score).sum()), len(scores), _cutoff(scores)]
+
+
+def _cutoff(scores: NDArray[np.float64]) -> float:
+    """The lowest of the best third of some scores; NaN if that is less than one, or a failed trial's."""
     third = len(scores) // PROMOTED_SHARE
-    cutoff = np.partition(scores, -third)[-third] if third else np.nan
-    return [1 + int((scores > score).sum()), len(scores), cutoff if np.isfinite(cutoff) else np.nan]
+    cutoff = np.partition(scores, -third)[-third] if third else -np.inf
+    return float(cutoff) if np.isfinite(cutoff) else np.nan
 
 
 def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
@@ -88,15 +106,14 @@ def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
         ended = trials[(trials["epochs"] == rung) & (trials["state"] != "running") & (trials["repeat"] == 0)]
         if rung != ladder[-1]:
             ended = ended[~ended["baseline"]]
-        scores = np.sort(ended["score"].dropna())[::-1]
-        third = len(ended) // PROMOTED_SHARE
+        scores = ended["score"].fillna(-np.inf).to_numpy()
         lines.append(
             {
                 "epochs": rung,
                 "n": len(ended),
                 "promoted": int((ended["fate"] == "promoted").sum()),
-                "best": scores[0] if len(scores) else np.nan,
-                "cutoff": scores[third - 1] if 0 < third <= len(scores) and rung != ladder[-1] else np.nan,
+                "best": ended["score"].max(),
+                "cutoff": _cutoff(scores) if rung != ladder[-1] else np.nan,
             }
         )
     return pd.DataFrame(lines)

@@ -142,20 +142,25 @@ def worth(scores: pd.DataFrame, retrained: pd.DataFrame) -> pd.DataFrame:
 
 
 def pairs(comparisons: Mapping[str, Any]) -> pd.DataFrame:
-    """McNemar's tests, the unseen part first; `better` is the significantly better classifier or empty."""
+    """The sign tests, the unseen part first; `better` is the significantly better classifier or empty.
+
+    `groups_a` and `groups_b` are NaN in runs that were evaluated when the test was over images.
+    """
     lines = [
         {**row, "better": _better(row)}
         for part in reversed(TEST_PARTS)
         for row in comparisons.get("mcnemar", [])
         if row["part"] == part
     ]
-    return pd.DataFrame(lines, columns=["part", "a", "b", "only_a", "only_b", "p", "p_holm", "better"])
+    counts = ["only_a", "only_b", "groups_a", "groups_b"]
+    return pd.DataFrame(lines, columns=["part", "a", "b", *counts, "p", "p_holm", "better"])
 
 
 def _better(row: Mapping[str, Any]) -> str:
     if row["p_holm"] >= SIGNIFICANT:
         return ""
-    return str(row["a"] if row["only_a"] > row["only_b"] else row["b"])
+    over = "groups" if "groups_a" in row else "only"
+    return str(row["a"] if row[f"{over}_a"] > row[f"{over}_b"] else row["b"])
 
 
 def images(data: Mapping[str, Any]) -> pd.DataFrame:
