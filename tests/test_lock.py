@@ -47,8 +47,10 @@ def test_a_killed_writer_leaves_no_lock(tmp_path: Path, other) -> None:
     other.kill()
     other.wait()
     assert lock.holder(tmp_path) is None
-    with lock.hold(tmp_path):
-        assert lock.holder(tmp_path) == (os.getpid(), *lock.holder(tmp_path)[1:])  # type: ignore[index]
+    with lock.hold(tmp_path, lock.EVALUATE):
+        found = lock.holder(tmp_path)
+        assert found
+        assert (found.pid, found.command) == (os.getpid(), lock.EVALUATE)
     assert lock.holder(tmp_path) is None
 
 

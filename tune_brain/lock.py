@@ -14,6 +14,8 @@ from tune_brain.errors import RunFolderError, writing
 from tune_brain.text import quoted
 
 FILE = ".lock"
+EVALUATE = "evaluate"
+"""The command that trains seed runs and scores them; all others that write to a run search."""
 UNWRITABLE = "Free some space on its disk, or check the folder's permissions."
 GLANCE = 0.05
 """Seconds after which a brief look at the lock by `holder` is certainly over."""
@@ -26,11 +28,17 @@ class Holder(NamedTuple):
     host: str
     since: float
     """Unix time, in seconds, at which it took the lock."""
+    command: str = ""
+    """`EVALUATE`, or empty."""
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
+def hold(folder: Path, command: str = "") -> Iterator[None]:
     """Hold the lock of a run, so that no other command writes to it, for the length of a `with` block.
+
+    Args:
+        folder: the run.
+        command: `EVALUATE`, or nothing, for those who ask what the holder does.
 
     Raises:
         RunFolderError: another command holds it, the folder cannot be written, or its disk has no locks.
@@ -56,7 +64,7 @@ def hold(folder: Path) -> Iterator[None]:
                 remedy=f"Wait for it, or cancel it with: tune-brain cancel {quoted(folder)}\n"
                 "A new search needs another --out. If that machine is gone for good, remove the file .lock.",
             )
-        ours = Holder(os.getpid(), socket.gethostname(), time.time())
+        ours = Holder(os.getpid(), socket.gethostname(), time.time(), command)
         with writing(folder, RunFolderError, UNWRITABLE):
             file.truncate(0)
             # Unbuffered: if the disk is full, closing a buffered file would raise a second time.

@@ -165,8 +165,6 @@ def _check(state: Mapping[str, Tensor], name: str) -> None:
             wrong.append(f"unknown {key}")
         elif value.shape != expected[key]:
             wrong.append(f"{key} {list(value.shape)} instead of {list(expected[key])}")
-        elif not value.isfinite().all():
-            wrong.append(f"{key} has values that are not finite")
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise WeightsError(
@@ -174,3 +172,15 @@ def _check(state: Mapping[str, Tensor], name: str) -> None:
             found=", ".join(wrong[:5]) + more,
             remedy="Give the state dict of torchvision.models.resnet34 itself, not of a model that wraps it.",
         )
+    if bad := [key for key, value in state.items() if not is_head(key) and not _is_finite(value)]:
+        raise WeightsError(
+            "Weights must be dense tensors of finite numbers",
+            found=f"{name}: {', '.join(bad[:5])}",
+            remedy="Give those of a training that did not diverge.",
+        )
+
+
+def _is_finite(value: Tensor) -> bool:
+    # Few functions know the types of 8 bits, sparse tensors or quantised ones.
+    dense = value.layout is torch.strided and not value.is_quantized
+    return dense and bool(value.float().isfinite().all())

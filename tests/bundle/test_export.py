@@ -144,6 +144,20 @@ def test_a_card_states_the_shares_of_validation_that_were_measured(run: Path, tm
     assert "this threshold and the limit below it answers 50.0% of the\n  validation images (n = 2)" in text
 
 
+@pytest.mark.parametrize(("images", "unlisted"), [(0, 3264), (4, 3260), (3264, 0)])
+def test_a_card_says_of_which_images_the_patients_were_known(
+    run: Path, tmp_path: Path, images: int, unlisted: int
+) -> None:
+    record = read_json(run / RECORD)
+    patients = {"known": 2, "images": images, "unlisted": unlisted, "across": 1}
+    write_json(run / RECORD, {**record, "data": {**record["data"], "patients": patients}})
+    text = (export(run, tmp_path / "bundles") / "cnn" / CARD).read_text()
+    assert ("among the training or validation images too: 1." in text) == (images > 0)
+    assert ("patients.csv names 2 patients" in text) == (images > 0)
+    assert ("so it is an\nupper bound for new patients." in text) == (unlisted > 0)
+    assert ("The patients of all images were not known" in text) == (images == 0)
+
+
 @pytest.mark.parametrize(("name", "ensemble"), [("cnn", False), ("ensemble", True)])
 def test_a_card_says_what_onnx_files_lack(run: Path, tmp_path: Path, name: str, ensemble: bool) -> None:
     folder = export(run, tmp_path / "bundles") / name

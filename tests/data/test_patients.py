@@ -96,6 +96,9 @@ def test_another_table_means_other_prepared_data(write: Writer) -> None:
     after = prepare(root, image_size=24, seed=0).summary
     assert after["cut_digest"] == before["cut_digest"]
     assert after["order_digest"] != before["order_digest"]
+    # The order of the rows, and images that are not here, mean nothing.
+    listed(root, {"elsewhere.png": "C", "Testing/a/1.png": "B", "Testing/a/0.png": "A"})
+    assert prepare(root, image_size=24, seed=0).summary == after
     assert after["left_out"] == {}
 
 
@@ -110,9 +113,9 @@ def test_a_spreadsheets_byte_order_mark_and_line_ends_are_understood(write: Writ
     [
         ("", "its first line is empty"),
         ("image;patient\n", "its first line is image;patient"),
-        ("image,patient\nTesting/a/0.png\n", "row 2: Testing/a/0.png"),
-        ("image,patient\nTesting/a/0.png, \n", "row 2: Testing/a/0.png, "),
-        ("image,patient\nTesting/a/0.png,A,1\n", "row 2: Testing/a/0.png,A,1"),
+        ("image,patient\nTesting/a/0.png\n", "row 2 has not an image and a patient alone"),
+        ("image,patient\nTesting/a/0.png, \n", "row 2 has not an image and a patient alone"),
+        ("image,patient\nTesting/a/0.png,A,1\n", "row 2 has not an image and a patient alone"),
         (
             "image,patient\nTesting/a/0.png,A\nTesting/a/0.png,B\n",
             "row 3 names a second patient for Testing/a/0.png",
@@ -149,6 +152,9 @@ def test_an_audit_finds_patients_of_the_test_in_training(write: Writer) -> None:
 def test_combined_folders_keep_their_patients_apart(folders: tuple[Path, Path], tmp_path: Path) -> None:
     first, second = folders
     listed(first, {f"Training/glioma_tumor/{i}.png": 1 for i in range(4)})
+    listed(second, {"Training\\Glioma\\0.png": 1})
+    with pytest.raises(DataError, match="must have the columns image,patient"):
+        combine(folders, tmp_path / "both", rules={})
     listed(second, {"Glioma/0.png": 1})
     rows = combine(folders, tmp_path / "both", rules={})
     files = {(row.source, row.original): row.file for row in rows}

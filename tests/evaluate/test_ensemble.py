@@ -218,7 +218,8 @@ def test_the_verdict_on_the_ensemble_names_the_better_of_the_two(test: Predictio
     assert f"ensemble: it beat {best} by 100.0 points" in better["verdict"]
     # All six groups of related images speak for it, not 54 independent images.
     assert better["verdict"].endswith(
-        "; 54 only the ensemble gets right, 0 only cnn (sign test over groups of related images, p = 0.031)."
+        "; 54 only the ensemble gets right, 0 only cnn (of the groups of related images it is ahead in 6 and "
+        "behind in 0: sign test, p = 0.031)."
     )
     assert f"ensemble: it fell behind {best} by 100.0 points" in worse["verdict"]
     assert "; 0 only the ensemble gets right, 54 only cnn (" in worse["verdict"]

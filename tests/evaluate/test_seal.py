@@ -174,6 +174,26 @@ def test_an_opening_whose_seal_cannot_be_written_is_not_counted_against_the_next
     assert json.loads((run / "sealed.json").read_text())["earlier_openings"] == 0
 
 
+def test_an_opening_that_was_cut_short_before_it_was_recorded_is_recorded_when_it_is_repeated(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
+    without_seed_runs(monkeypatch)
+    prepared = prepare(phantoms, image_size=16, seed=0)
+    (tmp_path / "one").mkdir()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(sealed, "_record_opening", interrupted)
+        sealed.open_test(tmp_path / "one", prepared, [], [], SLOTS)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        sealed.open_test(tmp_path / name, prepared, [], [], SLOTS)
+    assert json.loads((tmp_path / "two" / "sealed.json").read_text())["earlier_openings"] == 1
+
+
 def test_networks_are_not_scored_by_the_predictions_of_others(
     phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,7 @@ def test_a_share_of_none_or_all_has_the_exact_interval_over_groups():
     for found in (right["per_class"]["b"]["recall"], right["per_class"]["b"]["precision"]):
         assert (found["low"], found["high"]) == pytest.approx((least.low, 1))
     assert right["accuracy"]["low"] == pytest.approx(binomtest(12, 12).proportion_ci().low)
+    assert (right["f1"]["mean"], right["f1"]["low"], right["per_class"]["b"]["f1"]["low"]) == (1, None, None)
     recall = wrong["per_class"]["b"]["recall"]
     assert (recall["low"], recall["high"]) == pytest.approx((0, most.high))
     # Two of three seeds right is no share at its end.

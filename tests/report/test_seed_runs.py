@@ -6,12 +6,11 @@ from starlette.testclient import TestClient
 from tune_brain import lock, runs
 from tune_brain.evaluate.retrain import plan
 from tune_brain.layout import COMPARISONS, SCORES, SEAL, SEED_RUNS
-from tune_brain.records import BASELINE, TrialRow, append, read
+from tune_brain.records import BASELINE
 from tune_brain.report import findings
 from tune_brain.report.live import application
 from tune_brain.report.run_reader import read_contents
 from tune_brain.report.run_view import RunView
-from tune_brain.report.seed_runs import _planned, evaluating
 
 
 @pytest.fixture
@@ -24,7 +23,7 @@ def evaluated(new_run):
 
 
 def next_step(run) -> str:
-    with lock.hold(run):
+    with lock.hold(run, lock.EVALUATE):
         return findings.next_step(RunView(read_contents(run)))
 
 
@@ -32,33 +31,24 @@ def test_the_page_counts_the_seed_runs_of_an_evaluation_that_runs(evaluated):
     file = evaluated / SEED_RUNS
     planned = plan(runs.open_run(evaluated), runs.read_winners(runs.open_run(evaluated)))
     rows = file.read_text().splitlines(keepends=True)
-    for trained in (len(planned), 2):
+    for trained in (len(planned), 2, 0):
         file.write_text("".join(rows[:trained]))
         counted = f"{trained} of {len(planned)} seed runs trained"
         assert next_step(evaluated) == f"Wait: the search has ended; evaluating: {counted}."
     assert "evaluating" not in findings.next_step(RunView(read_contents(evaluated)))
-
-
-def test_before_its_first_seed_run_an_evaluation_shows_by_winners_of_a_finished_search(evaluated):
-    (evaluated / SEED_RUNS).unlink()
-    assert "; evaluating: 0 of " in next_step(evaluated)
-    contents = read_contents(evaluated)
-    assert not evaluating(contents.trials, [], contents.config, [])
-    extended = contents.config.model_copy(update={"configs": 99})
-    assert not evaluating(contents.trials, [], extended, contents.winners)
+    with lock.hold(evaluated):
+        assert "Wait: the run is in progress" in findings.next_step(RunView(read_contents(evaluated)))
 
 
 def test_a_baseline_that_won_is_one_of_the_planned_seed_runs_once(evaluated):
     (evaluated / SEED_RUNS).unlink()
-    rows = read(evaluated / "trials.jsonl", TrialRow)
-    best = [row for row in rows if row.arch == "cnn" and row.configuration == BASELINE and row.epochs == 12]
-    append(evaluated / "trials.jsonl", best[-1].model_copy(update={"score": 1.0}))
-    contents = read_contents(evaluated)
-    winners = runs.read_winners(runs.open_run(evaluated))
-    winners["cnn"] = winners["cnn"].model_copy(update={"configuration": BASELINE})
-    planned = [seed_run.name for seed_run in plan(runs.open_run(evaluated), winners)]
-    assert sorted(_planned(contents.trials, contents.config)) == sorted(planned)
-    assert not any(name.startswith("baseline-cnn") for name in planned)
+    run = runs.open_run(evaluated)
+    winners = runs.read_winners(run)
+    before = plan(run, winners)
+    runs.write_winner(evaluated, winners["cnn"].model_copy(update={"configuration": BASELINE}))
+    planned = plan(run, runs.read_winners(run))
+    assert len(planned) == len(before) - run.config.seeds
+    assert f"0 of {len(planned)} seed runs trained" in next_step(evaluated)
 
 
 def test_the_overview_is_rendered_again_when_a_seed_run_has_been_trained(evaluated):

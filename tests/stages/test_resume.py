@@ -21,7 +21,7 @@ from tune_brain.errors import (
     SealedTestError,
     WeightsError,
 )
-from tune_brain.records import read_json, write_json
+from tune_brain.records import append, read_json, trials_of, write_json
 from tune_brain.runs import Run, read_winner
 from tune_brain.slots import Slots
 from tune_brain.stages import search as stage
@@ -202,6 +202,13 @@ def test_trials_without_the_record_of_their_images_are_not_continued(ended: Run)
     assert files(ended.folder) == before
     (ended.folder / "trials.jsonl").unlink()
     resume(ended.folder)
+
+
+def test_trials_of_another_cycle_are_not_continued(ended: Run) -> None:
+    rows = [row.model_copy(update={"cycle": 2}) for row in trials_of(ended.folder) if row.epochs == 1]
+    append(ended.folder / "trials.jsonl", *rows)
+    with pytest.raises(RunFolderError, match="same one-cycle"):
+        extend(ended.folder, {"configs": 9})
 
 
 def test_a_resumed_search_keeps_its_gpus_per_trial(ended: Run, no_ray: SimpleNamespace) -> None:

@@ -16,7 +16,7 @@ from trained import train
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
 from tune_brain.records import BASELINE, SeedRow, append, trials_of, write_json
-from tune_brain.runs import Run, winner_file
+from tune_brain.runs import Run, Winner, winner_file, write_winner
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.status import cancel, status
@@ -78,7 +78,7 @@ def foreign(
 def test_a_run_of_another_user_or_container_is_not_cancelled(
     foreign: Callable[[type[OSError]], Path],
 ) -> None:
-    with pytest.raises(RunFolderError, match="started by another user"):
+    with pytest.raises(RunFolderError, match="Another user, or a command in a container"):
         cancel(foreign(PermissionError))
     with pytest.raises(RunFolderError, match="cannot be seen from here"):
         cancel(foreign(ProcessLookupError))
@@ -149,11 +149,15 @@ def test_status_counts_the_seed_runs_while_they_are_trained(
 ) -> None:
     run = made(seeds=2)
     train(run)
+    training = run.spaces["linear"].trial(
+        run.spaces["linear"].baseline, epochs=2, image_size=16, classes=2, seed=0, precision="fp32"
+    )
+    chosen = {"configuration": 3, "trial": 5, "score": 0.5, "values": {}, "data_digest": "", "split_seed": 0}
+    write_winner(run.folder, Winner(**chosen, weights="none", training=training))
     with lock.hold(run.folder):
         status(run.folder)
         assert "time left about 0 s" in capsys.readouterr().out
-        winner_file(run.folder, "linear").parent.mkdir()
-        winner_file(run.folder, "linear").touch()
+    with lock.hold(run.folder, lock.EVALUATE):
         status(run.folder)
         printed = capsys.readouterr().out
         assert "evaluating: 0 of 4 seed runs trained" in printed

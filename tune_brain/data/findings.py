@@ -156,8 +156,8 @@ def elsewhere(facts: Facts) -> Iterator[str]:
         )
         verb = "has" if difference.endswith("background") else "is"
         yield (
-            f"The test images of {name} come from somewhere else: in {share:.0%} of all pairs of a test "
-            f"image without a twin and {other}, the test image {verb} {difference}."
+            f"The test images of {name} come from somewhere else: in {share:.0%} of all pairs of an "
+            f"unseen test image and {other}, each series weighing alike, the test image {verb} {difference}."
         )
 
 

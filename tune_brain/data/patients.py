@@ -47,8 +47,8 @@ def patient_names(root: Path) -> dict[str, str]:
         if not row:
             continue
         if len(row) != len(COLUMNS) or not all(map(str.strip, row)):
-            raise _unusable(path, f"row {line}: {legible(','.join(row))}")
-        image, patient = PurePosixPath(row[0]).as_posix(), row[1].strip()
+            raise _unusable(path, f"row {line} has not an image and a patient alone")
+        image, patient = PurePosixPath(row[0].strip()).as_posix(), row[1].strip()
         if names.setdefault(image, patient) != patient:
             raise _unusable(path, f"row {line} names a second patient for {legible(image)}")
     return names
@@ -65,9 +65,11 @@ def patients_of(root: Path, images: Sequence[str]) -> NDArray[np.int64]:
         DataError: the file is unusable, or lists none of the images.
     """
     names = patient_names(root)
-    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(names.values()))}
-    patients = np.array([numbers[names[image]] if image in names else -1 for image in images], np.int64)
-    if patients_file(root) and not (patients >= 0).any():
+    known = [names.get(image) for image in images]
+    # By the images alone: the order of the file's rows means nothing.
+    numbers = {patient: number for number, patient in enumerate(filter(None, dict.fromkeys(known)))}
+    patients = np.array([-1 if patient is None else numbers[patient] for patient in known], np.int64)
+    if patients_file(root) and not numbers:
         listed = legible(next(iter(names))) if names else "nothing"
         raise _unusable(root / PATIENTS, f"it lists {listed}, and not {legible(images[0])}")
     return patients

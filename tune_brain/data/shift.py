@@ -65,13 +65,14 @@ def origin(
 ) -> dict[str, Any]:
     """For each class, judge whether its test images come from the same source as its other images.
 
-    Only test images without a twin in the other parts are compared, since those with one do come from there.
+    Only unseen test images are compared, since those with a twin or their patient in the other parts do come
+    from there.
 
     Args:
         statistics: [N] values by name, see the function `statistics`.
         labels: [N] classes by number.
         test: [N] true in the test part.
-        leaked: [N] true for test images with a twin in the other parts.
+        leaked: [N] true for test images with a twin or their patient in the other parts.
         groups: [N] groups that count as one observation, numbered separately in and outside the test part.
         classes: names.
 
@@ -168,7 +169,7 @@ def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[st
     Args:
         labels: [N] classes by number.
         test: [N] true in the test part.
-        leaked: [N] true for test images with a twin in the other parts.
+        leaked: [N] true for test images with a twin or their patient in the other parts.
         neighbours: [T] class of each test image's nearest neighbour outside the test part.
 
     Returns:

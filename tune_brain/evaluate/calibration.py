@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from tune_brain.evaluate.statistics import weighted_measures
 from tune_brain.portable.probabilities import Floats
 
 Ints = NDArray[np.int64]
@@ -50,20 +49,6 @@ def temperature(logits: NDArray[Any], labels: Ints) -> float:
 
     optimum = minimize_scalar(loss, bounds=(np.log(least), np.log(20)), method="bounded")
     return float(np.exp(optimum.x))
-
-
-def log_loss(probabilities: Floats, labels: Ints) -> float:
-    """Mean cross-entropy in nats of probabilities [N, C] against labels [N]."""
-    return _measure("log_loss", probabilities, labels)
-
-
-def calibration_error(probabilities: Floats, labels: Ints) -> float:
-    """Expected calibration error of probabilities [N, C], over 15 bins of confidence."""
-    return _measure("calibration_error", probabilities, labels)
-
-
-def _measure(name: str, probabilities: Floats, labels: Ints) -> float:
-    return float(weighted_measures(probabilities, labels, np.ones((1, len(labels))))[name][0])
 
 
 def weights(members: Floats, labels: Ints) -> Floats:

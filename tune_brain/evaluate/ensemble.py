@@ -72,19 +72,7 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
         "ensemble_temperature": ensemble_temperature,
         "weights": weights,
         "shares": shares,
-        "validation": {
-            name: {
-                measure: {
-                    "before": function(before[name], labels),
-                    "after": function(after[name], labels),
-                }
-                for measure, function in (
-                    ("calibration_error", calibration.calibration_error),
-                    ("log_loss", calibration.log_loss),
-                )
-            }
-            for name in after
-        },
+        "validation": {name: _before_and_after(before[name], after[name], labels) for name in after},
         "abstention": {
             name: calibration.abstention(probabilities, labels, foreign)
             for name, probabilities in after.items()
@@ -188,8 +176,19 @@ def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, floa
     """The measures `CLAIMS` of an exported model's probabilities [N, C]; None without images."""
     if not len(labels):
         return dict.fromkeys(CLAIMS)
+    return dict(zip(CLAIMS, _values(probabilities, labels, CLAIMS), strict=True))
+
+
+def _before_and_after(before: Floats, after: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
+    """Calibration error and log loss of probabilities [N, C] before and after calibration."""
+    names = ("calibration_error", "log_loss")
+    pairs = zip(_values(before, labels, names), _values(after, labels, names), strict=True)
+    return {name: {"before": old, "after": new} for name, (old, new) in zip(names, pairs, strict=True)}
+
+
+def _values(probabilities: Floats, labels: NDArray[np.int64], names: Sequence[str]) -> list[float]:
     measures = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
-    return {name: float(measures[name][0]) for name in CLAIMS}
+    return [float(measures[name][0]) for name in names]
 
 
 def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> Floats:
@@ -215,6 +214,6 @@ def _verdict(best: str, parts: Scores, test: Predictions, predicted: Calibrated)
     against_best = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
     return (
         f"ensemble: it {against_best}, on {n} {test.telling} images; {compared['only_a']} only the ensemble "
-        f"gets right, {compared['only_b']} only {best} (sign test over groups of related images, "
-        f"p = {compared['p']:.2g})."
+        f"gets right, {compared['only_b']} only {best} (of the groups of related images it is ahead in "
+        f"{compared['groups_a']} and behind in {compared['groups_b']}: sign test, p = {compared['p']:.2g})."
     )

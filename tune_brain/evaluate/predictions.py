@@ -21,7 +21,7 @@ class Predictions:
     labels: NDArray[np.int64]
     """[N], true classes."""
     unseen: NDArray[np.bool_]
-    """[N], False where the image has a twin in training."""
+    """[N], False where the image has a twin, or a known patient, in training or validation."""
     groups: NDArray[np.int64]
     """[N], group numbers: related images share one."""
     features: NDArray[np.float64]

@@ -81,13 +81,11 @@ def open_test(
         seal = read_json(run / SEAL)
         write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
     else:
-        digest = prepared.summary["test_digest"]
-        earlier = _earlier_openings(digest)
+        earlier = _earlier_openings(prepared.summary["test_digest"])
         seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": earlier}
         # Before the opening is recorded: if the seal cannot be written, the next attempt is still the first.
         write_json(run / SEAL, {**seal, "for": _configurations(planned)})
-        if earlier is not None:
-            _record_opening(digest, run, opening["opened"])
+    _record_opening(prepared.summary["test_digest"], run, seal["opened"])
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -125,9 +123,11 @@ def _earlier_openings(digest: str) -> int | None:
 
 
 def _record_opening(digest: str, run: Path, opened: str) -> None:
-    """Record an opening in this machine's cache, if that can be written."""
-    with contextlib.suppress(RunFolderError):
-        append(cache_root() / OPENINGS, Opening(digest=digest, run=run.resolve().name, opened=opened))
+    """Record an opening in this machine's cache, once, if that can be read and written."""
+    file, row = cache_root() / OPENINGS, Opening(digest=digest, run=run.resolve().name, opened=opened)
+    with contextlib.suppress(RunFolderError, OSError):
+        if row not in read(file, Opening):
+            append(file, row)
 
 
 def seed_runs_that_predicted(run: Path, runs: Sequence[SeedRun]) -> Sequence[SeedRun]:

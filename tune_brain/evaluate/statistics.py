@@ -23,9 +23,10 @@ REPLICATES, SEED = 1000, 0
 FEWEST_GROUPS = 3
 """A measure that rests on fewer groups gets no interval: too few different draws of them exist.
 
-In simulations with four classes, where the images of a group were mostly right or wrong together, the nominal
-95 % interval of the macro-F1 covered the truth in 0 % of the cases with 1 group per class, in 71 to 77 % with
-2, in 88 or 89 % with 3, and in 90 to 95 % with 5 or more.
+In simulations of four classes, where the images of a group were mostly right or wrong together, the nominal
+95 % interval of the macro-F1 never covered the truth with one group per class, in 57 to 80 % of the cases
+with two, in 83 to 89 % with three and in 80 to 95 % with five or more, depending on the accuracy
+(results/LOG.md).
 """
 TAIL = 0.025
 """Of the distribution, beyond either end of an interval."""
@@ -57,9 +58,9 @@ def score(
     that miss any other class do not count for them, because an average over fewer classes would be another
     measure.
 
-    Where an accuracy, or a class's recall or precision, is 0 or 1, so is each replicate. The other end of its
-    interval is then that of the exact one by Clopper & Pearson (Biometrika 26, 1934), over groups instead of
-    images.
+    Where a measure is 0 or 1, so is each replicate, which says nothing about other images. The interval of
+    an accuracy, or of a class's recall or precision, then has the other end of the exact one by Clopper &
+    Pearson (Biometrika 26, 1934), over groups instead of images; other measures have none.
 
     Args:
         probabilities: [S, N, C], of each seed; one-hot for a classifier without probabilities.
@@ -218,6 +219,8 @@ def summary(name: str, values: Floats, groups: int) -> dict[str, float | None]:
             # No draw can contain what no image shows.
             limit = TAIL ** (1 / groups)
             low, high = (limit, 1.0) if mean else (0.0, 1 - limit)
+        elif name != "difference" and mean in (0, 1):
+            low, high = None, None
     std = float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {"mean": mean, "std": std, "low": low, "high": high}
 

@@ -10,6 +10,7 @@ from tune_brain import lock, records
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, SEED_RUNS, TRIALS
+from tune_brain.lock import EVALUATE
 from tune_brain.records import EpochRow, Row, SeedRow, TrialRow
 from tune_brain.runs import open_run, winner_file
 from tune_brain.search.chance import untaught
@@ -35,13 +36,23 @@ class Contents:
     sealed: dict[str, Any]
     winners: dict[str, str]
     """Text of each winner's file, by architecture."""
-    running: bool
-    """Whether a command is writing to the run."""
+    command: str | None
+    """The command that is writing to the run; None if there is none."""
 
     @cached_property
     def trials(self) -> list[TrialRow]:
         """The latest row of each trial."""
         return records.latest(self.rows)
+
+    @property
+    def running(self) -> bool:
+        """Whether a command is writing to the run."""
+        return self.command is not None
+
+    @property
+    def evaluated_now(self) -> bool:
+        """Whether that command evaluates the run."""
+        return self.command == EVALUATE
 
     @property
     def validation(self) -> dict[str, int]:
@@ -146,7 +157,7 @@ class Reader:
             epochs=self._epochs.read(),
             seed_runs=self._seed_runs.read(),
             winners={arch: text for arch, text in winners.items() if text},
-            running=self.running(),
+            command=self.command(),
             **plain,
         )
 
@@ -161,12 +172,13 @@ class Reader:
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),
             "files": str(hash(tuple(_stamp(self.folder / name) for name in names))),
-            "running": str(self.running()),
+            "running": str(self.command()),
         }
 
-    def running(self) -> bool:
-        """Whether a command is writing to the run."""
-        return lock.holder(self.folder) is not None
+    def command(self) -> str | None:
+        """The command that is writing to the run; None if there is none."""
+        holder = lock.holder(self.folder)
+        return holder and holder.command
 
     def _cached(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
         """The value of a file, read again if the file has changed; `absent` if it is missing."""

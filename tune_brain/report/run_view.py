@@ -1,5 +1,6 @@
 """A run's contents and the tables that its views share, each computed on first use."""
 
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -80,13 +81,13 @@ class RunView:
     def evaluating(self) -> str:
         """How many seed runs are trained, while a command evaluates the run: see `seed_runs.evaluating`."""
         contents = self.contents
-        known = (contents.trials, contents.seed_runs, self.config, contents.winners)
-        return evaluating(*known) if contents.running else ""
+        winners = {arch: tomllib.loads(text)["configuration"] for arch, text in contents.winners.items()}
+        return evaluating(contents.seed_runs, winners, self.config.seeds) if contents.evaluated_now else ""
 
     @property
     def searching(self) -> bool:
         """Whether a command is writing to the run, and does not evaluate it."""
-        return self.contents.running and not self.evaluating
+        return self.contents.running and not self.contents.evaluated_now
 
     @cached_property
     def worth(self) -> pd.DataFrame:

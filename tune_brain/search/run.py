@@ -191,8 +191,9 @@ def _fit(worker: Any, searcher: RowSearcher, progress: Progress, folder: Path, g
             raise error.__context__ from None
         raise
     finally:
-        # It has a folder for each trial, and some disks take milliseconds to remove one: nothing waits.
-        Thread(target=shutil.rmtree, args=(scratch,), kwargs={"ignore_errors": True}, name=scratch).start()
+        # It has a folder for each trial, and some disks take milliseconds to remove one. What comes next need
+        # not wait for that; the end of the process does.
+        Thread(target=shutil.rmtree, args=(scratch, True), name="tune-brain-scratch").start()
     if searcher.workers.all_lost:
         lost = len(searcher.workers.lost_in_a_row)
         raise ClusterError(

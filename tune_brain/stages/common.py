@@ -119,9 +119,10 @@ def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") ->
     order = record["data"].get("order_digest")
     if order and order != prepared.summary["order_digest"]:
         raise DataError(
-            "Image files must keep their names during a run, because trials see them in the order of names",
-            found="the same images in another order, or the test in other groups",
-            remedy="Restore the names, or start a new run.",
+            "Image files must keep their names, and patients.csv its patients, during a run: trials see "
+            "images in the order of names",
+            found="the same images in another order, in other groups, or of other patients",
+            remedy="Restore the names or patients.csv, or start a new run.",
         )
     if PRETRAINED in record["precision"] and origin_of(start) != record["weights"]:
         raise WeightsError(

@@ -47,7 +47,7 @@ def evaluate(folder: Path, given: Mapping[str, Any] = UNCHANGED) -> Path:
     # Before the lock, which creates a file: a folder without a run is refused and stays as it is.
     runs.open_run(folder)
     command = f"evaluate {quoted(folder)}"
-    with lock.hold(folder), rerun_hint(folder, command) if given else resume_hint(command):
+    with lock.hold(folder, lock.EVALUATE), rerun_hint(folder, command) if given else resume_hint(command):
         return _evaluate(folder, given)
 
 

@@ -103,10 +103,10 @@ def _check_more_is_sampled(run: Run, config: RunConfig, spaces: Mapping[str, Spa
     wider = [arch for arch in converged if spaces.get(arch, run.spaces[arch]).tuned != run.spaces[arch].tuned]
     # Others of the run's studies, or an added one, may still need more.
     more = config.configs > run.config.configs and len(converged) == len(config.arch)
-    for arch in wider or (converged if more else ()):
+    if refused := wider or (list(converged) if more else []):
         raise ConfigError(
             "A study that has converged samples no more configurations, so "
             + ("wider ranges have no effect" if wider else "a larger number has no effect"),
-            found=f"{arch}: {converged[arch].reason}",
-            remedy="Add --no-until-converged.",
+            found=f"{refused[0]}: {converged[refused[0]].reason}",
+            remedy="Add --no-until-converged; or resume the search first, if trials of it are unfinished.",
         )

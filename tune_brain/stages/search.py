@@ -17,6 +17,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import by_arch, read_json, trials_of, write_json, writing_run
 from tune_brain.runs import Run
 from tune_brain.search.chance import advice, untaught
+from tune_brain.search.ladder import cycle
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
 from tune_brain.slots import Slots
@@ -93,6 +94,8 @@ def search_on(run: Run, ray: compute.Session) -> Path:
             found=f"no {run.folder / RECORD}",
             remedy="Restore it from a copy of the run, or start a new one.",
         )
+    if unfinished(run):
+        _check_cycles(run)
     slots = ray.slots(gpus_of(run))
     runs.create(run.config, run.spaces)
     if unfinished(run):
@@ -101,6 +104,16 @@ def search_on(run: Run, ray: compute.Session) -> Path:
             for arch in run.config.arch:
                 runs.winner_file(run.folder, arch).unlink(missing_ok=True)
     return _search(run, prepared, start, slots, progress)
+
+
+def _check_cycles(run: Run) -> None:
+    """Refuse to compare the shortest trials of version 0.3, which were complete cycles, with today's."""
+    if any(row.cycle != cycle(row.epochs, run.config.epochs) for row in trials_of(run.folder)):
+        raise RunFolderError(
+            "All scores of a rung must come from the same one-cycle, complete or its beginning",
+            found=f"{run.folder} began with another version, whose shortest trials were complete cycles",
+            remedy="Continue it with that version, or start a new run.",
+        )
 
 
 def write_studies(folder: Path, journal: Path) -> Path:

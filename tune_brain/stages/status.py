@@ -13,6 +13,7 @@ from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
 from tune_brain.layout import EPOCHS, SCORES, SEAL, SEED_RUNS
 from tune_brain.records import EpochRow, SeedRow, TrialRow, by_arch, read, trials_of
+from tune_brain.report.seed_runs import evaluating
 from tune_brain.runs import Run
 from tune_brain.search.chance import advice, untaught
 from tune_brain.search.convergence import convergence
@@ -42,11 +43,9 @@ def status(folder: Path) -> None:
     slots = runs.read_record(folder).get("slots", 1)
     table = studies_table(run.config, ledger, slots, alive=writer is not None)
     rows = list(ledger.trials.values())
-    if writer:
-        from tune_brain.report.seed_runs import evaluating  # only where it is needed, since it is slow
-
-        trained = read(folder / SEED_RUNS, SeedRow)
-        table.caption = evaluating(rows, trained, run.config, _winners(run)) or table.caption
+    if writer and writer.command == lock.EVALUATE:
+        winners = {arch: winner.configuration for arch, winner in runs.read_winners(run).items()}
+        table.caption = evaluating(read(folder / SEED_RUNS, SeedRow), winners, run.config.seeds)
     console.print(table)
     for arch in run.config.arch if run.config.until_converged else ():
         if study := convergence(ledger.study(arch).rows, run.config.ladder[0]):
@@ -100,9 +99,9 @@ def _terminate(pid: int, folder: Path) -> None:
         os.kill(pid, signal.SIGTERM)
     except PermissionError:
         raise RunFolderError(
-            "This run was started by another user, who alone can cancel it",
+            "Another user, or a command in a container, writes to this run and alone can cancel it",
             found=f"no permission to signal process {pid}",
-            remedy=f"As that user: tune-brain cancel {quoted(folder)}",
+            remedy=f"As that user, or in that container: tune-brain cancel {quoted(folder)}",
         ) from None
     except (ProcessLookupError, FileNotFoundError):
         if lock.holder(folder) is None:
@@ -178,6 +177,6 @@ def _advice(run: Run, rows: list[TrialRow]) -> str:
     if unfinished(run):
         return f"Its time budget ran out. {evaluate}, or tune-brain resume {argument}"
     studies = by_arch(rows, run.config.arch).values() if run.config.until_converged else ()
-    ended = (convergence(of, run.config.ladder[0]) for of in studies)
-    goes_on = " --no-until-converged" if any(study and study.reached for study in ended) else ""
+    ended = [convergence(of, run.config.ladder[0]) for of in studies]
+    goes_on = " --no-until-converged" if ended and all(of and of.reached for of in ended) else ""
     return f"{evaluate}, or tune-brain extend {argument} --configs N{goes_on}"
