@@ -139,13 +139,14 @@ def test_a_file_of_old_torch_may_end_anywhere(tmp_path: Path, length: int) -> No
         torch.full((64,), float("nan")),
         torch.full((64,), float("inf")),
         torch.full((64,), float("nan")).to(torch.float8_e4m3fn),
+        torch.zeros(64, dtype=torch.complex64),
     ],
 )
 def test_values_that_are_not_finite_numbers_are_named(
     state: dict[str, Tensor], tmp_path: Path, values: Tensor
 ) -> None:
     torch.save({**state, "bn1.bias": values}, tmp_path / "diverged.pth")
-    with pytest.raises(WeightsError, match=r"finite numbers; found: diverged\.pth: bn1\.bias"):
+    with pytest.raises(WeightsError, match=r"finite real numbers; found: diverged\.pth: bn1\.bias"):
         resolve(str(tmp_path / "diverged.pth"))
 
 

@@ -174,13 +174,17 @@ def _check(state: Mapping[str, Tensor], name: str) -> None:
         )
     if bad := [key for key, value in state.items() if not is_head(key) and not _is_finite(value)]:
         raise WeightsError(
-            "Weights must be dense tensors of finite numbers",
+            "Weights must be dense tensors of finite real numbers",
             found=f"{name}: {', '.join(bad[:5])}",
-            remedy="Give those of a training that did not diverge.",
+            remedy="Give a dense state dict of real numbers, of a training that did not diverge.",
         )
 
 
 def _is_finite(value: Tensor) -> bool:
-    # Few functions know the types of 8 bits, sparse tensors or quantised ones.
-    dense = value.layout is torch.strided and not value.is_quantized
-    return dense and bool(value.float().isfinite().all())
+    if value.layout is not torch.strided or value.is_quantized or value.is_complex():
+        return False
+    try:
+        # Few functions know the types of 8 bits or fewer.
+        return bool(value.float().isfinite().all())
+    except RuntimeError:  # it has no values, or a type that torch cannot convert
+        return False

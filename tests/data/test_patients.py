@@ -112,10 +112,11 @@ def test_a_spreadsheets_byte_order_mark_and_line_ends_are_understood(write: Writ
     ("content", "found"),
     [
         ("", "its first line is empty"),
-        ("image;patient\n", "its first line is image;patient"),
-        ("image,patient\nTesting/a/0.png\n", "row 2 has not an image and a patient alone"),
-        ("image,patient\nTesting/a/0.png, \n", "row 2 has not an image and a patient alone"),
-        ("image,patient\nTesting/a/0.png,A,1\n", "row 2 has not an image and a patient alone"),
+        ("image;patient\n", "its first line is another"),
+        ("Testing/a/0.png,Jane\n", "its first line is another"),
+        ("image,patient\nTesting/a/0.png\n", "row 2 does not consist of one image and one patient"),
+        ("image,patient\nTesting/a/0.png, \n", "row 2 does not consist of one image and one patient"),
+        ("image,patient\nTesting/a/0.png,A,1\n", "row 2 does not consist of one image and one patient"),
         (
             "image,patient\nTesting/a/0.png,A\nTesting/a/0.png,B\n",
             "row 3 names a second patient for Testing/a/0.png",

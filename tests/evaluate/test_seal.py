@@ -185,9 +185,10 @@ def test_an_opening_that_was_cut_short_before_it_was_recorded_is_recorded_when_i
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as context:
         context.setattr(sealed, "_record_opening", interrupted)
-        sealed.open_test(tmp_path / "one", prepared, [], [], SLOTS)
+        with pytest.raises(KeyboardInterrupt):
+            sealed.open_test(tmp_path / "one", prepared, [], [], SLOTS)
     for name in ("one", "two"):
         (tmp_path / name).mkdir(exist_ok=True)
         sealed.open_test(tmp_path / name, prepared, [], [], SLOTS)

@@ -83,7 +83,7 @@ def test_a_leader_that_learnt_nothing_is_not_praised(untaught):
     [
         (0.9, [(0.83, 0.85), (0.7, 0.7)], ", 6.0 points below its untuned baseline"),
         (0.8, [(0.83, 0.85), (0.7, 0.7)], ", 4.0 points above its untuned baseline"),
-        (0.8401, [(0.83, 0.85), (0.7, 0.7)], ", as its untuned baseline"),
+        (0.8401, [(0.83, 0.85), (0.7, 0.7)], ", level with its untuned baseline"),
         (0.9, [(0.83,), (0.7,)], ", untuned"),
         (None, [(0.83,), (0.7,)], ""),
     ],

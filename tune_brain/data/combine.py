@@ -69,6 +69,7 @@ def combine(
     to = to.resolve()
     _check_places(roots, to)
     catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
+    # Refuses a table that lists none of the images, as a search would.
     for catalogue in catalogues.values():
         patients_of(catalogue.root, [image.name for image in catalogue.images])
     patients = {name: patient_names(catalogue.root) for name, catalogue in catalogues.items()}

@@ -41,13 +41,14 @@ def patient_names(root: Path) -> dict[str, str]:
     except (csv.Error, OSError) as error:
         raise _unusable(path, str(error)) from None
     if header != COLUMNS:
-        raise _unusable(path, f"its first line is {legible(','.join(header)) or 'empty'}")
+        # Not what it is, which could be a patient's name.
+        raise _unusable(path, f"its first line is {'another' if any(header) else 'empty'}")
     names = dict[str, str]()
     for line, row in enumerate(rows, start=2):
         if not row:
             continue
         if len(row) != len(COLUMNS) or not all(map(str.strip, row)):
-            raise _unusable(path, f"row {line} has not an image and a patient alone")
+            raise _unusable(path, f"row {line} does not consist of one image and one patient")
         image, patient = PurePosixPath(row[0].strip()).as_posix(), row[1].strip()
         if names.setdefault(image, patient) != patient:
             raise _unusable(path, f"row {line} names a second patient for {legible(image)}")

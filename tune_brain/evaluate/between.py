@@ -30,7 +30,7 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
 
     Returns:
         `mean`, and `low` and `high`, the ends of its 95 % percentile interval; None where undefined, as for
-        the macro-F1 of `score`.
+        the macro-F1 of `score` with few groups. Of two that are equal on every draw it has no width.
     """
     blocks = [(_f1(a, labels, weights), _f1(b, labels, weights)) for weights in draws(groups)]
     generator = np.random.default_rng(SEED)

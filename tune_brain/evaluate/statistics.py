@@ -58,9 +58,9 @@ def score(
     that miss any other class do not count for them, because an average over fewer classes would be another
     measure.
 
-    Where a measure is 0 or 1, so is each replicate, which says nothing about other images. The interval of
-    an accuracy, or of a class's recall or precision, then has the other end of the exact one by Clopper &
-    Pearson (Biometrika 26, 1934), over groups instead of images; other measures have none.
+    Where such a mean is exactly 0 or 1, as of an F1, all replicates are, too, which says nothing about other
+    images, and there is no interval. That of an accuracy of 0 or 1, or of a class's recall or precision, has
+    the other end of the exact one by Clopper & Pearson (Biometrika 26, 1934), over groups instead of images.
 
     Args:
         probabilities: [S, N, C], of each seed; one-hot for a classifier without probabilities.

@@ -45,7 +45,11 @@ def overview(shown: RunView) -> str:
     elif np.isfinite(gap):
         points = round(abs(gap) * 100, 1)
         side = "above" if gap > 0 else "below"
-        against = f", {points} points {side} its untuned baseline" if points else ", as its untuned baseline"
+        against = (
+            f", {points} points {side} its untuned baseline"
+            if points
+            else ", level with its untuned baseline"
+        )
     return f"{shown.leader} leads with macro-F1 {number(best)} on validation{against}"
 
 

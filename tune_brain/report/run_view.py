@@ -81,8 +81,10 @@ class RunView:
     def evaluating(self) -> str:
         """How many seed runs are trained, while a command evaluates the run: see `seed_runs.evaluating`."""
         contents = self.contents
+        if not contents.evaluated_now:
+            return ""
         winners = {arch: tomllib.loads(text)["configuration"] for arch, text in contents.winners.items()}
-        return evaluating(contents.seed_runs, winners, self.config.seeds) if contents.evaluated_now else ""
+        return evaluating(contents.seed_runs, winners, self.config.seeds)
 
     @property
     def searching(self) -> bool:

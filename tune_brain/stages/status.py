@@ -43,7 +43,7 @@ def status(folder: Path) -> None:
     slots = runs.read_record(folder).get("slots", 1)
     table = studies_table(run.config, ledger, slots, alive=writer is not None)
     rows = list(ledger.trials.values())
-    if writer and writer.command == lock.EVALUATE:
+    if writer and writer.command == lock.EVALUATE and _winners(run):
         winners = {arch: winner.configuration for arch, winner in runs.read_winners(run).items()}
         table.caption = evaluating(read(folder / SEED_RUNS, SeedRow), winners, run.config.seeds)
     console.print(table)
