@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tune_brain import runs
-from tune_brain.data.prepare import prepare
+from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
 from tune_brain.evaluate import retrain, sealed
 from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, train_all
@@ -141,58 +141,52 @@ def test_an_interrupted_opening_counts_as_the_first(
     assert len(json.loads(file.read_text())["again"]) == 1
 
 
-def test_openings_by_other_runs_at_the_same_test_are_counted(
-    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def prepared(phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    """Images on a machine where no test has been opened; there are no seed runs to predict them."""
     monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
     without_seed_runs(monkeypatch)
-    prepared = prepare(phantoms, image_size=16, seed=0)
-    for name, before in (("one", 0), ("two", 1), ("two", 1), ("three", 2)):
-        (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / "predictions.npz").unlink(missing_ok=True)
-        sealed.open_test(tmp_path / name, prepared, [], [], SLOTS)
-        assert json.loads((tmp_path / name / "sealed.json").read_text())["earlier_openings"] == before
+    return prepare(phantoms, image_size=16, seed=0)
+
+
+def earlier_openings(run: Path, prepared: Prepared) -> int | None:
+    """Open the test for a run; returns the number of earlier openings in its seal."""
+    run.mkdir(exist_ok=True)
+    (run / "predictions.npz").unlink(missing_ok=True)
+    sealed.open_test(run, prepared, [], [], SLOTS)
+    counted: int | None = json.loads((run / "sealed.json").read_text())["earlier_openings"]
+    return counted
+
+
+def test_openings_by_other_runs_at_the_same_test_are_counted(prepared: Prepared, tmp_path: Path) -> None:
+    openings = [earlier_openings(tmp_path / name, prepared) for name in ("one", "two", "two", "three")]
+    assert openings == [0, 1, 1, 2]
     (tmp_path / "cache" / "openings.jsonl").write_text("{}\n")
-    (tmp_path / "four").mkdir()
-    sealed.open_test(tmp_path / "four", prepared, [], [], SLOTS)
-    assert json.loads((tmp_path / "four" / "sealed.json").read_text())["earlier_openings"] is None
+    assert earlier_openings(tmp_path / "four", prepared) is None
 
 
 def test_an_opening_whose_seal_cannot_be_written_is_not_counted_against_the_next_attempt(
-    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
-    without_seed_runs(monkeypatch)
-    prepared = prepare(phantoms, image_size=16, seed=0)
     run = tmp_path / "run"
     run.touch()
     with pytest.raises(RunFolderError):
         sealed.open_test(run, prepared, [], [], SLOTS)
     run.unlink()
-    run.mkdir()
-    sealed.open_test(run, prepared, [], [], SLOTS)
-    assert json.loads((run / "sealed.json").read_text())["earlier_openings"] == 0
+    assert earlier_openings(run, prepared) == 0
 
 
 def test_an_opening_that_was_cut_short_before_it_was_recorded_is_recorded_when_it_is_repeated(
-    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TUNE_BRAIN_CACHE", str(tmp_path / "cache"))
-    without_seed_runs(monkeypatch)
-    prepared = prepare(phantoms, image_size=16, seed=0)
-    (tmp_path / "one").mkdir()
-
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as context:
         context.setattr(sealed, "_record_opening", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            sealed.open_test(tmp_path / "one", prepared, [], [], SLOTS)
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir(exist_ok=True)
-        sealed.open_test(tmp_path / name, prepared, [], [], SLOTS)
-    assert json.loads((tmp_path / "two" / "sealed.json").read_text())["earlier_openings"] == 1
+            earlier_openings(tmp_path / "one", prepared)
+    assert [earlier_openings(tmp_path / name, prepared) for name in ("one", "two")] == [0, 1]
 
 
 def test_networks_are_not_scored_by_the_predictions_of_others(
