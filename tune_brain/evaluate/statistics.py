@@ -23,10 +23,9 @@ REPLICATES, SEED = 1000, 0
 FEWEST_GROUPS = 3
 """A measure that rests on fewer groups gets no interval: too few different draws of them exist.
 
-In simulations of four classes, where the images of a group were mostly right or wrong together, the nominal
-95 % interval of the macro-F1 never covered the truth with one group per class, in 57 to 80 % of the cases
-with two, in 83 to 89 % with three and in 80 to 95 % with five or more, depending on the accuracy
-(results/LOG.md).
+In simulations of four classes, where the images of a group are mostly right or wrong together, the nominal
+95 % interval of the macro-F1 never covers the truth with one group per class, in 63 and 74 % of the cases
+with two, in 79 and 87 % with three, and in 87 to 94 % with five or more (`tests/benchmarks/coverage.py`).
 """
 TAIL = 0.025
 """Of the distribution, beyond either end of an interval."""
