@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tune_brain.data import prepare as preparing
 from tune_brain.data.audit import audit
 from tune_brain.data.catalogue import scan
 from tune_brain.data.combine import combine
@@ -105,7 +106,7 @@ def test_another_table_means_other_prepared_data(write: Writer) -> None:
 def test_a_spreadsheets_byte_order_mark_and_line_ends_are_understood(write: Writer) -> None:
     root = write(*PARTED)
     (root / "patients.csv").write_bytes(b"\xef\xbb\xbfimage,patient\r\n./Testing/a/0.png, P 1 \r\n\r\n")
-    assert patient_names(root) == {"Testing/a/0.png": "P 1"}
+    assert patient_names(root, PARTED) == {"Testing/a/0.png": "P 1"}
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,17 @@ def test_a_spreadsheets_byte_order_mark_and_line_ends_are_understood(write: Writ
             "row 3 names a second patient for Testing/a/0.png",
         ),
         ('image,patient\n"Testing/a/0.png,A\n', "unexpected end of data"),
-        ("image,patient\n0.png,A\n", "it lists 0.png, and not Training/a/0.png"),
-        ("image,patient\n", "it lists nothing, and not Training/a/0.png"),
+        ("image,patient\n0.png,A\n", "it lists 0.png, which is no image here"),
+        ("image,patient\n", "it lists nothing, which is no image here"),
     ],
 )
-def test_an_unusable_table_is_refused(write: Writer, content: str, found: str) -> None:
+def test_an_unusable_table_is_refused(
+    write: Writer, monkeypatch: pytest.MonkeyPatch, content: str, found: str
+) -> None:
     root = write(*PARTED)
     (root / "patients.csv").write_text(content)
+    # Before any image is decoded, which may take minutes.
+    monkeypatch.setattr(preparing, "decode", None)
     with pytest.raises(DataError, match=r"must have the columns image,patient") as caught:
         prepare(root, image_size=24, seed=0)
     assert str(caught.value).split("patients.csv: ")[1].startswith(found)
@@ -159,7 +164,7 @@ def test_combined_folders_keep_their_patients_apart(folders: tuple[Path, Path], 
     listed(second, {"Glioma/0.png": 1})
     rows = combine(folders, tmp_path / "both", rules={})
     files = {(row.source, row.original): row.file for row in rows}
-    assert patient_names(tmp_path / "both") == {
+    assert patient_names(tmp_path / "both", files.values()) == {
         **{files["first", f"Training/glioma_tumor/{i}.png"]: "first/1" for i in range(4)},
         files["second", "Glioma/0.png"]: "second/1",
     }

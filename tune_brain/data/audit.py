@@ -17,7 +17,7 @@ from tune_brain.data.decoding import Advance
 from tune_brain.data.findings import summary
 from tune_brain.data.groups import join, of_two_kinds
 from tune_brain.data.image_facts import ImageFacts, read_facts
-from tune_brain.data.patients import apart, patients_of
+from tune_brain.data.patients import in_groups, numbered, patient_names
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
 from tune_brain.data.shift import DARK, floor, nearness, origin, statistics
@@ -69,6 +69,7 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         DataError: the folder is not a usable data set, or cannot be read.
     """
     catalogue = scan(root)
+    known = patient_names(root, (image.name for image in catalogue.images))
     images, failures = read_facts([root / image.name for image in catalogue.images], advance, strict=strict)
     left_out, catalogue = catalogue.left_out, without(catalogue, failures)
     classes = [legible(name) for name in catalogue.classes]
@@ -84,11 +85,12 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         nearest, neighbours = nearest_future.result()
     leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
     paths = [image.name for image in catalogue.images]
-    patients = patients_of(root, paths)
+    patients = numbered(known, paths)
     # As in a search, see `prepare`.
-    treated = test & np.isin(apart(patients), apart(patients)[~test])
+    person = in_groups(patients, np.arange(len(paths)))
+    treated = test & np.isin(person, person[~test])
     seen = leaks["mirrored"] | treated
-    series = np.where(patients >= 0, len(paths) + patients, blocks(paths, images.thumbnails))
+    series = in_groups(patients, blocks(paths, images.thumbnails))
     # Groups are formed on each side separately, and outside the test without mirrored twins: linked by all of
     # these, the blocks would merge into one group.
     observations = np.zeros(len(labels), np.int64)

@@ -18,7 +18,7 @@ from tune_brain.data.decoding import Advance
 from tune_brain.data.destination import making, require_new
 from tune_brain.data.groups import of_two_kinds
 from tune_brain.data.image_facts import read_facts
-from tune_brain.data.patients import patient_names, patients_of, write_patients
+from tune_brain.data.patients import patient_names, write_patients
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
@@ -69,10 +69,10 @@ def combine(
     to = to.resolve()
     _check_places(roots, to)
     catalogues = dict(zip(_source_names(roots), map(scan, roots), strict=True))
-    # Refuses a table that lists none of the images, as a search would.
-    for catalogue in catalogues.values():
-        patients_of(catalogue.root, [image.name for image in catalogue.images])
-    patients = {name: patient_names(catalogue.root) for name, catalogue in catalogues.items()}
+    patients = {
+        name: patient_names(catalogue.root, (image.name for image in catalogue.images))
+        for name, catalogue in catalogues.items()
+    }
     names = class_names({name: catalogue.classes for name, catalogue in catalogues.items()}, rules)
     with interruptible("Interrupted; nothing of the new folder is kept"):
         rows = _decide(catalogues, names, allow_leak, advance)

@@ -1,7 +1,7 @@
 """`patients.csv`: which patient each image of a folder shows, where the owner of the images knows it."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,19 +21,53 @@ def patients_file(root: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def patient_names(root: Path) -> dict[str, str]:
-    """The patient of each image that `patients.csv` lists, by the image's path; empty without the file.
+def patient_names(root: Path, images: Iterable[str]) -> dict[str, str]:
+    """The patients of the images that `patients.csv` lists, by path; empty without the file.
 
     Args:
         root: the image folder.
+        images: paths of its images below it, with forward slashes.
 
     Raises:
-        DataError: the file cannot be read, has other columns, or a row without a patient or with another
-            patient than an earlier row of the same image.
+        DataError: the file cannot be read, has other columns, a row without a patient or with another patient
+            than an earlier row of the same image, or lists none of the images.
     """
     path = patients_file(root)
     if path is None:
         return {}
+    listed = _read(path)
+    names = {image: listed[image] for image in images if image in listed}
+    if not names:
+        raise _unusable(path, f"it lists {legible(next(iter(listed), 'nothing'))}, which is no image here")
+    return names
+
+
+def numbered(names: Mapping[str, str], images: Sequence[str]) -> NDArray[np.int64]:
+    """[N] a number for each patient, from 0 in the order of N images; -1 where `names` has none."""
+    known = [names.get(image) for image in images]
+    numbers = {patient: number for number, patient in enumerate(filter(None, dict.fromkeys(known)))}
+    return np.array([-1 if patient is None else numbers[patient] for patient in known], np.int64)
+
+
+def in_groups(patients: NDArray[np.int64], otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Group numbers [N]: the images of a patient are a group, those without one are grouped otherwise.
+
+    Args:
+        patients: [N], as `numbered` returns them.
+        otherwise: [N] group numbers below N.
+    """
+    return np.where(patients < 0, otherwise, len(patients) + patients)
+
+
+def write_patients(root: Path, names: Mapping[str, str]) -> None:
+    """Write the patients of images, by path, to the `patients.csv` of a folder."""
+    with (root / PATIENTS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(names.items())
+
+
+def _read(path: Path) -> dict[str, str]:
     try:
         # As spreadsheets write it, perhaps with a byte order mark.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -53,40 +87,6 @@ def patient_names(root: Path) -> dict[str, str]:
         if names.setdefault(image, patient) != patient:
             raise _unusable(path, f"row {line} names a second patient for {legible(image)}")
     return names
-
-
-def patients_of(root: Path, images: Sequence[str]) -> NDArray[np.int64]:
-    """[N] a number for each patient, from 0; -1 for an image that `patients.csv` does not list.
-
-    Args:
-        root: the image folder.
-        images: paths of N images below it, with forward slashes.
-
-    Raises:
-        DataError: the file is unusable, or lists none of the images.
-    """
-    names = patient_names(root)
-    known = [names.get(image) for image in images]
-    # By the images alone: the order of the file's rows means nothing.
-    numbers = {patient: number for number, patient in enumerate(filter(None, dict.fromkeys(known)))}
-    patients = np.array([-1 if patient is None else numbers[patient] for patient in known], np.int64)
-    if patients_file(root) and not numbers:
-        listed = legible(next(iter(names))) if names else "nothing"
-        raise _unusable(root / PATIENTS, f"it lists {listed}, and not {legible(images[0])}")
-    return patients
-
-
-def write_patients(root: Path, names: Mapping[str, str]) -> None:
-    """Write the patients of images, by path, to the `patients.csv` of a folder."""
-    with (root / PATIENTS).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(names.items())
-
-
-def apart(patients: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Patient numbers [N] in which each image without a known patient has a number of its own, below 0."""
-    return np.where(patients < 0, -1 - np.arange(len(patients)), patients)
 
 
 def _unusable(path: Path, found: str) -> DataError:

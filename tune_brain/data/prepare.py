@@ -5,7 +5,7 @@ Nothing here reads the sealed part back.
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, without
 from tune_brain.data.decoding import Advance
 from tune_brain.data.groups import join
-from tune_brain.data.patients import apart, patients_file, patients_of
+from tune_brain.data.patients import in_groups, numbered, patient_names, patients_file
 from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import SPLIT_BLOCKS, cut, in_blocks, series_in_order
 from tune_brain.data.twins import twin_groups
@@ -81,10 +81,11 @@ def prepare(root: Path, *, image_size: int, seed: int, advance: Advance | None =
     folder = cache_root() / key(catalogue, f"{FORMAT} {image_size} {seed}")
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
+        patients = patient_names(root, (image.name for image in catalogue.images))
         try:
             decoded, failures = decode(files, image_size, advance)
             catalogue = without(catalogue, failures)
-            arrays, values = _contents(catalogue, decoded, seed)
+            arrays, values = _contents(catalogue, decoded, patients, seed)
         except MemoryError:
             raise DataError(
                 "The images do not fit into this machine's memory twice, as preparing them requires",
@@ -116,23 +117,22 @@ def key(catalogue: Catalogue, purpose: str) -> str:
 
 
 def _contents(
-    catalogue: Catalogue, decoded: Decoded, seed: int
+    catalogue: Catalogue, decoded: Decoded, patient_names: Mapping[str, str], seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays and the JSON values to store, by path below the folder, without suffix."""
     names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
     labels = np.array([image.label for image in catalogue.images])
     twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
     series = series_in_order(names, decoded.thumbnails)
-    patients = patients_of(catalogue.root, names)
+    patients = numbered(patient_names, names)
     listed = patients >= 0
     # What is known of a patient takes the place of what file names suggest.
     neighbours, whole = (
-        np.where(listed, len(names) + patients, in_blocks(len(names), series, least))
-        for least in (SPLIT_BLOCKS, 1)
+        in_groups(patients, in_blocks(len(names), series, least)) for least in (SPLIT_BLOCKS, 1)
     )
     is_split = np.array([image.part == "train" for image in catalogue.images])
     is_split &= not {"validation", "test"} <= set(catalogue.parts)
-    related = mirrored, apart(patients)
+    related = mirrored, in_groups(patients, np.arange(len(names)))
     parts, uneven = _parts(catalogue, twins, related, neighbours, seed)
     test = parts == "test"
     # Dropped images do not count: nothing is trained on them.
