@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from trained import train
+from trained import crown, train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
 from tune_brain.records import BASELINE, SeedRow, append, trials_of, write_json
-from tune_brain.runs import Run, Winner, winner_file, write_winner
+from tune_brain.runs import Run, winner_file
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger
 from tune_brain.stages.status import cancel, status
@@ -149,11 +149,7 @@ def test_status_counts_the_seed_runs_while_they_are_trained(
 ) -> None:
     run = made(seeds=2)
     train(run)
-    training = run.spaces["linear"].trial(
-        run.spaces["linear"].baseline, epochs=2, image_size=16, classes=2, seed=0, precision="fp32"
-    )
-    chosen = {"configuration": 3, "trial": 5, "score": 0.5, "values": {}, "data_digest": "", "split_seed": 0}
-    write_winner(run.folder, Winner(**chosen, weights="none", training=training))
+    crown(run)
     with lock.hold(run.folder):
         status(run.folder)
         assert "time left about 0 s" in capsys.readouterr().out

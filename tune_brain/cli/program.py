@@ -24,6 +24,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
 """Errors of a disk on an open file, which carry no file name."""
 
 RunFolder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
+RunOrRuns = Annotated[Path, typer.Argument(help="Folder of a run, or of several runs.", show_default=False)]
 OtherRuns = Annotated[list[Path] | None, typer.Argument(help="Folders of more runs.", show_default=False)]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import typer
 
-from tune_brain.cli.program import RunFolder, app
+from tune_brain.cli.program import RunFolder, RunOrRuns, app
 from tune_brain.config import RunConfig, check_seeds
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError
@@ -101,8 +101,8 @@ def extend(given: dict[str, Any]) -> None:
 
 
 @app.command()
-def status(folder: RunFolder) -> None:
-    """Show what a run is doing."""
+def status(folder: RunOrRuns) -> None:
+    """Show what a run is doing, or list the runs of a folder."""
     from tune_brain.stages.status import status as status_stage
 
     status_stage(folder)

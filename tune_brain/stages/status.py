@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
-from tune_brain.layout import EPOCHS, SCORES, SEAL, SEED_RUNS
+from tune_brain.layout import EPOCHS, RUN, SCORES, SEAL, SEED_RUNS
 from tune_brain.records import EpochRow, SeedRow, TrialRow, by_arch, read, trials_of
 from tune_brain.report.seed_runs import evaluating
 from tune_brain.runs import Run
@@ -20,6 +20,7 @@ from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
+from tune_brain.stages.listing import print_list, runs_in
 from tune_brain.stages.preconditions import unfinished, was_cut_short
 from tune_brain.text import counted, duration, quoted
 
@@ -30,8 +31,12 @@ WAIT = 60.0
 def status(folder: Path) -> None:
     """Print what runs where, what is done, promoted and left, what failed and why, and the next command.
 
-    Reads only, so it may be called at any time.
+    Of a folder that is no run but holds runs, print a list of them. Reads only, so it may be called at any
+    time.
     """
+    if not (folder / RUN).exists() and (inside := runs_in(folder)):
+        print_list(inside)
+        return
     run = runs.open_run(folder)
     console = Console(highlight=False)
     ledger, writer = Ledger(folder), lock.holder(folder)

@@ -1,0 +1,58 @@
+"""The list of the runs of a folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from trained import crown, train
+
+from tune_brain import lock
+from tune_brain.errors import RunFolderError
+from tune_brain.layout import RECORD, RUN, SCORES, TRIALS
+from tune_brain.records import append, trials_of, write_json
+from tune_brain.runs import Run
+from tune_brain.stages.listing import state
+from tune_brain.stages.status import status
+
+
+def test_a_folder_of_runs_is_listed_oldest_first(
+    made: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later, earlier = made(out=tmp_path / "a", data=tmp_path / "scans"), made(out=tmp_path / "b[red]")
+    (tmp_path / "scans").mkdir()
+    write_json(later.folder / RECORD, {"started": "2026-11-30T20:00:00+0000"})
+    write_json(earlier.folder / RECORD, {"started": "2026-11-29T21:00:00+0000"})
+    train(later)
+    crown(later, score=0.5, again=(0.6, 0.8))
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / RUN).write_text("ladder = [")
+    status(tmp_path)
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["run", "started", "images", "trials", "validation", "state"]
+    assert [line.split()[0] for line in lines[:1] + lines[-2:]] == ["torn", "b[red]", "a"]
+    assert "unreadable" in lines[0]
+    assert lines[-2].split()[1:] == ["2026-11-29", "demo", "0", "-", "interrupted"]
+    trials = len(trials_of(later.folder))
+    assert lines[-1].split()[1:] == ["2026-11-30", "scans", str(trials), "0.6333", "linear", "searched"]
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="holds no run"):
+        status(tmp_path)
+
+
+def test_a_state_follows_from_the_files_and_the_lock_of_a_run(made: Callable[..., Run]) -> None:
+    run = made()
+    train(run, most=2)
+    crown(run)
+    assert state(run) == "interrupted"
+    train(run)
+    assert state(run) == "searched"
+    for command, called in (("", "searching"), (lock.EVALUATE, "evaluating")):
+        with lock.hold(run.folder, command):
+            assert state(run) == called
+    rows = trials_of(run.folder)
+    append(run.folder / TRIALS, *(row.model_copy(update={"state": "failed", "score": None}) for row in rows))
+    assert state(run) == "failed"
+    write_json(run.folder / SCORES, {})
+    assert state(run) == "evaluated"
