@@ -14,9 +14,9 @@ from tune_brain.bundle.schema import ABOUT, CARD, SIMILAR, About, weights_file
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.cache import decode
 from tune_brain.explain import embeddings
+from tune_brain.files import write_json
 from tune_brain.models import build, state_of
 from tune_brain.portable.ood import distance, features, fit
-from tune_brain.records import write_json
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SIZE = 48

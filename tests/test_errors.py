@@ -10,7 +10,8 @@ import pytest
 
 from tune_brain import errors
 from tune_brain.cli import program
-from tune_brain.errors import DataError, Diverged, TuneBrainError, writing
+from tune_brain.errors import DataError, Diverged, TuneBrainError
+from tune_brain.files import writing
 
 KINDS = [TuneBrainError, *TuneBrainError.__subclasses__()]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tune_brain.cli.options import changes
+from tune_brain.cli.parse import final_round, seconds
 from tune_brain.errors import ConfigError
-from tune_brain.options import changes
-from tune_brain.parse import final_round, seconds
 
 
 @pytest.mark.parametrize(

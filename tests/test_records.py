@@ -10,19 +10,8 @@ from hypothesis import given, settings
 from tune_brain import records
 from tune_brain.config import Frozen
 from tune_brain.errors import RunFolderError
-from tune_brain.records import (
-    EpochRow,
-    SeedRow,
-    TrialRow,
-    arch_of,
-    by_arch,
-    latest,
-    read_json,
-    seed_name,
-    seeds_of,
-    write_json,
-    write_text,
-)
+from tune_brain.files import read_json, write_json, write_text
+from tune_brain.records import EpochRow, SeedRow, TrialRow, arch_of, by_arch, latest, seed_name, seeds_of
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(codec="utf-8"))

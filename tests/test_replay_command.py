@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tune_brain.records import read_json, trials_of
+from tune_brain.files import read_json
+from tune_brain.records import trials_of
 from tune_brain.runs import open_run
 from tune_brain.search.outcomes import read_outcomes
 from tune_brain.search.replay import replay

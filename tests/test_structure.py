@@ -18,8 +18,8 @@ PACKAGE = "tune_brain"
 RANKS = (
     ("text", "layout"),
     ("errors", "portable"),
-    ("config", "seeds", "progress", "parse", "interrupts"),
-    ("records", "lock"),
+    ("files", "seeds", "config", "interrupts"),
+    ("records", "lock", "progress"),
     ("space",),
     ("runs", "copies"),
     ("data",),
@@ -31,7 +31,7 @@ RANKS = (
     ("search", "evaluate"),
     ("export",),
     ("report", "serve"),
-    ("stages", "options"),
+    ("stages",),
     ("cli",),
 )
 

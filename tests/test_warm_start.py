@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tune_brain import runs
+from tune_brain.cli.options import run_config
 from tune_brain.config import RunConfig
 from tune_brain.errors import RunFolderError
-from tune_brain.options import run_config
 from tune_brain.records import TrialRow, append, read
 from tune_brain.space import Space
 from tune_brain.stages.extend import extended

@@ -13,8 +13,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tune_brain import lock
 from tune_brain.errors import ConfigError, RunFolderError, TuneBrainError
+from tune_brain.files import replacing
 from tune_brain.layout import CHECKPOINTS, EPOCHS, RECORD, RUN, SEAL, SEED_RUNS, TRIALS
-from tune_brain.records import replacing
 
 EVERY = 30.0
 """Seconds between two copies of a run that is being written: the work that the loss of its disk can cost."""

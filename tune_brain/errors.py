@@ -17,10 +17,6 @@ TuneBrainError               1
 `Diverged` is not among them: it marks how a trial ends, and is never shown to users as an error.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 from tune_brain.text import legible
 
 
@@ -122,22 +118,3 @@ class Interrupted(TuneBrainError):
 
 class Diverged(Exception):
     """A trial met a non-finite loss: it ends as failed and is not retried."""
-
-
-@contextmanager
-def writing(path: Path, error: type[TuneBrainError], remedy: str = "") -> Iterator[None]:
-    """Report a failed write (missing permission, full disk) as `error`.
-
-    Args:
-        path: the file or folder that the block writes, for the message.
-        error: class of the error to raise.
-        remedy: what the user can do about it.
-
-    Raises:
-        TuneBrainError: of the class `error`, in place of an `OSError`.
-    """
-    try:
-        yield
-    except OSError as failure:
-        problem = failure.strerror or failure
-        raise error("Cannot write a file or folder", found=f"{path}: {problem}", remedy=remedy) from None

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from tune_brain.errors import RunFolderError, writing
+from tune_brain.errors import RunFolderError
+from tune_brain.files import writing
 from tune_brain.text import quoted
 
 FILE = ".lock"

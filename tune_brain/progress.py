@@ -12,7 +12,8 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import Progress as Bar
 
-from tune_brain.errors import RunFolderError, writing
+from tune_brain.errors import RunFolderError
+from tune_brain.files import writing
 from tune_brain.text import legible
 
 REFRESH = 2

@@ -1,33 +1,24 @@
-"""The files of a run: rows of epochs, trials and seed runs, which are its source of truth, and plain JSON.
+"""The rows of epochs, trials and seed runs: a run's source of truth.
 
 A row is one line of JSON, appended in one write and flushed. A last line without a line feed was cut off by
-a crash: readers skip it, and the next append removes it. Every other file is written under a temporary name
-and renamed, so that a half-written file is never taken for a complete one.
+a crash: readers skip it, and the next append removes it.
 """
 
-import contextlib
-import json
 import os
-import tempfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from zipfile import BadZipFile
 
 from pydantic import ValidationError
 
 from tune_brain.config import Frozen
-from tune_brain.errors import RunFolderError, writing
+from tune_brain.errors import RunFolderError
+from tune_brain.files import writing_run
 from tune_brain.layout import TRIALS
 
 State = Literal["running", "completed", "failed"]
 Why = Literal["finished", "diverged", "raised", "memory", "timeout", "lost"]
 Role = Literal["winner", "baseline"]
-
-DAMAGED = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
-"""What NumPy raises for an .npz file that is missing, truncated or of another format."""
 
 BASELINE = 0
 """The configuration number of the untuned baseline."""
@@ -139,11 +130,6 @@ def seeds_of(names: Iterable[str], role: Role, arch: str) -> list[str]:
     return sorted(matching, key=lambda name: int(name.rpartition("-")[2]))
 
 
-def named(members: Iterable[str], kind: str) -> list[str]:
-    """The names of those members of an .npz file that are called `kind/name`."""
-    return [name.removeprefix(f"{kind}/") for name in members if name.startswith(f"{kind}/")]
-
-
 Row = TypeVar("Row", bound=Frozen)
 
 
@@ -157,26 +143,6 @@ def append(path: Path, *rows: Frozen) -> None:
         _cut_torn_line(file)
         file.write(b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
         file.flush()
-
-
-def writing_run(folder: Path) -> AbstractContextManager[None]:
-    """Report a failed write to a run's folder as a `RunFolderError` with a remedy; see `writing`."""
-    return writing(
-        folder,
-        RunFolderError,
-        "Finished work is kept. Once the folder is writable, repeat the command, or continue a search with\n"
-        "`tune-brain resume`.",
-    )
-
-
-def try_writing(folder: Path) -> None:
-    """Check that files can be written to a folder, which need not exist yet; leaves nothing behind.
-
-    Raises:
-        OSError: they cannot.
-    """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    tempfile.TemporaryFile(dir=existing).close()
 
 
 def _cut_torn_line(file: Any) -> None:
@@ -249,50 +215,3 @@ def by_arch(rows: Iterable[TrialRow], archs: Iterable[str]) -> dict[str, list[Tr
     """The rows of each of these architectures, in their order."""
     rows = list(rows)
     return {arch: [row for row in rows if row.arch == arch] for arch in archs}
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path to write to; when the block ends, it is flushed to disk and renamed to `path`.
-
-    If the block raises, `path` stays as it was.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield aside
-        with aside.open("rb") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file through `replacing`."""
-    with replacing(path) as aside:
-        aside.write_text(text, encoding="utf-8")
-
-
-def as_json(value: Mapping[str, Any]) -> str:
-    """Plain values as indented JSON; NaN and infinity raise ValueError."""
-    return json.dumps(value, indent=2, allow_nan=False) + "\n"
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write plain values to a JSON file of a run, through `replacing`."""
-    with writing_run(path.parent):
-        write_text(path, as_json(value))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The plain values of a JSON file.
-
-    Raises:
-        RunFolderError: the file is missing or not JSON.
-    """
-    try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(f"A run needs a readable {path.name}", found=f"{path}: {error}") from None
-    return value

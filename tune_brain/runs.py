@@ -15,8 +15,8 @@ from typing import Any
 from tune_brain import __version__, space
 from tune_brain.config import Frozen, RunConfig, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import RunFolderError
+from tune_brain.files import read_json, try_writing, write_text, writing_run
 from tune_brain.layout import RECORD, RUN
-from tune_brain.records import read_json, try_writing, write_text, writing_run
 from tune_brain.space import Space
 from tune_brain.text import legible, quoted
 

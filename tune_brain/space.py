@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from tune_brain.config import Frozen, Hyperparameters, Precision, TrialConfig, check, read_toml, to_toml
 from tune_brain.errors import ConfigError
-from tune_brain.records import write_text
+from tune_brain.files import write_text
 
 
 class Range(Frozen):

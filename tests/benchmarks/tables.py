@@ -23,7 +23,8 @@ from tune_brain.data.catalogue import scan
 from tune_brain.data.groups import join
 from tune_brain.data.split import blocks, cut
 from tune_brain.data.twins import twin_groups
-from tune_brain.records import EpochRow, TrialRow, read, write_text
+from tune_brain.files import write_text
+from tune_brain.records import EpochRow, TrialRow, read
 from tune_brain.runs import open_run
 from tune_brain.stages.preconditions import unfinished
 

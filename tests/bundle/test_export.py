@@ -17,8 +17,8 @@ from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.validation import VALIDATED
 from tune_brain.export.card import card
 from tune_brain.export.write import export
+from tune_brain.files import read_json, write_json
 from tune_brain.layout import RECORD
-from tune_brain.records import read_json, write_json
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "sartaj"
 

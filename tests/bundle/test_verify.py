@@ -13,7 +13,7 @@ from tune_brain.data.prepare import prepare
 from tune_brain.errors import BundleError
 from tune_brain.evaluate.ensemble import exported
 from tune_brain.evaluate.sealed import scored_before
-from tune_brain.records import write_json
+from tune_brain.files import write_json
 from tune_brain.stages.verify import verify
 
 

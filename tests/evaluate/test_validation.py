@@ -17,7 +17,7 @@ from tune_brain import compute, runs
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
-from tune_brain.evaluate import retrain, validation
+from tune_brain.evaluate import retrain, stored
 from tune_brain.evaluate.retrain import SeedRun, predict_logits, rows_of, train_all
 from tune_brain.evaluate.validation import VALIDATED, read, validate
 from tune_brain.explain import embeddings
@@ -165,11 +165,11 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("module", [retrain, validation])
+@pytest.mark.parametrize("module", [retrain, stored])
 def test_a_full_disk_is_an_error_of_the_run(run: Run, monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
     monkeypatch.setattr(module, "replacing", full)
     with pytest.raises(RunFolderError, match="No space left"):
-        validate(run.folder, [], DEVELOPMENT, SLOTS) if module is validation else trained(run, 0.01, 1)
+        validate(run.folder, [], DEVELOPMENT, SLOTS) if module is stored else trained(run, 0.01, 1)
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,8 @@ from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.scores import comparisons, winner_scores
 from tune_brain.evaluate.winners import choose
-from tune_brain.records import (
-    BASELINE,
-    EpochRow,
-    Role,
-    SeedRow,
-    TrialRow,
-    append,
-    latest,
-    read,
-    trials_of,
-    write_json,
-)
+from tune_brain.files import write_json
+from tune_brain.records import BASELINE, EpochRow, Role, SeedRow, TrialRow, append, latest, read, trials_of
 from tune_brain.search.ladder import Train, next_step
 from tune_brain.search.study import Study
 from tune_brain.space import Space, default_folder, load

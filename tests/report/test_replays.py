@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pages import Page
 
-from tune_brain.records import write_json
+from tune_brain.files import write_json
 from tune_brain.report.replays import anytime, describe, figure, reached, summary, write_replay
 
 

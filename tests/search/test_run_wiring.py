@@ -10,8 +10,9 @@ from noise import DEVELOPMENT
 
 from tune_brain import __version__, slots
 from tune_brain.config import RunConfig
+from tune_brain.files import write_json
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, append, write_json
+from tune_brain.records import TrialRow, append
 from tune_brain.search import run
 from tune_brain.slots import Slots
 from tune_brain.space import Space

@@ -13,8 +13,8 @@ from ray.tune.error import TuneError
 from ray.tune.execution.class_cache import _ActorClassCache
 
 from tune_brain import __version__
+from tune_brain.files import write_json
 from tune_brain.progress import Progress
-from tune_brain.records import write_json
 from tune_brain.search import run, workers
 from tune_brain.search.in_flight import PATIENCE
 from tune_brain.search.ledger import Ledger

@@ -8,7 +8,7 @@ import pytest
 from tune_brain import runs
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError, SearchError
 from tune_brain.evaluate.retrain import plan
-from tune_brain.records import write_json
+from tune_brain.files import write_json
 from tune_brain.runs import Run, read_winner, write_winner
 from tune_brain.stages import evaluate as stage
 from tune_brain.stages.resume import resume

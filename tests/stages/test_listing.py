@@ -8,8 +8,9 @@ from trained import crown, train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
+from tune_brain.files import write_json
 from tune_brain.layout import RECORD, RUN, SCORES, TRIALS
-from tune_brain.records import append, trials_of, write_json
+from tune_brain.records import append, trials_of
 from tune_brain.runs import Run
 from tune_brain.stages.listing import state
 from tune_brain.stages.status import status

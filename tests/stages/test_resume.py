@@ -21,7 +21,8 @@ from tune_brain.errors import (
     SealedTestError,
     WeightsError,
 )
-from tune_brain.records import append, read_json, trials_of, write_json
+from tune_brain.files import read_json, write_json
+from tune_brain.records import append, trials_of
 from tune_brain.runs import Run, read_winner
 from tune_brain.slots import Slots
 from tune_brain.stages import search as stage

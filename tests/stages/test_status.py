@@ -15,7 +15,8 @@ from trained import crown, train
 
 from tune_brain import lock
 from tune_brain.errors import RunFolderError
-from tune_brain.records import BASELINE, SeedRow, append, trials_of, write_json
+from tune_brain.files import write_json
+from tune_brain.records import BASELINE, SeedRow, append, trials_of
 from tune_brain.runs import Run, winner_file
 from tune_brain.search.display import studies_table
 from tune_brain.search.ledger import Ledger

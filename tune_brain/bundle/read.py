@@ -16,9 +16,9 @@ from safetensors.numpy import load as load_arrays
 from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
 from tune_brain.explain import width
+from tune_brain.files import as_json, write_text
 from tune_brain.portable.model import Model, assemble
 from tune_brain.portable.ood import FEATURES
-from tune_brain.records import as_json, write_text
 
 MANIFEST = "manifest.json"
 LARGEST = 4_000_000_000

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
+from tune_brain.cli.options import option
 from tune_brain.cli.program import app
 from tune_brain.data.catalogue import counts, scan
 from tune_brain.errors import DataError
-from tune_brain.options import option
 from tune_brain.text import legible
 
 

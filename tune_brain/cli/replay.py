@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tune_brain.cli.options import option
+from tune_brain.cli.parse import final_round as parse_final_round
+from tune_brain.cli.parse import rungs, several
 from tune_brain.cli.program import OtherRuns, RunFolder, app
-from tune_brain.options import option
-from tune_brain.parse import final_round as parse_final_round
-from tune_brain.parse import rungs, several
 
 
 @app.command()

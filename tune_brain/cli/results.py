@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from tune_brain.cli.options import changes, option, takes_options
 from tune_brain.cli.program import OtherRuns, RunFolder, app
 from tune_brain.errors import ConfigError
 from tune_brain.layout import SCORES
-from tune_brain.options import changes, option, takes_options
 from tune_brain.text import quoted
 
 

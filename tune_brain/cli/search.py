@@ -4,11 +4,11 @@ from typing import Any
 
 import typer
 
+from tune_brain.cli.options import OPTIONS, changes, run_config, takes_options
 from tune_brain.cli.program import RunFolder, RunOrRuns, app
 from tune_brain.config import RunConfig, check_seeds
 from tune_brain.data.catalogue import scan
 from tune_brain.errors import ConfigError
-from tune_brain.options import OPTIONS, changes, run_config, takes_options
 from tune_brain.runs import check_new, check_writable, spaces_for
 from tune_brain.text import quoted
 

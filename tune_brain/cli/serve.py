@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from tune_brain.cli.options import option
 from tune_brain.cli.program import app
-from tune_brain.options import option
 
 BundleFolder = Annotated[
     Path,

@@ -8,7 +8,7 @@ from tune_brain.data.cache import cache_root, is_whole, store
 from tune_brain.data.catalogue import scan
 from tune_brain.data.decoding import Advance
 from tune_brain.data.prepare import key
-from tune_brain.records import read_json
+from tune_brain.files import read_json
 
 
 def audited(root: Path, advance: Advance | None = None) -> dict[str, Any]:

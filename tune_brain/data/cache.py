@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.decoding import Advance, each_file
-from tune_brain.data.destination import MAKING
-from tune_brain.errors import DataError, writing
+from tune_brain.errors import DataError
+from tune_brain.files import MAKING, write_text, writing
 from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
-from tune_brain.records import write_text
 
 MANIFEST = "manifest.json"
 DAY = 24 * 3600

@@ -15,14 +15,14 @@ import numpy as np
 
 from tune_brain.data.catalogue import Catalogue, scan
 from tune_brain.data.decoding import Advance
-from tune_brain.data.destination import making, require_new
 from tune_brain.data.groups import of_two_kinds
 from tune_brain.data.image_facts import read_facts
 from tune_brain.data.patients import patient_names, write_patients
 from tune_brain.data.sources import Row, write
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
-from tune_brain.errors import ConfigError, DataError, writing
+from tune_brain.errors import ConfigError, DataError
+from tune_brain.files import making, require_new, writing
 from tune_brain.interrupts import interruptible
 from tune_brain.text import counted, legible
 

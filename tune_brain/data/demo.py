@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tune_brain.data.destination import making, require_new
-from tune_brain.errors import DataError, writing
+from tune_brain.errors import DataError
+from tune_brain.files import making, require_new, writing
 from tune_brain.seeds import derive
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")

@@ -20,8 +20,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from tune_brain.data.credentials import WAYS, credentials
-from tune_brain.data.destination import making, require_new
-from tune_brain.errors import ConfigError, DownloadError, writing
+from tune_brain.errors import ConfigError, DownloadError
+from tune_brain.files import making, require_new, writing
 from tune_brain.interrupts import interruptible
 
 SITE = "https://www.kaggle.com"

@@ -23,7 +23,7 @@ from tune_brain.data.sources import manifest, provenance
 from tune_brain.data.split import SPLIT_BLOCKS, cut, in_blocks, series_in_order
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
-from tune_brain.records import read_json
+from tune_brain.files import read_json
 from tune_brain.seeds import derive
 from tune_brain.text import legible
 

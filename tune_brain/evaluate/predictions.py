@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.errors import RunFolderError
-from tune_brain.records import DAMAGED, Role, named, replacing, seeds_of, writing_run
+from tune_brain.evaluate.stored import store, stored
+from tune_brain.records import Role, seeds_of
 
 PREDICTIONS = "predictions.npz"
 """The name of the file in a run's folder."""
@@ -56,21 +56,13 @@ class Predictions:
         return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])
 
 
-_ARRAYS = ("labels", "unseen", "groups", "features", "names")
-_BY_MODEL = ("probabilities", "weights")
-
-
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write predictions to a file; a failed write leaves the former file as it was.
 
     Raises:
         RunFolderError: the file cannot be written.
     """
-    arrays = {name: getattr(predictions, name) for name in _ARRAYS}
-    for kind in _BY_MODEL:
-        arrays |= {f"{kind}/{name}": value for name, value in getattr(predictions, kind).items()}
-    with writing_run(path.parent), replacing(path) as aside, aside.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    store(path, predictions)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -79,14 +71,4 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         RunFolderError: the file is missing, damaged, or lacks arrays because an older version wrote it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return Predictions(
-                **{name: file[name] for name in _ARRAYS},
-                probabilities={
-                    name: file[f"probabilities/{name}"] for name in named(file.files, "probabilities")
-                },
-                weights={name: str(file[f"weights/{name}"]) for name in named(file.files, "weights")},
-            )
-    except DAMAGED as error:
-        raise RunFolderError(f"{PREDICTIONS} must be readable", found=f"{path}: {error}") from None
+    return stored(path, Predictions, f"{PREDICTIONS} must be readable")

@@ -15,11 +15,12 @@ from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
+from tune_brain.files import replacing, writing_run
 from tune_brain.layout import SEED_RUNS
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, INFERENCE, predict
 from tune_brain.progress import Progress
-from tune_brain.records import BASELINE, Role, SeedRow, append, read, replacing, seed_name, writing_run
+from tune_brain.records import BASELINE, Role, SeedRow, append, read, seed_name
 from tune_brain.runs import Run, Winner
 from tune_brain.seeds import derive
 from tune_brain.slots import Slots

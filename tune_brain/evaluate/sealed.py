@@ -17,10 +17,11 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions, read_predictions, write_predictions
 from tune_brain.evaluate.retrain import SeedRun, digests, predict_logits
+from tune_brain.files import read_json, write_json
 from tune_brain.layout import COMPARISONS, SCORES, SEAL
 from tune_brain.portable.ood import features
 from tune_brain.portable.probabilities import calibrated
-from tune_brain.records import append, read, read_json, write_json
+from tune_brain.records import append, read
 from tune_brain.slots import Slots
 
 Ints = NDArray[np.int64]

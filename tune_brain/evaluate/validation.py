@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +13,15 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.retrain import SeedRun, digests, reproducible_logits, trained_model
+from tune_brain.evaluate.stored import store, stored
 from tune_brain.explain import embeddings
 from tune_brain.portable.ood import features
-from tune_brain.records import DAMAGED, named, replacing, seeds_of, writing_run
+from tune_brain.records import seeds_of
 from tune_brain.slots import Slots
 from tune_brain.text import quoted
 
 VALIDATED = "validation.npz"
 """The file of a run's folder that holds `Validated`."""
-PLAIN, BY_NAME = ("labels", "known", "features", "known_features"), ("logits", "embeddings", "weights")
-"""The fields of `Validated` that are one array, and those that hold one array per seed run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +40,7 @@ class Validated:
     """[V, F], image features of the validation images."""
     known_features: NDArray[np.float64]
     """[N, F], image features of the training images."""
-    weights: dict[str, NDArray[np.str_]]
+    weights: dict[str, str]
     """SHA-256 of each seed run's weights, since another winner's seed runs get the same names."""
 
     def of(self, arch: str) -> list[str]:
@@ -66,7 +64,7 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
     weights = digests(run, winners)
     with contextlib.suppress(RunFolderError):
         cached = read(run)
-        if {name: str(digest) for name, digest in cached.weights.items()} == weights:
+        if cached.weights == weights:
             return cached
     shared = compute.put(development)
     first = {seed_run.training.arch: seed_run.name for seed_run in reversed(winners)}
@@ -89,9 +87,9 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
         embeddings={name: results[name][1] for name in first.values()},
         features=features(development.validation.pixels),
         known_features=features(development.train.pixels),
-        weights={name: np.array(digest) for name, digest in weights.items()},
+        weights=weights,
     )
-    _write(run / VALIDATED, validated)
+    store(run / VALIDATED, validated)
     return validated
 
 
@@ -101,28 +99,12 @@ def read(run: Path) -> Validated:
     Raises:
         RunFolderError: the file is damaged, or missing, as in a run that was copied without its weights.
     """
-    try:
-        with np.load(run / VALIDATED, allow_pickle=False) as file:
-            plain: dict[str, Any] = {key: file[key] for key in PLAIN}
-            by_name: dict[str, Any] = {
-                kind: {name: file[f"{kind}/{name}"] for name in named(file.files, kind)} for kind in BY_NAME
-            }
-    except DAMAGED as error:
-        raise RunFolderError(
-            f"An evaluated run needs a readable {VALIDATED}, its winners' predictions on validation",
-            found=f"{run / VALIDATED}: {error}",
-            remedy=f"Train the winners again, on the images of the run: tune-brain evaluate {quoted(run)}",
-        ) from None
-    return Validated(**plain, **by_name)
-
-
-def _write(path: Path, validated: Validated) -> None:
-    arrays = {key: getattr(validated, key) for key in PLAIN}
-    arrays |= {
-        f"{kind}/{name}": array for kind in BY_NAME for name, array in getattr(validated, kind).items()
-    }
-    with writing_run(path.parent), replacing(path) as aside, aside.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+    return stored(
+        run / VALIDATED,
+        Validated,
+        f"An evaluated run needs a readable {VALIDATED}, its winners' predictions on validation",
+        remedy=f"Train the winners again, on the images of the run: tune-brain evaluate {quoted(run)}",
+    )
 
 
 def _predict(

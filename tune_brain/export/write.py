@@ -13,15 +13,15 @@ from safetensors.numpy import save
 from tune_brain.bundle.read import seal
 from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.config import check
-from tune_brain.data.destination import making, require_new, writing_output
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validation import VALIDATED, Validated, read
 from tune_brain.export.card import card
+from tune_brain.files import as_json, making, read_json, require_new, write_text, writing_output
 from tune_brain.interrupts import interruptible
 from tune_brain.layout import CALIBRATION, RECORD, SCORES
 from tune_brain.progress import Progress
-from tune_brain.records import arch_of, as_json, read_json, write_text
+from tune_brain.records import arch_of
 from tune_brain.runs import Run, Winner, open_run, read_winners, winner_file
 from tune_brain.text import quoted
 

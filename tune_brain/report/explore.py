@@ -11,13 +11,12 @@ import plotly.graph_objects as go
 from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
 from tune_brain.data.catalogue import named_of
-from tune_brain.data.destination import writing_output
 from tune_brain.data.findings import KINDS, RULES, beat, count, elsewhere, rest, same_origin, validated
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
 from tune_brain.data.shift import STATISTICS
 from tune_brain.data.similarity import TWINS
-from tune_brain.records import as_json, write_text
+from tune_brain.files import as_json, write_text, writing_output
 from tune_brain.report import formatting, style
 from tune_brain.report.page import environment
 from tune_brain.text import counted

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from tune_brain.records import write_text
+from tune_brain.files import write_text
 from tune_brain.report import formatting, style
 from tune_brain.report.run_reader import read_contents
 from tune_brain.report.run_view import RunView

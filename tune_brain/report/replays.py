@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tune_brain.records import read_json, write_text
+from tune_brain.files import read_json, write_text
 from tune_brain.report import formatting, style
 from tune_brain.report.figures.pace import unit
 from tune_brain.report.formatting import number, share

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from tune_brain import lock, records
 from tune_brain.config import RunConfig
 from tune_brain.evaluate.predictions import PREDICTIONS
+from tune_brain.files import read_json
 from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, SEED_RUNS, TRIALS
 from tune_brain.lock import EVALUATE
 from tune_brain.records import EpochRow, Row, SeedRow, TrialRow
@@ -147,7 +148,7 @@ class Reader:
             for arch in run.config.arch
         }
         plain: dict[str, dict[str, Any]] = {
-            name: self._cached(folder / file, records.read_json, {}) for name, file in _PLAIN.items()
+            name: self._cached(folder / file, read_json, {}) for name, file in _PLAIN.items()
         }
         return Contents(
             folder=folder,

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tune_brain.errors import RunFolderError
+from tune_brain.files import writing_run
 from tune_brain.layout import EPOCHS, RUN, TRIALS
-from tune_brain.records import EpochRow, TrialRow, append, read, writing_run
+from tune_brain.records import EpochRow, TrialRow, append, read
 from tune_brain.search.study import Study
 
 

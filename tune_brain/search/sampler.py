@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from tune_brain.config import Sampler
 from tune_brain.errors import ConfigError
-from tune_brain.records import TrialRow, replacing
+from tune_brain.files import replacing
+from tune_brain.records import TrialRow
 from tune_brain.search.study import Study, Trials, is_tried_again
 from tune_brain.seeds import derive
 from tune_brain.space import Space

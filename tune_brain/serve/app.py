@@ -27,9 +27,9 @@ from prometheus_client import (
 
 from tune_brain import __version__
 from tune_brain.bundle.read import Bundle
-from tune_brain.errors import ConfigError, ImageError, writing
+from tune_brain.errors import ConfigError, ImageError
+from tune_brain.files import replacing, writing
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
-from tune_brain.records import replacing
 from tune_brain.serve import wire
 from tune_brain.serve.answers import NOTICE, Predictor
 from tune_brain.serve.guard import HEADERS, LOCAL, Guard

@@ -11,8 +11,8 @@ from typing import Any, TextIO
 from tune_brain.bundle.read import open_bundle
 from tune_brain.data.decoding import content_of
 from tune_brain.errors import ImageError, TuneBrainError
+from tune_brain.files import replacing
 from tune_brain.interrupts import interruptible
-from tune_brain.records import replacing
 from tune_brain.serve.answers import NOTICE, Predictor
 from tune_brain.serve.images import Frame, frames
 from tune_brain.text import legible

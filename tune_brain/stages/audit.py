@@ -7,9 +7,9 @@ from pathlib import Path
 from tune_brain.data.audit import Audit
 from tune_brain.data.audit import audit as audit_folder
 from tune_brain.data.catalogue import scan
-from tune_brain.data.destination import require_writable
 from tune_brain.data.findings import faults, terminal
 from tune_brain.errors import ConfigError
+from tune_brain.files import require_writable
 from tune_brain.progress import Progress
 from tune_brain.text import legible
 

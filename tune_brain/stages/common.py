@@ -12,9 +12,9 @@ from tune_brain.data.cache import cache_root
 from tune_brain.data.demo import is_written, write_demo
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import ConfigError, DataError, Interrupted, WeightsError
+from tune_brain.files import read_json
 from tune_brain.layout import RECORD, RUN
 from tune_brain.progress import Progress
-from tune_brain.records import read_json
 from tune_brain.runs import Run, read_record
 
 if TYPE_CHECKING:

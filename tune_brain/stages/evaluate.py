@@ -16,9 +16,10 @@ from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test, seed_runs_that_predicted
 from tune_brain.evaluate.validation import validate
 from tune_brain.evaluate.winners import choose
+from tune_brain.files import read_json, write_json
 from tune_brain.layout import CALIBRATION, CHECKPOINTS, COMPARISONS, LOG, SCORES, SEAL
 from tune_brain.progress import Progress
-from tune_brain.records import by_arch, read_json, trials_of, write_json
+from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run, Winner
 from tune_brain.stages.common import (
     UNCHANGED,

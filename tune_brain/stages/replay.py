@@ -17,8 +17,9 @@ from tune_brain.config import Frozen, RunConfig, Sampler, check
 from tune_brain.errors import ConfigError
 from tune_brain.evaluate.shrinkage import shrunken_score
 from tune_brain.evaluate.winners import Choice, choose, converged_scores
+from tune_brain.files import write_json
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow, write_json
+from tune_brain.records import TrialRow
 from tune_brain.search.outcomes import as_searched, read_outcomes, searched
 from tune_brain.search.replay import replay as replay_search
 from tune_brain.search.surrogate import Surrogate, rank_errors

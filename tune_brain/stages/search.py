@@ -12,9 +12,10 @@ from tune_brain.data.describe import describe
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, WeightsError
 from tune_brain.evaluate.winners import choose, write_winners
+from tune_brain.files import read_json, write_json, writing_run
 from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
-from tune_brain.records import by_arch, read_json, trials_of, write_json, writing_run
+from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run
 from tune_brain.search.chance import advice, untaught
 from tune_brain.search.ladder import cycle

@@ -7,12 +7,12 @@ from safetensors.torch import save
 
 from tune_brain import runs
 from tune_brain.config import RunConfig, check
-from tune_brain.data.destination import writing_output
 from tune_brain.errors import Diverged, RunFolderError, SearchError
+from tune_brain.files import replacing, writing_output
 from tune_brain.layout import EPOCHS, LOG, RUN
 from tune_brain.models import build, state_of
 from tune_brain.progress import Progress
-from tune_brain.records import EpochRow, append, replacing
+from tune_brain.records import EpochRow, append
 from tune_brain.stages.common import check_digest, images, starting_weights
 from tune_brain.train.fit import fit
 from tune_brain.train.process import make_ready

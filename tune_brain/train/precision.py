@@ -6,7 +6,7 @@ import importlib.metadata
 from tune_brain.config import Precision, allows_bf16
 from tune_brain.data.cache import cache_root
 from tune_brain.errors import RunFolderError
-from tune_brain.records import as_json, read_json, write_text
+from tune_brain.files import as_json, read_json, write_text
 from tune_brain.runs import processor
 
 GAIN = 1.25

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from tune_brain.cli.parse import final_round, rungs, seconds
 from tune_brain.config import RunConfig, check
 from tune_brain.errors import ConfigError
-from tune_brain.parse import final_round, rungs, seconds
 from tune_brain.runs import read_config
 
 DEMO: dict[str, Any] = {
