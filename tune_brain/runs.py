@@ -181,7 +181,7 @@ def write_winner(folder: Path, winner: Winner) -> Path:
     """Write a winner to its file in the run's folder; returns its path."""
     path = winner_file(folder, winner.training.arch)
     with writing_run(folder):
-        write_text(path, to_toml(winner, f"Train it again with: tune-brain train {quoted(path)}"))
+        write_text(path, to_toml(winner, f"Train it again with: tune-brain train {legible(quoted(path))}"))
     return path
 
 

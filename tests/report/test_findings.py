@@ -32,7 +32,9 @@ def searched(scored_run, tmp_path) -> Path:
 
 @pytest.fixture
 def untaught(searched) -> Path:
-    """The same, with scores of the cnn that a constant prediction reaches."""
+    """The same, ended by a time budget, with scores of the cnn that a constant prediction reaches."""
+    run_toml = searched / "run.toml"
+    run_toml.write_text(f"time_budget = 60.0\n{run_toml.read_text()}")
     rows = read(searched / "trials.jsonl", TrialRow)
     (searched / "trials.jsonl").unlink()
     for row in rows:

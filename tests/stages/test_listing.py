@@ -6,13 +6,11 @@ from pathlib import Path
 import pytest
 from trained import crown, train
 
-from tune_brain import lock
 from tune_brain.errors import RunFolderError
 from tune_brain.files import write_json
-from tune_brain.layout import RECORD, RUN, SCORES, TRIALS
-from tune_brain.records import append, trials_of
+from tune_brain.layout import RECORD, RUN
+from tune_brain.records import trials_of
 from tune_brain.runs import Run
-from tune_brain.stages.listing import state
 from tune_brain.stages.status import status
 
 
@@ -40,20 +38,3 @@ def test_a_folder_of_runs_is_listed_oldest_first(
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="holds no run"):
         status(tmp_path)
-
-
-def test_a_state_follows_from_the_files_and_the_lock_of_a_run(made: Callable[..., Run]) -> None:
-    run = made()
-    train(run, most=2)
-    crown(run)
-    assert state(run) == "interrupted"
-    train(run)
-    assert state(run) == "searched"
-    for command, called in (("", "searching"), (lock.EVALUATE, "evaluating")):
-        with lock.hold(run.folder, command):
-            assert state(run) == called
-    rows = trials_of(run.folder)
-    append(run.folder / TRIALS, *(row.model_copy(update={"state": "failed", "score": None}) for row in rows))
-    assert state(run) == "failed"
-    write_json(run.folder / SCORES, {})
-    assert state(run) == "evaluated"

@@ -110,7 +110,7 @@ def test_there_are_winners_only_while_a_search_is_finished(
     ended: Run, no_ray: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status(ended.folder)
-    assert "Next: tune-brain evaluate" in capsys.readouterr().out
+    assert "test, once: tune-brain evaluate" in capsys.readouterr().out
     winner = read_winner(ended.folder / "winners" / "linear.toml")
     no_ray.most = len((ended.folder / "trials.jsonl").read_text().splitlines()) + 2
     with pytest.raises(Interrupted, match=f"tune-brain resume {ended.folder}"):
@@ -139,7 +139,7 @@ def test_a_search_ended_by_its_time_budget_may_be_evaluated_or_resumed(
     resume(run.folder)
     status(run.folder)
     printed = capsys.readouterr().out
-    assert f"Its time budget ran out. Next: tune-brain evaluate {run.folder}, or tune-brain resume" in printed
+    assert f"time budget ran out; to finish the search: tune-brain resume {run.folder}" in printed
     assert list(runs.read_winners(run)) == ["linear"]
 
 

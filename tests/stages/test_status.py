@@ -177,17 +177,17 @@ def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
         winner_file(run.folder, arch).parent.mkdir(exist_ok=True)
         winner_file(run.folder, arch).touch()
     status(run.folder)
-    assert "Next: tune-brain evaluate" in capsys.readouterr().out
+    assert "test, once: tune-brain evaluate" in capsys.readouterr().out
     # Every score of this search is below that of predicting its only class.
     write_json(run.folder / "record.json", {"data": {"counts": {"validation": {"glioma": 9}}}})
     status(run.folder)
     printed = capsys.readouterr().out
     assert "is better than predicting one class for every image" in printed
     assert f"tune-brain extend {run.folder} --spaces DIR" in printed
-    assert "Next: tune-brain evaluate" not in printed
+    assert "test, once: tune-brain evaluate" not in printed
     (run.folder / "seed_runs.jsonl").touch()
     status(run.folder)
-    assert "Next: tune-brain evaluate" in capsys.readouterr().out
+    assert "test, once: tune-brain evaluate" in capsys.readouterr().out
 
 
 def test_more_configurations_for_a_converged_study_need_it_to_go_on_sampling(

@@ -5,15 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from tune_brain.layout import SEAL, SEED_RUNS
 from tune_brain.report.formatting import classifier, epochs, number, share
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
-from tune_brain.search.chance import advice
 from tune_brain.search.display import planned_epochs
-from tune_brain.search.ladder import came_to_nothing
+from tune_brain.search.state import is_frozen, next_command, state_of
 from tune_brain.search.study import Study
 from tune_brain.text import counted, duration, quoted
 
@@ -56,7 +54,6 @@ def overview(shown: RunView) -> str:
 def next_step(shown: RunView) -> str:
     """The suggested next step for the run."""
     contents, config = shown.contents, shown.config
-    folder = contents.folder
     if contents.running:
         if shown.evaluating:
             return f"Wait: the search has ended; {shown.evaluating}."
@@ -66,26 +63,13 @@ def next_step(shown: RunView) -> str:
         done = sum(trained.values())
         portion = f" ({share(done / planned)})" if planned else ""
         return f"Wait: the run is in progress, {done:,} of about {planned:,} epochs are trained{portion}."
-    if contents.scores:
-        if narrow := list(_at_edges(shown)):
-            return f"A new search with wider ranges may find a better configuration: {narrow[0]}"
-        return f"Export the winners: tune-brain export {quoted(folder)} --to DIR"
-    if nothing := came_to_nothing(contents.trials, config):
-        return nothing
-    if not contents.winners:
-        return (
-            f"The run was interrupted or has not started. Continue with: tune-brain resume {quoted(folder)}"
-        )
-    # Once `evaluate` has begun to retrain the winners, a search cannot be extended.
-    extendable = not any((folder / name).exists() for name in (SEED_RUNS, SEAL))
-    score = f"tune-brain evaluate {quoted(folder)}"
-    if contents.untaught and extendable:
-        wider = f"tune-brain extend {quoted(folder)} --spaces DIR"
-        why = advice(contents.untaught, contents.validation)
-        return f"{why} Wider ranges: {wider}. To score the winners all the same: {score}"
-    if extendable and (narrow := list(_at_edges(shown))):
-        return f"Search a wider range (tune-brain extend {quoted(folder)} --spaces DIR): {narrow[0]}"
-    return f"Score the winners on the sealed test, once: {score}"
+    state = state_of(config, contents.trials, contents.command)
+    narrow = next(_at_edges(shown), None)
+    if narrow and state == "evaluated":
+        return f"A new search with wider ranges may find a better configuration: {narrow}"
+    if narrow and state == "searched" and not contents.untaught and not is_frozen(config):
+        return f"Search a wider range (tune-brain extend {quoted(contents.folder)} --spaces DIR): {narrow}"
+    return next_command(config, contents.trials, state, contents.validation)
 
 
 def progress(shown: RunView) -> str:

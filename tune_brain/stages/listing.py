@@ -8,11 +8,10 @@ from rich.table import Table
 
 from tune_brain import lock, runs
 from tune_brain.errors import TuneBrainError
-from tune_brain.layout import RUN, SCORES
+from tune_brain.layout import RUN
 from tune_brain.records import trials_of
 from tune_brain.runs import Run, Winner
-from tune_brain.search.ladder import came_to_nothing
-from tune_brain.stages.preconditions import was_cut_short
+from tune_brain.search.state import state_of
 from tune_brain.text import legible
 
 _HEADINGS = ("run", "started", "images", "trials", "validation", "state")
@@ -42,10 +41,12 @@ def _line(folder: Path) -> tuple[str, tuple[str, ...]]:
     name = legible(folder.name)
     try:
         run, started = runs.open_run(folder), runs.read_record(folder).get("started", "")
-        completed = sum(row.state == "completed" for row in trials_of(folder))
+        rows, writer = trials_of(folder), lock.holder(folder)
+        state = state_of(run.config, rows, writer.command if writer else None)
+        completed = sum(row.state == "completed" for row in rows)
         images = legible(run.config.data.name) if run.config.data else "demo"
         day = started.partition("T")[0] or "-"
-        return started, (name, day, images, f"{completed:,}", _best(run), state(run))
+        return started, (name, day, images, f"{completed:,}", _best(run), state)
     except TuneBrainError as error:
         return "", (name, "-", "-", "-", "-", f"unreadable: {legible(error.rule)}")
 
@@ -60,14 +61,3 @@ def _best(run: Run) -> str:
 
     arch, best = max(runs.read_winners(run).items(), key=lambda item: mean(item[1]))
     return f"{mean(best):.4f} {arch}"
-
-
-def state(run: Run) -> str:
-    """A run's state in a word: searching, evaluating, interrupted, searched, evaluated or failed."""
-    if writer := lock.holder(run.folder):
-        return "evaluating" if writer.command == lock.EVALUATE else "searching"
-    if (run.folder / SCORES).exists():
-        return "evaluated"
-    if came_to_nothing(trials_of(run.folder), run.config):
-        return "failed"
-    return "interrupted" if _best(run) == "-" or was_cut_short(run) else "searched"

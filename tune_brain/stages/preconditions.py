@@ -15,18 +15,13 @@ def unfinished(run: Run) -> list[str]:
     return ladder.unfinished(trials_of(run.folder), run.config)
 
 
-def was_cut_short(run: Run) -> bool:
-    """Whether a search without a time budget, which may have ended it, has something left to train."""
-    return run.config.time_budget is None and bool(unfinished(run))
-
-
 def check_search_has_ended(run: Run) -> None:
     """Refuse to use winners while the search is unfinished, such as those that an older copy brought back.
 
     Raises:
         RunFolderError: something is left to train, and no time budget may have ended the search.
     """
-    if was_cut_short(run):
+    if run.config.time_budget is None and unfinished(run):
         raise RunFolderError(
             "This search has not finished, so its winners are not final",
             found=f"trials left to train for {', '.join(unfinished(run))}",

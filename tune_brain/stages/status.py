@@ -11,17 +11,15 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
-from tune_brain.layout import EPOCHS, RUN, SCORES, SEAL, SEED_RUNS
-from tune_brain.records import EpochRow, SeedRow, TrialRow, by_arch, read, trials_of
+from tune_brain.layout import EPOCHS, RUN, SCORES, SEED_RUNS
+from tune_brain.records import EpochRow, SeedRow, TrialRow, read
 from tune_brain.report.seed_runs import evaluating
 from tune_brain.runs import Run
-from tune_brain.search.chance import advice, untaught
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
-from tune_brain.search.ladder import came_to_nothing
 from tune_brain.search.ledger import Ledger
+from tune_brain.search.state import next_command, state_of
 from tune_brain.stages.listing import print_list, runs_in
-from tune_brain.stages.preconditions import unfinished, was_cut_short
 from tune_brain.text import counted, duration, quoted
 
 WAIT = 60.0
@@ -39,13 +37,13 @@ def status(folder: Path) -> None:
         return
     run = runs.open_run(folder)
     console = Console(highlight=False)
-    ledger, writer = Ledger(folder), lock.holder(folder)
+    ledger, writer, record = Ledger(folder), lock.holder(folder), runs.read_record(folder)
     if writer:
         since = duration(time.time() - writer.since)
         console.print(f"{folder}: running for {since}, process {writer.pid} on {writer.host}", markup=False)
     else:
         console.print(f"{folder}: not running", markup=False)
-    slots = runs.read_record(folder).get("slots", 1)
+    slots = record.get("slots", 1)
     table = studies_table(run.config, ledger, slots, alive=writer is not None)
     rows = list(ledger.trials.values())
     if writer and writer.command == lock.EVALUATE and _winners(run):
@@ -64,7 +62,11 @@ def status(folder: Path) -> None:
             length = counted(row.epochs, "epoch", "epochs")
             line = f"failed: {row.arch} {name(row)} at {length}: {row.why}: {row.detail}"
             console.print(line, markup=False, soft_wrap=True)
-    console.print(_next(run, running=writer is not None), markup=False, soft_wrap=True)
+    state = state_of(run.config, rows, writer.command if writer else None)
+    if state == "evaluated":
+        console.print(f"It is evaluated: {folder / SCORES}", markup=False, soft_wrap=True)
+    counts = record.get("data", {}).get("counts", {}).get("validation", {})
+    console.print(next_command(run.config, rows, state, counts), markup=False, soft_wrap=True)
 
 
 def cancel(folder: Path) -> bool:
@@ -142,46 +144,3 @@ def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
     state = "running" if alive else "interrupted"
     done = f"{epochs} of {counted(row.epochs, 'epoch', 'epochs')}"
     return f"{state}: {row.arch} {name(row)}, {done}{where}{elapsed}"
-
-
-def _next(run: Run, *, running: bool) -> str:
-    folder, argument = run.folder, quoted(run.folder)
-    if running:
-        return f"Cancel it with: tune-brain cancel {argument}"
-    if (folder / SCORES).exists():
-        return f"It is evaluated: {folder / SCORES}"
-    rows = trials_of(folder)
-    if nothing := came_to_nothing(rows, run.config):
-        return nothing
-    return _advice(run, rows) + _where(run)
-
-
-def _where(run: Run) -> str:
-    """Which machines the advised commands use, if these are not simply those of this machine."""
-    if run.config.address is None:
-        return ""
-    return (
-        f"\nThey join the Ray cluster of the search (--address {run.config.address}). "
-        "With --address local, the machine on which you call them trains instead."
-    )
-
-
-def _advice(run: Run, rows: list[TrialRow]) -> str:
-    folder, argument = run.folder, quoted(run.folder)
-    if not _winners(run) or was_cut_short(run):
-        return f"Continue with: tune-brain resume {argument}"
-    counts = runs.read_record(folder).get("data", {}).get("counts", {}).get("validation", {})
-    evaluate = f"Next: tune-brain evaluate {argument}"
-    if any((folder / name).exists() for name in (SEED_RUNS, SEAL)):
-        return evaluate
-    if archs := untaught(rows, run.config, counts):
-        return (
-            f"{advice(archs, counts)}\nWider ranges: tune-brain extend {argument} --spaces DIR\n"
-            f"To score the winners all the same: tune-brain evaluate {argument}"
-        )
-    if unfinished(run):
-        return f"Its time budget ran out. {evaluate}, or tune-brain resume {argument}"
-    studies = by_arch(rows, run.config.arch).values() if run.config.until_converged else ()
-    ended = [convergence(of, run.config.ladder[0]) for of in studies]
-    goes_on = " --no-until-converged" if ended and all(of and of.reached for of in ended) else ""
-    return f"{evaluate}, or tune-brain extend {argument} --configs N{goes_on}"
