@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 
-from tune_brain.bundle.read import seal
+from tune_brain.bundle.manifest import write_manifest
 from tune_brain.bundle.schema import ABOUT, CARD, SIMILAR, About, weights_file
 from tune_brain.config import Hyperparameters, TrialConfig
 from tune_brain.data.cache import decode
@@ -73,7 +73,7 @@ def write_bundle(folder: Path, images: Path, archs: tuple[str, ...], size: int =
     (folder / CARD).write_text("# Card\n\n**Not a medical device.** <script>alert(1)</script>\n")
     shutil.copytree(ROOT / "portable", folder / "portable", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "export" / "predict.py.txt", folder / "predict.py")
-    seal(folder)
+    write_manifest(folder)
     return folder
 
 
@@ -84,4 +84,4 @@ def change(folder: Path, **fields: Any) -> None:
     for name, value in fields.items():
         about[name] = {**about[name], **value} if isinstance(value, dict) else value
     write_json(path, about)
-    seal(folder)
+    write_manifest(folder)

@@ -1,10 +1,9 @@
-"""Without Ray: the signals of a session, the watch on the head node, slots, and jobs."""
+"""Without Ray: the signals of a session, slots, and jobs."""
 
 import contextlib
 import errno
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy  # noqa: F401 - brings the library whose threads are counted
 import pytest
+import ray
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from tune_brain import compute
@@ -88,7 +88,7 @@ def test_blas_uses_one_thread_while_ray_starts(monkeypatch: pytest.MonkeyPatch, 
         return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
 
     up = threading.Event()
-    monkeypatch.setattr(compute, "_start", lambda *_: up.wait())
+    monkeypatch.setattr(compute.cluster, "start", lambda *_: up.wait())
     monkeypatch.setattr(compute, "_count_slots", lambda *_: Slots(count=2, gpus=0))
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     before = threads()
@@ -116,34 +116,6 @@ def test_a_command_started_by_nohup_survives_its_terminal(tmp_path: Path) -> Non
             send(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-def test_the_loss_of_the_head_node_is_reported_once_with_the_command_to_continue(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Three failures are too few, a success starts the count again, and then every connection fails."""
-    closed, attempts = threading.Event(), list[tuple[str, int]]()
-    reachable = [True, *[False] * (compute.MISSED - 1), True]
-
-    def connect(address: tuple[str, int], timeout: float) -> contextlib.AbstractContextManager[None]:
-        assert timeout == compute.GLANCE
-        attempts.append(address)
-        if len(attempts) == len(reachable) + compute.MISSED:
-            assert capsys.readouterr().err == ""
-        if len(attempts) == len(reachable) + 2 * compute.MISSED:
-            closed.set()
-        if len(attempts) <= len(reachable) and reachable[len(attempts) - 1]:
-            return contextlib.nullcontext()
-        raise ConnectionRefusedError("refused")
-
-    monkeypatch.setattr(compute, "GLANCE", 0.001)
-    monkeypatch.setattr(socket, "create_connection", connect)
-    compute._watch("[::1]:6379", Path("out"), closed)
-    assert set(attempts) == {("::1", 6379)}
-    printed = capsys.readouterr().err
-    assert printed.count("Lost contact with the cluster's head node") == 1
-    assert "[::1]:6379: refused" in printed
-    assert "tune-brain resume out" in printed
 
 
 def alive(monkeypatch: pytest.MonkeyPatch, *machines: dict[str, float]) -> None:
@@ -189,63 +161,91 @@ def test_gpus_per_trial_come_from_the_option_then_the_record_then_the_machines(
     before: float | None,
     takes: float,
 ) -> None:
-    monkeypatch.setattr(compute, "_start", lambda *_: None)
+    monkeypatch.setattr(compute.cluster, "start", lambda *_: None)
     alive(monkeypatch, {"CPU": 8.0, "GPU": 1.0})
     monkeypatch.setattr(compute.ray, "shutdown", lambda: None)
     with compute.session(RunConfig(out=tmp_path, gpus_per_trial=option)) as session:
         assert session.slots(before).gpus == takes
 
 
-@pytest.mark.parametrize(("usable", "counted"), [({1, 3}, 2), (set(range(8)), None)])
-def test_ray_on_this_machine_has_only_the_cpus_that_this_process_may_use(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, usable: set[int], counted: int | None
-) -> None:
-    """Where it may use all of them, Ray counts them itself, since a container's quota may allow fewer."""
-    started = list[dict[str, object]]()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable)
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(compute.ray, "init", lambda **options: started.append(options))
-    for address in (None, "192.0.2.1:6379"):
-        compute._start(RunConfig(out=tmp_path, address=address), "scratch")
-    assert [options.get("num_cpus") for options in started] == [counted, None]
+class Raised(ray.exceptions.RayTaskError):
+    """A job's own error."""
+
+    def __init__(self) -> None:
+        self.cause = MemoryError("CUDA out of memory")
 
 
-def test_running_jobs_end_before_the_failure_of_one_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Failed(Exception):
-        pass
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Exception]]:
+    """Replace Ray by jobs that run at once; the errors of a job are raised by its first attempts."""
+    errors: dict[int, list[Exception]] = {}
 
-    def get(reference: int) -> int:
-        if reference == 1:
-            raise Failed("CUDA out of memory")
-        return reference
+    def get(job: int) -> int:
+        if left := errors.get(job):
+            raise left.pop(0)
+        return job
 
-    monkeypatch.setattr(compute.ray.exceptions, "RayError", Failed)
     monkeypatch.setattr(compute.ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
     monkeypatch.setattr(compute.ray, "wait", lambda references, **_: (references[:1], references[1:]))
     monkeypatch.setattr(compute.ray, "get", get)
+    return errors
+
+
+def ended(slots: Slots, jobs: int, done: list[int]) -> None:
+    """Add the jobs to a list as they end."""
+    done.extend(index for index, _ in compute.each(lambda job: job, ((job,) for job in range(jobs)), slots))
+
+
+def test_running_jobs_end_before_the_failure_of_one_is_raised(
+    monkeypatch: pytest.MonkeyPatch, made_up: dict[int, list[Exception]]
+) -> None:
+    alive(monkeypatch, {"CPU": 3.0})
+    made_up[1] = [Raised()]
     done = list[int]()
-    slots = Slots(count=3, gpus=0)
     with pytest.raises(ClusterError, match=r"(?s)CUDA out of memory.*--concurrency"):
-        done.extend(index for index, _ in compute.each(lambda job: job, ((job,) for job in range(9)), slots))
+        ended(Slots(count=3, gpus=0), 9, done)
     # Job 3 was submitted when job 0 had ended, before job 1 failed.
     assert done == [0, 2, 3]
 
 
-@pytest.mark.parametrize(("slots", "most"), [(0, 1), (1, 1), (3, 3)])
-def test_one_job_is_submitted_even_if_there_is_no_machine(
-    monkeypatch: pytest.MonkeyPatch, slots: int, most: int
+def test_a_job_that_loses_its_worker_is_started_again_and_fails_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, made_up: dict[int, list[Exception]]
 ) -> None:
+    alive(monkeypatch, {"CPU": 2.0})
+    killed = ray.exceptions.OutOfMemoryError("the node was running low on memory")
+    made_up[1] = [killed] * compute.RETRIES
+    done = list[int]()
+    ended(Slots(count=2, gpus=0), 4, done)
+    assert sorted(done) == [0, 1, 2, 3]
+    made_up[1] = [killed] * (compute.RETRIES + 1)
+    with pytest.raises(ClusterError, match=r"(?s)running low on memory.*--concurrency"):
+        ended(Slots(count=2, gpus=0), 4, done)
+    assert made_up[1] == []
+
+
+@pytest.mark.usefixtures("made_up")
+@pytest.mark.parametrize(
+    ("machines", "limit", "most"),
+    [([0], None, 1), ([1], None, 1), ([3], None, 3), ([1, 3], None, 3), ([3, 1], None, 3), ([3], 2, 2)],
+)
+def test_as_many_jobs_run_as_the_machines_of_the_moment_hold_but_always_one(
+    monkeypatch: pytest.MonkeyPatch, machines: list[int], limit: int | None, most: int
+) -> None:
+    """Each entry of `machines` is their number of CPUs when slots are counted, the last one from then on."""
     running = [0]
 
     def wait(references: list[int], **_: object) -> tuple[list[int], list[int]]:
         running.append(len(references))
         return references[:1], references[1:]
 
-    monkeypatch.setattr(compute.ray, "remote", lambda **_: lambda function: SimpleNamespace(remote=function))
+    def nodes() -> list[dict[str, object]]:
+        return [{"Alive": True, "Resources": {"CPU": machines.pop(0) if machines[1:] else machines[0]}}]
+
+    monkeypatch.setattr(compute.ray, "nodes", nodes)
     monkeypatch.setattr(compute.ray, "wait", wait)
-    monkeypatch.setattr(compute.ray, "get", lambda reference: reference)
-    done = dict(compute.each(lambda job: job * 10, ((job,) for job in range(5)), Slots(count=slots, gpus=0)))
-    assert done == {index: 10 * index for index in range(5)}
+    slots = Slots(count=1, gpus=0, limit=limit)
+    done = dict(compute.each(lambda job: job, ((job,) for job in range(5)), slots))
+    assert done == {index: index for index in range(5)}
     assert max(running) == most
 
 

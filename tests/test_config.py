@@ -149,7 +149,7 @@ def test_a_configuration_cannot_change() -> None:
 
 
 def test_full_length_is_the_top_of_the_ladder() -> None:
-    assert RunConfig(out=Path("a"), ladder=(2, 5)).epochs == 5
+    assert RunConfig(out=Path("a"), ladder=(2, 5)).full_length == 5
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,5 @@ def _retraced(folder: Path) -> None:
     for trial, row in real.items():
         assert row.values == replayed[trial].values
         # Short trials have one seed, whose score the surrogate reproduces exactly.
-        noise = 4 * surrogate.noise if row.epochs == config.epochs else 1e-6
+        noise = 4 * surrogate.noise if row.epochs == config.full_length else 1e-6
         assert row.score == pytest.approx(replayed[trial].score, abs=noise)

@@ -23,6 +23,7 @@ from tune_brain.evaluate import validation
 from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, SeedRow, TrialRow, read, trials_of
 from tune_brain.runs import read_winner
+from tune_brain.slots import Slots
 from tune_brain.stages import evaluate as stage
 from tune_brain.stages.common import images
 
@@ -83,7 +84,8 @@ def test_an_allowed_leak_is_noted_in_every_score(
         return replace(prepared, summary=prepared.summary | {"allowed_leak": 7})
 
     monkeypatch.setattr(stage, "images", leaking)
-    monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(SimpleNamespace(slots=str)))
+    session = SimpleNamespace(slots=lambda _: Slots(count=1, gpus=0))
+    monkeypatch.setattr(stage.compute, "session", lambda _: nullcontext(session))
     monkeypatch.setattr(stage, "train_all", lambda _, planned, *__: planned)
     monkeypatch.setattr(stage, "validate", lambda run, *_: validation.read(run))
     stage.evaluate(folder)
@@ -242,9 +244,8 @@ def test_a_search_resumed_after_ctrl_c_ends_as_an_uninterrupted_one(
         assert running.stderr is not None
         output = ""
         while "trial 1 " not in output:
-            line = running.stderr.readline()
+            output += (line := running.stderr.readline())
             assert line, output
-            output += line
         os.killpg(running.pid, signal.SIGINT)
         output += running.stderr.read()
     assert running.returncode == 130, output
@@ -296,5 +297,4 @@ def test_user_errors_are_one_message_and_an_exit_code(
 def test_run_toml_holds_the_given_options(finished: Path, phantoms: Path) -> None:
     config = RunConfig.model_validate({**read_toml(finished / "run.toml"), "out": finished})
     assert config.data == phantoms
-    assert config.ladder == (1, 2)
-    assert config.arch == ("linear", "cnn")
+    assert (config.ladder, config.arch) == ((1, 2), ("linear", "cnn"))

@@ -1,41 +1,27 @@
-"""Ray: start it or join a cluster, share arrays through its object store, run a function over jobs."""
+"""A session of Ray: its slots, arrays in its object store, and a function run over jobs."""
 
 import contextlib
 import itertools
 import os
 import signal
-import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 from threadpoolctl import threadpool_limits
 
+from tune_brain import cluster
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError, Interrupted
 from tune_brain.slots import Slots, machines
-from tune_brain.text import quoted
 
 if TYPE_CHECKING:
     import torch
 
-# Ray reads these when it starts. Trials must not change the working directory, which would break relative
-# paths. Prestarted workers cost each core a second and are never used, since Tune's workers need their own
-# environment. The other two prevent a warning and usage statistics.
-_ENVIRONMENT = {
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-
-GLANCE, MISSED = 5.0, 4
-"""Seconds between two connections to a cluster's head node, and how many of them must fail in a row before
-the user is warned. Ray itself gives up after 60 seconds."""
+RETRIES = 3
+"""How often a job that lost its worker is started again."""
 
 
 class Session:
@@ -86,13 +72,13 @@ class Session:
 
     def _run(self) -> None:
         try:
-            _start(self._config, self._scratch)
+            cluster.start(self._config, self._scratch)
         except ClusterError as error:
             self._error = error
         finally:
             self._up.set()
         if self._config.address and not self._error:
-            _watch(ray.get_runtime_context().gcs_address, self._config.out, self._closed)
+            cluster.watch(ray.get_runtime_context().gcs_address, self._config.out, self._closed)
         # Linux ends Ray's processes when the thread that started them ends.
         self._closed.wait()
 
@@ -118,7 +104,7 @@ def session(config: RunConfig) -> Iterator[Session]:
     if _open:
         yield _open[-1]
         return
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(cluster.ENVIRONMENT)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A command started by nohup must survive its terminal.
@@ -158,54 +144,6 @@ def _scratch() -> Iterator[str]:
         ) from None
     with folder as path:
         yield path
-
-
-def _watch(head: str, run: Path, closed: threading.Event) -> None:
-    """Print how to continue when the cluster's head node is lost: Ray then ends this process without a word.
-
-    Args:
-        head: host and port of the head node.
-        run: the run's folder.
-        closed: set when the session ends.
-    """
-    host, _, port = head.rpartition(":")
-    missed = 0
-    while not closed.wait(GLANCE):
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=GLANCE):
-                missed = 0
-        except OSError as error:
-            missed += 1
-            if missed == MISSED:
-                lost = ClusterError(
-                    "Lost contact with the cluster's head node; Ray will end this command",
-                    found=f"{head}: {error}",
-                    remedy="Finished work is kept. When the head node is back, repeat the command;\n"
-                    f"continue a search with: tune-brain resume {quoted(run)}",
-                )
-                print(f"tune-brain: {lost}", file=sys.stderr, flush=True)
-
-
-def _start(config: RunConfig, scratch: str) -> None:
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Ray counts the machine's CPUs, but taskset, a cpuset or Slurm may allow this process only some of them.
-    usable = len(os.sched_getaffinity(0))
-    local = {**quiet, "num_cpus": usable} if usable < (os.cpu_count() or usable) else quiet
-    try:
-        if config.address:
-            ray.init(address=config.address, **quiet)
-        else:
-            ray.init(address="local", include_dashboard=False, _temp_dir=scratch, **local)
-    except Exception as error:  # Ray raises plain Exception if a node does not start in time
-        raise ClusterError(
-            "Cannot reach the Ray cluster" if config.address else "Cannot start Ray on this machine",
-            found=f"{config.address}: {error}" if config.address else error,
-            remedy="--address local uses this machine alone; `ray start --head` starts a cluster.\n"
-            "A cluster with a token needs RAY_AUTH_MODE=token here, and the token in ~/.ray/auth_token."
-            if config.address
-            else "Free some space in the temporary folder (or set TMPDIR to another) and in /dev/shm, and\n"
-            "repeat the command; --address joins a running cluster.",
-        ) from None
 
 
 def _count_slots(gpus: float | None, limit: int | None) -> Slots:
@@ -263,31 +201,38 @@ def each(
 ) -> Iterator[tuple[int, Any]]:
     """Run a function over jobs, as many at a time as there are slots; yield (index, result) as each ends.
 
+    Machines may come and go: slots are counted again for each job.
+
     Args:
         function: runs in a worker process.
         jobs: arguments of each job, taken when a slot is free; references made by `put` arrive as values.
         slots: how many jobs run at a time, and the resources of each.
 
     Raises:
-        ClusterError: a job raised; contains its error. No job starts after that, and running ones end first.
+        ClusterError: a job raised, or lost its worker each time; contains the error. No job starts after
+            that, and running ones end first.
     """
-    remote = ray.remote(num_cpus=1, num_gpus=slots.gpus)(function)
-    waiting = enumerate(jobs)
-    running: dict[Any, int] = {}
+    # Ray itself would start a job that the memory monitor kills again without end.
+    remote = ray.remote(num_cpus=1, num_gpus=slots.gpus, max_retries=0)(function)
+    waiting: Iterator[tuple[int, tuple[Any, ...], int]] = ((index, job, 0) for index, job in enumerate(jobs))
+    running: dict[Any, tuple[int, tuple[Any, ...], int]] = {}
     failed: Exception | None = None
     while True:
         # If there is no machine at the moment, one job is submitted anyway and waits for one.
-        room = 0 if failed else max(1, slots.count) - len(running)
-        for index, job in itertools.islice(waiting, room):
-            running[remote.remote(*job)] = index
+        room = 0 if failed else max(1, slots.now().count) - len(running)
+        for index, job, retries in itertools.islice(waiting, max(0, room)):
+            running[remote.remote(*job)] = index, job, retries
         if not running:
             break
         done, _ = ray.wait(list(running), num_returns=1)
-        index = running.pop(done[0])
+        index, job, retries = running.pop(done[0])
         try:
             result = ray.get(done[0])
         except ray.exceptions.RayError as error:
-            failed = failed or error
+            if isinstance(error, ray.exceptions.RayTaskError) or retries == RETRIES:
+                failed = failed or error
+            else:
+                waiting = itertools.chain([(index, job, retries + 1)], waiting)
         else:
             yield index, result
     if failed:

@@ -176,8 +176,8 @@ class RunConfig(Frozen):
         return self
 
     @property
-    def epochs(self) -> int:
-        """The full length of a trial, in epochs: the top of the ladder."""
+    def full_length(self) -> int:
+        """Epochs of a full-length trial: the top of the ladder."""
         return self.ladder[-1]
 
 

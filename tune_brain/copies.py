@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,6 +20,8 @@ EVERY = 30.0
 """Seconds between two copies of a run that is being written: the work that the loss of its disk can cost."""
 ROWS = (TRIALS, EPOCHS)
 """Read in this order and written in reverse: a copy never has the end of a trial without its epochs."""
+WINNER = re.compile(r"winners/[^/]+\.toml")
+"""The file of a winner, which an extended search removes until it has chosen again."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,15 @@ class Place:
             self.system.makedirs(path.rpartition("/")[0], exist_ok=True)
             self.system.pipe_file(path, content)
 
+    def remove(self, name: str) -> None:
+        """Remove a file."""
+        self.system.rm_file(f"{self.root}/{name}")
+
 
 def copy(source: str, target: str, *, follow: bool = False, report: Callable[[str], None] = print) -> None:
     """Copy a run to another place, or back from it, without checkpoints.
+
+    Winners that the source no longer has, because its search was extended, are removed from the target.
 
     Args:
         source: the run's folder, or the URL of a copy.
@@ -159,14 +167,19 @@ def _copy(
             found=f"no {RUN} in {here.name}",
             remedy="Name the folder given as --out, or the URL to which a run was copied.",
         )
-    if not copied:
-        _check_target(here, there, files)
+    before = copied or there.files()
+    if before and not copied:
+        _check_target(here, there, files, before)
     if isinstance(there.system, LocalFileSystem) and lock.holder(Path(there.root)) is not None:
         raise RunFolderError(
             "A command is writing to the target of the copy",
             found=there.name,
             remedy="Choose another place, or exchange source and target.",
         )
+    for name in before:
+        # First of all, since beside newer rows they would pass for the choice from them.
+        if WINNER.fullmatch(name) and name not in files:
+            there.remove(name)
     changed = [name for name in files if files[name] != copied.get(name)]
     for name in changed:
         if name not in ROWS:
@@ -181,10 +194,9 @@ def _copy(
     return files
 
 
-def _check_target(here: Place, there: Place, files: dict[str, tuple[int, Any]]) -> None:
+def _check_target(here: Place, there: Place, files: Container[str], existing: Mapping[str, object]) -> None:
     """Refuse to overwrite another run, or a copy that has rows which the source lacks."""
-    existing = there.files()
-    if existing and not _are_of_one_run(here, files, there, existing):
+    if not _are_of_one_run(here, files, there, existing):
         raise RunFolderError(
             "The target of a copy must be empty or hold an earlier copy of the same run",
             found=f"{there.name} holds {len(existing)} files of something else",

@@ -9,13 +9,13 @@ from tune_brain.errors import Interrupted
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Let each of them unwind a block, so that its cleanup removes temporary files.
+    """Turn Ctrl-C, SIGTERM and SIGHUP into an error, so that a block's cleanup removes temporary files.
 
     Args:
         message: the message of the error.
 
     Raises:
-        Interrupted: one of them arrived.
+        Interrupted: one of these signals arrived.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():

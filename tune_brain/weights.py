@@ -131,7 +131,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             "The file of weights cannot be read",
             found=f"{path}: {error.strerror or error}",
-            remedy="" if path.is_absolute() else "A relative path starts where the search was started.",
+            remedy=""
+            if path.is_absolute()
+            else "A relative path starts where the search was started; `train` takes --weights PATH.",
         ) from None
     except UnpicklingError:
         raise WeightsError(

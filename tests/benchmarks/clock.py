@@ -38,7 +38,8 @@ from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.groups import join
-from tune_brain.data.split import blocks, cut
+from tune_brain.data.series import in_blocks, ordered_series
+from tune_brain.data.split import cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import Diverged
 from tune_brain.evaluate.winners import choose
@@ -85,7 +86,7 @@ def neutral(data: Path) -> tuple[list[str], NDArray[Any], NDArray[Any], NDArray[
     assert not failures, failures
     labels = np.array([image.label for image in images])
     twins, _ = twin_groups(decoded.digests, decoded.thumbnails)
-    groups = join(twins, blocks(names, decoded.thumbnails))
+    groups = join(twins, in_blocks(len(names), ordered_series(names, decoded.thumbnails)))
     return names, labels, decoded.pixels, decoded.thumbnails, cut(labels, groups, SHARE, seed=1)
 
 
@@ -129,12 +130,12 @@ def ours(data: Path, trials: int, ladder: Sequence[int], seed: int) -> list[Held
     ended, successive = list[TrialRow](), list[Held]()
     for row in sorted(rows, key=lambda row: row.started + row.seconds):
         ended.append(row)
-        chosen = choose(ended, run.config.epochs)
+        chosen = choose(ended, run.config.full_length)
         if chosen is None:
             continue
         config = run.spaces[ARCH].trial(
             chosen.row.values,
-            epochs=run.config.epochs,
+            epochs=run.config.full_length,
             image_size=SIZE,
             classes=4,
             seed=0,

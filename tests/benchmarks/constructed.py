@@ -66,7 +66,7 @@ def warm_started(space: Space) -> Space:
     """The space with the best configurations of an earlier search as its first ones."""
     config = RunConfig(out=Path(), arch=("cnn",), configs=24, ladder=LADDER, seed=1000)
     rows = [ended.row for ended in replay(Surrogate(outcomes(0)), config, 2)]
-    return starting_with(space, best_first(rows, config.epochs))
+    return starting_with(space, best_first(rows, config.full_length))
 
 
 def main() -> None:

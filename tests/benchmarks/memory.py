@@ -24,7 +24,7 @@ from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.prepare import load
 from tune_brain.models import build
-from tune_brain.search.trainable import TrialWorker
+from tune_brain.search.trainable import TrialWorker, versions
 
 SIZE = 64
 
@@ -42,6 +42,7 @@ class Probe(TrialWorker):
                 checkpoints=Path(tempfile.mkdtemp()),
                 disk_budget=0,
                 made_with="",
+                versions_of_driver=versions(),
             )
 
     def private(self) -> float:

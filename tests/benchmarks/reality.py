@@ -61,7 +61,7 @@ def curve(rows: Iterable[TrialRow], full_length: int) -> Curve:
 def replayed(config: RunConfig, slots: int, seed: int) -> Curve:
     """The curve of one replay of a search."""
     seeded = config.model_copy(update={"seed": seed})
-    return curve((ended.row for ended in replay(_surrogate, seeded, slots)), config.epochs)
+    return curve((ended.row for ended in replay(_surrogate, seeded, slots)), config.full_length)
 
 
 def score_at(points: Curve, epochs: int) -> float:
@@ -103,7 +103,7 @@ def main() -> None:
         ended = sorted(
             (row for row in rows if row.state != "running"), key=lambda row: row.started + row.seconds
         )
-        real = curve(ended, run.config.epochs)
+        real = curve(ended, run.config.full_length)
         curves = list(pool.map(replayed, repeat(run.config), repeat(2), range(1, repeats + 1)))
         inside, band = [], (0.0, 0.0)
         for epochs, score in real:

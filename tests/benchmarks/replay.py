@@ -52,10 +52,10 @@ def without_baseline(study: Study) -> list[Trials]:
 def running_while_they_train(self: sampler.StudySampler, rows: Trials) -> FrozenTrial | None:
     """Optuna's trial of a configuration, RUNNING also while a promoted one trains, as before version 0.5.
 
-    Replaces `StudySampler._trial`.
+    Replaces `StudySampler._frozen`.
     """
     if any(row.state == "running" for row in rows):
-        return sampler._trial(rows, self._distributions, self._length)
+        return sampler._frozen_trial(rows, self._distributions, self._length)
     return _UNPATCHED["trial"](self, rows)
 
 
@@ -63,7 +63,7 @@ PATCHES = {
     "promoted share": (ladder, "PROMOTED_SHARE"),
     "random start": (sampler, "STARTUP"),
     "for_sampler": (Study, "for_sampler"),
-    "trial": (sampler.StudySampler, "_trial"),
+    "trial": (sampler.StudySampler, "_frozen"),
 }
 """What a strategy can replace in the package: the owner of an attribute, and its name."""
 _UNPATCHED = {name: getattr(owner, attribute) for name, (owner, attribute) in PATCHES.items()}

@@ -21,7 +21,8 @@ import numpy as np
 from tune_brain.data.cache import decode
 from tune_brain.data.catalogue import scan
 from tune_brain.data.groups import join
-from tune_brain.data.split import blocks, cut
+from tune_brain.data.series import in_blocks, ordered_series
+from tune_brain.data.split import cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.files import write_text
 from tune_brain.records import EpochRow, TrialRow, read
@@ -47,7 +48,7 @@ def forty_percent(root: Path, copy: Path) -> Path:
     assert not failures, failures
     names = [image.name for image in catalogue.images]
     twins, _ = twin_groups(decoded.digests, decoded.thumbnails)
-    groups = join(twins, blocks(names, decoded.thumbnails))
+    groups = join(twins, in_blocks(len(names), ordered_series(names, decoded.thumbnails)))
     training = np.array([image.part == "train" for image in catalogue.images])
     labels = np.array([image.label for image in catalogue.images])
     kept = ~training

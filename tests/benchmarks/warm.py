@@ -51,7 +51,7 @@ def cold_and_warm(job: tuple[str, str, int, int]) -> tuple[dict[str, Any], dict[
     old, new = _tables[before], _tables[after]
     config = configured(variant, old.outcomes.space.arch, seed + EARLIER)
     rows = [ended.row for ended in replay(old, config, variant.slots)]
-    space = starting_with(new.outcomes.space, best_first(rows, config.epochs))
+    space = starting_with(new.outcomes.space, best_first(rows, config.full_length))
     # The surrogate depends on the outcomes alone, so only the first configurations of its space change.
     started = copy.copy(new)
     started.outcomes = dataclasses.replace(new.outcomes, space=space)

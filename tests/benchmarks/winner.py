@@ -165,19 +165,19 @@ def one_search(job: tuple[tuple[int, int], bool, int, int]) -> list[dict[str, An
     config = configured(variant, space.arch, seed)
     rows = [ended.row for ended in replay(_surrogate, config, variant.slots)]
     spent = sum(row.epochs for row in rows)
-    while with_baseline and (repeat := _repeat_of_baseline(rows, config.epochs, final[1], seed)):
+    while with_baseline and (repeat := _repeat_of_baseline(rows, config.full_length, final[1], seed)):
         rows.append(repeat)
         spent += repeat.epochs
-    chosen = choose(rows, config.epochs)
+    chosen = choose(rows, config.full_length)
     if chosen is None:
         return []
-    scores = full_scores(rows, config.epochs)
+    scores = full_scores(rows, config.full_length)
     most = max(map(len, scores.values()))
     full = Full(
         space=space,
         values={row.configuration: row.values for row in rows},
         scores=scores,
-        converged=converged_scores(rows, config.epochs),
+        converged=converged_scores(rows, config.full_length),
         finalists=[number for number in scores if len(scores[number]) == most],
         chosen=chosen.row.configuration,
     )

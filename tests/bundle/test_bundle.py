@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 
-from tune_brain.bundle.read import MANIFEST, open_bundle, seal
+from tune_brain.bundle.manifest import MANIFEST, write_manifest
+from tune_brain.bundle.read import open_bundle
 from tune_brain.bundle.schema import SIMILAR
 from tune_brain.errors import BundleError
 from tune_brain.models import state_of
@@ -149,7 +150,7 @@ def test_weights_that_do_not_fit_are_refused_even_if_the_manifest_lists_them(
     bundle: Path, content: bytes
 ) -> None:
     (bundle / WEIGHTS).write_bytes(content)
-    seal(bundle)
+    write_manifest(bundle)
     with pytest.raises(BundleError):
         open_bundle(bundle)
 
@@ -169,12 +170,12 @@ def test_embeddings_that_do_not_match_the_network_are_refused(
     bundle: Path, embeddings: NDArray[np.float64], labels: NDArray[Any]
 ) -> None:
     (bundle / SIMILAR).write_bytes(save_arrays({"embeddings": embeddings, "labels": labels}))
-    seal(bundle)
+    write_manifest(bundle)
     with pytest.raises(BundleError, match="do not match the model"):
         open_bundle(bundle)
     fitting = {"embeddings": np.ones((2, 128)), "labels": np.array([0, 3])}
     (bundle / SIMILAR).write_bytes(save_arrays(fitting))
-    seal(bundle)
+    write_manifest(bundle)
     assert open_bundle(bundle).labels.tolist() == [0, 3]
 
 
@@ -204,7 +205,7 @@ def change_or_add(bundle: Path, fields: dict[str, object]) -> None:
     change(bundle, **present)
     if present != fields:
         (bundle / "bundle.json").write_text(json.dumps({**about, **fields}))
-        seal(bundle)
+        write_manifest(bundle)
 
 
 @pytest.mark.parametrize("name", ["../bundle.json", "/etc/hostname", "a\0b", "\ud800"])

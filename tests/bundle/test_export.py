@@ -11,6 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
+from tune_brain import runs
 from tune_brain.bundle.schema import ABOUT, CARD, About
 from tune_brain.cli import app
 from tune_brain.errors import RunFolderError
@@ -60,6 +61,39 @@ def test_a_bundle_contains_the_scored_weights_and_a_card(run: Path, tmp_path: Pa
     text = (bundles / "ensemble" / CARD).read_text()
     assert "accuracy on those answered | 84.3% | 35.1% |" in text
     assert "ONNX" not in text
+    assert "has no score, and nothing is known about it on\nunseen images." in text
+
+
+def test_nothing_that_is_exported_names_a_folder_of_this_machine(run: Path, tmp_path: Path) -> None:
+    private = {"data": Path("/clinic/images"), "weights": "/clinic/own.safetensors"}
+    for winner in runs.read_winners(runs.open_run(run)).values():
+        runs.write_winner(run, winner.model_copy(update=private))
+    bundles = export(run, tmp_path / "bundles")
+    files = [path for path in bundles.rglob("*") if path.is_file()]
+    for path in files:
+        content = path.read_bytes()
+        assert b"clinic" not in content, path
+        assert str(tmp_path).encode() not in content, path
+    assert len(files) > 40
+    exported = bundles / "cnn" / "configurations" / "cnn.toml"
+    original = runs.read_winner(run / "winners" / "cnn.toml")
+    without = original.model_copy(update={"data": None, "weights": "own.safetensors"})
+    assert runs.read_winner(exported) == without
+    assert read_json(bundles / "configurations.json")["cnn"] == without.model_dump(
+        mode="json", exclude={"data"}
+    )
+    command = "tune-brain train cnn.toml --to FOLDER --data FOLDER_OF_IMAGES --weights FILE_OF_WEIGHTS"
+    assert exported.read_text().splitlines()[0] == f"# Train it again with: {command}"
+
+
+def test_a_winner_without_scores_gets_no_bundle_and_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = read_json(run / "scores.json")
+    write_json(run / "scores.json", {name: scores[name] for name in scores if name != "linear"})
+    bundles = export(run, tmp_path / "bundles")
+    assert not (bundles / "linear").exists()
+    assert capsys.readouterr().err == "linear: no bundle, since all seed runs of its winner diverged\n"
 
 
 def test_weights_other_than_those_scored_are_not_exported(run: Path, tmp_path: Path) -> None:
@@ -91,6 +125,22 @@ def test_before_evaluation_configurations_are_exported_and_the_next_command_is_n
     assert f"tune-brain evaluate {run}" in done.stderr
     with pytest.raises(RunFolderError, match="tune-brain evaluate"):
         export(run, tmp_path / "networks", onnx=True)
+
+
+def test_winners_of_an_unfinished_search_are_not_exported_unless_the_run_is_evaluated(
+    run: Path, tmp_path: Path
+) -> None:
+    """As after an older copy brought back winners from before the search was extended."""
+    config = (run / "run.toml").read_text()
+    (run / "run.toml").write_text(config.replace("configs = 12", "configs = 13"))
+    command = ["export", str(run), "--to", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    shutil.rmtree(tmp_path / "out")
+    (run / "scores.json").unlink()
+    refused = CliRunner().invoke(app, command)
+    assert isinstance(refused.exception, RunFolderError)
+    assert f"tune-brain resume {run}" in str(refused.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_and_card_say_so_where_no_confidence_suffices_for_an_answer(

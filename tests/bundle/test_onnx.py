@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import write_bundle
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tune_brain.bundle.read import open_bundle
 from tune_brain.bundle.schema import weights_file
@@ -29,7 +29,10 @@ def test_onnx_outputs_equal_torchs_for_any_number_of_images(bundle: Path) -> Non
     onnx.write_onnx(about, bundle)
     rng = np.random.default_rng(1)
     for member in about.members:
-        session = runtime.InferenceSession(bundle / "onnx" / f"{member.name}.onnx")
+        file = bundle / "onnx" / f"{member.name}.onnx"
+        # Torch's exporter adds stack traces, which name folders of this machine.
+        assert b"forward" not in file.read_bytes()
+        session = runtime.InferenceSession(file)
         model = network(member.arch, len(about.classes), about.image_size)
         model.load_state_dict(load_file(bundle / weights_file(member.name)))
         model.eval()
@@ -55,12 +58,32 @@ def test_onnx_with_another_output_is_refused(
 
     def deviate(self: object, *arguments: object) -> list[np.ndarray]:
         outputs = run(self, *arguments)
-        outputs[output] = outputs[output] + 2 * onnx.TOLERANCE
+        outputs[output] = outputs[output] + 2 * onnx.TOLERANCE * max(1, np.abs(outputs[output]).max())
         return outputs
 
     monkeypatch.setattr(runtime.InferenceSession, "run", deviate)
-    with pytest.raises(BundleError, match=rf"{onnx.OUTPUTS[output]} must equal torch's within 0\.0001"):
+    with pytest.raises(BundleError, match=rf"{onnx.OUTPUTS[output]} must equal torch's within "):
         onnx.write_onnx(open_bundle(bundle).about, bundle)
+
+
+@pytest.mark.slow
+def test_large_logits_may_differ_in_proportion(
+    phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    bundle = write_bundle(tmp_path / "bundle", phantoms, ("linear",), size=32)
+    about = open_bundle(bundle).about
+    path = bundle / weights_file(about.members[0].name)
+    save_file({name: value * 20 for name, value in load_file(path).items()}, path)
+    run = runtime.InferenceSession.run
+
+    def deviate(self: object, *arguments: object) -> list[np.ndarray]:
+        logits, probabilities = run(self, *arguments)
+        assert np.abs(logits).max() > 100
+        return [logits + 10 * onnx.TOLERANCE, probabilities]
+
+    monkeypatch.setattr(runtime.InferenceSession, "run", deviate)
+    onnx.write_onnx(about, bundle)
 
 
 def test_onnx_without_its_packages_names_what_to_install(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from bundles import SIZE, change, write_bundle
 
-from tune_brain.bundle.read import open_bundle, seal
+from tune_brain.bundle.manifest import write_manifest
+from tune_brain.bundle.read import open_bundle
 from tune_brain.bundle.schema import ABOUT
 from tune_brain.data.prepare import prepare
 from tune_brain.errors import BundleError
@@ -40,13 +41,13 @@ def test_a_bundle_without_claims_about_its_run_is_not_scored(
     about = json.loads((bundle / ABOUT).read_text())
     for strange in ({}, {**about[lacking], "seed": -1, "official": {"exported": {"accuracy": "all"}}}):
         write_json(bundle / ABOUT, {**about, lacking: strange})
-        seal(bundle)
+        write_manifest(bundle)
         assert len(list(verify(bundle, None))) == 1
         with pytest.raises(BundleError, match="record of its run is incomplete"):
             list(verify(bundle, phantoms))
     # JSON has no infinity, but a number that is parsed as one.
     (bundle / ABOUT).write_text(json.dumps({**about, "data": {"seed": 12345}}).replace("12345", "1e999"))
-    seal(bundle)
+    write_manifest(bundle)
     with pytest.raises(BundleError, match="record of its run is incomplete"):
         list(verify(bundle, phantoms))
 

@@ -76,6 +76,45 @@ def misbehaving(does: Callable[[dict[str, Any]], None]) -> type[Watched]:
     return Misbehaving
 
 
+def hanging_once(marker: Path) -> type[Watched]:
+    """A worker of which the first one hangs when it starts, and is given a second to do so.
+
+    Args:
+        marker: a file that does not exist; the first worker creates it.
+    """
+
+    class Hanging(Watched):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._hangs = not marker.exists()
+            marker.touch()
+            trainable.START = 1.0 if self._hangs else 600.0
+            super().__init__(*args, **kwargs)
+
+        def setup(self, config: dict[str, Any], **given: Any) -> None:
+            if self._hangs:
+                time.sleep(1e6)
+            super().setup(config, **given)
+
+    return Hanging
+
+
+def refusing_once(marker: Path) -> type[Watched]:
+    """A worker that refuses to take trial 2 after another, as if its GPU had failed; the next one takes it.
+
+    Args:
+        marker: a file that does not exist; it is created when a worker refuses.
+    """
+
+    class Refusing(Watched):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            if new_config["number"] == 2 and not marker.exists():
+                marker.touch()
+                raise RuntimeError("others hold its GPU")
+            return super().reset_config(new_config)
+
+    return Refusing
+
+
 def allocates(trial: dict[str, Any]) -> None:
     """Trial 1 never has enough memory; trial 2 has enough with two slots."""
     if trial["number"] == 1 or (trial["number"] == 2 and trial["slots"] == 1):

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from tune_brain.errors import RunFolderError
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
 from tune_brain.search import run
+from tune_brain.search.trainable import TrialWorker
 from tune_brain.stages.resume import resume
 from tune_brain.stages.search import search
 
@@ -67,6 +68,28 @@ def test_a_trial_that_hangs_is_killed_and_the_search_continues(
     rows = trials_of(tmp_path)
     assert not_completed(rows) == [(1, "timeout", 1)]
     assert len(rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "detail"),
+    [(faults.hanging_once, "its worker process has died"), (faults.refusing_once, "others hold its GPU")],
+)
+def test_a_worker_that_hangs_or_refuses_a_trial_is_replaced_and_costs_no_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+    phantoms: Path,
+    tmp_path: Path,
+    disturbed: Callable[[Path], type[TrialWorker]],
+    detail: str,
+) -> None:
+    marker, folder = tmp_path / "marker", tmp_path / "run"
+    monkeypatch.setattr(run, "TrialWorker", disturbed(marker))
+    search(faults.asked(phantoms, folder, 1, faults.FEW))
+    assert marker.exists()
+    assert {(row.state, row.attempt) for row in trials_of(folder)} == {("completed", 1)}
+    ends = [row for row in read(folder / "trials.jsonl", TrialRow) if row.state == "failed"]
+    assert [(row.why, row.attempt) for row in ends] == [("lost", 0)]
+    assert detail in ends[0].detail
+    assert "a worker did not start on" in (folder / "run.log").read_text()
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from made import phantom, save
 from PIL import Image, ImageOps
 
-from tune_brain.data import audit as auditing
-from tune_brain.data import shapes
+from tune_brain.data import related, shapes
 from tune_brain.data.audit import audit
 from tune_brain.data.demo import draw
-from tune_brain.data.findings import faults, few_images, same_origin, terminal
+from tune_brain.data.findings import faults, few_images_sentence, no_shift_sentence, terminal_lines
+from tune_brain.data.series import Series
 from tune_brain.data.shift import BINS, origin
 from tune_brain.data.similarity import TWINS as THRESHOLD
 from tune_brain.errors import DataError
@@ -75,7 +75,7 @@ TWINS: dict[str, Callable[[Image.Image], Image.Image]] = {
 def test_only_classes_with_few_images_outside_the_test_are_named() -> None:
     def named(**counts: dict[str, int]) -> list[str]:
         facts = {"counts": counts, "classes": ["a", "b", "c"]}
-        return re.findall(r"\d+ of \w", few_images(facts))
+        return re.findall(r"\d+ of \w", few_images_sentence(facts))
 
     enough = {"a": 30, "b": 29, "c": 30}
     assert named(train=enough) == named(train=enough, test={"a": 1, "b": 9, "c": 1}) == ["29 of b"]
@@ -174,14 +174,14 @@ def test_one_folder_of_classes_has_no_test_part(tmp_path: Path) -> None:
     assert facts["floor"] == {}
     assert facts["summary"][0] == "There are few images to train, validate and test on: 3 of a, 3 of b."
     assert "There is no test part" in facts["summary"][1]
-    assert list(terminal(facts))
+    assert list(terminal_lines(facts))
 
 
 def test_a_name_that_is_not_utf8_is_escaped(folder: Path) -> None:
     save(folder / "Training/a/tumo\udcffr.png", phantom(0))
     facts = audit(folder).facts
     assert facts["pairs"][0]["second"] == r"Training/a/tumo\xffr.png"
-    "\n".join(terminal(facts)).encode()
+    "\n".join(terminal_lines(facts)).encode()
 
 
 @pytest.mark.slow
@@ -205,10 +205,11 @@ def test_a_class_whose_test_images_come_from_elsewhere_is_found(
     # Slices of one series count as one observation, in the test part and outside it.
     for series in ("Testing/b", "Training/b"):
 
-        def blocks(names: list[str], _: object, series: str = series) -> np.ndarray:
-            return np.array([-1 if name.startswith(series) else place for place, name in enumerate(names)])
+        def in_order(names: list[str], _: object, series: str = series) -> list[Series]:
+            run = [place for place, name in enumerate(names) if name.startswith(series)]
+            return [Series(len(run), [run])]
 
-        monkeypatch.setattr(auditing, "blocks", blocks)
+        monkeypatch.setattr(related, "ordered_series", in_order)
         verdicts = audit(tmp_path / "images").facts["origin"]
         assert (verdicts["a"]["elsewhere"], verdicts["b"]["elsewhere"]) == (False, None)
 
@@ -243,7 +244,9 @@ def test_the_verdict_on_the_origin_has_thresholds(
 
 def test_classes_too_small_for_a_verdict_are_named() -> None:
     def sentence(**verdicts: bool | None) -> str:
-        return same_origin({"origin": {name: {"elsewhere": verdict} for name, verdict in verdicts.items()}})
+        return no_shift_sentence(
+            {"origin": {name: {"elsewhere": verdict} for name, verdict in verdicts.items()}}
+        )
 
     assert sentence(a=False, b=False).startswith("In every class the test images resemble the others")
     assert sentence(a=False, b=None, c=False).startswith("The test images of a, c resemble the others")

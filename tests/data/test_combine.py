@@ -18,14 +18,14 @@ from tune_brain.data.catalogue import scan
 from tune_brain.data.combine import _place, combine
 from tune_brain.data.findings import faults
 from tune_brain.data.prepare import prepare
-from tune_brain.data.sources import MANIFEST, provenance
+from tune_brain.data.sources import SOURCES, provenance
 from tune_brain.errors import ConfigError, DataError, Interrupted, TuneBrainError
 from tune_brain.evaluate.scores import marked
 
 Folders = tuple[Path, Path]
 
 
-def manifest(to: Path) -> list[dict[str, str]]:
+def sources(to: Path) -> list[dict[str, str]]:
     with (to / "sources.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -36,7 +36,7 @@ def test_every_image_keeps_its_part_and_the_name_of_its_source(folders: Folders,
     catalogue = scan(to)
     assert catalogue.classes == ("glioma", "notumor")
     assert catalogue.left_out == ()
-    rows = manifest(to)
+    rows = sources(to)
     assert {row["file"] for row in rows} == {image.name for image in catalogue.images}
     assert len(rows) == 20
     for row in rows:
@@ -149,25 +149,25 @@ def test_unreadable_images_are_left_out_and_recorded(folders: Folders, tmp_path:
     assert [row.original for row in rows if row.left_out == "unreadable"] == ["Glioma/broken.png"]
 
 
-def test_a_changed_manifest_invalidates_the_cache(folders: Folders, tmp_path: Path) -> None:
+def test_a_changed_sources_csv_invalidates_the_cache(folders: Folders, tmp_path: Path) -> None:
     to = tmp_path / "both"
     combine(folders, to, rules={})
     before = prepare(to, image_size=32, seed=0)
-    text = (to / MANIFEST).read_text()
-    (to / MANIFEST).write_text(text.replace(",second,", ",other,"))
+    text = (to / SOURCES).read_text()
+    (to / SOURCES).write_text(text.replace(",second,", ",other,"))
     assert prepare(to, image_size=32, seed=0).summary["sources"] == {"first": 12, "other": 8}
     assert before.summary["sources"] == {"first": 12, "second": 8}
-    (to / MANIFEST).write_text(text + "x,train\n")
+    (to / SOURCES).write_text(text + "x,train\n")
     with pytest.raises(DataError, match=r"sources\.csv is damaged .*: row 22 lacks fields"):
         prepare(to, image_size=32, seed=0)
 
 
 @pytest.mark.parametrize("content", ["name,hospital\n1.png,Ulm\n", "", "file,part\n"])
-def test_a_sources_csv_with_another_header_is_no_manifest(folders: Folders, content: str) -> None:
+def test_a_sources_csv_with_another_header_is_ignored(folders: Folders, content: str) -> None:
     for root in folders:
-        (root / MANIFEST).write_text(content)
+        (root / SOURCES).write_text(content)
         summary = prepare(root, image_size=32, seed=0).summary
-        assert summary["left_out"] == {"not a JPEG or PNG file": {"n": 1, "names": [MANIFEST]}}
+        assert summary["left_out"] == {"not a JPEG or PNG file": {"n": 1, "names": [SOURCES]}}
         assert "sources" not in summary
 
 

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tune_brain.data.groups import join, tied
+from tune_brain.data.groups import group_counts, join, share_group, tied
 
 
 def test_ties_are_transitive_and_groups_are_numbered_by_first_member() -> None:
@@ -28,3 +28,12 @@ def test_join_is_the_finest_common_coarsening(given_groups: list[NDArray[np.int6
         linked = linked @ linked
     assert joined.dtype == np.int64
     assert (np.equal.outer(joined, joined) == linked).all()
+
+
+def test_only_the_images_in_question_that_share_a_group_with_others_are_found() -> None:
+    groups, images = np.array([7, 7, 3, 3, 5, 5]), np.array([True, False, True, True, False, False])
+    assert share_group(groups, images, ~images).tolist() == [True, False, False, False, False, False]
+
+
+def test_images_alone_in_their_group_are_not_counted() -> None:
+    assert group_counts(np.array([0, 1, 1, 4, 4, 4])) == {"groups": 2, "images": 5}

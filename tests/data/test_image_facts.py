@@ -11,7 +11,7 @@ from PIL import Image
 
 from tune_brain.data import decoding
 from tune_brain.data.audit import audit
-from tune_brain.data.findings import terminal
+from tune_brain.data.findings import terminal_lines
 from tune_brain.data.image_facts import read_facts
 from tune_brain.data.prepare import prepare
 from tune_brain.portable.pictures import MOST_BYTES, open_grey
@@ -93,7 +93,7 @@ def test_a_file_of_each_kind_is_counted_and_listed(folder: Path, case: str) -> N
     assert others == [{}, {}]
     assert facts["files"]["readable"] == 10 + (group == "odd")
     assert path.read_bytes() == content
-    assert any(kind in line for line in terminal(facts))
+    assert any(kind in line for line in terminal_lines(facts))
 
 
 def test_dangling_links_and_unreadable_files_are_listed(

@@ -16,7 +16,7 @@ from tune_brain.data.combine import combine, describe_rows
 from tune_brain.data.demo import draw
 from tune_brain.data.findings import faults
 from tune_brain.data.prepare import prepare
-from tune_brain.data.sources import MANIFEST
+from tune_brain.data.sources import SOURCES
 from tune_brain.errors import DataError
 
 Folders = tuple[Path, Path]
@@ -82,4 +82,4 @@ def test_an_existing_empty_folder_behind_a_link_is_filled(folders: Folders, tmp_
     (tmp_path / "both").symlink_to(tmp_path / "elsewhere")
     combine(folders, tmp_path / "both", rules={})
     assert (tmp_path / "both").is_symlink()
-    assert {entry.name for entry in (tmp_path / "elsewhere").iterdir()} == {"Testing", "Training", MANIFEST}
+    assert {entry.name for entry in (tmp_path / "elsewhere").iterdir()} == {"Testing", "Training", SOURCES}

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -64,8 +64,11 @@ def test_no_images_have_no_groups() -> None:
     assert [group.shape for group in twin_groups([], np.zeros((0, 32, 32), np.uint8))] == [(0,), (0,)]
 
 
-@settings(deadline=None)
-@given(seeds=st.lists(st.integers(0, 6), min_size=1, max_size=20), flipped=st.sets(st.integers(0, 19)))
+# Finding the axes for an index takes longer than all else, so a few large examples.
+@settings(deadline=None, max_examples=10)
+@example(seeds=[0], flipped=set())
+@example(seeds=[0, 0, 1], flipped={1})
+@given(seeds=st.lists(st.integers(0, 6), min_size=8, max_size=20), flipped=st.sets(st.integers(0, 19)))
 def test_groups_match_a_comparison_of_all_pairs(seeds: list[int], flipped: set[int]) -> None:
     thumbnails = pictures(*seeds)
     mirrored = np.array([index in flipped for index in range(len(seeds))])

@@ -1,5 +1,6 @@
 """Pictures that are no scans are recognised by their features."""
 
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 
@@ -59,9 +60,25 @@ def test_a_blank_picture_is_foreign_at_a_finite_distance(
     assert blank[0] > scans[0].max()
 
 
-def test_features_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pixels_at_once", [1, 2 * SIZE**2, 4 * SIZE**2])
+def test_features_do_not_depend_on_the_batch_size(
+    pixels_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 1, SIZE, SIZE), np.uint8)
     at_once = features(images)
-    monkeypatch.setattr(ood, "AT_A_TIME", 2)
+    monkeypatch.setattr(ood, "PIXELS", pixels_at_once)
     assert np.array_equal(features(images), at_once)
     assert features(images[:0]).shape == (0, FEATURES)
+
+
+def test_memory_depends_on_the_pixels_of_a_batch_whatever_the_number_of_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ood, "PIXELS", 4 * 128**2)
+    images = np.zeros((64, 1, 128, 128), np.uint8)
+    tracemalloc.start()
+    features(images)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # In one batch they take 40 MB.
+    assert peak < 60 * ood.PIXELS

@@ -134,7 +134,7 @@ class MadeUp:
         """Write the winner of each study."""
         rows, found = trials_of(self.folder), {}
         for arch, space in spaces.items():
-            chosen = choose([row for row in rows if row.arch == arch], self.config.epochs)
+            chosen = choose([row for row in rows if row.arch == arch], self.config.full_length)
             if chosen is None:
                 continue
             best = chosen.row

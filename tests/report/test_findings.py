@@ -134,6 +134,52 @@ def test_a_share_of_the_search_is_named_only_when_it_has_ended(searched):
         assert re.search(r"after \d+ (s|min), with", findings.progress(RunView(read_contents(searched))))
 
 
+def test_an_interrupted_search_has_no_share_of_itself(searched):
+    client = TestClient(application([searched]), base_url="http://127.0.0.1")
+    before = client.get("/run/0/views").json()
+    shutil.rmtree(searched / "winners")
+    assert client.get("/run/0/views").json()["progress"] != before["progress"]
+    assert re.search(r"after \d+ (s|min), with", findings.progress(RunView(read_contents(searched))))
+
+
+def test_only_completed_trials_count_as_full_length(searched):
+    rows = read(searched / "trials.jsonl", TrialRow)
+    sampled = {(row.arch, row.configuration) for row in rows if row.configuration}
+    full = [row for row in rows if row.epochs == 12 and row.configuration]
+    top = {(row.arch, row.configuration) for row in full}
+    heading = f"{{}} of {len(sampled)} sampled configurations completed 12 epochs"
+    assert findings.ladder(RunView(read_contents(searched))) == heading.format(len(top))
+    diverged = {"state": "failed", "why": "diverged", "score": None}
+    append(searched / "trials.jsonl", *(row.model_copy(update=diverged) for row in full))
+    append(searched / "trials.jsonl", full[0].model_copy(update={"state": "running"}))
+    assert findings.ladder(RunView(read_contents(searched))) == heading.format(0)
+
+
+def test_a_machine_that_is_not_known_yet_is_not_counted(searched):
+    heading = findings.machines(RunView(read_contents(searched)))
+    assert heading.startswith("1 slot on 1 machine: ")
+    row = read(searched / "trials.jsonl", TrialRow)[-1]
+    waits = {"trial": 999, "state": "running", "score": None, "node": "", "seconds": 0.0}
+    append(searched / "trials.jsonl", row.model_copy(update=waits))
+    shown = RunView(read_contents(searched))
+    assert findings.machines(shown).startswith("1 slot on 1 machine: ")
+    shown.timeline = shown.timeline[shown.timeline["node"] == ""]
+    assert findings.machines(shown) == "No worker has begun a trial yet, no attempt failed"
+
+
+def test_the_best_winner_is_not_said_to_be_better_than_the_nearest_neighbour(scored_run):
+    shown = RunView(read_contents(scored_run))
+    unseen = (shown.scores["metric"] == "f1") & (shown.scores["part"] == "unseen")
+    floor = unseen & (shown.scores["classifier"] == "nearest_neighbour")
+    shown.scores.loc[floor, "mean"] = 0.99
+    heading = findings.overview(shown)
+    assert re.fullmatch(
+        r"cnn is the best winner on the unseen test, macro-F1 .*neighbour reaches 0.990", heading
+    )
+    shown.scores.loc[shown.scores["classifier"] == "cnn", "classifier"] = "ensemble"
+    assert findings.overview(shown).startswith("The ensemble scores above every winner on the unseen test, ")
+
+
 def test_the_best_so_far_is_so_only_while_the_search_runs(searched):
     assert "at full length so far" not in overview_of(searched)
     with lock.hold(searched, lock.EVALUATE):

@@ -111,7 +111,7 @@ def test_new_rows_appear_on_an_open_page(page, growing, served):
     # The test was opened meanwhile.
     for name in ("scores.json", "comparisons.json"):
         shutil.move(growing.folder.parent / name, growing.folder / name)
-    page.get_by_text("resnet18 scores best on the unseen test").first.wait_for()
+    page.get_by_text("resnet18 is the best winner on the unseen test").first.wait_for()
     page.locator("#compare").scroll_into_view_if_needed()
     page.locator("#compare .main-svg").first.wait_for()
     assert page.locator("#live").inner_text() == "not running"

@@ -78,7 +78,7 @@ def test_predictions_survive_writing_and_reading(tmp_path):
     read = read_predictions(path)
     assert read.seed_runs("winner", "cnn")[:, 0, 0].tolist() == [0, 0.25, 0.5]
     assert len(read.seed_runs("winner", "linear")) == 0
-    assert (read.part("official").sum(), read.part("unseen").sum(), read.telling) == (4, 2, "unseen")
+    assert (read.part("official").sum(), read.part("unseen").sum(), read.main_part) == (4, 2, "unseen")
     assert (read.names.tolist(), read.weights) == (written.names.tolist(), written.weights)
     path.write_bytes(b"nothing")
     with pytest.raises(RunFolderError, match=r"predictions\.npz"):

@@ -13,7 +13,7 @@ from tune_brain.records import TEST_PARTS, EpochRow, TrialRow, append
 from tune_brain.report.run_reader import read_contents
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import compare, ladder, pace, parameters, scores, studies
-from tune_brain.space import Range, Space, default_folder, load
+from tune_brain.space import Range, Space
 
 CONFIG = RunConfig(out="run", arch=("linear", "cnn"), ladder=(1, 3, 9), configs=8)
 
@@ -202,7 +202,7 @@ def test_attempts_are_assigned_to_the_first_free_slot():
     lines = table[["trial", "slot", "started", "ended", "state", "attempt"]].values.tolist()
     assert lines == [
         [0, 1, 0.0, 5.0, "failed", 1],
-        [1, 1, 1.0, 20.0, "interrupted", 1],
+        [1, 1, 1.0, 10.0, "interrupted", 1],
         [0, 1, 6.0, 10.0, "completed", 2],
         [1, 1, 21.0, 25.0, "running", 1],
     ]
@@ -210,6 +210,15 @@ def test_attempts_are_assigned_to_the_first_free_slot():
     busy = pace.busy(table).set_index(["node", "slot"])
     assert busy["failed"].sum() == 1
     assert busy["busy"].max() <= 1
+
+
+def test_a_pause_before_a_resume_is_no_work_of_the_interrupted_trials():
+    begun = [trial(number, None, state="running", started=5.0 * number, seconds=0.0) for number in (1, 2)]
+    again = [row.model_copy(update={"started": 5000.0 + row.trial}) for row in begun]
+    table = pace.timeline([trial(0, 0.5, started=0.0, seconds=60.0), *begun, *again], now=5010.0)
+    interrupted = table[table["state"] == "interrupted"]
+    assert interrupted[["trial", "ended"]].values.tolist() == [[1, 60.0], [2, 60.0]]
+    assert pace.busy(table)["busy"].max() < 0.02
 
 
 def test_bars_of_one_slot_never_overlap():
@@ -271,27 +280,6 @@ def test_the_gain_of_tuning_is_a_difference_in_macro_f1():
     assert line[["official", "unseen", "optimism"]].tolist() == pytest.approx([0.8, 0.7, 0.05])
     gains = line[["gain_validation", "gain_official", "gain_unseen"]].tolist()
     assert gains == pytest.approx([0.02, 0.05, -0.02])
-
-
-def test_only_settings_that_differ_are_listed():
-    one, two = (RunConfig(out=name, configs=count) for name, count in (("a", 4), ("b", 9)))
-    space = {"cnn": load(default_folder(), ("cnn",))["cnn"]}
-    table = compare.settings(
-        {"a": one, "b": two}, {"a": {}, "b": {"commit": "c" * 40}}, {"a": space, "b": space}
-    )
-    assert table.loc["configs"].tolist() == ["4", "9"]
-    assert table.loc["commit"].tolist() == ["unknown", "c" * 12]
-    assert set(table.index) == {"configs", "commit"}
-
-
-def test_different_ranges_and_precisions_are_listed():
-    one = load(default_folder(), ("cnn",))["cnn"]
-    limits = one.tuned["max_lr"].model_copy(update={"high": 2 * one.tuned["max_lr"].high})
-    two = one.model_copy(update={"tuned": {**one.tuned, "max_lr": limits}})
-    configs = {name: RunConfig(out=name) for name in "ab"}
-    records = {"a": {"precision": {"cnn": "fp32"}}, "b": {"precision": {"cnn": "bf16"}}}
-    table = compare.settings(configs, records, {"a": {"cnn": one}, "b": {"cnn": two}})
-    assert set(table.index) == {"max_lr of cnn", "precision of cnn"}
 
 
 def test_failed_trials_count_the_epochs_that_they_reported():

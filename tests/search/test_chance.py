@@ -8,7 +8,7 @@ import torch
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
-from tune_brain.search.chance import advice, constant_macro_f1, finding, untaught
+from tune_brain.search.chance import advice, constant_macro_f1, finding, no_better_than_constant
 from tune_brain.train.metrics import confusion, macro_f1
 
 COUNTS = {"a": 6, "b": 3, "c": 1, "none": 0}
@@ -32,8 +32,8 @@ def test_an_architecture_is_untaught_if_no_full_length_score_exceeds_that_of_a_c
     ]
     # A short trial does not show what was learnt, and resnet18 has no full-length score yet.
     rows += [row(3, 1, 0.9, arch="linear"), row(0, 12, None, arch="resnet18", why="diverged")]
-    assert untaught(rows, config, COUNTS) == ["linear"]
-    assert untaught([*rows, row(0, 12, 0.0, arch="resnet18")], config, {}) == []
+    assert no_better_than_constant(rows, config, COUNTS) == ["linear"]
+    assert no_better_than_constant([*rows, row(0, 12, 0.0, arch="resnet18")], config, {}) == []
 
 
 def test_the_advice_names_the_architectures_and_their_limit() -> None:

@@ -57,7 +57,7 @@ def test_flat_scores_have_converged_and_rising_ones_have_not(row: MakeRow) -> No
     assert flat.noise == stdev(NOISE)
     assert (flat.reached, rising.reached) == (True, False)
     assert rising.gain == pytest.approx(0.32)
-    assert flat.reason.startswith("converged: after 64 configurations")
+    assert flat.reason.startswith("converged: 64 more configurations are expected to gain 0.")
     assert rising.reason.startswith("not converged: ")
 
 
@@ -186,7 +186,7 @@ def test_the_log_says_once_why_a_study_has_ended(row: MakeRow) -> None:
     rows = study(row, FLAT[:22])
     lines = [end_line(rows[-1], rows[:count], 1) for count in (19, 24, 26)]
     assert lines == [None, None, None]
-    assert str(end_line(rows[-1], rows, 1)).startswith("linear: converged: after 22 configurations")
+    assert str(end_line(rows[-1], rows, 1)).startswith("linear: converged: 22 more configurations are")
     # What ends after that does not say it again.
     assert end_line(rows[0], rows, 1) is None
     assert end_line(rows[-1], study(row, RISING), 1) is None
@@ -201,7 +201,7 @@ def test_status_and_page_say_why_a_study_has_ended(
     for one in study(row, FLAT[:22]):
         append(run.folder / "trials.jsonl", one.model_copy(update={"values": space.baseline}))
     status(run.folder)
-    why = "onverged: after 22 configurations as many again may raise the best macro-F1 at 1 epoch by"
+    why = "onverged: 22 more configurations are expected to gain"
     told = capsys.readouterr().out
     assert f"linear: c{why}" in told
     assert "22/22" in told

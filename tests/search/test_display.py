@@ -43,9 +43,9 @@ def test_only_epochs_that_have_been_trained_are_counted(row: Callable[..., Trial
     metrics = dict.fromkeys(EpochRow.model_fields, 0.5)
     for trial, state in ((0, "running"), (1, "failed")):
         ledger.start(row(trial, 12, None, trial=trial, state=state, why=None))
-        ledger.epochs(trial, [{**metrics, "epoch": epoch} for epoch in (1, 2)])
+        ledger.add_epochs(trial, [{**metrics, "epoch": epoch} for epoch in (1, 2)])
         # A trial that continues from its last checkpoint repeats an epoch.
-        ledger.epochs(trial, [{**metrics, "epoch": epoch} for epoch in (2, 3)])
+        ledger.add_epochs(trial, [{**metrics, "epoch": epoch} for epoch in (2, 3)])
     # The rows of another machine, copied before the trial's own.
     append(tmp_path / EPOCHS, EpochRow(**{**metrics, "trial": 9, "epoch": 1, "arch": "linear"}))
     for read in (ledger, Ledger(tmp_path)):
@@ -61,7 +61,7 @@ def test_a_finished_search_misses_no_epochs_where_a_trial_diverged(
     metrics = dict.fromkeys(EpochRow.model_fields, 0.5)
     for number, score in enumerate((0.5, None)):
         ledger.start(row(number, 2, score, trial=number))
-        ledger.epochs(number, [{**metrics, "epoch": epoch} for epoch in (1, 2)[: 2 - number]])
+        ledger.add_epochs(number, [{**metrics, "epoch": epoch} for epoch in (1, 2)[: 2 - number]])
     assert list(studies_table(config, ledger, 1).columns[-1].cells) == ["3/3"]
 
 

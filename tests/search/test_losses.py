@@ -10,7 +10,7 @@ from tune_brain.errors import RunFolderError
 from tune_brain.records import Why, trials_of
 from tune_brain.search import ledger
 from tune_brain.search.study import ATTEMPTS
-from tune_brain.search.worker_health import LOST_IN_A_ROW, PATIENCE
+from tune_brain.search.worker_health import LOST_IN_A_ROW, START_PATIENCE
 from tune_brain.slots import Slots
 
 
@@ -60,7 +60,7 @@ def test_a_machine_on_which_no_worker_starts_costs_no_trial_and_no_search(make, 
         assert not lose(searcher, f"{number}", detail="it did not start: ModuleNotFoundError")
         # The machine is tried again after a while.
         assert searcher.suggest("at once") is None
-        now[0] += PATIENCE + 1
+        now[0] += START_PATIENCE + 1
     row = trials_of(tmp_path)[1]
     assert (row.state, row.why, row.attempt) == ("failed", "lost", 0)
     searcher.on_trial_complete("well", result=result(1, 2, done=True))
@@ -233,7 +233,7 @@ def test_room_for_memory_is_asked_for_still_where_its_worker_did_not_start(make)
     for name in ("b", "c"):
         assert searcher.suggest(name)["slots"] == 2
         lose(searcher, name, detail="it did not start: ModuleNotFoundError")
-        now[0] += PATIENCE + 1
+        now[0] += START_PATIENCE + 1
 
 
 def test_what_no_machine_can_hold_any_more_is_withdrawn_and_has_the_room_there_is(make) -> None:

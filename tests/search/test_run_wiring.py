@@ -13,7 +13,7 @@ from tune_brain.config import RunConfig
 from tune_brain.files import write_json
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, append
-from tune_brain.search import run
+from tune_brain.search import run, trainable
 from tune_brain.slots import Slots
 from tune_brain.space import Space
 
@@ -60,6 +60,7 @@ def test_workers_get_their_disk_budget_and_the_identity_of_the_run_but_no_cloud_
         "checkpoints": tmp_path / "checkpoints",
         "disk_budget": 123,
         "made_with": f"c1 | mine.pth | {__version__}",
+        "versions_of_driver": trainable.versions(),
     }
     assert type(keywords["disk_budget"]) is int
     assert "AWS_SECRET_ACCESS_KEY" not in environment

@@ -4,57 +4,17 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import torch
+from driven import Start, asked, given, results, rows
 from noise import DEVELOPMENT
 
-from tune_brain.data.arrays import Development
 from tune_brain.search import trainable
 from tune_brain.search.trainable import TrialWorker
-
-
-def asked(
-    number: int = 0, arch: str = "cnn", *, seed: int = 0, max_lr: float = 1e-3, precision: str = "fp32"
-) -> dict[str, Any]:
-    hyperparameters = {"max_lr": max_lr, "weight_decay": 0.0, "grad_clip": 1.0, "batch_size": 8}
-    trial = {"arch": arch, "epochs": 3, "image_size": 16, "classes": 2, "seed": seed}
-    return {"number": number, "trial": {**trial, "precision": precision, "hyperparameters": hyperparameters}}
-
-
-def given(development: Development, checkpoints: Path) -> dict[str, Any]:
-    """What Ray's driver gives a worker."""
-    kept = {"checkpoints": checkpoints, "disk_budget": 10**9, "made_with": ""}
-    return {"development": development, "weights": None, **kept}
-
-
-Start = Callable[[dict[str, Any]], TrialWorker]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Start:
-    class Worker(TrialWorker):
-        def setup(self, config: dict[str, Any]) -> None:
-            super().setup(config, **given(DEVELOPMENT, tmp_path / "checkpoints"))
-
-    return lambda config: Worker(config)
-
-
-def results(worker: TrialWorker) -> list[dict[str, Any]]:
-    """Everything up to the end of the trial that the worker has."""
-    every = [worker.train()]
-    while not every[-1]["done"]:
-        every.append(worker.train())
-    return every
-
-
-def rows(worker: TrialWorker) -> list[dict[str, float]]:
-    every = [row for result in results(worker) for row in result["rows"]]
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in every]
 
 
 def test_a_worker_trains_on_one_thread_and_always_in_one_way_whatever_there_was_before(start: Start) -> None:
@@ -84,16 +44,6 @@ def test_a_trial_gives_the_same_rows_in_a_fresh_and_in_a_used_worker(
     assert rows(worker) == fresh
 
 
-@pytest.mark.parametrize(("given", "device"), [([], "cpu"), ([0], "cuda")])
-def test_a_trial_trains_on_the_gpu_that_it_was_given_and_on_no_other(
-    start: Start, monkeypatch: pytest.MonkeyPatch, given: list[int], device: str
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(ray, "get_gpu_ids", lambda: given)
-    assert start(asked())._device.type == device
-
-
 def test_ten_trials_in_one_worker_leave_no_more_than_the_first(start: Start) -> None:
     def tensors() -> int:
         gc.collect()
@@ -112,7 +62,8 @@ TRIALS = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, HERE)
-from test_trainable import asked, given, memory, rows
+from driven import asked, given, rows
+from test_trainable import memory
 from noise import images
 from tune_brain.data.arrays import Development
 from tune_brain.search.trainable import TrialWorker
@@ -231,39 +182,14 @@ def test_what_failed_leaves_no_checkpoint_to_the_worker_that_tries_it_again(
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("CUDA error: an illegal memory access was encountered", None),
-        ("CUDA error: out of memory", "memory"),
-        ("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate", "memory"),
-        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "memory"),
-        ("GET was unable to find an engine to execute this computation", "memory"),
-    ],
-)
-def test_an_error_on_a_gpu_ends_its_worker_unless_it_is_one_of_memory(
-    start: Start, said: str, why: str | None
-) -> None:
-    def raises(_: object) -> Iterator[dict[str, float]]:
-        yield {"epoch": 1}
-        raise RuntimeError(said)
-
-    worker = start(asked())
-    worker._device, worker._train = torch.device("cuda"), raises
-    if why is None:
-        with pytest.raises(RuntimeError, match="illegal"):
-            worker.step()
-    else:
-        assert worker.step()["why"] == why
+def test_a_machine_with_another_torch_or_tune_brain_starts_no_worker(tmp_path: Path) -> None:
+    told = given(DEVELOPMENT, tmp_path) | {"versions_of_driver": "tune_brain 0.1 and torch 1.0"}
+    worker = TrialWorker.__new__(TrialWorker)
+    with pytest.raises(RuntimeError, match=r"it has .*, the driver has tune_brain 0\.1 and torch 1\.0"):
+        worker.setup(asked(), **told)
 
 
-def test_after_a_trial_a_gpu_has_its_memory_back(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: told.append(1))
-    worker = start(asked())
-    results(worker)
-    assert not told
-    worker.reset(asked(1))
-    worker._device = torch.device("cuda")
-    results(worker)
-    assert told
+def test_builds_for_cpus_and_gpus_are_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    builds = iter(["2.60+cpu", "2.60+cu130"])
+    monkeypatch.setattr(trainable.importlib.metadata, "version", lambda _: next(builds))
+    assert trainable.versions() == trainable.versions()

@@ -7,7 +7,7 @@ from played import failure, lose_all, result
 from ray.tune.search import Searcher
 
 from tune_brain.records import trials_of
-from tune_brain.search.in_flight import PATIENCE
+from tune_brain.search.in_flight import LARGE_RETRY_PATIENCE
 from tune_brain.search.study import ATTEMPTS
 from tune_brain.slots import Slots
 
@@ -29,7 +29,7 @@ def test_what_waits_long_for_the_room_of_two_lets_others_pass(make) -> None:
     searcher.suggest("a")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("again")["slots"] == 2
-    now[0] += PATIENCE - 1
+    now[0] += LARGE_RETRY_PATIENCE - 1
     assert searcher.suggest("passes by") is None
     now[0] += 2
     assert searcher.suggest("passes by")["slots"] == 1
@@ -52,7 +52,7 @@ def test_a_retry_that_needs_two_slots_keeps_others_waiting_until_they_are_free(m
     searcher.on_trial_complete("b", result=result(1, 2, done=True))
     assert searcher.suggest("both slots are for the retry") is None
     searcher.is_up("again", "worker of both slots")
-    now[0] += PATIENCE + 1
+    now[0] += LARGE_RETRY_PATIENCE + 1
     assert searcher.suggest("both slots are taken") is None
     searcher.on_trial_complete("again", result=result(1, 2, done=True))
     assert searcher.suggest("next")["slots"] == 1
@@ -90,13 +90,13 @@ def test_two_retries_that_wait_for_two_slots_both_let_others_pass(make) -> None:
         searcher.is_up(name, f"worker of {name}")
     searcher.on_trial_complete("a", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("again")["number"] == 0
-    now[0] += PATIENCE + 1
+    now[0] += LARGE_RETRY_PATIENCE + 1
     assert searcher.suggest("passes by")["number"] == 4
     searcher.on_trial_complete("b", result=failure("memory", "OutOfMemoryError: 3 GiB"))
     assert searcher.suggest("has its own patience")["number"] == 1
     searcher.on_trial_complete("c", result=result(1, 2, done=True))
     assert searcher.suggest("waits for it") is None
-    now[0] += PATIENCE + 1
+    now[0] += LARGE_RETRY_PATIENCE + 1
     assert searcher.suggest("passes by both")["number"] == 5
 
 

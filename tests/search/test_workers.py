@@ -16,7 +16,7 @@ from tune_brain import __version__
 from tune_brain.files import write_json
 from tune_brain.progress import Progress
 from tune_brain.search import run, workers
-from tune_brain.search.in_flight import PATIENCE
+from tune_brain.search.in_flight import LARGE_RETRY_PATIENCE
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.study import Study
 from tune_brain.search.workers import ArrivalOrderScheduler, Machines, Workers
@@ -100,7 +100,7 @@ def test_a_retry_that_waits_for_a_neighbour_s_slot_is_not_said_to_wait_for_machi
     now[0] += workers.LONG + 1
     heard.on_step_end(0, [])
     assert told == []
-    now[0] += PATIENCE
+    now[0] += LARGE_RETRY_PATIENCE
     heard.on_step_end(0, [])
     assert [line.partition(":")[0] for line in told] == ["1 trials wait for a worker"]
 

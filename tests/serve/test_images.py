@@ -238,9 +238,9 @@ def test_a_dicom_palette_maps_values_to_brightness() -> None:
     assert np.abs(found - expected).max() <= 1
 
 
-def test_a_tiff_of_32_bits_is_stretched_from_black_to_white() -> None:
+def test_a_tiff_of_16_or_32_bits_is_stretched_from_black_to_white() -> None:
     expected = shown(dicom(RAMP))
-    for values in (RAMP.astype(np.int32) * 1000 - 7, (RAMP / 4096).astype(np.float32)):
+    for values in (RAMP, RAMP.astype(np.int32) * 1000 - 7, (RAMP / 4096).astype(np.float32)):
         assert np.abs(shown(saved(Image.fromarray(values), "TIFF")) - expected).max() <= 1
 
 
@@ -255,9 +255,10 @@ def pages_of(count: int) -> bytes:
     return bytes(file)
 
 
-def test_tiff_pages_of_32_bits_share_one_window() -> None:
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+def test_tiff_pages_of_16_or_32_bits_share_one_window(kind: type) -> None:
     faint = np.where(np.arange(64 * 64).reshape(64, 64) % 2, 1.0, 0.0)
-    pages = [Image.fromarray(values.astype(np.float32)) for values in (RAMP * 1.0, faint)]
+    pages = [Image.fromarray(values.astype(kind)) for values in (RAMP, faint)]
     bright, dark = frames(saved(pages[0], "TIFF", save_all=True, append_images=pages[1:]), SIZE)
     assert bright.pixels.max() == 255
     assert dark.pixels.max() == 0
@@ -281,9 +282,11 @@ def test_counting_the_pages_of_a_tiff_stops_at_the_limit(monkeypatch: pytest.Mon
 
 
 def test_a_16_bit_tiff_in_which_0_is_white_is_inverted() -> None:
-    sixteen, eight = (
-        shown(saved(Image.fromarray(values), "TIFF").replace(BLACK_IS_ZERO, WHITE_IS_ZERO))
-        for values in (RAMP * 16, (RAMP // 16).astype(np.uint8))
-    )
-    assert np.abs(sixteen - eight).max() <= 1
-    assert sixteen[0, 0] > sixteen[-1, -1]
+    positive = saved(Image.fromarray(RAMP), "TIFF")
+    negative = positive.replace(BLACK_IS_ZERO, WHITE_IS_ZERO)
+    assert np.abs(shown(positive) + shown(negative) - 255).max() <= 1
+
+
+def test_a_16_bit_tiff_is_turned_as_its_orientation_says() -> None:
+    turned = saved(Image.fromarray(RAMP), "TIFF", tiffinfo={274: 3})
+    assert np.array_equal(shown(turned), shown(saved(Image.fromarray(RAMP), "TIFF"))[::-1, ::-1])

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pytest
 import uvicorn
 from bundles import change
@@ -13,6 +15,7 @@ from playwright.sync_api import Page, expect
 
 from tune_brain.bundle.read import open_bundle
 from tune_brain.bundle.schema import CARD
+from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve.app import create_app
 
 pytestmark = pytest.mark.slow
@@ -146,8 +149,8 @@ NONE = {"n": 0, "share": 0.0, "accuracy": None}
             NONE,
             {"n": 1, "share": 0.1, "accuracy": 1.0},
             "Very likely. Of 100 images like those of its training with so much confidence, more than 99 are "
-            "CLASS. On 1 test image with a twin in training, of all that it was sure enough to answer, 100 % "
-            "were right.",
+            "CLASS. On 1 test image related to its training or validation images, of all that it was sure "
+            "enough to answer, 100 % were right.",
         ),
         (
             NONE,
@@ -186,6 +189,51 @@ def test_an_unreadable_file_is_reported_and_counted_beside_the_others(
     expect(articles(page).last.locator(".headline")).to_contain_text("%")
     expect(page.locator("#status")).to_have_text("1 image done, 1 failed.")
     page.troubles[:] = [trouble for trouble in page.troubles if "422" not in trouble]
+
+
+def test_of_a_longer_series_the_page_and_its_print_say_how_many_slices_were_looked_at(
+    page: Any, url: str, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_brain.serve.uploads.SLICES", 2)
+    series = tmp_path / "series.nii"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 5), np.uint8), np.eye(4)), series)
+    page.goto(url)
+    page.locator("#files").set_input_files([series, mri])
+    expect(articles(page)).to_have_count(3)
+    for media in ("screen", "print"):
+        page.emulate_media(media=media)
+        assert page.locator(".skipped:visible").all_inner_texts() == [
+            "2 of 5 slices, evenly spaced, were looked at; the others were not."
+        ]
+
+
+def test_a_file_that_cannot_be_sent_is_not_blamed_on_the_service(
+    page: Any, url: str, mri: Path, tmp_path: Path
+) -> None:
+    page.goto(url)
+    # An earlier listener than the page's own, which empties the input.
+    keep = "(event) => (window.chosenBefore = [...event.target.files])"
+    page.evaluate(f"document.querySelector('#files').addEventListener('change', {keep}, true)")
+    gone = Path(shutil.copyfile(mri, tmp_path / "gone.jpg"))
+    page.locator("#files").set_input_files(gone)
+    expect(articles(page)).to_have_count(1)
+    gone.unlink()
+    page.evaluate("take(chosenBefore)")
+    expect(articles(page).last).to_contain_text("This file could not be read or sent.")
+    drop = {"items": [], "files": [str(mri.parent)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": kind, "x": 99, "y": 99, "data": drop})
+    expect(articles(page).last).to_contain_text("This is a folder.")
+    large = tmp_path / "large.nii"
+    for size, words in ((MOST_BYTES, "found: something else"), (MOST_BYTES + 1, "must have at most 64 MB.")):
+        with large.open("wb") as file:
+            file.truncate(size)
+        page.locator("#files").set_input_files(large)
+        expect(articles(page).last).to_contain_text(words)
+    expect(page.locator("#status")).to_have_text("1 image done, 4 failed.")
+    expected = ("422", "ERR_FILE_NOT_FOUND", "ERR_UPLOAD_FILE_CHANGED")
+    page.troubles[:] = [line for line in page.troubles if not any(word in line for word in expected)]
 
 
 def test_a_second_upload_leads_to_its_own_first_result(page: Any, url: str, mri: Path) -> None:

@@ -1,17 +1,27 @@
 """When an evaluation leaves the test sealed, and what it removes, stores and refuses."""
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from predicted import predictions
 
 from tune_brain import runs
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError, SearchError
-from tune_brain.evaluate.retrain import plan
-from tune_brain.files import write_json
+from tune_brain.evaluate.predictions import Predictions
+from tune_brain.evaluate.retrain import SeedRun, plan
+from tune_brain.evaluate.scores import REFERENCES
+from tune_brain.evaluate.validation import Validated
+from tune_brain.files import read_json, write_json
+from tune_brain.portable.probabilities import calibrated
+from tune_brain.records import SeedRow, append
 from tune_brain.runs import Run, read_winner, write_winner
 from tune_brain.stages import evaluate as stage
 from tune_brain.stages.resume import resume
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 def test_the_test_stays_sealed_if_every_seed_run_of_the_winners_diverges(
@@ -125,9 +135,66 @@ def test_winners_that_the_rows_do_not_choose_are_refused(
     monkeypatch.setattr(stage, "train_all", lambda *_: pytest.fail("it was not refused"))
     file = runs.winner_file(run.folder, "cnn")
     winner = read_winner(file)
-    write_winner(run.folder, winner.model_copy(update={"trial": 0}))
-    with pytest.raises(RunFolderError, match=r"(?s)cnn: trial 0 in .*tune-brain resume"):
-        stage.evaluate(run.folder)
+    for edited in (
+        {"trial": 0},
+        {"values": {**winner.values, "max_lr": 0.5}},
+        {"again": (0.9,)},
+        {"training": winner.training.model_copy(update={"epochs": 1})},
+    ):
+        write_winner(run.folder, winner.model_copy(update=edited))
+        with pytest.raises(RunFolderError, match=r"(?s)cnn\.toml is not what .* trial \d.*tune-brain resume"):
+            stage.evaluate(run.folder)
     file.unlink()
-    with pytest.raises(RunFolderError, match="cnn: trial none in"):
+    with pytest.raises(RunFolderError, match=r"cnn\.toml is not what"):
         stage.evaluate(run.folder)
+
+
+@pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)
+def test_the_winners_of_the_committed_runs_are_those_that_their_rows_choose(folder: Path) -> None:
+    run = runs.open_run(folder)
+    stage._check_chosen(run, runs.read_winners(run))
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_an_architecture_whose_seed_runs_all_diverged_is_named_in_the_verdicts_and_the_log(
+    made: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(arch=("linear", "cnn"), seeds=1)
+    resume(run.folder)
+
+    def trained(run: Run, planned: list[SeedRun], *_: object) -> list[SeedRun]:
+        finished = [one for one in planned if one.training.arch == "linear"]
+        measures = {"val_loss": 0.5, "val_accuracy": 0.5, "val_macro_f1": 0.5, "seconds": 1.0}
+        for one in finished:
+            identity = {"arch": "linear", "role": one.role, "index": 0, "seed": one.training.seed}
+            append(run.folder / "seed_runs.jsonl", SeedRow(**identity, values=dict(one.values), **measures))
+        return finished
+
+    def opened(folder: Path, *_: object) -> Predictions:
+        (folder / "sealed.json").write_text("{}")
+        references = dict.fromkeys(REFERENCES, np.eye(2)[labels])
+        seed_runs = {name: calibrated(logits, 1.0) for name in ("winner-linear-0", "baseline-linear-0")}
+        return predictions(labels, features=pixels, probabilities=references | seed_runs)
+
+    labels, pixels = np.arange(60) % 2, np.random.default_rng(0).normal(size=(60, 3))
+    logits = np.eye(2, dtype=np.float32)[labels] + pixels[:, :2].astype(np.float32)
+    validated = Validated(
+        labels=labels,
+        logits={"winner-linear-0": logits},
+        known=labels,
+        embeddings={},
+        features=pixels,
+        known_features=pixels,
+        weights={},
+    )
+    monkeypatch.setattr(stage, "train_all", trained)
+    monkeypatch.setattr(stage, "validate", lambda *_: validated)
+    monkeypatch.setattr(stage, "open_test", opened)
+    scores = read_json(stage.evaluate(run.folder))
+    verdicts = read_json(run.folder / "comparisons.json")["verdicts"]
+    assert scores.keys() == {"linear", "ensemble"}
+    assert verdicts["linear"].startswith("linear: the winner ")
+    assert verdicts["cnn"] == "cnn: all seed runs of its winner diverged, so it has no test score."
+    assert verdicts["ensemble"].startswith("ensemble: it ")
+    log = (run.folder / "run.log").read_text()
+    assert all(sentence in log for sentence in verdicts.values())

@@ -87,7 +87,7 @@ def test_a_moved_run_is_an_error_even_if_a_worker_has_recreated_its_folder(tmp_p
         rows.start(row)
     rows._keep(row)
     with pytest.raises(RunFolderError, match="moved or deleted"):
-        rows.epochs(0, [{"epoch": 1}])
+        rows.add_epochs(0, [{"epoch": 1}])
     assert [*run.iterdir()] == [run / "checkpoints"]
 
 

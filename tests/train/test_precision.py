@@ -14,7 +14,7 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.slots import Slots
 from tune_brain.stages.search import _precision
 from tune_brain.train import timing
-from tune_brain.train.precision import faster_precision
+from tune_brain.train.precision import faster_precision, slow_on_this_cpu
 
 CPU = "cpu"
 
@@ -90,8 +90,11 @@ def test_measuring_leaves_threads_and_the_global_generator_alone(
     monkeypatch.setattr(timing, "BUDGET", 0.0)
     state = torch.get_rng_state()
     torch.set_num_threads(2)
+    torch.backends.cudnn.deterministic = False
     try:
         assert faster_precision("linear", 16, 3, CPU) in ("fp32", "bf16")
+        # But with the algorithms of cuDNN that a trial uses.
+        assert torch.backends.cudnn.deterministic
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -134,7 +137,7 @@ def test_the_measurement_runs_on_a_machine_that_trains(
     slots = Slots(count=4, gpus=gpus)
 
     def each(function: object, jobs: list[tuple[object, ...]], within: Slots) -> Iterator[object]:
-        assert (function, within) == (faster_precision, replace(slots, count=1))
+        assert (function, within) == (faster_precision, replace(slots, limit=1))
         assert jobs == [("linear", 32, 2, kind), ("cnn", 32, 2, kind)]
         # Not what this machine would measure.
         return iter(enumerate(["bf16", "fp32"]))
@@ -152,3 +155,14 @@ def test_bf16_is_not_measured_at_sizes_where_its_gradients_are_wrong(
     assert faster_precision("resnet18", 16, 3, CPU) == "fp32"
     assert faster_precision("resnet18", 17, 3, CPU) == "bf16"
     assert cache.exists()
+
+
+def test_an_architecture_that_trains_in_bf16_on_a_cpu_without_instructions_for_it_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    precisions: dict[str, Precision] = {"linear": "fp32", "cnn": "bf16", "resnet18": "bf16"}
+    monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: True)
+    assert slow_on_this_cpu(precisions) is None
+    monkeypatch.setattr(timing, "multiplies_faster_in_bf16", lambda: False)
+    assert str(slow_on_this_cpu(precisions)).startswith("cnn, resnet18 in bf16")
+    assert slow_on_this_cpu({"linear": "fp32"}) is None

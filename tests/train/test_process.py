@@ -4,6 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
+
+from tune_brain.train.process import check_gpu
 
 STEPS = """
 import platform, resource
@@ -32,3 +35,33 @@ def test_freed_memory_is_reused_without_page_faults() -> None:
     assert threads == 1
     if library == "glibc":
         assert faults < 100 < measured(ready=False)[1]
+
+
+@pytest.mark.parametrize(
+    ("share", "free", "kept", "fails"),
+    [
+        (1.0, 9, 0, False),
+        (1.0, 7, 0, True),
+        (1.0, 7, 2, False),
+        (2.0, 7, 0, True),
+        (0.5, 1, 0, False),
+    ],
+)
+def test_a_whole_gpu_must_have_half_of_its_memory_free_or_kept_by_this_process(
+    monkeypatch: pytest.MonkeyPatch, share: float, free: int, kept: int, fails: bool
+) -> None:
+    monkeypatch.setattr(torch, "ones", lambda size, **_: torch.zeros(size))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free * 2**30, 16 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: kept * 2**30)
+    if fails:
+        with pytest.raises(RuntimeError, match=r"7\.0 of 16\.0 GiB are free"):
+            check_gpu(share)
+    else:
+        check_gpu(share)
+
+
+def test_a_gpu_that_computes_nothing_fails_the_check() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without one")
+    with pytest.raises((AssertionError, RuntimeError)):
+        check_gpu(1.0)

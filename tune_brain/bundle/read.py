@@ -13,14 +13,13 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
+from tune_brain.bundle.manifest import MANIFEST
 from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
 from tune_brain.explain import width
-from tune_brain.files import as_json, write_text
 from tune_brain.portable.model import Model, assemble
 from tune_brain.portable.ood import FEATURES
 
-MANIFEST = "manifest.json"
 LARGEST = 4_000_000_000
 """Size limit of one file, in bytes."""
 
@@ -41,18 +40,6 @@ class Bundle:
     """The model card, Markdown."""
     fingerprint: str
     """SHA-256 of the manifest, which lists those of all files; identifies the bundle."""
-
-
-def seal(folder: Path) -> None:
-    """Write the manifest of a folder: the length and SHA-256 of every file."""
-    paths = [path for path in folder.rglob("*") if path.is_file()]
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-    files.pop(MANIFEST, None)
-    entries = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in sorted(files.items())
-    }
-    write_text(folder / MANIFEST, as_json({"format": FORMAT, "files": entries}))
 
 
 def open_bundle(folder: Path) -> Bundle:

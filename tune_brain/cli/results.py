@@ -102,9 +102,14 @@ def export(
         raise ConfigError("export needs --to DIR, --optuna FILE or both", found="neither")
     if to is not None:
         from tune_brain.export.write import export as write_models
+        from tune_brain.runs import open_run
+        from tune_brain.stages.preconditions import check_search_has_ended
 
+        evaluated = (folder / SCORES).exists()
+        if not evaluated:
+            check_search_has_ended(open_run(folder))
         typer.echo(write_models(folder, to, onnx=onnx))
-        if not (folder / SCORES).exists():
+        if not evaluated:
             typer.echo(
                 f"configurations only; for bundles first: tune-brain evaluate {quoted(folder)}", err=True
             )
@@ -116,12 +121,25 @@ def export(
 
 @app.command()
 def train(
-    file: Annotated[Path, typer.Argument(help="A winner's file, winners/<arch>.toml.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A winner's file: winners/<arch>.toml, or configurations/<arch>.toml of a bundle.",
+            show_default=False,
+        ),
+    ],
     to: Annotated[
         Path | None, option("--to", help="Folder for rows and weights.", default="<file>-again")
+    ] = None,
+    data: Annotated[
+        Path | None, option("--data", help="Folder of the images of its search.", default="as in the file")
+    ] = None,
+    weights: Annotated[
+        str | None,
+        option("--weights", help="Initial weights of resnet34, or their path.", default="as in the file"),
     ] = None,
 ) -> None:
     """Retrain a winner's configuration with the same settings and seed."""
     from tune_brain.stages.train import train as retrain
 
-    typer.echo(retrain(file, to or file.with_name(f"{file.stem}-again")))
+    typer.echo(retrain(file, to or file.with_name(f"{file.stem}-again"), data=data, weights=weights))

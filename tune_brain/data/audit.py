@@ -3,26 +3,27 @@
 The facts are plain JSON, explained in results/README.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_brain.data.catalogue import Catalogue, LeftOut, by_class, by_reason, scan, without
+from tune_brain.data.catalogue import Catalogue, by_class, scan, unreadable, without
 from tune_brain.data.decoding import Advance
 from tune_brain.data.findings import summary
-from tune_brain.data.groups import join, of_two_kinds
+from tune_brain.data.groups import group_counts, of_two_kinds, share_group
 from tune_brain.data.image_facts import ImageFacts, read_facts
-from tune_brain.data.patients import in_groups, numbered, patient_names
+from tune_brain.data.left_out import LeftOut, by_reason
+from tune_brain.data.patients import patient_counts, patient_names
+from tune_brain.data.related import relate
 from tune_brain.data.samples import Pictures, pictures
 from tune_brain.data.shapes import aspects, dimensions, resizing
 from tune_brain.data.shift import DARK, floor, nearness, origin, statistics
 from tune_brain.data.similarity import one_thread
-from tune_brain.data.split import blocks
 from tune_brain.data.twins import Twins, all_twins
 from tune_brain.text import legible
 
@@ -57,6 +58,31 @@ class Audit:
         return pictures(self.catalogue, self.squashed, self.shown)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Listing:
+    """What the paths of the N readable images say."""
+
+    names: list[str]
+    """[N], paths as printable text."""
+    classes: list[str]
+    """Names as printable text."""
+    labels: Ints
+    """[N], indices in `classes`."""
+    parts: Names
+    """[N]."""
+    test: Flags
+    """[N], true in the test part."""
+
+
+class _Pair(NamedTuple):
+    """A pair of twins to list: its kind, the indices of its images, and their similarity."""
+
+    kind: str
+    first: int
+    second: int
+    similarity: float
+
+
 def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -> Audit:
     """Audit every file of an image folder.
 
@@ -68,116 +94,137 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
     Raises:
         DataError: the folder is not a usable data set, or cannot be read.
     """
-    catalogue = scan(root)
-    known = patient_names(root, (image.name for image in catalogue.images))
-    images, failures = read_facts([root / image.name for image in catalogue.images], advance, strict=strict)
-    left_out, catalogue = catalogue.left_out, without(catalogue, failures)
-    classes = [legible(name) for name in catalogue.classes]
-    names = [legible(image.name) for image in catalogue.images]
-    labels = np.array([image.label for image in catalogue.images])
-    parts = np.array([image.part for image in catalogue.images])
-    test = parts == "test"
-    # Run side by side: both use threads, but each has stretches in which only one is busy. The BLAS limit is
-    # set around both, because each sets it too and restores the value that it found.
-    with one_thread(), ThreadPoolExecutor(1) as background:
-        nearest_future = background.submit(nearness, images.thumbnails, labels, test, classes)
-        twins = all_twins(images)
-        nearest, neighbours = nearest_future.result()
-    leaks = {rule: test & np.isin(group, group[~test]) for rule, group in twins.groups.items()}
+    scanned = scan(root)
+    patients = patient_names(root, (image.name for image in scanned.images))
+    images, failures = read_facts([root / image.name for image in scanned.images], advance, strict=strict)
+    catalogue = without(scanned, failures)
+    listing = _listing(catalogue)
+    test = listing.test
+    twins, nearest, neighbours = _compare(images, listing)
+    alike, mirrored = twins.groups["alike"], twins.groups["mirrored"]
     paths = [image.name for image in catalogue.images]
-    patients = numbered(known, paths)
-    # As in a search, see `prepare`.
-    person = in_groups(patients, np.arange(len(paths)))
-    treated = test & np.isin(person, person[~test])
-    seen = leaks["mirrored"] | treated
-    series = in_groups(patients, blocks(paths, images.thumbnails))
-    # Groups are formed on each side separately, and outside the test without mirrored twins: linked by all of
-    # these, the blocks would merge into one group.
-    observations = np.zeros(len(labels), np.int64)
-    for side, rule in ((test, "mirrored"), (~test, "alike")):
-        if side.any():
-            observations[side] = join(twins.groups[rule][side], series[side])
-    shown = _shown(twins, parts)
+    related = relate(paths, images.thumbnails, patients, alike=alike, mirrored=mirrored)
+    has_twin, has_patient = related.across(test, ~test)
+    groups, seen = related.observations(test), has_twin | has_patient
+    shown = _shown(twins, listing.parts)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "name": legible(root.resolve().name),
-        "classes": classes,
+        "classes": listing.classes,
         "parts": list(catalogue.parts),
-        "counts": {part: by_class(labels[parts == part], classes) for part in dict.fromkeys(parts.tolist())},
-        "files": _files(catalogue, images, left_out, test),
-        "dimensions": dimensions(images.sizes, parts),
+        "counts": _counts(listing),
+        "files": _files(scanned, failures, images, listing),
+        "dimensions": dimensions(images.sizes, listing.parts),
         "resizing": resizing(images.sizes),
-        "aspects": aspects(images.sizes, parts),
-        "twins": {
-            "pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()},
-            **{
-                rule: _group_counts(group, labels, leaks[rule], parts) for rule, group in twins.groups.items()
-            },
-        },
-        "patients": {
-            "known": len(np.unique(patients[patients >= 0])),
-            "images": int((patients >= 0).sum()),
-            "leaked": int(treated.sum()),
-        },
-        "leak": {
-            name: {"test": int((own := test & (labels == number)).sum())}
-            | {rule: int((leaked & own).sum()) for rule, leaked in leaks.items()}
-            for number, name in enumerate(classes)
-        },
-        "conflicts": _conflicts(twins.groups["any"], labels, names, classes),
-        "pairs": [
-            {
-                "kind": kind,
-                "first": names[first],
-                "second": names[second],
-                "similarity": round(similarity, 4),
-                "across": bool(parts[first] != parts[second]),
-                "classes": [classes[labels[first]], classes[labels[second]]],
-            }
-            for kind, first, second, similarity in shown
-        ],
+        "aspects": aspects(images.sizes, listing.parts),
+        "twins": _twin_counts(twins, listing),
+        "patients": {**patient_counts(related.patients), "leaked": int(has_patient.sum())},
+        "leak": _leaks(twins, listing),
+        "conflicts": _conflicts(twins, listing),
+        "pairs": [_described(pair, listing) for pair in shown],
         "nearest": nearest,
-        "looks": _quartiles(images, labels, parts, classes),
-        "origin": origin(statistics(images), labels, test, seen, observations, classes),
-        "floor": floor(labels, test, seen, neighbours) if test.any() else {},
+        "looks": _looks(images, listing),
+        "origin": origin(statistics(images), listing.labels, test, seen, groups, listing.classes),
+        "floor": floor(listing.labels, test, seen, neighbours) if test.any() else {},
     }
     facts["summary"] = summary(facts)
-    pairs = tuple((first, second) for _, first, second, _ in shown)
+    pairs = tuple((pair.first, pair.second) for pair in shown)
     return Audit(facts=facts, catalogue=catalogue, squashed=images.fine, shown=pairs)
 
 
-def _group_counts(group: Ints, labels: Ints, leaked: Flags, parts: Names) -> dict[str, int]:
-    sizes = np.bincount(group)
+def _listing(catalogue: Catalogue) -> _Listing:
+    parts = np.array([image.part for image in catalogue.images])
+    return _Listing(
+        names=[legible(image.name) for image in catalogue.images],
+        classes=[legible(name) for name in catalogue.classes],
+        labels=np.array([image.label for image in catalogue.images]),
+        parts=parts,
+        test=parts == "test",
+    )
+
+
+def _compare(images: ImageFacts, listing: _Listing) -> tuple[Twins, dict[str, Any], Ints]:
+    """The twins, the nearest similarities, and the class of each test image's nearest neighbour."""
+    # Run side by side: both use threads, but each has stretches in which only one is busy. The BLAS limit is
+    # set around both, because each sets it too and restores the value that it found.
+    with one_thread(), ThreadPoolExecutor(1) as background:
+        nearest = background.submit(
+            nearness, images.thumbnails, listing.labels, listing.test, listing.classes
+        )
+        return all_twins(images), *nearest.result()
+
+
+def _counts(listing: _Listing) -> dict[str, dict[str, int]]:
+    parts = dict.fromkeys(listing.parts.tolist())
+    return {part: by_class(listing.labels[listing.parts == part], listing.classes) for part in parts}
+
+
+def _files(
+    scanned: Catalogue, failures: Mapping[int, str], images: ImageFacts, listing: _Listing
+) -> dict[str, Any]:
+    """The unreadable, left-out and odd files by kind: how many, and up to five names."""
+    odd = [
+        LeftOut(name=scanned.images[place].name, reason=kind)
+        for place, kinds in zip(images.files, images.odd, strict=True)
+        for kind in kinds
+    ]
+    contents = np.array(images.contents)
     return {
-        "groups": int((sizes > 1).sum()),
-        "images": int(sizes[sizes > 1].sum()),
-        "across": len(of_two_kinds(group, np.unique(parts, return_inverse=True)[1])),
-        "leaked": int(leaked.sum()),
-        "conflicts": len(of_two_kinds(group, labels)),
+        "readable": len(images.files),
+        "distinct": len(set(images.contents)),
+        "both_sides": len(np.intersect1d(contents[listing.test], contents[~listing.test])),
+        "unreadable": by_reason(unreadable(scanned, failures)),
+        "left_out": by_reason(scanned.left_out),
+        "odd": by_reason(odd),
     }
 
 
-def _conflicts(
-    group: Ints, labels: Ints, names: Sequence[str], classes: Sequence[str]
-) -> list[dict[str, Any]]:
+def _twin_counts(twins: Twins, listing: _Listing) -> dict[str, Any]:
+    """Pairs by kind, and by rule the number of groups, of images in them, of leaks and of conflicts."""
+    parts = np.unique(listing.parts, return_inverse=True)[1]
+    by_rule = {
+        rule: {
+            **group_counts(groups),
+            "across": len(of_two_kinds(groups, parts)),
+            "leaked": int(share_group(groups, listing.test, ~listing.test).sum()),
+            "conflicts": len(of_two_kinds(groups, listing.labels)),
+        }
+        for rule, groups in twins.groups.items()
+    }
+    return {"pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()}, **by_rule}
+
+
+def _leaks(twins: Twins, listing: _Listing) -> dict[str, dict[str, int]]:
+    """By class, the number of `test` images, and by rule of those with a twin in the other parts."""
+    images = {"test": listing.test}
+    for rule, groups in twins.groups.items():
+        images[rule] = share_group(groups, listing.test, ~listing.test)
+    return {
+        name: {kind: int((flags & (listing.labels == number)).sum()) for kind, flags in images.items()}
+        for number, name in enumerate(listing.classes)
+    }
+
+
+def _conflicts(twins: Twins, listing: _Listing) -> list[dict[str, Any]]:
     """The first groups of twins with more than one label: up to four names of each, and the classes."""
+    groups, labels = twins.groups["any"], listing.labels
     conflicts = []
-    for number in of_two_kinds(group, labels)[:LISTED]:
-        members = np.flatnonzero(group == number)
+    for group in of_two_kinds(groups, labels)[:LISTED]:
+        members = np.flatnonzero(groups == group)
         # One image of each class comes first, so that the names show the conflict.
         _, one_each = np.unique(labels[members], return_index=True)
         listed = [*members[one_each], *np.delete(members, one_each)][:4]
         conflicts.append(
             {
-                "names": [names[i] for i in listed],
-                "classes": [classes[label] for label in np.unique(labels[members])],
+                "names": [listing.names[i] for i in listed],
+                "classes": [listing.classes[label] for label in np.unique(labels[members])],
                 "n": len(members),
             }
         )
     return conflicts
 
 
-def _shown(twins: Twins, parts: Names) -> list[tuple[str, int, int, float]]:
+def _shown(twins: Twins, parts: Names) -> list[_Pair]:
     """A few pairs of each kind, one per group: pairs across parts first, then the least similar."""
     shown = []
     for kind, pairs in twins.pairs.items():
@@ -185,41 +232,34 @@ def _shown(twins: Twins, parts: Names) -> list[tuple[str, int, int, float]]:
         order = np.lexsort((pairs.second, pairs.first, pairs.similarity, within))
         _, once = np.unique(twins.groups["any"][pairs.first[order]], return_index=True)
         shown += [
-            (kind, int(pairs.first[i]), int(pairs.second[i]), float(pairs.similarity[i]))
+            _Pair(kind, int(pairs.first[i]), int(pairs.second[i]), float(pairs.similarity[i]))
             for i in order[np.sort(once)[:SHOWN]]
         ]
     return shown
 
 
-def _files(
-    catalogue: Catalogue, images: ImageFacts, left_out: Sequence[LeftOut], test: Flags
-) -> dict[str, Any]:
-    """The unreadable, left-out and odd files by kind: how many, and up to five names."""
-    unreadable = catalogue.left_out[: len(catalogue.left_out) - len(left_out)]
-    odd = [
-        LeftOut(name=image.name, reason=kind)
-        for image, kinds in zip(catalogue.images, images.odd, strict=True)
-        for kind in kinds
-    ]
-    contents = np.array(images.contents)
-    kinds = {"unreadable": unreadable, "left_out": left_out, "odd": odd}
+def _described(pair: _Pair, listing: _Listing) -> dict[str, Any]:
+    both = [pair.first, pair.second]
+    across = listing.parts[pair.first] != listing.parts[pair.second]
     return {
-        "readable": len(images.files),
-        "distinct": len(set(images.contents)),
-        "both_sides": len(np.intersect1d(contents[test], contents[~test])),
-        **{name: by_reason(every) for name, every in kinds.items()},
+        "kind": pair.kind,
+        "first": listing.names[pair.first],
+        "second": listing.names[pair.second],
+        "similarity": round(pair.similarity, 4),
+        "across": bool(across),
+        "classes": [listing.classes[label] for label in listing.labels[both]],
     }
 
 
-def _quartiles(images: ImageFacts, labels: Ints, parts: Names, classes: Sequence[str]) -> dict[str, Any]:
+def _looks(images: ImageFacts, listing: _Listing) -> dict[str, Any]:
     """By part and class: quartiles of each statistic, and the mean share of pixels in 64 bins of grey."""
     by_image = statistics(images)
     shares = images.histograms.reshape(-1, 64, 4).sum(2) / images.histograms.sum(1, keepdims=True)
     quartiles: dict[str, Any] = {"dark_below": DARK}
-    for part in dict.fromkeys(parts.tolist()):
+    for part in dict.fromkeys(listing.parts.tolist()):
         quartiles[part] = {}
-        for number, name in enumerate(classes):
-            own = (parts == part) & (labels == number)
+        for number, name in enumerate(listing.classes):
+            own = (listing.parts == part) & (listing.labels == number)
             quartiles[part][name] = {
                 statistic: np.quantile(values[own], (0.25, 0.5, 0.75)).round(4).tolist()
                 for statistic, values in by_image.items()

@@ -20,7 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.data.catalogue import Catalogue
 from tune_brain.data.decoding import Advance, each_file
+from tune_brain.data.patients import patients_file
+from tune_brain.data.sources import sources_file
 from tune_brain.errors import DataError
 from tune_brain.files import MAKING, write_text, writing
 from tune_brain.portable.pictures import THUMBNAIL, needed, open_grey, square, squashed
@@ -77,6 +80,25 @@ def decode(
 def cache_root() -> Path:
     """The cache folder, which may not exist yet."""
     return Path(os.environ.get("TUNE_BRAIN_CACHE") or "~/.cache/tune_brain").expanduser()
+
+
+def cache_key(catalogue: Catalogue, purpose: str) -> str:
+    """A name in the cache that changes with any file's name, size or modification time, and with the purpose.
+
+    Args:
+        catalogue: the images of a folder.
+        purpose: what is cached, with all parameters and versions that the result depends on.
+    """
+    digest = hashlib.sha256(purpose.encode())
+    for image in catalogue.images:
+        state = (catalogue.root / image.name).stat()
+        digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
+    for entry in catalogue.left_out:
+        digest.update(os.fsencode(f"\n{entry.name}\0{entry.reason}"))
+    for table in (sources_file(catalogue.root), patients_file(catalogue.root)):
+        if table:
+            digest.update(table.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def is_whole(folder: Path) -> bool:

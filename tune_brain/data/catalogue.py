@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
+from tune_brain.data.left_out import LeftOut
 from tune_brain.data.patients import patients_file
-from tune_brain.data.sources import manifest
+from tune_brain.data.sources import sources_file
 from tune_brain.errors import DataError
 from tune_brain.text import legible
 
@@ -27,6 +28,13 @@ PARTS: dict[str, Part] = {
 SUFFIXES = (".jpg", ".jpeg", ".png")
 INSIDE = "inside a class folder"
 LAYOUTS = "Lay the images out as Training/<class>/ and Testing/<class>/, or as one folder of class folders."
+MOVE_UP = (
+    "Images in folders inside the class folder are not used: move them up into it, with the folder's name "
+    "before their own."
+)
+NEEDED = {"train": 2, "validation": 1, "test": 1}
+"""How many images each class needs at least in a part."""
+_USE = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +46,6 @@ class Image:
     label: int
     """Index of its class in `Catalogue.classes`."""
     part: Part
-
-
-@dataclass(frozen=True, kw_only=True)
-class LeftOut:
-    """A file or folder that is not used, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,17 +104,18 @@ def require_images(catalogue: Catalogue) -> None:
         DataError: a class has too few images.
     """
     for part, by_name in counts(catalogue).items():
-        needed = 2 if part == "train" else 1
         short = {
-            name: _left_out_of(catalogue.left_out, part, name) for name, n in by_name.items() if n < needed
+            name: _left_out_in_class(catalogue.left_out, part, name)
+            for name, n in by_name.items()
+            if n < NEEDED[part]
         }
         if short:
             nested = any(entry.reason == f"folder {INSIDE}" for own in short.values() for entry in own)
             raise DataError(
-                f"Every class needs readable JPEG or PNG images, at least {needed} to {_USE[part]}",
+                f"Every class needs readable JPEG or PNG images, at least {NEEDED[part]} to {_USE[part]}",
                 found=", ".join(f"{name} has {by_name[name]}{_example(own)}" for name, own in short.items()),
                 remedy="Add images to the class, or remove its folder from every part."
-                + (f"\n{_MOVE_UP}" if nested else ""),
+                + (f"\n{MOVE_UP}" if nested else ""),
             )
 
 
@@ -127,7 +128,12 @@ def counts(catalogue: Catalogue) -> dict[str, dict[str, int]]:
     }
 
 
-def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
+def unreadable(catalogue: Catalogue, failures: Mapping[int, str]) -> tuple[LeftOut, ...]:
+    """The images that could not be decoded, see `without`."""
+    return tuple(LeftOut(name=catalogue.images[i].name, reason=reason) for i, reason in failures.items())
+
+
+def without(catalogue: Catalogue, failures: Mapping[int, str]) -> Catalogue:
     """The catalogue without the images that could not be decoded.
 
     Args:
@@ -137,38 +143,17 @@ def without(catalogue: Catalogue, failures: dict[int, str]) -> Catalogue:
     Raises:
         DataError: a class has too few images left.
     """
-    left_out = tuple(LeftOut(name=catalogue.images[i].name, reason=reason) for i, reason in failures.items())
     images = tuple(image for i, image in enumerate(catalogue.images) if i not in failures)
-    readable = replace(catalogue, images=images, left_out=left_out + catalogue.left_out)
+    left_out = unreadable(catalogue, failures) + catalogue.left_out
+    readable = replace(catalogue, images=images, left_out=left_out)
     require_images(readable)
     return readable
-
-
-def by_reason(left_out: Sequence[LeftOut]) -> dict[str, Any]:
-    """For each reason the number of files left out, `n`, and the first five `names`, as printable text."""
-    reasons = dict.fromkeys(entry.reason for entry in left_out)
-    names = {
-        reason: [legible(entry.name) for entry in left_out if entry.reason == reason] for reason in reasons
-    }
-    return {reason: {"n": len(every), "names": every[:5]} for reason, every in names.items()}
-
-
-def named_of(group: Mapping[str, Any]) -> str:
-    """The first names of a group of `by_reason`, followed by dots where there are more."""
-    return ", ".join(group["names"]) + (", ..." if group["n"] > len(group["names"]) else "")
 
 
 def by_class(labels: Iterable[int], classes: Sequence[str]) -> dict[str, int]:
     """Number of images of each class, given the images' labels."""
     counts = Counter(labels)
     return {name: counts[number] for number, name in enumerate(classes)}
-
-
-_MOVE_UP = (
-    "Images in folders inside the class folder are not used: move them up into it, with the folder's name "
-    "before their own."
-)
-_USE = {"train": "train on", "validation": "validate on", "test": "test on"}
 
 
 def natural(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -198,21 +183,19 @@ def _parts(root: Path, left_out: list[LeftOut]) -> dict[Part, Path]:
             found=f"no {missing.pop()} folder in {root}, only {_listed(folders)}",
             remedy=f"{LAYOUTS} In the second layout tune_brain splits off a test part itself.",
         )
-    known = (*by_part.values(), manifest(root), patients_file(root))
-    beside = [entry for entry in _entries(root) if entry not in known]
-    left_out.extend(LeftOut(name=entry.name, reason=_why_not(entry, "beside the parts")) for entry in beside)
+    used = (*by_part.values(), sources_file(root), patients_file(root))
+    left_out += [_left_out(root, entry, "beside the parts") for entry in _entries(root) if entry not in used]
     return {part: by_part[part] for part in ("train", "validation", "test") if part in by_part}
 
 
 def _class_folders(root: Path, folder: Path, left_out: list[LeftOut]) -> dict[str, Path]:
     """The class folders of a part by name."""
-    folders, tables = {}, (manifest(root), patients_file(root))
+    folders, tables = {}, (sources_file(root), patients_file(root))
     for entry in _entries(folder):
         if entry.is_dir() and not _hidden(entry):
             folders[entry.name] = entry
         elif entry not in tables:
-            name = entry.relative_to(root).as_posix()
-            left_out.append(LeftOut(name=name, reason=_why_not(entry, "beside the class folders")))
+            left_out.append(_left_out(root, entry, "beside the class folders"))
     return folders
 
 
@@ -222,14 +205,16 @@ def _common_classes(
     classes = tuple(sorted(folders["train"]))
     for part, named in folders.items():
         if different := set(named) ^ set(classes):
+            remedy = f"Rename, add or remove: {legible(', '.join(sorted(different)))}."
+            if _look_equal(different):
+                remedy += " Some differ only in how their accents are encoded."
+            if not named:
+                remedy = f"Remove {parts[part].name}, or sort its images into folders of these classes."
             raise DataError(
                 "Every part must have the same class folders",
                 found=f"{parts['train'].name}: {', '.join(classes) or 'none'}; "
                 f"{parts[part].name}: {', '.join(sorted(named)) or 'none'}",
-                remedy=f"Rename, add or remove: {legible(', '.join(sorted(different)))}."
-                + (" Some differ only in how their accents are encoded." if _look_equal(different) else "")
-                if named
-                else f"Remove {parts[part].name}, or sort its images into folders of these classes.",
+                remedy=remedy,
             )
     if len(classes) < 2:
         raise DataError(
@@ -251,8 +236,11 @@ def _image_files(root: Path, folder: Path, left_out: list[LeftOut]) -> Iterator[
         if entry.is_file() and not _hidden(entry) and entry.suffix.lower() in SUFFIXES:
             yield entry
         else:
-            name = entry.relative_to(root).as_posix()
-            left_out.append(LeftOut(name=name, reason=_why_not(entry, INSIDE)))
+            left_out.append(_left_out(root, entry, INSIDE))
+
+
+def _left_out(root: Path, entry: Path, place: str) -> LeftOut:
+    return LeftOut(name=entry.relative_to(root).as_posix(), reason=_why_not(entry, place))
 
 
 def _why_not(entry: Path, place: str) -> str:
@@ -283,17 +271,17 @@ def _listed(entries: Sequence[Path]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "") or "nothing"
 
 
-def _left_out_of(left_out: Sequence[LeftOut], part: str, name: str) -> list[LeftOut]:
-    """What was left out of a class in a part."""
-    return [entry for entry in left_out if _is_of(PurePosixPath(entry.name).parent, part, name)]
+def _left_out_in_class(left_out: Sequence[LeftOut], part: str, name: str) -> list[LeftOut]:
+    """What was left out of the folder of a class in a part; without parts everything is training."""
+
+    def is_inside(entry: LeftOut) -> bool:
+        folder = PurePosixPath(entry.name).parent
+        return folder.name == name and PARTS.get(folder.parent.name.lower(), "train") == part
+
+    return [entry for entry in left_out if is_inside(entry)]
 
 
 def _example(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return ""
     return f" ({len(left_out)} left out, such as {left_out[0].name}: {left_out[0].reason})"
-
-
-def _is_of(folder: PurePosixPath, part: str, name: str) -> bool:
-    """Whether a folder below the root is a class's folder in a part; without parts everything is training."""
-    return folder.name == name and PARTS.get(folder.parent.name.lower(), "train") == part

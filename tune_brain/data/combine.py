@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from tune_brain.data.catalogue import Catalogue, scan
+from tune_brain.data.catalogue import NEEDED, Catalogue, scan
 from tune_brain.data.decoding import Advance
-from tune_brain.data.groups import of_two_kinds
+from tune_brain.data.groups import of_two_kinds, share_group
 from tune_brain.data.image_facts import read_facts
 from tune_brain.data.patients import patient_names, write_patients
-from tune_brain.data.sources import Row, write
+from tune_brain.data.sources import Row, write_sources
 from tune_brain.data.spellings import class_names
 from tune_brain.data.twins import all_twins
 from tune_brain.errors import ConfigError, DataError
@@ -140,20 +140,23 @@ def _decide(
     readable = groups >= 0
     numbers = np.unique(labels, return_inverse=True)[1]
     conflict = np.isin(groups, of_two_kinds(groups[readable], numbers[readable]))
-    leaks = (parts != "test") & np.isin(groups, groups[(parts == "test") & readable])
+    leaks = share_group(groups, parts != "test", (parts == "test") & readable)
     # If no source has a test part, the result is one folder of class folders, from which a search splits one
     # off.
     folders = FOLDERS if (parts == "test").any() else {"train": "."}
     taken: set[str] = set()
     rows = []
     for index, (source, image) in enumerate(every):
-        reason = "unreadable" if index in failures else CONFLICT if conflict[index] else ""
-        if not reason and leaks[index] and not allow_leak:
+        reason = ""
+        if index in failures:
+            reason = "unreadable"
+        elif conflict[index]:
+            reason = CONFLICT
+        elif leaks[index] and not allow_leak:
             reason = LEAK
+        folder = PurePosixPath(folders[image.part], labels[index])
         row = Row(
-            file=""
-            if reason
-            else _free_name(PurePosixPath(folders[image.part], labels[index]), source, image.name, taken),
+            file="" if reason else _free_name(folder, source, image.name, taken),
             part=image.part,
             label=labels[index],
             source=source,
@@ -175,7 +178,7 @@ def _require_enough(rows: Sequence[Row]) -> None:
         f"{kept[part, label]} of {every[part, label]} {part} images of {label}"
         for part in parts
         for label in labels
-        if kept[part, label] < (2 if part == "train" else 1)
+        if kept[part, label] < NEEDED[part]
     ]
     if short:
         reasons = Counter(row.left_out for row in rows if row.left_out)
@@ -193,17 +196,17 @@ def _make(
     rows: Sequence[Row],
     to: Path,
 ) -> None:
-    known = dict[str, str]()
+    patients_by_file = dict[str, str]()
     with making(to) as made:
         for row in rows:
             if row.file:
                 _place(catalogues[row.source].root / row.original, made / row.file)
                 if patient := patients[row.source].get(row.original):
                     # The same name in two sources need not be the same patient.
-                    known[row.file] = f"{row.source}/{patient}"
-        write(made, rows)
-        if known:
-            write_patients(made, known)
+                    patients_by_file[row.file] = f"{row.source}/{patient}"
+        write_sources(made, rows)
+        if patients_by_file:
+            write_patients(made, patients_by_file)
         scan(made)
 
 

@@ -54,32 +54,42 @@ def cropped(images: Bytes) -> Pairs:
 
     def compare(block: slice) -> Pairs:
         crops = np.stack([_dct(images[block], window) for window in WINDOWS])
-        candidates = []
-        for dct in crops:
-            best = joined([])
-            for matches in cells.near(_coarse(dct), COARSE_CORRELATION, RADIUS_SHARE):
-                rows, places, products = joined([best, matches])
-                products[rows + block.start == places] = -1
-                top = _best(rows, products, CANDIDATES)
-                best = Pairs(rows[top], places[top], products[top])
-            candidates.append(best.first * n + best.second)
-        rows, places = np.divmod(np.unique(np.concatenate(candidates)), max(n, 1))
-        other = rows + block.start != places
-        rows, places = rows[other], places[other]
+        rows, places = _candidates(cells, crops, n, block.start)
         window, similarity = _best_window(crops, whole, rows, places)
         top = _best(rows, similarity, FITTED)
         top = top[similarity[top] >= FINE_CORRELATION]
-        first, second, window = rows[top] + block.start, places[top], window[top]
-        fits = np.zeros(len(first), np.float32)
-        for number in range(len(WINDOWS)):
-            _fit(images, first, second, fits, np.flatnonzero(window == number), number)
-        close = (fits >= CLOSE) & (fits < CROPPED)
-        for number in range(len(WINDOWS)):
-            _fit(images, first, second, fits, np.flatnonzero(close & (window != number)), number)
+        first, second = rows[top] + block.start, places[top]
+        fits = _fits(images, first, second, window[top])
         match = fits >= CROPPED
         return Pairs(first[match], second[match], fits[match])
 
     return _once(in_threads(compare, n, AT_ONCE))
+
+
+def _candidates(cells: Cells, crops: Floats, n: int, start: int) -> tuple[Ints, Ints]:
+    """Pairs of an image of a block and another image that resembles one of its crops.
+
+    Args:
+        cells: index of the coefficients of all n images.
+        crops: [W, R, K], coefficients of the R images of the block in each window.
+        n: number of all images.
+        start: index of the first image of the block.
+
+    Returns:
+        [P] indices in the block, and [P] indices among all images; each pair once.
+    """
+    pairs = []
+    for dct in crops:
+        best = joined([])
+        for matches in cells.near(_coarse(dct), COARSE_CORRELATION, RADIUS_SHARE):
+            rows, places, products = joined([best, matches])
+            products[rows + start == places] = -1
+            top = _best(rows, products, CANDIDATES)
+            best = Pairs(rows[top], places[top], products[top])
+        pairs.append(best.first * n + best.second)
+    rows, places = np.divmod(np.unique(np.concatenate(pairs)), max(n, 1))
+    other = rows + start != places
+    return rows[other], places[other]
 
 
 def _best(rows: Ints, values: Floats, most: int) -> Ints:
@@ -106,6 +116,17 @@ def _best_window(crops: Floats, whole: Floats, rows: Ints, places: Ints) -> tupl
         by_window = np.stack([np.einsum("ij,ij->i", dct[rows[part]], others) for dct in crops])
         window[part], similarity[part] = by_window.argmax(0), by_window.max(0)
     return window, similarity
+
+
+def _fits(images: Bytes, first: Ints, second: Ints, window: Ints) -> Floats:
+    """[P], how well each pair fits in its window [P], or in any window if that comes close to a twin."""
+    fits = np.zeros(len(first), np.float32)
+    for number in range(len(WINDOWS)):
+        _fit(images, first, second, fits, np.flatnonzero(window == number), number)
+    close = (fits >= CLOSE) & (fits < CROPPED)
+    for number in range(len(WINDOWS)):
+        _fit(images, first, second, fits, np.flatnonzero(close & (window != number)), number)
+    return fits
 
 
 def _fit(images: Bytes, first: Ints, second: Ints, fits: Floats, chosen: Ints, window: int) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tune_brain.data.catalogue import named_of
+from tune_brain.data.left_out import first_names
 from tune_brain.data.patients import PATIENTS
-from tune_brain.data.split import BLOCK
+from tune_brain.data.series import BLOCK
 from tune_brain.text import counted
 
 
@@ -31,7 +31,7 @@ def describe(summary: dict[str, Any]) -> Iterator[str]:
         images = counted(leaked, "training or validation image has", "training or validation images have")
         yield f"{images} a twin in the test, admitted by --allow-leak: scores are inflated"
     for reason, group in summary["left_out"].items():
-        yield f"left out, {reason}: {group['n']} ({named_of(group)})"
+        yield f"left out, {reason}: {group['n']} ({first_names(group)})"
 
 
 def about_split(summary: Mapping[str, Any]) -> Iterator[str]:

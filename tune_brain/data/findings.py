@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from operator import itemgetter
 from typing import Any
 
-from tune_brain.data.catalogue import named_of
 from tune_brain.data.image_facts import BLACK
+from tune_brain.data.left_out import first_names, number_of_files
 from tune_brain.data.shift import STATISTICS
 from tune_brain.text import counted
 
@@ -31,10 +31,10 @@ def summary(facts: Facts) -> list[str]:
 
 def faults(facts: Facts) -> list[str]:
     """What `--strict` refuses: twins with two labels, and test images or patients that leak into training."""
-    return [line for line in (_conflict(facts), _leak(facts), _treated(facts)) if line]
+    return [line for line in (_conflict(facts), _twin_leak(facts), _patient_leak(facts)) if line]
 
 
-def terminal(facts: Facts) -> Iterator[str]:
+def terminal_lines(facts: Facts) -> Iterator[str]:
     """All facts as short lines for the terminal."""
     counts = facts["counts"]
     total = sum(n for by_class in counts.values() for n in by_class.values())
@@ -46,9 +46,9 @@ def terminal(facts: Facts) -> Iterator[str]:
     for number, line in enumerate(facts["summary"], start=1):
         yield f"{number}. {line}"
     yield ""
-    yield from _files(facts)
-    yield from _twins(facts)
-    yield from _floor(facts)
+    yield from _file_lines(facts)
+    yield from _twin_lines(facts)
+    yield from _floor_lines(facts)
 
 
 def _faults(facts: Facts) -> Iterator[str]:
@@ -58,22 +58,22 @@ def _faults(facts: Facts) -> Iterator[str]:
             f"{counted(dark['n'], '16-bit image is', '16-bit images are')} nearly black to a network, since "
             "values are divided by 257: rescale them to all 16 bits first."
         )
-    yield from elsewhere(facts)
+    yield from shift_sentences(facts)
 
 
 def _remarks(facts: Facts) -> Iterator[str]:
-    if few := few_images(facts):
+    if few := few_images_sentence(facts):
         yield few
-    if n := count(facts["files"]["unreadable"]):
+    if n := number_of_files(facts["files"]["unreadable"]):
         yield f"{counted(n, 'file', 'files')} cannot be read: {_kinds(facts['files']['unreadable'])}."
     if not facts["twins"]["any"]["leaked"] and facts["twins"]["any"]["across"]:
-        yield validated(facts)
+        yield twins_across_sentence(facts)
     if facts["floor"]:
-        yield beat(facts)
+        yield floor_sentence(facts)
         if not facts["twins"]["any"]["leaked"]:
             yield "No test image has a twin in the other parts."
         if not any(verdict["elsewhere"] for verdict in facts["origin"].values()):
-            yield same_origin(facts)
+            yield no_shift_sentence(facts)
     else:
         yield "There is no test part: a search splits one off, without twins on both sides."
     if facts["twins"]["any"]["groups"]:
@@ -81,7 +81,7 @@ def _remarks(facts: Facts) -> Iterator[str]:
     yield f"{facts['files']['readable']:,} images are readable."
 
 
-def few_images(facts: Facts) -> str:
+def few_images_sentence(facts: Facts) -> str:
     """A sentence that names the classes with few images outside the test part; empty if there is none."""
     outside = [by_class for part, by_class in facts["counts"].items() if part != "test"]
     sizes = {name: sum(by_class[name] for by_class in outside) for name in facts["classes"]}
@@ -99,7 +99,7 @@ def _conflict(facts: Facts) -> str:
     return f"{groups} two labels, such as {' and '.join(first['names'][:2])}."
 
 
-def _leak(facts: Facts) -> str:
+def _twin_leak(facts: Facts) -> str:
     twins = facts["twins"]
     n, test = twins["any"]["leaked"], sum(sizes["test"] for sizes in facts["leak"].values())
     if not n:
@@ -108,31 +108,31 @@ def _leak(facts: Facts) -> str:
     worst = sorted(facts["leak"].items(), key=lambda item: -item[1]["any"])
     classes = ", ".join(f"{leak['any']} of {leak['test']} {name}" for name, leak in worst if leak["any"])
     return (
-        f"{n:,} of {test:,} test images ({n / test:.0%}) {'is' if n == 1 else 'are'} also in {rest(facts)}: "
-        f"{same:,} identical, {alike - same:,} in another size, quality or brightness, "
+        f"{n:,} of {test:,} test images ({n / test:.0%}) {'is' if n == 1 else 'are'} also in "
+        f"{other_parts(facts)}: {same:,} identical, {alike - same:,} in another size, quality or brightness, "
         f"{mirrored - alike:,} mirrored, {n - mirrored:,} cropped ({classes})."
     )
 
 
-def _treated(facts: Facts) -> str:
+def _patient_leak(facts: Facts) -> str:
     n = facts["patients"]["leaked"]
     images = counted(n, "test image shows", "test images show")
-    return f"{images} a patient who is also in {rest(facts)}." if n else ""
+    return f"{images} a patient who is also in {other_parts(facts)}." if n else ""
 
 
-def rest(facts: Facts) -> str:
+def other_parts(facts: Facts) -> str:
     """The name of the parts other than the test part."""
     return "training or validation" if "validation" in facts["counts"] else "training"
 
 
-def validated(facts: Facts) -> str:
+def twins_across_sentence(facts: Facts) -> str:
     """A sentence on the twins that are in both training and validation; for sets whose test part has none."""
     across = facts["twins"]["any"]["across"]
     groups = counted(across, "group of twins is", "groups of twins are")
     return f"{groups} in both training and validation."
 
 
-def same_origin(facts: Facts) -> str:
+def no_shift_sentence(facts: Facts) -> str:
     """A sentence on the classes whose test images resemble the others, and on those too small to judge."""
     by_verdict: dict[bool | None, list[str]] = {False: [], None: []}
     for name, verdict in facts["origin"].items():
@@ -145,10 +145,10 @@ def same_origin(facts: Facts) -> str:
     return f"{subject} resemble the others in brightness and size{end}."
 
 
-def elsewhere(facts: Facts) -> Iterator[str]:
+def shift_sentences(facts: Facts) -> Iterator[str]:
     """A sentence for each class whose test images come from somewhere else, the clearest case first."""
     shifted = [(name, verdict) for name, verdict in facts["origin"].items() if verdict["elsewhere"]]
-    other = "a training image" if rest(facts) == "training" else f"an image of {rest(facts)}"
+    other = "a training image" if other_parts(facts) == "training" else f"an image of {other_parts(facts)}"
     for name, verdict in sorted(shifted, key=lambda item: -abs(item[1]["share"] - 0.5)):
         less, more = STATISTICS[verdict["by"]]
         share, difference = (
@@ -161,7 +161,7 @@ def elsewhere(facts: Facts) -> Iterator[str]:
         )
 
 
-def beat(facts: Facts) -> str:
+def floor_sentence(facts: Facts) -> str:
     """A sentence on the scores that a model must beat."""
     nearest, majority = (facts["floor"][name] for name in ("nearest_neighbour", "majority"))
     start = (
@@ -179,24 +179,19 @@ def beat(facts: Facts) -> str:
     )
 
 
-def count(kinds: dict[str, Any]) -> int:
-    """Number of files of all kinds together."""
-    return sum(int(group["n"]) for group in kinds.values())
-
-
 def _kinds(kinds: dict[str, Any]) -> str:
     return ", ".join(f"{group['n']:,} {kind}" for kind, group in kinds.items())
 
 
-def _files(facts: Facts) -> Iterator[str]:
+def _file_lines(facts: Facts) -> Iterator[str]:
     files = facts["files"]
     yield f"files      {files['readable']:,} readable, {files['distinct']:,} of them with distinct contents"
     for name, label in (("unreadable", "unreadable"), ("left_out", "left out"), ("odd", "odd")):
         for kind, group in files[name].items():
-            yield f"{label:<11}{group['n']:,} {kind}: {named_of(group)}"
+            yield f"{label:<11}{group['n']:,} {kind}: {first_names(group)}"
 
 
-def _twins(facts: Facts) -> Iterator[str]:
+def _twin_lines(facts: Facts) -> Iterator[str]:
     twins = facts["twins"]
     for rule, label in RULES.items():
         counts = twins[rule]
@@ -208,7 +203,7 @@ def _twins(facts: Facts) -> Iterator[str]:
     yield "pairs      " + ", ".join(f"{n:,} {kind}" for kind, n in twins["pairs"].items())
 
 
-def _floor(facts: Facts) -> Iterator[str]:
+def _floor_lines(facts: Facts) -> Iterator[str]:
     for name, parts in facts["floor"].items():
         scores = [
             f"{part} {score['accuracy']:.3f} accuracy, {score['macro_f1']:.3f} macro-F1 (n = {score['n']:,})"

@@ -6,6 +6,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def tied(n: int, first: Ints, second: Ints) -> Ints:
@@ -46,3 +47,20 @@ def of_two_kinds(groups: Ints, kinds: Ints) -> Ints:
     pairs = np.unique(np.stack([groups, kinds]), axis=1)[0]
     numbers, n = np.unique(pairs, return_counts=True)
     return numbers[n > 1]
+
+
+def share_group(groups: Ints, images: Flags, others: Flags) -> Flags:
+    """[N] true for each of `images` that shares a group with any of `others`.
+
+    Args:
+        groups: [N], group number of each image.
+        images: [N] flags.
+        others: [N] flags.
+    """
+    return images & np.isin(groups, groups[others])
+
+
+def group_counts(groups: Ints) -> dict[str, int]:
+    """How many `groups` have two or more images, and how many `images` are in these."""
+    sizes = np.bincount(groups)
+    return {"groups": int((sizes > 1).sum()), "images": int(sizes[sizes > 1].sum())}

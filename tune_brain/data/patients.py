@@ -42,18 +42,27 @@ def patient_names(root: Path, images: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def numbered(names: Mapping[str, str], images: Sequence[str]) -> NDArray[np.int64]:
+def patient_numbers(names: Mapping[str, str], images: Sequence[str]) -> NDArray[np.int64]:
     """[N] a number for each patient, from 0 in the order of N images; -1 where `names` has none."""
     known = [names.get(image) for image in images]
     numbers = {patient: number for number, patient in enumerate(filter(None, dict.fromkeys(known)))}
     return np.array([-1 if patient is None else numbers[patient] for patient in known], np.int64)
 
 
-def in_groups(patients: NDArray[np.int64], otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Group numbers [N]: the images of a patient are a group, those without one are grouped otherwise.
+def patient_counts(patients: NDArray[np.int64]) -> dict[str, int]:
+    """How many patients are `known`, and how many `images` show them.
 
     Args:
-        patients: [N], as `numbered` returns them.
+        patients: [N], as `patient_numbers` returns them.
+    """
+    return {"known": len(np.unique(patients[patients >= 0])), "images": int((patients >= 0).sum())}
+
+
+def patient_groups(patients: NDArray[np.int64], otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] group numbers: images of one patient are a group, those of unknown patients are grouped otherwise.
+
+    Args:
+        patients: [N], as `patient_numbers` returns them.
         otherwise: [N] group numbers below N.
     """
     return np.where(patients < 0, otherwise, len(patients) + patients)

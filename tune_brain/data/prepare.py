@@ -3,9 +3,7 @@
 Nothing here reads the sealed part back.
 """
 
-import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.data.arrays import Development, Images
-from tune_brain.data.cache import Decoded, cache_root, decode, is_whole, store
-from tune_brain.data.catalogue import Catalogue, by_class, by_reason, scan, without
+from tune_brain.data.cache import Decoded, cache_key, cache_root, decode, is_whole, store
+from tune_brain.data.catalogue import Catalogue, by_class, scan, without
 from tune_brain.data.decoding import Advance
-from tune_brain.data.groups import join
-from tune_brain.data.patients import in_groups, numbered, patient_names, patients_file
-from tune_brain.data.sources import manifest, provenance
-from tune_brain.data.split import SPLIT_BLOCKS, cut, in_blocks, series_in_order
+from tune_brain.data.digests import digests
+from tune_brain.data.groups import group_counts, join
+from tune_brain.data.left_out import by_reason
+from tune_brain.data.patients import patient_counts, patient_names
+from tune_brain.data.related import Related, relate
+from tune_brain.data.sources import provenance
+from tune_brain.data.split import cut
 from tune_brain.data.twins import twin_groups
 from tune_brain.errors import DataError
 from tune_brain.files import read_json
@@ -28,6 +29,8 @@ from tune_brain.seeds import derive
 from tune_brain.text import legible
 
 FORMAT = 13
+FOLDERS = {"train": "train", "validation": "validation", "test": "sealed"}
+"""Folder of each part."""
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.2
 UNEVEN = 0.5, 1.5
@@ -78,7 +81,7 @@ def prepare(root: Path, *, image_size: int, seed: int, advance: Advance | None =
         DataError: the folder is not a usable data set, or the cache cannot be written.
     """
     catalogue = scan(root)
-    folder = cache_root() / key(catalogue, f"{FORMAT} {image_size} {seed}")
+    folder = cache_root() / cache_key(catalogue, f"{FORMAT} {image_size} {seed}")
     if not is_whole(folder):
         files = [root / image.name for image in catalogue.images]
         patients = patient_names(root, (image.name for image in catalogue.images))
@@ -97,97 +100,47 @@ def prepare(root: Path, *, image_size: int, seed: int, advance: Advance | None =
     return Prepared(folder=folder, classes=tuple(summary["classes"]), summary=summary)
 
 
-def key(catalogue: Catalogue, purpose: str) -> str:
-    """A name in the cache that changes with any file's name, size or modification time, and with the purpose.
-
-    Args:
-        catalogue: the images of a folder.
-        purpose: what is cached, with all parameters and versions that the result depends on.
-    """
-    digest = hashlib.sha256(purpose.encode())
-    for image in catalogue.images:
-        state = (catalogue.root / image.name).stat()
-        digest.update(os.fsencode(f"\n{image.name}\0{state.st_size} {state.st_mtime_ns}"))
-    for entry in catalogue.left_out:
-        digest.update(os.fsencode(f"\n{entry.name}\0{entry.reason}"))
-    for table in (manifest(catalogue.root), patients_file(catalogue.root)):
-        if table:
-            digest.update(table.read_bytes())
-    return digest.hexdigest()[:32]
-
-
 def _contents(
-    catalogue: Catalogue, decoded: Decoded, patient_names: Mapping[str, str], seed: int
+    catalogue: Catalogue, decoded: Decoded, patients: Mapping[str, str], seed: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """The arrays and the JSON values to store, by path below the folder, without suffix."""
-    names, classes = [image.name for image in catalogue.images], tuple(map(legible, catalogue.classes))
+    names = [image.name for image in catalogue.images]
     labels = np.array([image.label for image in catalogue.images])
-    twins, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
-    series = series_in_order(names, decoded.thumbnails)
-    patients = numbered(patient_names, names)
-    listed = patients >= 0
-    # What is known of a patient takes the place of what file names suggest.
-    neighbours, whole = (
-        in_groups(patients, in_blocks(len(names), series, least)) for least in (SPLIT_BLOCKS, 1)
-    )
-    is_split = np.array([image.part == "train" for image in catalogue.images])
-    is_split &= not {"validation", "test"} <= set(catalogue.parts)
-    related = mirrored, in_groups(patients, np.arange(len(names)))
-    parts, uneven = _parts(catalogue, twins, related, neighbours, seed)
+    alike, mirrored = twin_groups(decoded.digests, decoded.thumbnails)
+    related = relate(names, decoded.thumbnails, patients, alike=alike, mirrored=mirrored)
+    parts, uneven = _parts(catalogue, related, seed)
     test = parts == "test"
     # Dropped images do not count: nothing is trained on them.
-    outside = np.isin(parts, ("train", "validation"))
-    twinned, treated = (np.isin(group[test], group[outside]) for group in related)
-    unseen = ~(twinned | treated)
-    arrays: dict[str, NDArray[Any]] = {
-        "sealed/unseen": unseen,
-        # For confidence intervals: a mirrored twin is not an independent observation either, nor are
-        # neighbours that had to be parted.
-        "sealed/groups": join(mirrored[test], whole[test]),
-    }
-    for part, folder in (("train", "train"), ("validation", "validation"), ("test", "sealed")):
+    has_twin, has_patient = related.across(test, np.isin(parts, ("train", "validation")))
+    unseen, groups = ~(has_twin | has_patient)[test], related.observations(test)[test]
+    arrays: dict[str, NDArray[Any]] = {"sealed/unseen": unseen, "sealed/groups": groups}
+    for part, folder in FOLDERS.items():
         chosen = parts == part
         arrays[f"{folder}/pixels"] = decoded.pixels[chosen]
         arrays[f"{folder}/labels"] = labels[chosen]
         arrays[f"{folder}/thumbnails"] = decoded.thumbnails[chosen]
-    group_sizes = np.bincount(twins)
-    summary = {
-        "digest": _digest(catalogue, decoded, [image.part for image in catalogue.images]),
-        "cut_digest": _digest(catalogue, decoded, parts.tolist()),
-        "test_digest": _test_digest(decoded, test),
-        "order_digest": _order_digest(decoded, parts, arrays["sealed/groups"], patients),
-        "classes": list(classes),
-        "counts": {
-            part: by_class(labels[parts == part], classes) for part in ("train", "validation", "test")
+    values = {
+        "sealed/names": [name for name, sealed in zip(names, test, strict=True) if sealed],
+        "summary": digests(catalogue, decoded.digests, parts.tolist(), groups, related.patients)
+        | _counts(catalogue, labels, parts, unseen)
+        | {
+            "left_out": by_reason(catalogue.left_out),
+            "twins": {**group_counts(alike), "across": int(has_twin.sum())},
+            "patients": {
+                **patient_counts(related.patients),
+                "unlisted": int((related.patients < 0).sum()),
+                "across": int(has_patient.sum()),
+            },
+            "dropped": int((parts == "dropped").sum()),
+            "uneven": uneven,
+            "parted": _parted(catalogue, labels, related),
         },
-        "official": by_class(labels[test], classes),
-        "unseen": by_class(labels[test][unseen], classes),
-        "left_out": by_reason(catalogue.left_out),
-        "twins": {
-            "groups": int((group_sizes > 1).sum()),
-            "images": int(group_sizes[group_sizes > 1].sum()),
-            "across": int(twinned.sum()),
-        },
-        "patients": {
-            "known": len(np.unique(patients[listed])),
-            "images": int(listed.sum()),
-            "unlisted": int((~listed).sum()),
-            "across": int(treated.sum()),
-        },
-        "dropped": int((parts == "dropped").sum()),
-        "uneven": uneven,
-        "parted": [classes[label] for label in np.unique(labels[is_split & (neighbours != whole)])],
     }
-    sealed_names = [name for name, sealed in zip(names, test, strict=True) if sealed]
-    return arrays, {"sealed/names": sealed_names, "summary": summary}
+    return arrays, values
 
 
 def _parts(
-    catalogue: Catalogue,
-    twins: NDArray[np.int64],
-    related: tuple[NDArray[np.int64], ...],
-    neighbours: NDArray[np.int64],
-    seed: int,
+    catalogue: Catalogue, related: Related, seed: int
 ) -> tuple[NDArray[np.str_], list[dict[str, Any]]]:
     """The part of each image, or "dropped": a training image related to a validation or split-off test image.
 
@@ -203,14 +156,15 @@ def _parts(
     for part, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
         if part not in catalogue.parts:
             training = np.flatnonzero(parts == "train")
-            groups = join(twins[training], neighbours[training])
+            groups = join(related.alike[training], related.split_blocks[training])
             held_out = cut(names[training], groups, share, derive(seed, "cut", part))
             parts[training[held_out]] = part
             uneven += _uneven(part, share, names[training], held_out)
         elif part == "test":
+            # Training images related to a given test part stay; that makes its images not unseen.
             continue
-        for group in related:
-            parts[(parts == "train") & np.isin(group, group[parts == part])] = "dropped"
+        has_twin, has_patient = related.across(parts == "train", parts == part)
+        parts[has_twin | has_patient] = "dropped"
     if lost := set(catalogue.classes) - set(names[parts == "train"]):
         raise DataError(
             "Every class needs training images that are not in the validation part too",
@@ -233,28 +187,27 @@ def _uneven(
             yield {"part": part, "class": legible(name), "images": n, "of": of, "asked": asked}
 
 
-def _digest(catalogue: Catalogue, decoded: Decoded, parts: Sequence[str]) -> str:
-    """Identity of the data: every image's content, class and part, independent of file names."""
-    entries = sorted(
-        f"{digest} {part} {catalogue.classes[image.label]}"
-        for digest, image, part in zip(decoded.digests, catalogue.images, parts, strict=True)
-    )
-    return hashlib.sha256(os.fsencode("\n".join(entries))).hexdigest()
+def _parted(catalogue: Catalogue, labels: NDArray[np.int64], related: Related) -> list[str]:
+    """The classes of which a part was split off in blocks smaller than usual."""
+    if {"validation", "test"} <= set(catalogue.parts):
+        return []
+    training = np.array([image.part == "train" for image in catalogue.images])
+    smaller = training & (related.split_blocks != related.blocks)
+    return [legible(catalogue.classes[label]) for label in np.unique(labels[smaller])]
 
 
-def _test_digest(decoded: Decoded, test: NDArray[np.bool_]) -> str:
-    """Identity of the test part: the contents of its images, independent of names and of the other parts."""
-    contents = sorted(digest for digest, inside in zip(decoded.digests, test, strict=True) if inside)
-    return hashlib.sha256("\n".join(contents).encode()).hexdigest()
-
-
-def _order_digest(
-    decoded: Decoded, parts: NDArray[np.str_], groups: NDArray[np.int64], patients: NDArray[np.int64]
-) -> str:
-    """Identity of what names affect in trials and intervals: order, groups of the test, known patients."""
-    order = "\n".join(f"{digest} {part}" for digest, part in zip(decoded.digests, parts, strict=True))
-    known = patients.tobytes() if (patients >= 0).any() else b""
-    return hashlib.sha256(order.encode() + groups.tobytes() + known).hexdigest()
+def _counts(
+    catalogue: Catalogue, labels: NDArray[np.int64], parts: NDArray[np.str_], unseen: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """The classes, and the number of images of each by part, in the official and in the unseen test."""
+    classes = [legible(name) for name in catalogue.classes]
+    counts = {part: by_class(labels[parts == part], classes) for part in FOLDERS}
+    return {
+        "classes": classes,
+        "counts": counts,
+        "official": counts["test"],
+        "unseen": by_class(labels[parts == "test"][unseen], classes),
+    }
 
 
 def load(folder: Path) -> Images:

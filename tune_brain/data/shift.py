@@ -59,7 +59,7 @@ def origin(
     statistics: dict[str, NDArray[np.float64]],
     labels: Ints,
     test: Flags,
-    leaked: Flags,
+    seen: Flags,
     groups: Ints,
     classes: Sequence[str],
 ) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def origin(
         statistics: [N] values by name, see the function `statistics`.
         labels: [N] classes by number.
         test: [N] true in the test part.
-        leaked: [N] true for test images with a twin or their patient in the other parts.
+        seen: [N] true for test images with a twin or their patient in the other parts.
         groups: [N] groups that count as one observation, numbered separately in and outside the test part.
         classes: names.
 
@@ -85,26 +85,32 @@ def origin(
     verdicts = {}
     for number, name in enumerate(classes):
         in_class = labels == number
-        unseen, others = in_class & test & ~leaked, in_class & ~test
-        weights = [_weights(groups[side]) for side in (unseen, others)]
-        shares = {
-            statistic: _superiority(values[unseen], values[others], *weights)
-            for statistic, values in statistics.items()
-        }
-        available = [statistic for statistic in shares if shares[statistic] is not None]
-        by = max(available, key=lambda statistic: abs((shares[statistic] or 0.0) - 0.5), default=None)
-        share = shares[by] if by else None
-        n = [len(np.unique(groups[side])) for side in (unseen, others)]
-        enough = min(n) >= ENOUGH
-        verdicts[name] = {
-            "n": int(unseen.sum()),
-            "groups": n[0],
-            "shares": shares,
-            "elsewhere": max(share, 1 - share) >= ELSEWHERE if share is not None and enough else None,
-            "by": by,
-            "share": share,
-        }
+        verdicts[name] = _verdict(statistics, in_class & test & ~seen, in_class & ~test, groups)
     return verdicts
+
+
+def _verdict(
+    statistics: dict[str, NDArray[np.float64]], unseen: Flags, others: Flags, groups: Ints
+) -> dict[str, Any]:
+    """The verdict of `origin` on one class, given its unseen test images [N] and its other images [N]."""
+    weights = [_weights(groups[side]) for side in (unseen, others)]
+    shares = {
+        statistic: _superiority(values[unseen], values[others], *weights)
+        for statistic, values in statistics.items()
+    }
+    known = {statistic: share for statistic, share in shares.items() if share is not None}
+    by = max(known, key=lambda statistic: abs(known[statistic] - 0.5), default=None)
+    share = known[by] if by else None
+    unseen_groups, other_groups = (len(np.unique(groups[side])) for side in (unseen, others))
+    enough = min(unseen_groups, other_groups) >= ENOUGH
+    return {
+        "n": int(unseen.sum()),
+        "groups": unseen_groups,
+        "shares": shares,
+        "elsewhere": max(share, 1 - share) >= ELSEWHERE if share is not None and enough else None,
+        "by": by,
+        "share": share,
+    }
 
 
 def _weights(groups: Ints) -> NDArray[np.float64]:
@@ -163,13 +169,13 @@ def nearness(
     return histograms, labels[~test][neighbour]
 
 
-def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[str, Any]:
+def floor(labels: Ints, test: Flags, seen: Flags, neighbours: Ints) -> dict[str, Any]:
     """Scores that any model must beat: those of the majority class and of the nearest thumbnail's class.
 
     Args:
         labels: [N] classes by number.
         test: [N] true in the test part.
-        leaked: [N] true for test images with a twin or their patient in the other parts.
+        seen: [N] true for test images with a twin or their patient in the other parts.
         neighbours: [T] class of each test image's nearest neighbour outside the test part.
 
     Returns:
@@ -177,7 +183,7 @@ def floor(labels: Ints, test: Flags, leaked: Flags, neighbours: Ints) -> dict[st
         over the classes that occur in that part; the last two are None without images.
     """
     majority = np.bincount(labels[~test]).argmax()
-    true, unseen = labels[test], ~leaked[test]
+    true, unseen = labels[test], ~seen[test]
     predictions = {"majority": np.full(len(true), majority), "nearest_neighbour": neighbours}
     parts = {"official": np.ones(len(true), bool), "unseen": unseen}
     return {

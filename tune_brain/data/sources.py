@@ -1,4 +1,4 @@
-"""`sources.csv`, the manifest of a combined folder: what became of each image of each source."""
+"""`sources.csv` of a combined folder: what became of each image of each source."""
 
 import csv
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 
 from tune_brain.errors import DataError
 
-MANIFEST = "sources.csv"
+SOURCES = "sources.csv"
 """Lies in the root of a combined folder."""
 
 
@@ -37,20 +37,20 @@ class Row:
 COLUMNS = [field.name for field in fields(Row)]
 
 
-def manifest(root: Path) -> Path | None:
-    """The manifest that `combine` wrote to a folder, if any; a `sources.csv` with another header is ignored.
+def sources_file(root: Path) -> Path | None:
+    """The `sources.csv` that `combine` wrote to a folder, if any; one with another header is ignored.
 
     Raises:
         DataError: the file cannot be read.
     """
-    path = root / MANIFEST
+    path = root / SOURCES
     if not path.is_file():
         return None
     try:
         with path.open("rb") as file:
             header = file.readline(1000)
     except OSError as error:
-        raise DataError(f"Cannot read {MANIFEST}", found=f"{path}: {error.strerror}") from None
+        raise DataError(f"Cannot read {SOURCES}", found=f"{path}: {error.strerror}") from None
     return path if header.rstrip(b"\r\n") == ",".join(COLUMNS).encode() else None
 
 
@@ -64,7 +64,7 @@ def provenance(root: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is damaged.
     """
-    path = manifest(root)
+    path = sources_file(root)
     if path is None:
         return {}
     try:
@@ -79,9 +79,9 @@ def provenance(root: Path) -> dict[str, Any]:
     return {"sources": dict(sources), "allowed_leak": sum(row["twin_in_test"] == "yes" for row in present)}
 
 
-def write(root: Path, rows: Sequence[Row]) -> None:
+def write_sources(root: Path, rows: Sequence[Row]) -> None:
     """Write `sources.csv` to a combined folder."""
-    with (root / MANIFEST).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with (root / SOURCES).open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(map(asdict, rows))
@@ -89,5 +89,5 @@ def write(root: Path, rows: Sequence[Row]) -> None:
 
 def _damaged(path: Path, found: str) -> DataError:
     return DataError(
-        f"{MANIFEST} is damaged or was changed since `tune-brain combine` wrote it", found=f"{path}: {found}"
+        f"{SOURCES} is damaged or was changed since `tune-brain combine` wrote it", found=f"{path}: {found}"
     )

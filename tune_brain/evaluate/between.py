@@ -37,7 +37,7 @@ def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, fl
     of_a, of_b = (
         _mean_over_seeds(np.concatenate(parts, axis=1), generator) for parts in zip(*blocks, strict=True)
     )
-    found = summary("difference", (of_a - of_b)[None], fewest_groups(labels, groups))
+    found = summary((of_a - of_b)[None], fewest_groups(labels, groups), at_bounds="keep")
     return {name: found[name] for name in ("mean", "low", "high")}
 
 

@@ -43,7 +43,7 @@ def temperature(logits: NDArray[Any], labels: Ints) -> float:
     least = 1.0 if (logits.argmax(1) == labels).all() else 0.05
 
     def loss(log_temperature: float) -> float:
-        # Of logarithms, since probabilities of which one is rounded to 0 would need a clip.
+        # log_softmax, since the logarithm of a probability that was rounded to 0 would be infinite.
         logs = log_softmax(logits / np.exp(log_temperature), axis=1)
         return float(-logs[np.arange(len(labels)), labels].mean())
 

@@ -46,10 +46,7 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
     temperatures = {name: calibration.temperature(of_run, labels) for name, of_run in logits.items()}
     by_name = {name: calibrated(of_run, temperatures[name]) for name, of_run in logits.items()}
     seeds = {arch: validated.of(arch) for arch in archs}
-    by_arch = np.stack([np.mean([by_name[name] for name in names], axis=0) for names in seeds.values()])
-    parts = calibration.weights(by_arch, labels)
-    parts[parts < LEAST_SHARE] = 0
-    shares = dict(zip(archs, (parts / parts.sum()).tolist(), strict=True))
+    shares = _shares(by_name, seeds, labels)
     weights = {
         name: shares[arch] / len(names) for arch, names in seeds.items() for name in names if shares[arch]
     }
@@ -61,11 +58,7 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
     # The mean of calibrated members is underconfident, so it gets a temperature of its own.
     ensemble_temperature = calibration.temperature(mixed, labels)
     after[ENSEMBLE] = calibrated(mixed, ensemble_temperature)
-    reference = fit(validated.known_features)
-    distances = distance(reference, validated.features)
-    # Between two distances, a limit would reject more than the allowed share of few images.
-    max_distance = float(np.quantile(distances, 1 - FALSE_REJECTIONS, method="higher"))
-    foreign = distances > max_distance
+    ood, foreign = _rejection(validated)
     return {
         "n": len(labels),
         "temperatures": temperatures,
@@ -77,13 +70,33 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
             name: calibration.abstention(probabilities, labels, foreign)
             for name, probabilities in after.items()
         },
-        "ood": {
-            "mean": reference.mean.tolist(),
-            "precision": reference.precision.tolist(),
-            "max_distance": max_distance,
-            "false_rejections": float(foreign.mean()),
-        },
+        "ood": ood,
     }
+
+
+def _shares(
+    by_name: Mapping[str, Floats], seeds: Mapping[str, Sequence[str]], labels: NDArray[np.int64]
+) -> dict[str, float]:
+    """The share of each architecture in the ensemble, from the calibrated probabilities of its seed runs."""
+    by_arch = np.stack([np.mean([by_name[name] for name in names], axis=0) for names in seeds.values()])
+    shares = calibration.weights(by_arch, labels)
+    shares[shares < LEAST_SHARE] = 0
+    return dict(zip(seeds, (shares / shares.sum()).tolist(), strict=True))
+
+
+def _rejection(validated: Validated) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+    """The limits beyond which an image is foreign, and which validation images are."""
+    reference = fit(validated.known_features)
+    distances = distance(reference, validated.features)
+    # Between two distances, a limit would reject more than the allowed share of few images.
+    max_distance = float(np.quantile(distances, 1 - FALSE_REJECTIONS, method="higher"))
+    foreign = distances > max_distance
+    return {
+        "mean": reference.mean.tolist(),
+        "precision": reference.precision.tolist(),
+        "max_distance": max_distance,
+        "false_rejections": float(foreign.mean()),
+    }, foreign
 
 
 def add_scores(
@@ -112,15 +125,13 @@ def add_scores(
         Reference(*(np.array(fitted["ood"][key]) for key in ("mean", "precision"))), test.features
     )
     foreign = distances > fitted["ood"]["max_distance"]
-    extended: Scores = {**scores, ENSEMBLE: {part: {} for part in TEST_PARTS}}
+    extended: Scores = {name: {} for name in predicted}
     for name, of_model in predicted.items():
         for part in TEST_PARTS:
             inside = test.part(part)
             labels, probabilities = test.labels[inside], of_model[:, inside]
             measures = score(probabilities, labels, test.groups[inside], classes)
-            if name == ENSEMBLE:
-                extended[name][part] = measures
-            extended[name][part] = extended[name][part] | {
+            extended[name][part] = (measures if name == ENSEMBLE else scores[name][part]) | {
                 "calibrated": {measure: measures[measure] for measure in ("calibration_error", "log_loss")},
                 "answered": _answered(
                     probabilities[0], labels, fitted["abstention"][name]["min_confidence"], foreign[inside]
@@ -133,13 +144,16 @@ def add_scores(
 
 def against_best(
     test: Predictions, predicted: Calibrated, validation: Mapping[str, Sequence[float]]
-) -> Scores:
+) -> tuple[Scores, str]:
     """Compare the ensemble with the first seed run of the winner that is best on validation.
 
     Args:
         test: the predictions.
         predicted: what `calibrated_predictions` returns.
         validation: macro-F1 of each winner's seed runs on validation, by architecture.
+
+    Returns:
+        The name of that winner and the comparison on each part of the test; and a sentence about it.
     """
     best = max(validation, key=lambda arch: float(np.mean(validation[arch])))
     parts = {}
@@ -151,7 +165,7 @@ def against_best(
             **sign_test(ours.argmax(1) == labels, theirs.argmax(1) == labels, groups),
             "macro_f1": difference(ours[None], theirs[None], labels, groups),
         }
-    return {"best_single": best, "parts": parts, "verdict": _verdict(best, parts, test, predicted)}
+    return {"best_single": best, "parts": parts}, _verdict(best, parts, test, predicted)
 
 
 def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: Sequence[str]) -> Calibrated:
@@ -210,10 +224,11 @@ def _share(flags: NDArray[np.bool_]) -> float | None:
 def _verdict(best: str, parts: Scores, test: Predictions, predicted: Calibrated) -> str:
     if (predicted[ENSEMBLE][0].argmax(1) == predicted[best][0].argmax(1)).all():
         return f"ensemble: it gives every test image the same class as the best single winner ({best})."
-    compared, n = parts[test.telling], int(test.part(test.telling).sum())
-    against_best = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
+    part = test.main_part
+    compared, n = parts[part], int(test.part(part).sum())
+    difference_in_words = phrase(compared["macro_f1"], f"the best single winner on validation ({best})")
     return (
-        f"ensemble: it {against_best}, on {n} {test.telling} images; {compared['only_a']} only the ensemble "
+        f"ensemble: it {difference_in_words}, on {n} {part} images; {compared['only_a']} only the ensemble "
         f"gets right, {compared['only_b']} only {best} (of the groups of related images it is ahead in "
         f"{compared['groups_a']} and behind in {compared['groups_b']}: sign test, p = {compared['p']:.2g})."
     )

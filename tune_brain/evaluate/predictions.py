@@ -42,8 +42,8 @@ class Predictions:
         return self.unseen | (part == "official")
 
     @property
-    def telling(self) -> str:
-        """The most informative part: `unseen`, unless it is empty."""
+    def main_part(self) -> str:
+        """The part on which classifiers are compared: `unseen`, unless it is empty."""
         return "unseen" if self.unseen.any() else "official"
 
     def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:

@@ -115,11 +115,11 @@ def _sign_tests(test: Predictions, archs: Sequence[str]) -> list[Scores]:
 
 def _verdict(test: Predictions, arch: str, winner: Winner, baseline: Floats) -> str:
     """How the winner compares with its untuned baseline and with the nearest neighbour, on unseen images."""
-    inside = test.part(test.telling)
+    inside = test.part(test.main_part)
     labels, groups = test.labels[inside], test.groups[inside]
     ours = test.seed_runs("winner", arch)[:, inside]
     neighbour = test.probabilities["nearest_neighbour"][None, inside]
-    images = f"on {len(labels)} {test.telling} images"
+    images = f"on {len(labels)} {test.main_part} images"
     against_neighbour = phrase(difference(ours, neighbour, labels, groups), "the nearest neighbour")
     if winner.configuration == BASELINE:
         return f"{arch}: the untuned baseline won its own study; it {against_neighbour}, {images}."

@@ -76,17 +76,7 @@ def open_test(
     """
     if (run / PREDICTIONS).exists():
         return _read(run)
-    opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
-    if (run / SEAL).exists():
-        # An interrupted opening still counts as the first.
-        seal = read_json(run / SEAL)
-        write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
-    else:
-        earlier = _earlier_openings(prepared.summary["test_digest"])
-        seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": earlier}
-        # Before the opening is recorded: if the seal cannot be written, the next attempt is still the first.
-        write_json(run / SEAL, {**seal, "for": _configurations(planned)})
-    _record_opening(prepared.summary["test_digest"], run, seal["opened"])
+    _note_opening(run, prepared, planned)
     folder = prepared.sealed
     pixels, labels, thumbnails, unseen, groups = (
         np.load(folder / f"{name}.npy") for name in ("pixels", "labels", "thumbnails", "unseen", "groups")
@@ -113,6 +103,21 @@ def open_test(
     )
     write_predictions(run / PREDICTIONS, predictions)
     return predictions
+
+
+def _note_opening(run: Path, prepared: Prepared, planned: Sequence[SeedRun]) -> None:
+    """Write the seal of the run, or that it is opened again, and then this machine's record of openings."""
+    opening = {"opened": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "by": f"tune_brain {__version__}"}
+    if (run / SEAL).exists():
+        # An interrupted opening still counts as the first.
+        seal = read_json(run / SEAL)
+        write_json(run / SEAL, {**seal, "again": [*seal.get("again", []), opening]})
+    else:
+        earlier = _earlier_openings(prepared.summary["test_digest"])
+        seal = {**opening, "digest": prepared.summary["digest"], "earlier_openings": earlier}
+        # Before the opening is recorded: if the seal cannot be written, the next attempt is still the first.
+        write_json(run / SEAL, {**seal, "for": _configurations(planned)})
+    _record_opening(prepared.summary["test_digest"], run, seal["opened"])
 
 
 def _earlier_openings(digest: str) -> int | None:

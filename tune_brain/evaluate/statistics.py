@@ -6,7 +6,7 @@ was drawn. Among replicates an undefined value is NaN; in results it is None.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +51,17 @@ def score(
     A measure is `{"mean", "std", "low", "high"}`: mean and sample standard deviation over the seeds, and the
     95 % percentile interval of that mean from a bootstrap that draws whole groups of images with replacement
     (Davison & Hinkley, Bootstrap Methods and their Application, 1997). Undefined values are None: `std` with
-    one seed, all four for a class without images, and the interval with fewer than `FEWEST_GROUPS` groups: of
-    any class with images for a macro average, of the class for its own measures (for its precision, of what
-    was taken for it, too), in all for the others. Macro averages leave out classes without images. Replicates
-    that miss any other class do not count for them, because an average over fewer classes would be another
-    measure.
+    one seed, all four for a class without images, and the interval of a measure that rests on fewer than
+    `FEWEST_GROUPS` groups. A macro average rests on as many groups as the class with the fewest. A measure of
+    one class rests on the groups of that class; its precision also needs enough groups that were taken for
+    it, its ROC AUC enough of the other classes. Any other measure rests on all groups.
 
-    Where such a mean is exactly 0 or 1, as of an F1, all replicates are, too, which says nothing about other
-    images, and there is no interval. That of an accuracy of 0 or 1, or of a class's recall or precision, has
-    the other end of the exact one by Clopper & Pearson (Biometrika 26, 1934), over groups instead of images.
+    Macro averages leave out classes without images. Replicates that miss any other class do not count for
+    them, because an average over fewer classes would be another measure.
+
+    If a mean is exactly 0 or 1, so are all replicates, which says nothing about other images. Then a measure
+    of `PROPORTIONS` has the exact interval of Clopper & Pearson (Biometrika 26, 1934) with groups in place of
+    images, and any other measure has none.
 
     Args:
         probabilities: [S, N, C], of each seed; one-hot for a classifier without probabilities.
@@ -89,7 +91,7 @@ def score(
         "groups": in_all,
         "seeds": seeds,
         **{
-            name: summary(name, array, fewest if name in MACRO else in_all)
+            name: _summary(name, array, fewest if name in MACRO else in_all)
             for name, array in values.items()
             if array.ndim == 2
         },
@@ -97,7 +99,7 @@ def score(
             label: {
                 "n": int((labels == column).sum()),
                 **{
-                    name.removeprefix("class_"): summary(
+                    name.removeprefix("class_"): _summary(
                         name, array[..., column], _groups_behind(name, predicted, labels, groups, column)
                     )
                     for name, array in values.items()
@@ -194,16 +196,28 @@ def _groups_behind(name: str, predicted: Ints, labels: Ints, groups: Ints, colum
     return min(len(np.unique(groups[images])) for images in sets)
 
 
-def summary(name: str, values: Floats, groups: int) -> dict[str, float | None]:
+def _summary(name: str, values: Floats, groups: int) -> dict[str, float | None]:
+    """`summary` by the rules for the measure of this name."""
+    return summary(
+        values,
+        groups,
+        at_bounds="exact" if name in PROPORTIONS else "none",
+        centred=name == "calibration_error",
+    )
+
+
+def summary(
+    values: Floats, groups: int, *, at_bounds: Literal["exact", "none", "keep"], centred: bool = False
+) -> dict[str, float | None]:
     """Mean, standard deviation and interval of a measure that rests on so many groups.
 
-    The replicates of the calibration error are shifted so that their mean equals the score, and clipped at 0,
-    because resampling inflates a sum of absolute gaps.
-
     Args:
-        name: of the measure.
         values: [S, 1 + R], the scores of the seeds, then their replicates.
         groups: how many.
+        at_bounds: the interval where the mean is 0 or 1: `exact`, that of a proportion; `none`; or `keep`,
+            that of the replicates, for a measure whose bounds these are not.
+        centred: shift the replicates so that their mean equals the score, and clip them at 0, because
+            resampling inflates a sum of absolute gaps.
     """
     scores, replicates = values[:, 0], values[:, 1:].mean(axis=0)
     if not np.isfinite(scores).all():
@@ -211,15 +225,14 @@ def summary(name: str, values: Floats, groups: int) -> dict[str, float | None]:
     mean, low, high = float(scores.mean()), None, None
     replicates = replicates[np.isfinite(replicates)]
     if groups >= FEWEST_GROUPS and replicates.size:
-        if name == "calibration_error":
-            replicates = (replicates - replicates.mean() + mean).clip(0)
-        low, high = np.quantile(replicates, [TAIL, 1 - TAIL]).tolist()
-        if name in PROPORTIONS and mean in (0, 1):
+        if mean in (0, 1) and at_bounds == "exact":
             # No draw can contain what no image shows.
             limit = TAIL ** (1 / groups)
             low, high = (limit, 1.0) if mean else (0.0, 1 - limit)
-        elif name != "difference" and mean in (0, 1):
-            low, high = None, None
+        elif mean not in (0, 1) or at_bounds == "keep":
+            if centred:
+                replicates = (replicates - replicates.mean() + mean).clip(0)
+            low, high = np.quantile(replicates, [TAIL, 1 - TAIL]).tolist()
     std = float(scores.std(ddof=1)) if len(scores) > 1 else None
     return {"mean": mean, "std": std, "low": low, "high": high}
 

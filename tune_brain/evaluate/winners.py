@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from tune_brain import runs
 from tune_brain.config import PRETRAINED, Precision
@@ -85,6 +86,33 @@ def _first(rows: Sequence[TrialRow], full_length: int) -> dict[int, TrialRow]:
     }
 
 
+def fields_of(choice: Choice, run: Run, classes: int, precision: Precision) -> dict[str, Any]:
+    """The fields of a `Winner` that follow from the rows.
+
+    Args:
+        choice: the configuration chosen for its architecture.
+        run: the run.
+        classes: the number of classes.
+        precision: the precision in which the architecture was trained.
+    """
+    row = choice.row
+    return {
+        "configuration": row.configuration,
+        "trial": row.trial,
+        "score": choice.scores[0],
+        "again": choice.scores[1:],
+        "values": row.values,
+        "training": run.spaces[row.arch].trial(
+            row.values,
+            epochs=row.epochs,
+            image_size=run.config.image_size,
+            classes=classes,
+            seed=row.seed,
+            precision=precision,
+        ),
+    }
+
+
 def write_winners(
     run: Run,
     rows: Sequence[TrialRow],
@@ -104,38 +132,25 @@ def write_winners(
     config = run.config
     for arch in config.arch:
         of_study = [row for row in rows if row.arch == arch]
-        choice = choose(of_study, config.epochs)
+        choice = choose(of_study, config.full_length)
         if choice is None:
             progress.say(f"{arch}: no full-length trial ended well, so it has no winner")
             continue
         best = choice.row
-        training = run.spaces[arch].trial(
-            best.values,
-            epochs=best.epochs,
-            image_size=config.image_size,
-            classes=len(prepared.classes),
-            seed=best.seed,
-            precision=precision[arch],
-        )
         winner = Winner(
-            configuration=best.configuration,
-            trial=best.trial,
-            score=choice.scores[0],
-            again=choice.scores[1:],
-            values=best.values,
+            **fields_of(choice, run, len(prepared.classes), precision[arch]),
             data=config.data,
             data_digest=prepared.summary["cut_digest"],
             split_seed=config.seed,
             weights=config.weights if arch == PRETRAINED else "none",
-            training=training,
         )
         path = runs.write_winner(run.folder, winner)
         scores = ", ".join(f"{score:.4f}" for score in choice.scores)
         name = f"configuration {best.configuration}" if best.configuration else "the untuned baseline"
         progress.say(f"{arch}: winner is {name}, {scores}: {path}")
-        converged = converged_scores(of_study, config.epochs)
+        converged = converged_scores(of_study, config.full_length)
         if estimate := shrunken_score(converged, best.configuration):
-            every = full_scores(of_study, config.epochs)
+            every = full_scores(of_study, config.full_length)
             diverged = sum(len(scores) - len(converged[number]) for number, scores in every.items())
             trials = counted(diverged, "trial of the final round that", "trials of the final round that")
             progress.say(

@@ -116,20 +116,25 @@ document.getElementById("steps").addEventListener("click", (event) => {
 // --- the table of trials
 const COLUMNS = () => ["trial", "architecture", "configuration", "epochs", ...tuned, "macro_f1", "fate", "why", "seconds", "machine", "worker", "device", "attempt"];
 const order = { by: "macro_f1", rising: false, most: 100 };
-const COMPARE = { ">": (a, b) => a > b, "<": (a, b) => a < b, "=": (a, b) => a === b };
+const COMPARE = { ">": (a, b) => a > b, ">=": (a, b) => a >= b, "<": (a, b) => a < b, "<=": (a, b) => a <= b };
+const cellText = (name, i) => (name === "configuration" && !trials[name][i] ? "untuned" : String(digits(trials[name][i])));
 
-// Indices of the trials that match the chosen architecture and every word of the filter.
+// Indices of the trials that match the chosen architecture and every word of the filter, in the order of the table.
 function matching() {
   const words = (document.getElementById("filter")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
   const keys = COLUMNS();
   const matches = (i, word) => {
-    const [, key, sign, value] = word.match(/^(\w+)([<>=])([-+.\de]+)$/) ?? [];
-    if (key && key in trials) return trials[key][i] !== null && COMPARE[sign](trials[key][i], Number(value));
-    return keys.some((name) => String(trials[name][i] ?? "").toLowerCase().includes(word));
+    const [, key, sign, value] = word.match(/^(\w+)(>=|<=|[<>=])(.+)$/) ?? [];
+    if (!key || !(key in trials)) return keys.some((name) => cellText(name, i).toLowerCase().includes(word));
+    const exact = trials[key][i];
+    if (sign !== "=") return exact !== null && COMPARE[sign](exact, Number(value));
+    // A number may be given in full or as it is shown, with fewer digits.
+    return exact === Number(value) || cellText(key, i).toLowerCase() === value;
   };
-  return (trials.trial ?? []).map((_, i) => i).filter(
+  const indices = (trials.trial ?? []).map((_, i) => i).filter(
     (i) => (!arch || trials.architecture[i] === arch) && words.every((word) => matches(i, word)),
   );
+  return indices.sort((a, b) => compare(trials[order.by][a], trials[order.by][b]));
 }
 // Empty cells sort last in either direction.
 function compare(a, b) {
@@ -140,7 +145,7 @@ const textual = (name) => typeof trials[name][0] === "string";
 function listTrials() {
   const table = document.getElementById("trials");
   if (!table) return;
-  const matches = matching().sort((a, b) => compare(trials[order.by][a], trials[order.by][b]));
+  const matches = matching();
   // The heading is rebuilt only for other columns, so that its buttons keep the keyboard focus.
   if (table.tHead.dataset.columns !== COLUMNS().join()) {
     const head = document.createElement("tr");
@@ -160,8 +165,7 @@ function listTrials() {
     ...matches.slice(0, order.most).map((i) => {
       const row = make("tr", "", { className: `${trials.fate[i]}${trials.winner[i] ? " winner" : ""}` });
       for (const name of COLUMNS()) {
-        const text = name === "configuration" && !trials[name][i] ? "untuned" : digits(trials[name][i]);
-        row.append(make("td", text, { className: textual(name) ? "left" : "" }));
+        row.append(make("td", cellText(name, i), { className: textual(name) ? "left" : "" }));
       }
       return row;
     }),

@@ -10,8 +10,16 @@ import plotly.graph_objects as go
 
 from tune_brain.config import Hyperparameters, RunConfig
 from tune_brain.data.audit import Audit
-from tune_brain.data.catalogue import named_of
-from tune_brain.data.findings import KINDS, RULES, beat, count, elsewhere, rest, same_origin, validated
+from tune_brain.data.findings import (
+    KINDS,
+    RULES,
+    floor_sentence,
+    no_shift_sentence,
+    other_parts,
+    shift_sentences,
+    twins_across_sentence,
+)
+from tune_brain.data.left_out import first_names, number_of_files
 from tune_brain.data.samples import MODEL
 from tune_brain.data.shapes import bands
 from tune_brain.data.shift import STATISTICS
@@ -62,7 +70,7 @@ def _values(audit: Audit) -> dict[str, Any]:
         "model": MODEL,
         "rotation": Hyperparameters.model_fields["rotation"].default,
         "default_side": RunConfig.model_fields["image_size"].default,
-        "rest": rest(facts),
+        "rest": other_parts(facts),
         "titles": _titles(facts),
         "files": list(_files(facts)),
         "samples": _by_class(facts, pictures.samples),
@@ -100,19 +108,21 @@ def _titles(facts: Facts) -> dict[str, str]:
     most, least = max(totals, key=lambda name: totals[name]), min(totals, key=lambda name: totals[name])
     twins, leaked = facts["twins"]["any"], facts["twins"]["any"]["leaked"]
     sizes, across = facts["resizing"]["sizes"], twins["across"]
-    broken = count(facts["files"]["unreadable"])
-    shifted = list(elsewhere(facts))
+    broken = number_of_files(facts["files"]["unreadable"])
+    shifted = list(shift_sentences(facts))
     return {
         "counts": f"{most} has {totals[most] / totals[least]:.1f} times as many images as {least}"
         if totals[most] > totals[least]
         else f"Every class has {totals[most]:,} images",
-        "twins": f"{counted(leaked, 'test image is', 'test images are')} also in {rest(facts)}"
+        "twins": f"{counted(leaked, 'test image is', 'test images are')} also in {other_parts(facts)}"
         if leaked
-        else validated(facts).rstrip(".")
+        else twins_across_sentence(facts).rstrip(".")
         if across
         else f"{twins['images']:,} images are twins, none of them across the parts",
-        "nearest": beat(facts) if facts["floor"] else "There is no test part to compare with training",
-        "origin": shifted[0] if shifted else same_origin(facts),
+        "nearest": floor_sentence(facts)
+        if facts["floor"]
+        else "There is no test part to compare with training",
+        "origin": shifted[0] if shifted else no_shift_sentence(facts),
         "sizes": "All images have the same size" if sizes == 1 else f"Images come in {sizes:,} sizes",
         "files": f"{counted(broken, 'file', 'files')} cannot be read"
         if broken
@@ -129,7 +139,7 @@ def _files(facts: Facts) -> Iterator[dict[str, Any]]:
     }
     for group, label in labels.items():
         for kind, files in facts["files"][group].items():
-            yield {"what": label, "kind": kind, "n": files["n"], "names": named_of(files)}
+            yield {"what": label, "kind": kind, "n": files["n"], "names": first_names(files)}
 
 
 def _resizing(facts: Facts) -> Iterator[str]:
@@ -261,7 +271,7 @@ def _nearest(facts: Facts) -> go.Figure:
     nearest, figure = facts["nearest"], style.figure(height=320)
     edges = nearest["edges"]
     bins = [f"{low:g} to {high:g}" for low, high in pairwise(edges)]
-    for part, label in (("train", f"{rest(facts)} images, a sample"), ("test", "test images")):
+    for part, label in (("train", f"{other_parts(facts)} images, a sample"), ("test", "test images")):
         total = sum(nearest[part]) or 1
         figure.add_bar(
             name=label,

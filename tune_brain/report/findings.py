@@ -8,6 +8,7 @@ import pandas as pd
 from tune_brain.report.formatting import classifier, epochs, number, share
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace
+from tune_brain.report.tables.compare import ENSEMBLE
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
 from tune_brain.search.display import planned_epochs
@@ -83,22 +84,23 @@ def progress(shown: RunView) -> str:
     ends = shown.ends[shown.ends["arch"] == leader]
     winner = ends[ends["winner"]].iloc[0]
     when = duration(winner["hours"] * 3600)
-    if not shown.searching:
+    # Winners are written when a search has ended, and are missing while an interrupted one can be resumed.
+    if shown.contents.winners and not shown.searching:
         when = f"{share(winner['hours'] / max(shown.ends['hours'].max(), 1e-9))} of the search"
     return f"{leader} found its current winner after {when}, with a score of {number(winner['score'])}"
 
 
 def ladder(shown: RunView) -> str:
-    """How many of the sampled configurations reached full length."""
+    """How many of the sampled configurations completed a trial at full length."""
     rungs = shown.config.ladder
     sampled = shown.trials[~shown.trials["baseline"]]
     if sampled.empty:
         return "No configuration has been sampled yet"
-    reached = sampled[sampled["epochs"] == rungs[-1]]
+    completed = sampled[(sampled["epochs"] == rungs[-1]) & (sampled["state"] == "completed")]
     count = len(sampled[["arch", "configuration"]].drop_duplicates())
-    top = len(reached[["arch", "configuration"]].drop_duplicates())
+    top = len(completed[["arch", "configuration"]].drop_duplicates())
     of = counted(count, "sampled configuration", "sampled configurations")
-    return f"{top:,} of {of} reached {epochs(rungs[-1])}"
+    return f"{top:,} of {of} completed {epochs(rungs[-1])}"
 
 
 def agreements(shown: RunView) -> Iterator[str]:
@@ -157,9 +159,15 @@ def machines(shown: RunView) -> str:
     busy = pace.busy(shown.timeline)
     if busy.empty:
         return "No trial has started yet"
-    nodes, failures = busy["node"].nunique(), int(busy["failed"].sum())
-    slots = f"{counted(len(busy), 'slot', 'slots')} on {counted(nodes, 'machine', 'machines')}"
+    failures = int(busy["failed"].sum())
     failed = f"{counted(failures, 'attempt', 'attempts')} failed" if failures else "no attempt failed"
+    # Attempts that no worker has begun yet have no machine.
+    busy = busy[busy["node"] != ""]
+    if busy.empty:
+        return f"No worker has begun a trial yet, {failed}"
+    slots = (
+        f"{counted(len(busy), 'slot', 'slots')} on {counted(busy['node'].nunique(), 'machine', 'machines')}"
+    )
     return f"{slots}: busy {share(busy['busy'].mean())} of the time, {failed}"
 
 
@@ -171,8 +179,10 @@ def _tested(shown: RunView) -> str:
         return "No winner could be scored"
     part = "unseen" if (winners["part"] == "unseen").any() else "official"
     best = winners[winners["part"] == part].sort_values("mean").iloc[-1]
-    name = "The ensemble" if best["classifier"] == "ensemble" else best["classifier"]
-    text = f"{name} scores best on the {part} test, macro-F1 {number(best['mean'])}"
+    leads = f"{best['classifier']} is the best winner on"
+    if best["classifier"] == ENSEMBLE:
+        leads = "The ensemble scores above every winner on"
+    text = f"{leads} the {part} test, macro-F1 {number(best['mean'])}"
     floor = table[(table["classifier"] == "nearest_neighbour") & (table["part"] == part)]
     if floor.empty:
         return text
@@ -194,7 +204,7 @@ def winners(shown: RunView) -> str:
 
 
 def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
-    """Which run has the best winner; runs on different images are not ranked.
+    """Which run has the best winner or ensemble; runs on different images are not ranked.
 
     Runs are ranked on the unseen test if all of them have opened it, otherwise on validation.
 
@@ -211,7 +221,8 @@ def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
     if scored.empty:
         return "No run has a full-length trial yet"
     best = scored.sort_values(column).iloc[-1]
-    return f"{best['run']} has the highest score on {where}: {best['arch']}, {number(best[column])}"
+    name = "the ensemble" if best["arch"] == ENSEMBLE else best["arch"]
+    return f"{best['run']} has the highest score on {where}: {name}, {number(best[column])}"
 
 
 def configurations(shown: RunView) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tune_brain.config import PRETRAINED
-from tune_brain.data.catalogue import named_of
 from tune_brain.data.describe import about_split
+from tune_brain.data.left_out import first_names
 from tune_brain.report.run_reader import Contents
 from tune_brain.search.chance import finding
 from tune_brain.text import counted, duration
@@ -114,32 +114,6 @@ def reason(trial: Mapping[Any, Any]) -> str:
     return f"{fate}: rank {rank} of {peers}{when}, {cutoff}"
 
 
-def overtuned(line: Mapping[str, Any]) -> str:
-    """A line of `tables.overtuning` as a sentence."""
-    arch, expected = line["arch"], ""
-    if not np.isnan(line["mean"]):
-        expected = (
-            f"Expected with other seeds: {number(line['mean'])} {interval(line['low'], line['high'])} on "
-            f"validation; its own trials scored {number(line['chosen'])}."
-        )
-    if line["untuned"]:
-        return f"{arch}: the untuned baseline won, so the search promised no gain. {expected}".strip()
-    confirmed = [
-        f"{where} {line[gain] * 100:+.1f}"
-        for where, gain in (
-            ("other seeds show", "gain_validation"),
-            ("the official test", "gain_official"),
-            ("the unseen test", "gain_unseen"),
-        )
-        if not np.isnan(line[gain])
-    ]
-    promised = f"the search promised {line['promised'] * 100:+.1f} points over the untuned baseline"
-    if np.isnan(line["promised"]):
-        promised = "its untuned baseline has no full-length score in the search, which so promised no gain"
-    gains = f"{promised}; {', '.join(confirmed)}" if confirmed else promised
-    return f"{arch}: {gains}. {expected}".strip()
-
-
 def pair(line: Mapping[str, Any]) -> str:
     """A line of `tables.pairs` as a sentence."""
     a, b, only_a, only_b = (line[key] for key in ("a", "b", "only_a", "only_b"))
@@ -157,6 +131,12 @@ def pair(line: Mapping[str, Any]) -> str:
     )
 
 
+def commit(recorded: str) -> str:
+    """A commit as recorded in record.json, shortened, and whether the code differed from it."""
+    name, _, dirty = recorded.partition("-")
+    return name[:12] + (" with local changes" if dirty else "")
+
+
 def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     """What was run, on which data, when and where, as pairs (label, text)."""
     config, record, trials = contents.config, contents.record, contents.trials
@@ -165,7 +145,7 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
     source = config.data.name if config.data else "built-in demo images"
     yield "Data", f"{source}: {total:,} images at {config.image_size} px" if total else source
     lengths = ", ".join(f"{length:,}" for length in config.ladder[:-1])
-    lengths += f"{' and ' * bool(lengths)}{epochs(config.epochs)}"
+    lengths += f"{' and ' * bool(lengths)}{epochs(config.full_length)}"
     sampled = counted(config.configs, "configuration", "configurations")
     until = ", or until converged" if config.until_converged else ""
     yield "Search", f"{sampled}{until}, plus the baseline; trials of {lengths}"
@@ -189,8 +169,7 @@ def facts(contents: Contents) -> Iterator[tuple[str, str]]:
         shown = ("tune_brain", "Python", "torch", "ray", "optuna")
         yield "Software", ", ".join(f"{name} {versions[name]}" for name in shown if name in versions)
     if record.get("commit"):
-        commit, _, dirty = record["commit"].partition("-")
-        yield "Commit", commit[:12] + (" with local changes" if dirty else "")
+        yield "Commit", commit(record["commit"])
     sealed = contents.sealed
     text = f"opened {_minute(sealed['opened'])} by {sealed['by']}" if sealed else "not opened yet"
     if before := sealed.get("earlier_openings"):
@@ -275,9 +254,15 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
         )
     yield from about_split(data)
     for reason, files in data.get("left_out", {}).items():
-        yield f"{files['n']:,} left out ({reason}): {named_of(files)}"
+        yield f"{files['n']:,} left out ({reason}): {first_names(files)}"
     if record and not record.get("commit"):
         yield "The commit of the code is unknown."
+    for arch in contents.winners if contents.scores else ():
+        if arch not in contents.scores:
+            yield (
+                f"{arch} has no test score and is not exported: all seed runs of its winner diverged. Its "
+                "card shows the score by which it was chosen on validation, which is optimistic."
+            )
     if contents.scores and config.seeds == 1:
         yield "One seed per winner: the spread between seeds is unknown."
 

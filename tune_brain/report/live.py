@@ -74,9 +74,16 @@ class Watched:
             reader, figures = self._readers[run], self._figures[run]
             return self._views.get(run, reader.stamps(), lambda: RunView(reader.read(), figures))
 
-    def others(self, run: int) -> list[RunView]:
-        """All runs but one."""
-        return [self.shown(other) for other in range(len(self)) if other != run]
+    def others(self, run: int) -> tuple[list[RunView], dict[str, str]]:
+        """All runs but one; and of those that cannot be read, by name, why."""
+        others, unread = [], {}
+        for other in range(len(self)):
+            if other != run:
+                try:
+                    others.append(self.shown(other))
+                except TuneBrainError as error:
+                    unread[self.names[other]] = str(error)
+        return others, unread
 
     def versions(self, run: int) -> dict[str, str]:
         """Version of each view of a run; it changes when an input of the view does."""
@@ -118,7 +125,7 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
             state=runs.state(run),
             versions=runs.versions(run),
         )
-        return HTMLResponse(page(runs.shown(run), runs.others(run), live), headers=FRESH)
+        return HTMLResponse(page(runs.shown(run), live=live), headers=FRESH)
 
     def versions(request: Request) -> Response:
         run = _run(request, runs)
@@ -132,9 +139,11 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
         version = runs.versions(run).get(name)
         if version is None:
             raise HTTPException(404)
-        shown, others = runs.shown(run), runs.others(run) if name == "compare" else []
+        shown = runs.shown(run)
+        others, unread = runs.others(run) if name == "compare" else ([], {})
         has_images = shown.config.data is not None and shown.config.data.is_dir()
-        html = fragment(views[name], shown, others, f"/run/{run}/images" if has_images else "")
+        images = f"/run/{run}/images" if has_images else ""
+        html = fragment(views[name], shown, others, images=images, unread=unread)
         return HTMLResponse(html, headers={**FRESH, "X-Run": runs.identities[run], "X-Version": version})
 
     def image(request: Request) -> Response:

@@ -14,12 +14,16 @@ const coloured = (text) => (night.matches ? text.replace(/#[0-9a-f]{6}/g, (colou
 
 async function draw(place) {
   await ready;
+  // Plotly would draw a hidden figure at a size of its own: this one is drawn when it is shown.
+  if (place.offsetParent === null) return near.observe(place);
   const { data, layout } = JSON.parse(coloured(figures.get(place)));
   for (const trace of data) if (trace.meta === "trials") trace.hovertext = trace.customdata.map(page.label);
   page.fill(data);
   // On touch screens, dragging over a figure scrolls the page.
   if (coarse.matches) layout.dragmode = false;
   layout.uirevision = "kept";
+  // Else a figure that is drawn again keeps its old width.
+  layout.autosize = true;
   await Plotly.react(place, data, layout, { responsive: true, displayModeBar: false });
   place.dataset.drawn = "";
 }
@@ -62,6 +66,12 @@ function drawAgain() {
   for (const place of figures.keys()) if ("drawn" in place.dataset) draw(place);
 }
 night.addEventListener("change", drawAgain);
+// Figures keep the width at which they were drawn: for a print, that of a sheet of paper.
 addEventListener("beforeprint", () => {
+  document.body.classList.add("sheet");
   for (const place of figures.keys()) draw(place);
+});
+addEventListener("afterprint", () => {
+  document.body.classList.remove("sheet");
+  drawAgain();
 });

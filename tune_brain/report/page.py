@@ -58,21 +58,29 @@ def write_page(run: Path, others: Sequence[Path] = ()) -> Path:
     return path
 
 
-def page(shown: RunView, others: Sequence[RunView], live: Live | None = None) -> str:
+def page(shown: RunView, others: Sequence[RunView] = (), live: Live | None = None) -> str:
     """The page of a run. A live page contains the first view only and requests the others from its server.
 
     Args:
         shown: the run.
-        others: the runs that it is compared with.
+        others: the runs that it is compared with; a live page does without.
         live: facts about the server; None for a page that stands alone.
     """
-    views = [view for view in VIEWS if view.name != "compare" or others]
+    compares = others or (live and len(live.names) > 1)
+    views = [view for view in VIEWS if view.name != "compare" or compares]
     rendered = {view.name: fragment(view, shown, others) for view in (views[:1] if live else views)}
     values = {"name": shown.name, "archs": shown.config.arch, "views": views, "rendered": rendered}
     return pages().get_template("page.html").render(values, live=live)
 
 
-def fragment(view: View, shown: RunView, others: Sequence[RunView], images: str = "") -> Markup:
+def fragment(
+    view: View,
+    shown: RunView,
+    others: Sequence[RunView],
+    *,
+    images: str = "",
+    unread: Mapping[str, str] | None = None,
+) -> Markup:
     """The content of one view's section.
 
     Args:
@@ -80,8 +88,14 @@ def fragment(view: View, shown: RunView, others: Sequence[RunView], images: str 
         shown: the run.
         others: the runs that it is compared with.
         images: URL under which a server offers test images by number; if empty, images are not linked.
+        unread: runs that cannot be compared, by name, each with the reason.
     """
-    values = {"title": view.title(shown), "archs": shown.config.arch, "images_at": images}
+    values = {
+        "title": view.title(shown),
+        "archs": shown.config.arch,
+        "images_at": images,
+        "unread": unread or {},
+    }
     template = pages().get_template(f"sections/{view.name}.html")
     return Markup(template.render(values | view.values(shown, others)))
 

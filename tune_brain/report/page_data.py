@@ -13,7 +13,8 @@ from tune_brain.space import Space
 
 Columns = dict[str, list[Any]]
 
-EPOCH_MEASURES = ("train_loss", "val_loss", "val_macro_f1", "lr", "grad_norm", "clipped_share")
+EPOCH_MEASURES = ("train_loss", "val_loss", "lr", "grad_norm", "clipped_share")
+"""The columns of `RunView.curves` that the page's script draws."""
 
 
 def trial_columns(trials: pd.DataFrame, spaces: Mapping[str, Space], images: int) -> Columns:

@@ -14,7 +14,7 @@ from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, SE
 from tune_brain.lock import EVALUATE
 from tune_brain.records import EpochRow, Row, SeedRow, TrialRow
 from tune_brain.runs import open_run, winner_file
-from tune_brain.search.chance import untaught
+from tune_brain.search.chance import no_better_than_constant
 from tune_brain.space import Space
 
 Kind = TypeVar("Kind")
@@ -64,7 +64,7 @@ class Contents:
     @cached_property
     def untaught(self) -> list[str]:
         """The architectures whose search has found nothing better than a constant prediction."""
-        return untaught(self.trials, self.config, self.validation)
+        return no_better_than_constant(self.trials, self.config, self.validation)
 
     @property
     def tested(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tune_brain.evaluate.predictions import Predictions, read_predictions
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.run_reader import Contents, Kind, VersionedCache
 from tune_brain.report.seed_runs import evaluating
-from tune_brain.report.tables import ladder, overtuning, pace, scores, studies
+from tune_brain.report.tables import expectations, ladder, pace, scores, studies
 
 
 class RunView:
@@ -98,11 +98,11 @@ class RunView:
 
     @cached_property
     def expectations(self) -> pd.DataFrame:
-        """Expected scores of the winners with other seeds: see `overtuning.expectations`."""
+        """Promised gains and expected scores of the winners: see `expectations.expectations`."""
         contents = self.contents
         return self.cached(
             "expectations",
-            lambda: overtuning.expectations(contents.trials, self.config, contents.comparisons),
+            lambda: expectations.expectations(contents.trials, self.config, contents.comparisons),
         )
 
     @cached_property

@@ -1,6 +1,6 @@
 """Template values of the views that show scores: winners and comparison."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from tune_brain.report.figures import compare as compare_figures
 from tune_brain.report.figures import scores as score_figures
 from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import compare as comparison
-from tune_brain.report.tables import overtuning, predictions, scores
+from tune_brain.report.tables import predictions, scores
 
 Values = dict[str, Any]
 
@@ -30,13 +30,19 @@ def winners(shown: RunView, _: Sequence[RunView]) -> Values:
         "leak": formatting.leak(shown.contents),
         "groups": list(_score_groups(table)),
         "dots": {metric: score_figures.score_dots(table, metric, names) for metric in DRAWN if names},
-        "worth": shown.worth.to_dict("records"),
-        "overtuning": overtuning.overtuning(shown.expectations, shown.worth).to_dict("records"),
+        "worth": _worth(shown),
         "verdicts": shown.contents.verdicts,
         "confusions": {arch: _confusions(parts) for arch, parts in shown.contents.tested.items()},
         "pairs": scores.pairs(comparisons).to_dict("records"),
         "predictions": _predictions(shown),
     }
+
+
+def _worth(shown: RunView) -> list[dict[Hashable, Any]]:
+    """What each search promised and what tuning has gained, by architecture."""
+    if shown.worth.empty:
+        return []
+    return shown.worth.merge(shown.expectations, on="arch", how="left").to_dict("records")
 
 
 def _predictions(shown: RunView) -> Values | None:

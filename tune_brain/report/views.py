@@ -31,7 +31,7 @@ VIEWS = (
     View(
         "progress",
         "Progress",
-        frozenset({"trials", "running"}),
+        frozenset({"trials", "files", "running"}),
         findings.progress,
         search_views.progress,
     ),

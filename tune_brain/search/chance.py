@@ -27,7 +27,9 @@ def constant_macro_f1(counts: Mapping[str, int]) -> float:
     return 2 * share / (1 + share) / len(images)
 
 
-def untaught(rows: Sequence[TrialRow], config: RunConfig, counts: Mapping[str, int]) -> list[str]:
+def no_better_than_constant(
+    rows: Sequence[TrialRow], config: RunConfig, counts: Mapping[str, int]
+) -> list[str]:
     """The architectures whose best full-length score is no better than that of a constant prediction.
 
     Args:
@@ -37,7 +39,7 @@ def untaught(rows: Sequence[TrialRow], config: RunConfig, counts: Mapping[str, i
     """
     best: dict[str, float] = {}
     for row in rows:
-        if row.epochs == config.epochs and row.score is not None:
+        if row.epochs == config.full_length and row.score is not None:
             best[row.arch] = max(row.score, best.get(row.arch, 0.0))
     limit = constant_macro_f1(counts) + ROUNDING
     return [arch for arch in config.arch if counts and arch in best and best[arch] <= limit]
@@ -47,7 +49,7 @@ def finding(archs: Sequence[str], counts: Mapping[str, int]) -> str:
     """What these architectures lack, as a sentence.
 
     Args:
-        archs: see `untaught`.
+        archs: see `no_better_than_constant`.
         counts: number of validation images by class.
     """
     names = " or ".join([", ".join(archs[:-1]), archs[-1]] if archs[1:] else archs)
@@ -61,7 +63,7 @@ def advice(archs: Sequence[str], counts: Mapping[str, int]) -> str:
     """What to do before the winners of these architectures meet the sealed test, and why.
 
     Args:
-        archs: see `untaught`.
+        archs: see `no_better_than_constant`.
         counts: number of validation images by class.
     """
     change = "Before you evaluate, search lower or higher learning rates, or train longer."

@@ -44,8 +44,8 @@ class Convergence:
         length = counted(self.epochs, "epoch", "epochs")
         word, than = ("converged", "no more") if self.reached else ("not converged", "more")
         return (
-            f"{word}: after {self.configurations} configurations as many again may raise the best macro-F1 "
-            f"at {length} by {self.gain:.4f}, {than} than the {self.noise:.4f} between seeds"
+            f"{word}: {self.configurations} more configurations are expected to gain {self.gain:.4f} of "
+            f"macro-F1 at {length}, {than} than the {self.noise:.4f} by which seeds differ"
         )
 
 

@@ -38,9 +38,9 @@ def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool 
             ", ".join(f"{name(row)} at {row.epochs}" for row in running) or "-",
             f"{len(study.tried)}/{wanted(rows, config)}",
             str(len(promoted)),
-            str(_left(rows, config.epochs)),
+            str(_left(rows, config.full_length)),
             str(sum(row.state == "failed" for row in rows)),
-            best_so_far(study, config.epochs),
+            best_so_far(study, config.full_length),
             f"{ledger.trained[arch]}/{planned_epochs(study, config, ledger.trained[arch])}",
         )
     return table
@@ -64,7 +64,7 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     return (
         f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {length:>9}  {outcome}  "
         f"[{values}]  {duration(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
-        f"best {best_so_far(study, config.epochs)}, {_time_left(config, ledger, slots)} left"
+        f"best {best_so_far(study, config.full_length)}, {_time_left(config, ledger, slots)} left"
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-PATIENCE = 600.0
+LARGE_RETRY_PATIENCE = 600.0
 """Seconds for which a trial that needs more than one slot may keep other trials from starting."""
 
 
@@ -26,28 +26,28 @@ class InFlight:
 
     def is_out_of_patience(self, now: float) -> bool:
         """Whether it needs several slots and has waited so long that others should no longer wait for it."""
-        return self.up is None and self.slots > 1 and self.since <= now - PATIENCE
+        return self.up is None and self.slots > 1 and self.since <= now - LARGE_RETRY_PATIENCE
 
 
 class AllInFlight(dict[str, InFlight]):
-    """All of them, by Ray's trial id."""
+    """All trials that Ray has been given, by its own ids of them."""
 
     @property
     def trials(self) -> set[int]:
-        """Their numbers."""
+        """The numbers of these trials."""
         return {one.trial for one in self.values()}
 
     def taken(self, now: float) -> int:
-        """The slots that they take together; a trial that is out of patience takes none."""
+        """The slots that these trials take together; one that is out of patience takes none."""
         return sum(one.slots for one in self.values() if not one.is_out_of_patience(now))
 
     @property
     def any_up(self) -> bool:
-        """Whether one of them has a worker."""
+        """Whether any of these trials has a worker."""
         return any(one.up is not None for one in self.values())
 
     def waiting(self, before: float, now: float) -> int:
-        """How many were dispatched before a moment and have no worker yet.
+        """How many trials were dispatched before a moment and have no worker yet.
 
         A trial that needs several slots may wait for those of others that train: it counts once it is out of
         patience.
@@ -62,7 +62,7 @@ class AllInFlight(dict[str, InFlight]):
     def blocks_others(self, largest: int, now: float) -> bool:
         """Whether a trial waits for several slots of one machine, which must empty for it.
 
-        Where others use the cluster too it may never empty: hence `PATIENCE`.
+        Where others use the cluster too it may never empty: hence `LARGE_RETRY_PATIENCE`.
 
         Args:
             largest: how many slots the largest machine has.
@@ -74,11 +74,11 @@ class AllInFlight(dict[str, InFlight]):
         )
 
     def begun_before(self, moment: float) -> list[str]:
-        """The ids of those whose worker began before this moment."""
+        """The ids of the trials whose worker began before this moment."""
         return [name for name, one in self.items() if one.up is not None and one.up < moment]
 
     def stranded(self, largest: int, *, late: bool) -> set[str]:
-        """The ids of those to withdraw: no machine is large enough for them, or the time budget is spent.
+        """The ids of the trials to withdraw: no machine is large enough, or the time budget is spent.
 
         With no machine at all they stay pending, so that whoever adds one sees the demand.
 

@@ -96,7 +96,7 @@ def next_step(study: Study, config: RunConfig, in_flight: Collection[int] = ()) 
         step = _noise_step(study.rows, step, config.ladder[0])
     # A running trial may still show that a study has not converged after all: no final round yet.
     if step == Finished() or (step == Wait() and not config.until_converged):
-        step = _final_step(study, config.epochs, config.final_round)
+        step = _final_step(study, config.full_length, config.final_round)
     return step
 
 
@@ -118,7 +118,7 @@ def is_finished(study: Study, config: RunConfig) -> bool:
 
 def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:
     """Says that a search has ended without a completed full-length trial; None where that is not so."""
-    completed = any(row.score is not None and row.epochs == config.epochs for row in rows)
+    completed = any(row.score is not None and row.epochs == config.full_length for row in rows)
     if not rows or completed or unfinished(rows, config):
         return None
     causes = Counter(row.why for row in rows if row.state == "failed")

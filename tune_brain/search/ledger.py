@@ -49,7 +49,7 @@ class Ledger:
         """Record more fields of a trial's current attempt."""
         self._write(self.trials[trial].model_copy(update=fields))
 
-    def epochs(self, trial: int, rows: Sequence[Mapping[str, Any]]) -> bool:
+    def add_epochs(self, trial: int, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Record finished epochs; returns whether any of them is new.
 
         A restarted trial produces the same rows again, as it is a pure function; they are kept once.

@@ -26,7 +26,7 @@ from tune_brain.search.ladder import advice, unfinished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
-from tune_brain.search.trainable import TrialWorker
+from tune_brain.search.trainable import TrialWorker, versions
 from tune_brain.search.workers import ArrivalOrderScheduler, Machines, Workers, memory_ends_one_worker
 from tune_brain.slots import Slots
 from tune_brain.space import Space
@@ -43,8 +43,6 @@ _TUNE_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     # The searcher alone limits how many trials wait for a worker; Tune would start workers one by one.
     "TUNE_MAX_PENDING_TRIALS_PG": "100000",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_THRESHOLD_S": "60",
 }
 # The keys that Tune 2.60 passes on to workers.
 _KEYS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"}
@@ -91,6 +89,7 @@ def search(
         "checkpoints": checkpoints,
         "disk_budget": int(config.disk_budget),
         "made_with": _made_with(config.out),
+        "versions_of_driver": versions(),
     }
     with storing():
         trainable = tune.with_parameters(TrialWorker, development=development, **shared)
@@ -106,7 +105,7 @@ def search(
         _fit(worker, searcher, progress, config.out, slots.gpus)
     clear(checkpoints, [ledger.study(arch) for arch in config.arch])
     rows = list(ledger.trials.values())
-    if not any(row.score is not None and row.epochs == config.epochs for row in rows):
+    if not any(row.score is not None and row.epochs == config.full_length for row in rows):
         raise SearchError(
             "No full-length trial completed",
             found=_failures(ledger),

@@ -138,18 +138,15 @@ class StudySampler:
     def _cached(self, rows: Trials) -> FrozenTrial | None:
         number = rows[0].configuration
         if number not in self._trials or self._trials[number][0] is not rows:
-            self._trials[number] = rows, self._trial(rows)
+            self._trials[number] = rows, self._frozen(rows)
         return self._trials[number][1]
 
-    def _trial(self, rows: Trials) -> FrozenTrial | None:
+    def _frozen(self, rows: Trials) -> FrozenTrial | None:
         rows = tuple(row for row in rows if row.epochs <= self._length)
         ended = [row for row in rows if row.state != "running" and not is_tried_again(row)]
         if not rows:
             return None
-        trial = _trial(ended or rows, self._distributions, self._length)
-        if trial.state == TrialState.FAIL:
-            trial.state, trial.intermediate_values = TrialState.PRUNED, {}
-        return trial
+        return _frozen_trial(ended or rows, self._distributions, self._length, failed=TrialState.PRUNED)
 
 
 def _ask_on_one_thread(built: optuna.Study, distributions: dict[str, BaseDistribution]) -> dict[str, float]:
@@ -222,7 +219,8 @@ def write_journal(
         for arch, space in spaces.items():
             built = optuna.create_study(direction="maximize", study_name=arch, storage=storage)
             of_arch = rows.get(arch, ())
-            trials = [_trial(of, distributions(space), full_length) for of in Study(of_arch).configurations]
+            configurations = Study(of_arch).configurations
+            trials = [_frozen_trial(of, distributions(space), full_length) for of in configurations]
             for trial in trials:
                 number = trial.user_attrs["configuration"]
                 full = [row for row in of_arch if (row.configuration, row.epochs) == (number, full_length)]
@@ -233,12 +231,26 @@ def write_journal(
             built.add_trials(trials)
 
 
-def _trial(rows: Sequence[TrialRow], space: dict[str, BaseDistribution], full_length: int) -> FrozenTrial:
+def _frozen_trial(
+    rows: Sequence[TrialRow],
+    space: dict[str, BaseDistribution],
+    full_length: int,
+    *,
+    failed: TrialState = TrialState.FAIL,
+) -> FrozenTrial:
+    """The trials of one configuration as one Optuna trial.
+
+    Args:
+        rows: of its trials, by number.
+        space: of its hyperparameters.
+        full_length: in epochs.
+        failed: the state if its last trial failed; as PRUNED it keeps no scores, see `optuna_study`.
+    """
     scores = {row.epochs: row.score for row in rows if row.score is not None}
     if any(row.state == "running" for row in rows):
         state = TrialState.RUNNING
     elif rows[-1].state == "failed":
-        state = TrialState.FAIL
+        state, scores = failed, scores if failed == TrialState.FAIL else {}
     else:
         state = TrialState.COMPLETE if full_length in scores else TrialState.PRUNED
     began, ended = rows[0].started, rows[-1].started + rows[-1].seconds

@@ -57,24 +57,20 @@ class RowSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next trial's plain configuration, None while all must wait, or FINISHED."""
-        slots, now, late = self._slots(), self._clock(), self._late
+        slots = self._slots()
         self.workers.note_slots(slots.count)
-        if late and not self._in_flight:
-            # Even if there is no machine left: winners can be chosen from the completed trials.
-            return self._finish()
-        if self._in_flight.taken(now) >= slots.count or self.workers.holds_back(len(self._in_flight)):
+        # Once the time is over it ends even without machines: winners are chosen from the completed trials.
+        if self._late or (self.workers.all_lost and slots.count):
+            return None if self._in_flight else self._finish()
+        if (room := self._room(slots)) < 1:
             return None
-        if self._in_flight.blocks_others(slots.largest, now):
-            return None
-        studies = [] if late or self.workers.all_lost else self._by_need(slots.count)
-        for arch in studies:
+        for arch in self._by_need(slots.count):
             step = next_step(self._ledger.study(arch), self._config, self._in_flight.trials)
             if not isinstance(step, Retry | Train):
                 continue
             needed = slots_needed(step, slots.largest, slots.gpus)
             # Ray does not know of --concurrency, and would start a larger retry beside the other trials.
-            limited = slots.limit == slots.count
-            if limited and self._in_flight and self._in_flight.taken(now) + needed > slots.count:
+            if slots.limit == slots.count and self._in_flight and needed > room:
                 return None
             self.workers.dispatched(trial_id, slots.count)
             return self._begin(trial_id, arch, step, needed)
@@ -83,8 +79,9 @@ class RowSearcher(Searcher):
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Record completed epochs, and the end of the trial if it has ended."""
         this = self._in_flight[trial_id]
-        this.new_epochs |= self._ledger.epochs(this.trial, result["rows"])
-        self.workers.epoch_completed()
+        this.new_epochs |= self._ledger.add_epochs(this.trial, result["rows"])
+        if result["rows"]:
+            self.workers.epoch_completed()
         if result["done"]:
             self._on_end(self._end(this, result))
         elif not self._ledger.trials[this.trial].node:
@@ -98,7 +95,8 @@ class RowSearcher(Searcher):
             return
         try:
             if result is None:
-                self._not_begun(self._in_flight[trial_id].trial, "it had no worker when it was withdrawn")
+                trial = self._in_flight[trial_id].trial
+                self._not_begun(trial, "lost", "it had no worker when it was withdrawn")
             else:
                 self.on_trial_result(trial_id, result)
         except Exception as failure:
@@ -109,29 +107,31 @@ class RowSearcher(Searcher):
         del self._in_flight[trial_id]
 
     def lost(self, trial_id: str, why: Why, detail: str) -> bool:
-        """Record that a trial was lost with its worker; returns whether that worker had started.
+        """Record that a trial was lost with its worker; returns whether that worker had begun with it.
 
-        If it had not, the loss is no attempt of the trial; nor does it count against all workers as long as
-        another one is up.
+        If it had not, the loss is no attempt of the trial, nor does it count against all workers as long as
+        another one is up. Nor does that of a trial which is retried with more memory.
         """
         if self.broken:
             raise self.broken
         overdue = trial_id in self.overdue()
         this = self._in_flight.pop(trial_id)
         self.workers.ended(trial_id, this.worker)
-        row = self._ledger.trials[this.trial]
-        started = this.up is not None or why != "lost"
-        if overdue:
-            why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
-        elif started or not self._in_flight.any_up:
-            self.workers.lost_in_a_row.append(this.trial)
-        if not started:
-            self._not_begun(this.trial, detail)
+        if this.up is None:
+            if not self._in_flight.any_up:
+                self.workers.lost_in_a_row.append(this.trial)
+            self._not_begun(this.trial, why, detail)
             self.workers.did_not_start()
             return False
+        if overdue:
+            why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
+        row = self._ledger.trials[this.trial]
         attempt = 0 if this.new_epochs and why == "lost" else _attempt(row, why)
         end = {"state": "failed", "why": why, "detail": detail, "attempt": attempt}
-        self._on_end(self._ledger.end(this.trial, **end, **_began(this)))
+        ended = self._ledger.end(this.trial, **end, **_began(this))
+        if not overdue and not (why == "memory" and is_tried_again(ended)):
+            self.workers.lost_in_a_row.append(this.trial)
+        self._on_end(ended)
         return True
 
     def is_up(self, trial_id: str, worker: str) -> None:
@@ -154,11 +154,18 @@ class RowSearcher(Searcher):
         """The trials without a worker that are to be withdrawn, see `AllInFlight.stranded`."""
         return self._in_flight.stranded(self._slots().largest, late=self._late)
 
-    def _not_begun(self, trial: int, detail: str) -> None:
-        """Record that a trial had no worker: this was no attempt, and a need for more memory stays noted."""
+    def _room(self, slots: Slots) -> int:
+        """How many slots are free for further trials; none while these must wait for a worker or a retry."""
+        now, running = self._clock(), self._in_flight
+        if self.workers.holds_back(len(running)) or running.blocks_others(slots.largest, now):
+            return 0
+        return slots.count - running.taken(now)
+
+    def _not_begun(self, trial: int, cause: Why, detail: str) -> None:
+        """Record that no worker began with a trial: this was no attempt; a need for more memory is kept."""
         row = self._ledger.trials[trial]
-        why, attempt = row.why or "lost", row.attempt - 1
-        end = {"state": "failed", "why": why, "detail": detail, "attempt": attempt}
+        why = row.why or ("memory" if cause == "memory" else "lost")
+        end = {"state": "failed", "why": why, "detail": detail, "attempt": row.attempt - 1}
         self._ledger.end(trial, started=time.time(), **end)
 
     def _finish(self) -> str:
@@ -168,7 +175,7 @@ class RowSearcher(Searcher):
         """
         for trial in set(self.workers.lost_in_a_row) if self.workers.all_lost else ():
             row = self._ledger.trials[trial]
-            if row.state == "failed" and row.why in ("lost", "raised") and not is_tried_again(row):
+            if row.state == "failed" and row.why in ATTEMPTS and not is_tried_again(row):
                 self._ledger.amend(trial, attempt=ATTEMPTS[row.why] - 1)
         return str(Searcher.FINISHED)
 
@@ -203,7 +210,7 @@ class RowSearcher(Searcher):
                 arch=arch,
                 configuration=step.configuration,
                 epochs=step.epochs,
-                cycle=cycle(step.epochs, self._config.epochs),
+                cycle=cycle(step.epochs, self._config.full_length),
                 repeat=step.repeat,
                 values=self._values(arch, step.configuration),
                 seed=self._seed(arch, step),

@@ -8,7 +8,7 @@ from tune_brain.layout import SCORES, SEAL, SEED_RUNS
 from tune_brain.lock import EVALUATE
 from tune_brain.records import TrialRow, by_arch
 from tune_brain.runs import winner_file
-from tune_brain.search.chance import advice, untaught
+from tune_brain.search.chance import advice, no_better_than_constant
 from tune_brain.search.convergence import convergence
 from tune_brain.search.ladder import came_to_nothing, unfinished
 from tune_brain.text import quoted
@@ -73,7 +73,7 @@ def _continued(
     score = f"Score the winners on the sealed test, once: {evaluate}"
     if is_frozen(config):
         return score
-    if archs := untaught(rows, config, validation):
+    if archs := no_better_than_constant(rows, config, validation):
         return (
             f"{advice(archs, validation)}\nWider ranges: tune-brain extend {folder} --spaces DIR\n"
             f"To score the winners all the same: {evaluate}"

@@ -1,19 +1,49 @@
 """The trainable: runs one trial after another in a Ray worker and reports epochs about once a second."""
 
+import contextlib
+import faulthandler
+import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
-from tune_brain import compute
+from tune_brain import __version__, compute
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 
 STEP = 1.0
 """Seconds of training per report: each costs Ray's driver milliseconds, so short epochs are batched."""
+START = 1800.0
+"""Seconds that a worker may take to start, or to take its next trial; after that its process ends.
+
+Twice what 10 GB of images take to arrive over 100 Mbit/s.
+"""
+
+
+def versions() -> str:
+    """The versions that decide a trial's rows and must be the same on all machines: tune_brain and torch."""
+    # Builds for CPUs and for CUDA differ in what follows the plus sign.
+    torch = importlib.metadata.version("torch").partition("+")[0]
+    return f"tune_brain {__version__} and torch {torch}"
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """End this process, with a traceback in its log, if the block takes longer than `START`.
+
+    Otherwise a hanging file system or GPU driver would hold its slot for ever. The timer is a thread of C, so
+    it ends code that holds Python's interpreter lock, too.
+    """
+    faulthandler.dump_traceback_later(START, exit=True, file=2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class TrialWorker(tune.Trainable):
@@ -24,6 +54,10 @@ class TrialWorker(tune.Trainable):
     result too, and the worker lives on, except after an error on a GPU.
     """
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with _in_time():
+            super().__init__(*args, **kwargs)
+
     def setup(
         self,
         config: dict[str, Any],
@@ -33,8 +67,16 @@ class TrialWorker(tune.Trainable):
         checkpoints: Path,
         disk_budget: int,
         made_with: str,
+        versions_of_driver: str,
     ) -> None:
-        """Take the arrays from Ray's object store, and the first trial."""
+        """Take the arrays from Ray's object store, and the first trial.
+
+        Raises:
+            RuntimeError: this machine has other versions than the driver.
+        """
+        # Ray itself compares only its own version and Python's.
+        if (here := versions()) != versions_of_driver:
+            raise RuntimeError(f"it has {here}, the driver has {versions_of_driver}")
         # Imported here: the driver of a search needs this class without torch.
         from tune_brain.search.checkpoints import CheckpointKeeper
         from tune_brain.search.trial import rows
@@ -49,10 +91,19 @@ class TrialWorker(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Drop the previous trial, whose end the driver has recorded, and take the next."""
-        self._keeper.drop()
-        self._task = new_config
-        self._rows: Iterator[dict[str, float]] | None = None
+        """Drop the previous trial, whose end the driver has recorded, and take the next.
+
+        Raises:
+            RuntimeError: the GPU cannot train it.
+        """
+        with _in_time():
+            self._keeper.drop()
+            if self._device.type == "cuda":
+                from tune_brain.train.process import check_gpu
+
+                check_gpu(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
+            self._task = new_config
+            self._rows: Iterator[dict[str, float]] | None = None
         return True
 
     def cleanup(self) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 LOST_IN_A_ROW = 6
 """So many lost workers without a completed epoch in between end a search; at least two per slot."""
-PATIENCE = 30.0
+START_PATIENCE = 30.0
 """Seconds for which no further worker is tried after one did not start."""
 
 
@@ -60,4 +60,4 @@ class WorkerHealth:
 
     def did_not_start(self) -> None:
         """A worker did not start."""
-        self.cautious_until = self._clock() + PATIENCE
+        self.cautious_until = self._clock() + START_PATIENCE

@@ -73,10 +73,22 @@ class ArrivalOrderScheduler(FIFOScheduler):  # type: ignore[misc]
             return
         for trial in tune_controller.get_trials():
             if trial.trial_id in stranded and trial.status == "PENDING":
-                # Tune has requested a worker for it and would otherwise keep that request open.
-                if trial in getattr(tune_controller, "_staged_trials", ()):
-                    tune_controller._unstage_trial_with_resources(trial)
+                _unstage(tune_controller, trial)
                 tune_controller.stop_trial(trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Forget the worker of a trial that was lost, even if it had not begun with it: it is gone, too.
+
+        Here Tune still knows it; `Workers.on_trial_error`, which learns of the cause, comes later.
+        """
+        _unstage(tune_controller, trial)
+        self._searcher.workers.ended(trial.trial_id, str(trial.temporary_state.ray_actor))
+
+
+def _unstage(tune_controller: Any, trial: Any) -> None:
+    """Withdraw Tune's request for a worker of a trial that no longer needs one; it would stay open."""
+    if trial in getattr(tune_controller, "_staged_trials", ()):
+        tune_controller._unstage_trial_with_resources(trial)
 
 
 class Workers(tune.Callback):  # type: ignore[misc]

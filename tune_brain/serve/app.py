@@ -1,13 +1,6 @@
 """The HTTP service: predictions for one uploaded file at a time, and the page that uses them."""
 
-import asyncio
-import hashlib
-import json
-import sys
-import tempfile
-import time
 from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,24 +9,16 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from markdown_it import MarkdownIt
 from PIL import Image
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from tune_brain import __version__
 from tune_brain.bundle.read import Bundle
 from tune_brain.errors import ConfigError, ImageError
-from tune_brain.files import replacing, writing
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
 from tune_brain.serve import wire
-from tune_brain.serve.answers import NOTICE, Predictor
+from tune_brain.serve.answers import NOTICE
 from tune_brain.serve.guard import HEADERS, LOCAL, Guard
-from tune_brain.serve.images import frames
+from tune_brain.serve.uploads import Uploads
 
 PAGE = Path(__file__).parent / "page"
 FILES = {"page.js": "text/javascript", "page.css": "text/css", "icon.svg": "image/svg+xml"}
@@ -41,8 +26,6 @@ TYPES = (
     *("image/jpeg", "image/png", "image/tiff", "application/dicom", "application/octet-stream"),
     *("application/gzip", "application/x-gzip", "application/x-nifti"),
 )
-SLICES = 24
-"""Slices predicted of a longer series, evenly spaced."""
 CROWD = 8
 """Concurrent requests, answered one after the other; further ones get a 503."""
 
@@ -74,16 +57,14 @@ def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | Non
         keep: folder for uploaded files and their predictions, named by hash; None stores nothing. The page
             tells its users which.
     """
-    predictor, tested = Predictor(bundle), wire.tested(bundle.about.scores)
-    # A single thread, because explanations register hooks on the networks.
-    worker = ThreadPoolExecutor(1, thread_name_prefix="predictor")
+    uploads, card, index = Uploads(bundle, keep), _card(bundle), _index(keep)
     # Images nested in DICOM or TIFF files are opened by other libraries, which know only this limit.
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        worker.shutdown(cancel_futures=True)
+        uploads.close()
 
     app = FastAPI(
         title=f"tune_brain: {bundle.about.name}",
@@ -93,36 +74,7 @@ def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | Non
         redoc_url=None,
         lifespan=lifespan,
     )
-    registry = CollectorRegistry()
-    answers = Counter("tune_brain_answers", "Pictures predicted, by kind", ["kind"], registry=registry)
-    refused = Counter("tune_brain_refused", "Files that could not be read", registry=registry)
-    unkept = Counter("tune_brain_unkept", "Images that --keep could not store", registry=registry)
-    seconds = Histogram(
-        "tune_brain_seconds", "Seconds from an uploaded file to its prediction", registry=registry
-    )
-    inside = Gauge("tune_brain_inside", "Requests being received or answered", registry=registry)
-    app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=CROWD, waiting=inside)
-    card, index = _card(bundle), _index(keep)
-    if keep is not None:
-        _make_private(keep)
-
-    def predict_file(content: bytes) -> wire.Prediction:
-        predicted = []
-        for picture in frames(content, bundle.about.image_size, SLICES):
-            answer, heat = predictor.answer(picture.pixels)
-            answers.labels("foreign" if answer.foreign else "unsure" if answer.unsure else "sure").inc()
-            predicted.append(wire.frame(picture.number, picture.of, picture.shown, answer, heat))
-        prediction = wire.Prediction(
-            bundle=bundle.about.name, fingerprint=bundle.fingerprint, tested=tested, frames=predicted
-        )
-        if keep is not None:
-            try:
-                _keep(keep, content, prediction)
-            except OSError as error:
-                # Failing to store a file is no reason to withhold its prediction.
-                unkept.inc()
-                print(f"tune-brain: an image was not kept: {error}", file=sys.stderr)
-        return prediction
+    app.add_middleware(Guard, hosts=hosts, largest=MOST_BYTES, crowd=CROWD, waiting=uploads.inside)
 
     @app.post("/predict", responses=REFUSALS, openapi_extra={"requestBody": BODY})
     async def predict(request: Request) -> wire.Prediction:
@@ -130,14 +82,10 @@ def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | Non
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in TYPES:
             raise HTTPException(415, f"Content-Type must be one of {', '.join(TYPES)}.")
-        content, started = await request.body(), time.perf_counter()
         try:
-            prediction = await asyncio.get_running_loop().run_in_executor(worker, predict_file, content)
+            return await uploads.predict(await request.body())
         except (ImageError, ConfigError) as error:
-            refused.inc()
             raise HTTPException(422, str(error)) from None
-        seconds.observe(time.perf_counter() - started)
-        return prediction
 
     @app.get("/health")
     async def health() -> wire.Health:
@@ -147,13 +95,13 @@ def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | Non
             classes=list(bundle.about.classes),
             members=len(bundle.about.members),
             fingerprint=bundle.fingerprint,
-            tested=tested,
+            tested=uploads.tested,
         )
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counters for Prometheus, without file names, classes or pictures."""
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(uploads.registry), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     async def page() -> HTMLResponse:
@@ -186,30 +134,6 @@ def _index(keep: Path | None) -> str:
     return (PAGE / "index.html").read_text(encoding="utf-8").replace("<!-- fate -->", fate)
 
 
-def _make_private(folder: Path) -> None:
-    """Check that a folder is writable; a new one is created for this user alone."""
-    with writing(folder, ConfigError, "Name another folder with --keep."):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-
-
 def _card(bundle: Bundle) -> str:
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(bundle.card)
     return (PAGE / "card.html").read_text(encoding="utf-8").replace("<!-- card -->", body)
-
-
-def _keep(folder: Path, content: bytes, prediction: wire.Prediction) -> None:
-    """Store a file and its prediction. Their names are hashes, so nothing in a request can choose a path.
-
-    The prediction's name also holds the bundle's fingerprint: one bundle does not overwrite another's.
-    """
-    digest = hashlib.sha256(content).hexdigest()
-    values = prediction.model_dump(exclude={"frames": {"__all__": {"image", "heat"}}})
-    files = {
-        f"{digest}.image": content,
-        f"{digest}-{prediction.fingerprint[:12]}.json": f"{json.dumps(values, indent=1)}\n".encode(),
-    }
-    for name, kept in files.items():
-        with replacing(folder / name) as aside:
-            aside.touch(mode=0o600)
-            aside.write_bytes(kept)

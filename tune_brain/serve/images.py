@@ -33,8 +33,6 @@ SHOWN = 448
 """Side of the picture displayed to a person, in pixels."""
 MOST_PAGES = 2000
 """Limit for one file. A TIFF of 64 MB can hold over a million pages, each slower to find than the last."""
-WIDE = ("F", "I")
-"""Pillow's modes with 32 bits a pixel."""
 INVERTED = 262
 """TIFF tag PhotometricInterpretation; 0 means that 0 is white."""
 
@@ -121,29 +119,38 @@ def _tiff(content: bytes, image_size: int, most: int | None) -> Iterator[Frame]:
     with Image.open(BytesIO(content), formats=("TIFF",)) as image:
         count = _count_pages(image)
         check_extent(image.size, count)
-        wide = _wide_pixels(image, count)
-        # A page of 32 bits, integer or float, does not say what is white: use one window for all of them.
+        wide = _all_wide_values(image, count)
+        # A page of 16 or 32 bits does not say what is white, and often has 12 bits of values: use one window
+        # for all of them.
         window = window_of(wide) if len(wide) else (0.0, 1.0)
         for number in _chosen(count, most):
             image.seek(number)
             check_extent(image.size, count)
-            page = image.copy()
-            values = np.asarray(page)
-            # Pillow inverts pages with fewer bits only.
-            if page.mode.startswith("I;16") and image.getexif().get(INVERTED) == 0:
-                page = Image.fromarray(65535 - values.astype(np.uint16))
-            grey = _grey(to_grey8(values, *window)) if page.mode in WIDE else as_grey(page)
+            grey = _grey(to_grey8(_wide_values(image), *window)) if _is_wide(image) else as_grey(image.copy())
             yield _frame(grey, grey, image_size, number + 1, count)
 
 
-def _wide_pixels(image: Image.Image, count: int) -> NDArray[np.float32]:
-    """The pixels of all 32-bit pages, flattened."""
+def _is_wide(page: Image.Image) -> bool:
+    """Whether a page has 16 or 32 bits a pixel, by Pillow's mode: I;16, I;16B, I or F."""
+    return page.mode.startswith(("I", "F"))
+
+
+def _wide_values(page: Image.Image) -> NDArray[np.float32]:
+    """The values [H, W] of a page of 16 or 32 bits, larger where it is brighter."""
+    values = np.asarray(page, np.float32)
+    # Pillow inverts pages with fewer bits only.
+    is_negative = page.mode.startswith("I;16") and page.getexif().get(INVERTED) == 0
+    return 65535 - values if is_negative else values
+
+
+def _all_wide_values(image: Image.Image, count: int) -> NDArray[np.float32]:
+    """The values of all pages of 16 or 32 bits, flattened."""
     pages = [np.zeros(0, np.float32)]
     for number in range(count):
         image.seek(number)
-        if image.mode in WIDE:
+        if _is_wide(image):
             check_extent(image.size, count)
-            pages.append(np.asarray(image, np.float32).ravel())
+            pages.append(_wide_values(image).ravel())
     return np.concatenate(pages)
 
 

@@ -35,9 +35,6 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
     """
     try:
         import pydicom
-        from pydicom.encaps import generate_frames
-        from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
-        from pydicom.uid import RLELossless
     except ImportError:
         raise _missing("DICOM", "pydicom") from None
     # Search the whole file: a preamble of any length may precede the UID, and pydicom inflates without limit.
@@ -54,42 +51,67 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
     syntax = data.file_meta.TransferSyntaxUID
     try:
         if syntax.is_encapsulated:
-            # Check the frames that pydicom will decode: this table could name others.
-            data.pop("ExtendedOffsetTable", None)
-            for number, frame in enumerate(generate_frames(data.PixelData, number_of_frames=count), 1):
-                if number > count:
-                    raise ImageError(
-                        "A DICOM file must not hold more frames than it says", found=f"more than {count}"
-                    )
-                # Whatever syntax is claimed: the decoder of JPEG 2000 takes other JPEGs too.
-                check_scans(frame)
-                if syntax == RLELossless:
-                    check_rle(frame, data.Rows * data.Columns)
+            _check_frames(data, count)
         values = data.pixel_array
     except (NotImplementedError, RuntimeError, AttributeError):
         raise ImageError(
             "A DICOM image must be undamaged, in a compression that can be decoded here", found=syntax.name
         ) from None
+    if samples == 3 or data.PhotometricInterpretation == "PALETTE COLOR":
+        return _from_colour(values, data, count)
+    grey = _windowed(values.reshape(count, *values.shape[-2:]), data)
+    return 255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey
+
+
+def _check_frames(data: Any, count: int) -> None:
+    """Check the compressed frames of a DICOM file before they are decoded.
+
+    Raises:
+        ImageError: there are more than `count`, or an RLE frame is larger than it says.
+        TooManyScans: a JPEG frame would take too long to decode.
+    """
+    from pydicom.encaps import generate_frames
+    from pydicom.uid import RLELossless
+
+    # Check the frames that pydicom will decode: this table could name others.
+    data.pop("ExtendedOffsetTable", None)
+    for number, frame in enumerate(generate_frames(data.PixelData, number_of_frames=count), 1):
+        if number > count:
+            raise ImageError(
+                "A DICOM file must not hold more frames than it says", found=f"more than {count}"
+            )
+        # Whatever syntax is claimed: the decoder of JPEG 2000 takes other JPEGs too.
+        check_scans(frame)
+        if data.file_meta.TransferSyntaxUID == RLELossless:
+            check_rle(frame, data.Rows * data.Columns)
+
+
+def _from_colour(values: NDArray[Any], data: Any, count: int) -> NDArray[np.uint8]:
+    """The brightness of frames in colour, or of numbers of colours in a palette."""
+    from pydicom.pixels import apply_color_lut
+
     bits = int(data.BitsAllocated)
     if data.PhotometricInterpretation == "PALETTE COLOR":
-        values, samples = apply_color_lut(values, data), 3
+        values = apply_color_lut(values, data)
         bits = 8 * values.dtype.itemsize
-    if samples == 3:
-        values = values.reshape(count, *values.shape[-3:])
-        values = values @ np.array([0.299, 0.587, 0.114])
-        return to_grey8(values, 0, 2**bits - 1)
-    values = apply_modality_lut(values.reshape(count, *values.shape[-2:]), data)
+    values = values.reshape(count, *values.shape[-3:]) @ np.array([0.299, 0.587, 0.114])
+    return to_grey8(values, 0, 2**bits - 1)
+
+
+def _windowed(values: NDArray[Any], data: Any) -> NDArray[np.uint8]:
+    """Frames as the file says that they are to be displayed."""
+    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+    values = apply_modality_lut(values, data)
     if data.get("VOILUTSequence"):
         entries = data.VOILUTSequence[0].LUTDescriptor
-        grey = to_grey8(apply_voi_lut(values, data), 0, 2 ** int(entries[2]) - 1)
-    elif data.get("WindowCenter") is not None and data.get("WindowWidth"):
+        return to_grey8(apply_voi_lut(values, data), 0, 2 ** int(entries[2]) - 1)
+    if data.get("WindowCenter") is not None and data.get("WindowWidth"):
         centre, width = (_first(data[name].value) for name in ("WindowCenter", "WindowWidth"))
         # DICOM PS3.3, C.11.2.1.2.1.
         low = centre - 0.5 - (width - 1) / 2
-        grey = to_grey8(values.astype(np.float64), low, low + max(width - 1, 1e-6))
-    else:
-        grey = to_grey8(values, *window_of(values))
-    return 255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey
+        return to_grey8(values.astype(np.float64), low, low + max(width - 1, 1e-6))
+    return to_grey8(values, *window_of(values))
 
 
 def nifti_slices(content: bytes) -> NDArray[np.uint8]:

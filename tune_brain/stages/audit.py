@@ -7,7 +7,7 @@ from pathlib import Path
 from tune_brain.data.audit import Audit
 from tune_brain.data.audit import audit as audit_folder
 from tune_brain.data.catalogue import scan
-from tune_brain.data.findings import faults, terminal
+from tune_brain.data.findings import faults, terminal_lines
 from tune_brain.errors import ConfigError
 from tune_brain.files import require_writable
 from tune_brain.progress import Progress
@@ -37,7 +37,7 @@ def audit(folder: Path, to: Path, *, say: Callable[[str], object]) -> list[str]:
     with ThreadPoolExecutor(1) as background, Progress().bar("audit") as advance:
         write = background.submit(_page_writer)
         result = audit_folder(folder, advance)
-    for line in terminal(result.facts):
+    for line in terminal_lines(result.facts):
         say(line)
     for path in write.result()(result, to):
         say(legible(str(path)))

@@ -210,12 +210,12 @@ def replay_once(surrogate: Surrogate, variant: Variant, seed: int) -> dict[str, 
     for ended in replay_search(surrogate, config, variant.slots, warm_start=variant.warm_start):
         rows.append(ended.row)
         now = ended.seconds
-        before, chosen = chosen, choose(rows, config.epochs)
+        before, chosen = chosen, choose(rows, config.full_length)
         if chosen and (before is None or chosen.row.configuration != before.row.configuration):
             seconds.append(round(now, 1))
             epochs.append(sum(row.epochs for row in rows))
             true.append(round(surrogate.true(chosen.row.values, seed), 4))
-    shrunken = chosen and shrunken_score(converged_scores(rows, config.epochs), chosen.row.configuration)
+    shrunken = chosen and shrunken_score(converged_scores(rows, config.full_length), chosen.row.configuration)
     return {
         "seconds": [*seconds, round(now, 1)],
         "epochs": [*epochs, sum(row.epochs for row in rows)],

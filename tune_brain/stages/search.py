@@ -17,7 +17,7 @@ from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
 from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run
-from tune_brain.search.chance import advice, untaught
+from tune_brain.search.chance import advice, no_better_than_constant
 from tune_brain.search.ladder import cycle
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
@@ -34,7 +34,7 @@ from tune_brain.stages.common import (
 from tune_brain.stages.preconditions import unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.text import quoted
-from tune_brain.train.precision import faster_precision
+from tune_brain.train.precision import faster_precision, slow_on_this_cpu
 
 if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
@@ -109,7 +109,7 @@ def search_on(run: Run, ray: compute.Session) -> Path:
 
 def _check_cycles(run: Run) -> None:
     """Refuse to compare the shortest trials of version 0.3, which were complete cycles, with today's."""
-    if any(row.cycle != cycle(row.epochs, run.config.epochs) for row in trials_of(run.folder)):
+    if any(row.cycle != cycle(row.epochs, run.config.full_length) for row in trials_of(run.folder)):
         raise RunFolderError(
             "All scores of a rung must come from the same one-cycle, complete or its beginning",
             found=f"{run.folder} began with another version, whose shortest trials were complete cycles",
@@ -121,9 +121,9 @@ def write_studies(folder: Path, journal: Path) -> Path:
     """Write the studies of a run as an Optuna journal for optuna-dashboard; returns its path."""
     run = runs.open_run(folder)
     rows = by_arch(trials_of(folder), run.config.arch)
-    choices = {arch: choose(of_arch, run.config.epochs) for arch, of_arch in rows.items()}
+    choices = {arch: choose(of_arch, run.config.full_length) for arch, of_arch in rows.items()}
     winners = {arch: choice.row.configuration for arch, choice in choices.items() if choice}
-    write_journal(journal, rows, run.spaces, run.config.epochs, winners)
+    write_journal(journal, rows, run.spaces, run.config.full_length, winners)
     return journal
 
 
@@ -139,7 +139,7 @@ def _search(
     rows = trials_of(run.folder)
     write_winners(run, rows, prepared, precision, progress)
     counts = prepared.summary["counts"]["validation"]
-    if archs := untaught(rows, run.config, counts):
+    if archs := no_better_than_constant(rows, run.config, counts):
         progress.say(advice(archs, counts))
     return run.folder
 
@@ -153,6 +153,10 @@ def _record(
         record = read_json(path)
         for change in runs.changes_since(record):
             progress.say(f"{change}: trials from here on may differ in their last digits")
+        # Asked only after a move, since the answer waits for torch.
+        moved = record.get("gpus_per_trial") or record["machine"]["processor"] != runs.processor()
+        if moved and not slots.gpus and (slow := slow_on_this_cpu(record["precision"])):
+            progress.say(slow)
     else:
         record = runs.origin() | {"data": prepared.summary, "weights": origin_of(None), "precision": {}}
     added = [arch for arch in run.config.arch if arch not in record["precision"]]
@@ -190,6 +194,6 @@ def _precision(
     jobs = [(arch, config.image_size, len(prepared.classes), kind) for arch in archs]
     if slots.gpus or config.address:
         # Measured on a machine that trains, which the driver's may not be, in a process that frees its GPU.
-        measured = compute.each(faster_precision, jobs, replace(slots, count=1))
+        measured = compute.each(faster_precision, jobs, replace(slots, limit=1))
         return {archs[index]: chosen for index, chosen in measured}
     return {job[0]: faster_precision(*job) for job in jobs}

@@ -7,7 +7,7 @@ from safetensors.torch import save
 
 from tune_brain import runs
 from tune_brain.config import RunConfig, check
-from tune_brain.errors import Diverged, RunFolderError, SearchError
+from tune_brain.errors import DataError, Diverged, RunFolderError, SearchError
 from tune_brain.files import replacing, writing_output
 from tune_brain.layout import EPOCHS, LOG, RUN
 from tune_brain.models import build, state_of
@@ -15,22 +15,26 @@ from tune_brain.progress import Progress
 from tune_brain.records import EpochRow, append
 from tune_brain.stages.common import check_digest, images, starting_weights
 from tune_brain.train.fit import fit
+from tune_brain.train.precision import slow_on_this_cpu
 from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 
-def train(file: Path, to: Path) -> Path:
+def train(file: Path, to: Path, *, data: Path | None = None, weights: str | None = None) -> Path:
     """Retrain a winner's configuration as in the search, with the same seed; write its rows and weights.
 
     Args:
-        file: a winner's file, `winners/<arch>.toml`.
+        file: a winner's file, `winners/<arch>.toml` of a run or `configurations/<arch>.toml` of a bundle.
         to: folder for epochs.jsonl, which is replaced, weights.safetensors and run.log.
+        data: the image folder, if not the one that the file names; a bundle's file names none.
+        weights: the initial weights of resnet34, if not those that the file names.
 
     Returns:
         The folder.
 
     Raises:
         RunFolderError: the folder holds a run.
+        DataError: the images are not those of the search, or neither the file nor `data` says where they are.
         SearchError: the training diverged.
     """
     if (to / RUN).exists():
@@ -42,17 +46,30 @@ def train(file: Path, to: Path) -> Path:
     winner = runs.read_winner(file)
     training = winner.training
     progress = Progress()
-    fields = {"data": winner.data, "out": to, "seed": winner.split_seed, "weights": winner.weights}
+    fields = {
+        "data": data or winner.data,
+        "out": to,
+        "seed": winner.split_seed,
+        "weights": weights or winner.weights,
+    }
     config = check(
         RunConfig, {**fields, "arch": (training.arch,), "image_size": training.image_size}, str(file)
     )
     prepared = images(config, progress)
+    if config.data is None and prepared.summary["cut_digest"] != winner.data_digest:
+        raise DataError(
+            "A configuration from a bundle does not say where its images are",
+            found=f"{file} names no folder, and the built-in demo images are others than those of its search",
+            remedy="Name their folder with --data DIR.",
+        )
     check_digest(prepared, winner.data_digest, str(file))
     start = starting_weights(config, progress)
     progress.log_to(to / LOG)
     make_ready()
     model = build(training, start.state if start else None)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu" and (slow := slow_on_this_cpu({training.arch: training.precision})):
+        progress.say(slow)
     rows = to / EPOCHS
     rows.unlink(missing_ok=True)
     score = 0.0

@@ -83,7 +83,7 @@ def best_first(rows: Sequence[TrialRow], full_length: int) -> list[Values]:
 def _best_of_each(folder: Path) -> dict[str, list[Values]]:
     run = runs.open_run(folder)
     rows = by_arch(trials_of(folder), run.config.arch)
-    return {arch: best_first(rows[arch], run.config.epochs) for arch in run.config.arch}
+    return {arch: best_first(rows[arch], run.config.full_length) for arch in run.config.arch}
 
 
 def _in_turn(ranked: Mapping[str, list[Values]]) -> Iterator[Values]:

@@ -51,7 +51,7 @@ def fit(training: Training) -> Iterator[dict[str, float]]:
     model, optimizer, hp = training.model, training.optimizer, config.hyperparameters
     pixels, labels = view(train.pixels).to(device), view(train.labels).to(device)
 
-    for epoch in range(training.epochs + 1, config.epochs + 1):
+    for epoch in range(training.done + 1, config.epochs + 1):
         started, lr = time.perf_counter(), 0.0
         model.train()
         steps = _Steps(steps_per_epoch(len(labels), hp.batch_size), len(labels), config.classes, device)

@@ -30,6 +30,29 @@ def make_ready() -> None:
         mallopt(_TRIM_THRESHOLD, _NEVER)
 
 
+def check_gpu(share: float) -> None:
+    """Check, before a trial, that the GPU of this process can train it: a trial that fails there is lost.
+
+    How much memory is free is judged on a whole GPU only. Of a part, other workers of the same search may
+    hold more than theirs, and give it back.
+
+    Args:
+        share: how much of the GPU this process may use; 1 or more: all of it.
+
+    Raises:
+        RuntimeError: the GPU computes nothing (torch's error), or others hold more than half of its memory.
+    """
+    torch.ones(1, device="cuda").add_(1).item()
+    free, total = torch.cuda.mem_get_info()
+    # What this process has kept for its next trial is free, too.
+    free += torch.cuda.memory_reserved()
+    if share >= 1 and free < total / 2:
+        raise RuntimeError(
+            f"others hold most of its GPU's memory: {free / 2**30:.1f} of {total / 2**30:.1f} GiB are free "
+            "(--gpus-per-trial 0.6 would share it with them)"
+        )
+
+
 def give_back() -> None:
     """Release the GPU memory of the last trial, since other processes may share the GPU.
 

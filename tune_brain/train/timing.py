@@ -22,7 +22,7 @@ BUDGET = 0.5
 def multiplies_faster_in_bf16() -> bool:
     """Whether this CPU multiplies two 512 x 512 matrices faster in bf16 than in fp32.
 
-    It does not if it lacks instructions for bf16. A training step in bf16 then takes several times as long as
+    A CPU without instructions for bf16 does not. A training step in bf16 then takes several times as long as
     in fp32: too long to measure one.
     """
 
@@ -41,9 +41,10 @@ def multiplies_faster_in_bf16() -> bool:
 def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Precision, float]:
     """Seconds that a training step on random images takes in each precision: the fastest of a few steps.
 
-    Runs on one thread, as in a trial. On a CPU it counts the CPU time of this process, so that other work on
-    the machine matters less, and shrinks the batch for large images, so that even a slow architecture takes
-    seconds and not minutes. On a GPU the batch stays: a small one would measure kernel launches only.
+    Runs on one thread, and with the cuDNN algorithms that a trial uses. On a CPU it counts the CPU time of
+    this process, so that other work on the machine matters less, and shrinks the batch for large images, so
+    that even a slow architecture takes seconds and not minutes. On a GPU the batch stays: a small one would
+    measure kernel launches only.
 
     Args:
         arch: name of the architecture.
@@ -66,6 +67,8 @@ def _one_thread() -> Iterator[None]:
 
 
 def _measure(arch: str, image_size: int, classes: int, device: torch.device) -> dict[Precision, float]:
+    # As `process.make_ready` sets it for a trial.
+    torch.backends.cudnn.deterministic = True
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     hp = Hyperparameters(max_lr=1e-3, weight_decay=1e-2, grad_clip=1.0)
     config = TrialConfig(

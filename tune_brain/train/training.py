@@ -41,7 +41,7 @@ class Training:
         return steps_per_epoch(len(self.development.train.labels), self.config.hyperparameters.batch_size)
 
     @property
-    def epochs(self) -> int:
+    def done(self) -> int:
         """Completed epochs."""
         return self.schedule.last_epoch // self.steps
 

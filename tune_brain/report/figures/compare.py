@@ -14,7 +14,7 @@ def results(table: pd.DataFrame, column: str) -> go.Figure:
         column: `best` for validation, or a part of the test; only the latter has intervals to draw.
     """
     names = list(dict.fromkeys(table["run"]))
-    archs = list(dict.fromkeys(table["arch"]))
+    archs = list(dict.fromkeys(table.loc[table[column].notna(), "arch"]))
     figure = style.figure(height=70 + 26 * len(archs) * max(2, len(names)))
     heights = {arch: len(archs) - place for place, arch in enumerate(archs)}
     for place, (name, label) in enumerate(zip(names, style.labels(names), strict=True)):

@@ -7,7 +7,11 @@ import pandas as pd
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TEST_PARTS
+from tune_brain.report import formatting
 from tune_brain.space import Space
+
+ENSEMBLE = "ensemble"
+"""Its name among the classifiers of `scores.scores`."""
 
 
 def results(
@@ -16,11 +20,11 @@ def results(
     spent: Sequence[Mapping[str, tuple[int, float]]],
     scores: Sequence[pd.DataFrame],
 ) -> pd.DataFrame:
-    """One line per architecture and run, sorted by architecture.
+    """One line per architecture and run, sorted by architecture; the ensembles of runs with scores come last.
 
     Columns arch, run, configurations, seconds (of worker time), best and baseline (macro-F1 on validation),
     and for each part of the test the winner's macro-F1: `<part>`, `<part>_low`, `<part>_high`; NaN until the
-    test is opened.
+    test is opened. An ensemble has only the latter.
 
     Args:
         names: names of the runs.
@@ -37,15 +41,23 @@ def results(
                 "seconds": spent_by_arch.get(study["arch"], (0, 0.0))[1],
                 **{key: study[key] for key in ("configurations", "best", "baseline")},
             }
-            winner = (tested["classifier"] == study["arch"]) & (tested["role"] == "winner")
-            for part in TEST_PARTS:
-                score = tested[winner & (tested["part"] == part) & (tested["metric"] == "f1")]
-                for key, column in (("", "mean"), ("_low", "low"), ("_high", "high")):
-                    line[part + key] = score[column].iloc[0] if len(score) else float("nan")
-            lines.append(line)
+            lines.append(line | _tested(tested, study["arch"]))
+        if ENSEMBLE in set(tested["classifier"]):
+            lines.append({"arch": ENSEMBLE, "run": name} | _tested(tested, ENSEMBLE))
     order = {arch: place for place, arch in enumerate(dict.fromkeys(line["arch"] for line in lines))}
-    lines.sort(key=lambda line: order[line["arch"]])
+    lines.sort(key=lambda line: (line["arch"] == ENSEMBLE, order[line["arch"]]))
     return pd.DataFrame(lines)
+
+
+def _tested(scores: pd.DataFrame, winner: str) -> dict[str, float]:
+    """Macro-F1 of a winner or the ensemble on each part of the test, with its interval."""
+    of_winner = (scores["classifier"] == winner) & (scores["role"] == "winner") & (scores["metric"] == "f1")
+    line = {}
+    for part in TEST_PARTS:
+        score = scores[of_winner & (scores["part"] == part)]
+        for key, column in (("", "mean"), ("_low", "low"), ("_high", "high")):
+            line[part + key] = score[column].iloc[0] if len(score) else float("nan")
+    return line
 
 
 def settings(
@@ -64,7 +76,10 @@ def settings(
         name: {
             **config.model_dump(mode="json", exclude={"out", "spaces", "arch"}),
             "images": records[name].get("data", {}).get("digest", "unknown")[:12],
-            "commit": (records[name].get("commit") or "unknown")[:12],
+            "commit": formatting.commit(records[name].get("commit") or "unknown"),
+            "version": records[name].get("tune_brain"),
+            "Python": records[name].get("python"),
+            **{f"version of {package}": n for package, n in records[name].get("packages", {}).items()},
             "weights": records[name].get("weights"),
             **{f"precision of {arch}": kind for arch, kind in records[name].get("precision", {}).items()},
             **_searched(spaces[name]),

@@ -1,7 +1,8 @@
 """Tables of the search over time: the best score so far, time spent, and what each slot did."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,8 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
     """One line per attempt at a trial, by start, with the slot that it occupied.
 
     Rows name the machine and the worker, not the slot; each attempt is assigned the first slot of its machine
-    that was free.
+    that was free. When an attempt was interrupted is not recorded: it ends at the latest time that was
+    recorded before trials were started again, so that a pause before a `resume` does not count as work.
 
     Args:
         rows: all trial rows, in the order in which they were written.
@@ -69,13 +71,17 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
         (completed, failed, running, or `interrupted`: it never ended and the trial was started again) and
         why.
     """
-    attempts: list[dict[str, object]] = []
-    last: dict[int, dict[str, object]] = {}
+    attempts: list[dict[str, Any]] = []
+    last: dict[int, dict[str, Any]] = {}
+    latest = 0.0
     for row in rows:
         attempt = last.get(row.trial)
         if attempt is None or not _continues(attempt, row):
             if attempt is not None and attempt["state"] == "running":
-                attempt.update(state="interrupted", ended=min(now, row.started))
+                # Their command has ended, so all attempts that are running end with this one.
+                for other in last.values():
+                    if other["state"] == "running":
+                        other.update(state="interrupted", ended=max(latest, other["started"]))
             attempt = last[row.trial] = {}
             attempts.append(attempt)
         attempt.update(
@@ -88,10 +94,11 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
             state=row.state,
             why=row.why or "",
         )
+        latest = max(latest, row.started + row.seconds)
     return _slots(pd.DataFrame(attempts, columns=_ATTEMPT))
 
 
-def _continues(attempt: dict[str, object], row: TrialRow) -> bool:
+def _continues(attempt: Mapping[str, Any], row: TrialRow) -> bool:
     """Whether a row belongs to the trial's latest attempt: `started` changes once, when its worker begins."""
     waited = attempt["state"] == "running" and not attempt["node"]
     return attempt["started"] == row.started or (waited and (bool(row.node) or row.state != "running"))

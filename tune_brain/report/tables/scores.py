@@ -67,7 +67,8 @@ def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> I
         for part in TEST_PARTS:
             line = {"classifier": name, "role": role, "part": part}
             line |= {key: parts[part][key] for key in ("n", "groups", "seeds")}
-            # Winners are compared with the ensemble, which is calibrated, as calibrated as their bundles are.
+            # The ensemble's probabilities are calibrated: those of winners are compared with it after their
+            # calibration, as their bundles return them.
             metrics = parts[part] | parts[part].get("calibrated", {})
             for metric in formatting.METRICS:
                 if metric in metrics:

@@ -19,22 +19,22 @@ def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     by which winners are chosen.
     """
     studies = {arch: [row for row in rows if row.arch == arch] for arch in config.arch}
-    choices = [choose(study, config.epochs) for study in studies.values()]
+    choices = [choose(study, config.full_length) for study in studies.values()]
     winners = {choice.row.trial for choice in choices if choice}
     means = {
         (arch, configuration): fmean(scores)
         for arch, study in studies.items()
-        for configuration, scores in full_scores(study, config.epochs).items()
+        for configuration, scores in full_scores(study, config.full_length).items()
     }
     lines = [
         {
             **row.model_dump(),
             "cycle": row.cycle or row.epochs,
             "why": row.why or "",
-            "full": row.epochs == config.epochs,
+            "full": row.epochs == config.full_length,
             "baseline": row.configuration == BASELINE,
             "winner": row.trial in winners,
-            "mean": means.get((row.arch, row.configuration)) if row.epochs == config.epochs else None,
+            "mean": means.get((row.arch, row.configuration)) if row.epochs == config.full_length else None,
         }
         for study in studies.values()
         for row in study
@@ -54,17 +54,8 @@ def parameters(trials: pd.DataFrame) -> list[str]:
 
 
 def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
-    """One line per epoch of each trial's last attempt, with the trial's rung (`epochs`) and flags."""
-    attempts: dict[int, list[EpochRow]] = {}
-    for row in rows:
-        attempt = attempts.setdefault(row.trial, [])
-        if attempt and row.epoch <= attempt[-1].epoch:
-            attempt.clear()
-        attempt.append(row)
-    table = pd.DataFrame(
-        [row.model_dump() for attempt in attempts.values() for row in attempt],
-        columns=list(EpochRow.model_fields),
-    )
+    """One line per epoch of each trial, with the trial's rung (`epochs`) and flags."""
+    table = pd.DataFrame([row.model_dump() for row in rows], columns=list(EpochRow.model_fields))
     flags = trials[["trial", "epochs", "baseline", "winner"]]
     return table.merge(flags, on="trial").sort_values(["trial", "epoch"], ignore_index=True)
 

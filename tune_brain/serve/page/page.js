@@ -5,6 +5,8 @@ const $ = (selector, inside = document) => inside.querySelector(selector);
 const results = $("#results"), status = $("#status"), input = $("#files"), drop = $("#drop");
 const TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png", tif: "image/tiff", tiff: "image/tiff", dcm: "application/dicom" };
 const ATTEMPTS = 20;
+// The service refuses larger files without reading them, which breaks the connection before its answer is seen.
+const LARGEST = 64 * 2 ** 20;
 // A test accuracy is clearly short of a confidence if it is more than 5 points below. It is that of all sure
 // answers, of which a single one may well be surer than most.
 const CLEARLY = 0.05;
@@ -56,7 +58,7 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 // How likely an answer of which the bundle is sure is right: by its own estimate, and by the test.
 function confidence(frame, tested) {
   if (!tested) return `${capital(frame.words)} by its own estimate. How often such answers are right is unknown: the bundle has no test result for them.`;
-  const twins = tested.part === "unseen" ? "without a twin in training" : "with a twin in training";
+  const twins = tested.part === "unseen" ? "without a twin in training" : "related to its training or validation images";
   // Only if all answers were right is it 100 %.
   const right = tested.accuracy < 1 ? Math.min(99, Math.round(tested.accuracy * 100)) : 100;
   const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${twins}, of all that it was sure enough to answer, ${right} % were right.`;
@@ -66,8 +68,11 @@ function confidence(frame, tested) {
 }
 
 function resultArticle(name, frame, prediction) {
-  const article = clone("#result");
+  const article = clone("#result"), looked = prediction.frames.length;
   title(article, frame.of > 1 ? `${name}, slice ${frame.number} of ${frame.of}` : name);
+  if (frame === prediction.frames[0] && looked < frame.of) {
+    Object.assign($(".skipped", article), { textContent: `${looked} of ${frame.of} slices, evenly spaced, were looked at; the others were not.`, hidden: false });
+  }
   const sure = !frame.unsure;
   article.classList.toggle("unsure", !sure);
   if (frame.advice) Object.assign($(".advice", article), { textContent: frame.advice, hidden: false });
@@ -111,6 +116,13 @@ function problemArticle(name, detail) {
   return article;
 }
 
+// Why a file cannot be sent, or nothing. A browser that tries to send a folder fails without a reason.
+function refusal(file, folders) {
+  if (folders.has(file.name)) return "This is a folder. Open it, and drop the images inside.";
+  if (file.size > LARGEST) return `A file must have at most ${LARGEST / 2 ** 20} MB.`;
+  return "";
+}
+
 async function predict(file) {
   const kind = TYPES[file.name.split(".").pop().toLowerCase()] || "application/octet-stream";
   for (let attempt = 0; ; attempt++) {
@@ -118,7 +130,10 @@ async function predict(file) {
     try {
       response = await fetch("predict", { method: "POST", body: file, headers: { "Content-Type": kind } });
     } catch {
-      throw new Error("The service cannot be reached. Is `tune-brain serve` still running?");
+      const reachable = await fetch("health").then((answer) => answer.ok, () => false);
+      throw new Error(reachable
+        ? "This file could not be read or sent. Has it been moved or changed since it was chosen?"
+        : "The service cannot be reached. Is `tune-brain serve` still running?");
     }
     if (response.status === 503 && attempt < ATTEMPTS) {
       await wait(0.5 + Math.random());
@@ -167,7 +182,7 @@ function showProgress() {
   $("#print").disabled = $("#clear").disabled = !results.children.length;
 }
 
-function take(files) {
+function take(files, folders = new Set()) {
   if (!files.length) return;
   const own = generation;
   chosen += files.length;
@@ -177,6 +192,8 @@ function take(files) {
       if (own !== generation) return;
       let articles, failed = 0;
       try {
+        const refused = refusal(file, folders);
+        if (refused) throw new Error(refused);
         const prediction = await predict(file);
         await follow(prediction);
         articles = prediction.frames.map((frame) => resultArticle(file.name, frame, prediction));
@@ -216,7 +233,10 @@ function clear() {
 input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
 for (const name of ["dragenter", "dragover"]) document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
 for (const name of ["dragleave", "drop"]) document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.remove("over"); });
-document.addEventListener("drop", (event) => take([...event.dataTransfer.files]));
+document.addEventListener("drop", ({ dataTransfer }) => {
+  const entries = [...dataTransfer.items].map((item) => item.webkitGetAsEntry());
+  take([...dataTransfer.files], new Set(entries.filter((entry) => entry?.isDirectory).map((entry) => entry.name)));
+});
 $("#clear").addEventListener("click", clear);
 $("#print").addEventListener("click", () => window.print());
 let folded = [];
