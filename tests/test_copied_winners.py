@@ -24,6 +24,8 @@ def test_winners_that_the_run_no_longer_has_are_removed_before_new_rows_are_copi
     copied = copies._copy(source, target, {}, print)
     target.write("winners/cnn-again/epochs.jsonl", b"trained from the copy")
     (run / "winners/cnn.toml").unlink()
+    copied = copies._copy(source, target, copied if follows else {}, print)
+    assert "winners/cnn.toml" in target.files(), "it is still the choice from the rows that are there"
     (run / "trials.jsonl").write_text(row + row)
     write, seen = Place.write, []
 

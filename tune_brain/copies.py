@@ -101,7 +101,7 @@ class Place:
 def copy(source: str, target: str, *, follow: bool = False, report: Callable[[str], None] = print) -> None:
     """Copy a run to another place, or back from it, without checkpoints.
 
-    Winners that the source no longer has, because its search was extended, are removed from the target.
+    Winners that the source no longer has, because its search goes on, are removed from the target.
 
     Args:
         source: the run's folder, or the URL of a copy.
@@ -152,7 +152,7 @@ def _rounds(here: Place, follow: bool) -> Iterator[bool]:
 def _copy(
     here: Place, there: Place, copied: dict[str, tuple[int, Any]], report: Callable[[str], None]
 ) -> dict[str, tuple[int, Any]]:
-    """Copy the files that have changed since they were copied; returns the state of all files copied by now.
+    """Copy the files that have changed since they were copied; returns the state of all that the target has.
 
     Args:
         here: the source.
@@ -176,10 +176,13 @@ def _copy(
             found=there.name,
             remedy="Choose another place, or exchange source and target.",
         )
-    for name in before:
+    gone = [name for name in before if WINNER.fullmatch(name) and name not in files]
+    if gone and TRIALS in files and (TRIALS not in before or here.read(TRIALS) != there.read(TRIALS)):
         # First of all, since beside newer rows they would pass for the choice from them.
-        if WINNER.fullmatch(name) and name not in files:
+        for name in gone:
             there.remove(name)
+        report(f"{len(gone)} winners of the shorter search removed from {there.name}")
+        gone = []
     changed = [name for name in files if files[name] != copied.get(name)]
     for name in changed:
         if name not in ROWS:
@@ -191,7 +194,7 @@ def _copy(
         there.write(name, rows[name])
     if changed:
         report(f"{len(changed)} files copied to {there.name}")
-    return files
+    return files | {name: before[name] for name in gone}
 
 
 def _check_target(here: Place, there: Place, files: Container[str], existing: Mapping[str, object]) -> None:

@@ -212,6 +212,21 @@ def read_winners(run: Run) -> dict[str, Winner]:
     return winners
 
 
+def without_paths(winner: Winner) -> Winner:
+    """A winner that names no folder of this machine: of a file of weights, it keeps the name."""
+    return winner.model_copy(update={"data": None, "weights": Path(winner.weights).name})
+
+
+def portable_toml(winner: Winner) -> str:
+    """The file of a winner to pass on: it names no folder, and says what `train` must be told instead."""
+    command = f"tune-brain train {winner.training.arch}.toml --to FOLDER"
+    if winner.data:
+        command += " --data FOLDER_OF_IMAGES"
+    if winner.weights not in ("imagenet", "none"):
+        command += " --weights FILE_OF_WEIGHTS"
+    return to_toml(without_paths(winner), f"Train it again with: {command}")
+
+
 def origin() -> dict[str, Any]:
     """The provenance of a run started now: versions, machine, git commit and time, as plain values."""
     return {

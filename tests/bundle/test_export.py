@@ -86,6 +86,19 @@ def test_nothing_that_is_exported_names_a_folder_of_this_machine(run: Path, tmp_
     assert exported.read_text().splitlines()[0] == f"# Train it again with: {command}"
 
 
+def test_an_edited_winner_is_not_exported(run: Path, tmp_path: Path) -> None:
+    winner = runs.read_winner(run / "winners" / "cnn.toml")
+    for edited in (
+        {"values": {**winner.values, "max_lr": 0.5}},
+        {"training": winner.training.model_copy(update={"image_size": 96})},
+        {"trial": 10_000},
+    ):
+        runs.write_winner(run, winner.model_copy(update=edited))
+        with pytest.raises(RunFolderError, match=rf"cnn\.toml differs in: {next(iter(edited))};"):
+            export(run, tmp_path / "bundles")
+        assert not (tmp_path / "bundles").exists()
+
+
 def test_a_winner_without_scores_gets_no_bundle_and_is_named(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

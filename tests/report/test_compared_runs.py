@@ -112,6 +112,10 @@ def test_a_vanished_run_leaves_the_pages_of_the_others_alone(new_run):
     assert re.search(r"two cannot be compared: .*run\.toml", text)
     assert "three" in text
     assert client.get("/run/1").status_code == 409
+    shutil.rmtree(folders[2])
+    text = Page(client.get("/run/0/views/compare").text).text
+    assert text.startswith("No other run can be read")
+    assert "has the highest score" not in text
 
 
 def test_only_settings_that_differ_are_listed():

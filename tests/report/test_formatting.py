@@ -112,18 +112,6 @@ def test_a_single_one_is_singular(scored_run):
     assert dict(formatting.facts(contents))["Search"].endswith("; trials of 1 and 12 epochs")
 
 
-def test_notes_name_a_winner_whose_seed_runs_all_diverged(scored_run):
-    contents = read_contents(scored_run)
-    scored = {name: parts for name, parts in contents.scores.items() if name != "cnn"}
-    lost, table = dataclasses.replace(contents, scores=scored), images(contents.record["data"])
-    (extra,) = {*formatting.notes(lost, table)} - {*formatting.notes(contents, table)}
-    assert extra.startswith(
-        "cnn has no test score and is not exported: all seed runs of its winner diverged."
-    )
-    unscored = dataclasses.replace(contents, scores={})
-    assert "no test score" not in "".join(formatting.notes(unscored, table))
-
-
 def test_notes_name_the_weights_that_were_used(new_run):
     contents = read_contents(new_run(archs=("resnet34",), searched=(), evaluated=False))
     notes = list(formatting.notes(contents, images(contents.record["data"])))

@@ -219,6 +219,13 @@ def test_a_pause_before_a_resume_is_no_work_of_the_interrupted_trials():
     interrupted = table[table["state"] == "interrupted"]
     assert interrupted[["trial", "ended"]].values.tolist() == [[1, 60.0], [2, 60.0]]
     assert pace.busy(table)["busy"].max() < 0.02
+    # On fewer slots the resumed search may begin with a new trial, which waits for its worker.
+    new = trial(3, None, state="running", started=4999.0, seconds=0.0, node="")
+    up = new.model_copy(update={"started": 5003.0, "node": "a"})
+    rows = [trial(0, 0.5, started=0.0, seconds=60.0), *begun, new, *again, up]
+    table = pace.timeline(rows, now=5010.0)
+    assert table[table["trial"] == 3][["started", "ended"]].values.tolist() == [[5003.0, 5010.0]]
+    assert pace.busy(table)["busy"].max() < 0.02
 
 
 def test_bars_of_one_slot_never_overlap():

@@ -39,7 +39,12 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         run has `most` trials.
     """
     state = SimpleNamespace(sessions=[], gpus=[], slots=lambda: Slots(count=2, gpus=0), most=1000)
-    summary = {"digest": "d1", "cut_digest": "c1", "counts": {"validation": {"a": 5, "b": 5}}}
+    summary = {
+        "digest": "d1",
+        "cut_digest": "c1",
+        "classes": ["a", "b"],
+        "counts": {"validation": {"a": 5, "b": 5}},
+    }
     prepared = SimpleNamespace(summary=summary, classes=("a", "b"), development=lambda: None)
 
     def session(config: RunConfig) -> Any:

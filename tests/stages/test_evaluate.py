@@ -14,6 +14,7 @@ from tune_brain.evaluate.predictions import Predictions
 from tune_brain.evaluate.retrain import SeedRun, plan
 from tune_brain.evaluate.scores import REFERENCES
 from tune_brain.evaluate.validation import Validated
+from tune_brain.evaluate.winners import check_chosen, check_intact
 from tune_brain.files import read_json, write_json
 from tune_brain.portable.probabilities import calibrated
 from tune_brain.records import SeedRow, append
@@ -32,7 +33,7 @@ def test_the_test_stays_sealed_if_every_seed_run_of_the_winners_diverges(
     monkeypatch.setattr(stage, "train_all", lambda *_: [])
     monkeypatch.setattr(stage, "validate", lambda *_: SimpleNamespace(of=lambda _: []))
     monkeypatch.setattr(stage, "open_test", lambda *_: opened.append("test"))
-    with pytest.raises(SearchError, match=r"all of them diverged: linear\.\nThe test stays"):
+    with pytest.raises(SearchError, match=r"all of them diverged: linear\.\nNothing is scored"):
         stage.evaluate(run.folder)
     assert not opened
     assert not (run.folder / "sealed.json").exists()
@@ -140,19 +141,22 @@ def test_winners_that_the_rows_do_not_choose_are_refused(
         {"values": {**winner.values, "max_lr": 0.5}},
         {"again": (0.9,)},
         {"training": winner.training.model_copy(update={"epochs": 1})},
+        {"training": winner.training.model_copy(update={"precision": "bf16"})},
+        {"training": winner.training.model_copy(update={"classes": 5})},
     ):
         write_winner(run.folder, winner.model_copy(update=edited))
-        with pytest.raises(RunFolderError, match=r"(?s)cnn\.toml is not what .* trial \d.*tune-brain resume"):
+        with pytest.raises(RunFolderError, match=r"(?s)cnn\.toml differs in: .* trial \d.*tune-brain resume"):
             stage.evaluate(run.folder)
     file.unlink()
-    with pytest.raises(RunFolderError, match=r"cnn\.toml is not what"):
+    with pytest.raises(RunFolderError, match=r"cnn\.toml differs in: trial;"):
         stage.evaluate(run.folder)
 
 
 @pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)
 def test_the_winners_of_the_committed_runs_are_those_that_their_rows_choose(folder: Path) -> None:
     run = runs.open_run(folder)
-    stage._check_chosen(run, runs.read_winners(run))
+    check_chosen(run, runs.read_winners(run))
+    check_intact(run, runs.read_winners(run))
 
 
 @pytest.mark.usefixtures("no_ray")
@@ -194,7 +198,10 @@ def test_an_architecture_whose_seed_runs_all_diverged_is_named_in_the_verdicts_a
     verdicts = read_json(run.folder / "comparisons.json")["verdicts"]
     assert scores.keys() == {"linear", "ensemble"}
     assert verdicts["linear"].startswith("linear: the winner ")
-    assert verdicts["cnn"] == "cnn: all seed runs of its winner diverged, so it has no test score."
+    assert (
+        verdicts["cnn"]
+        == "cnn: all seed runs of its winner diverged, so it has no test score and is not exported."
+    )
     assert verdicts["ensemble"].startswith("ensemble: it ")
     log = (run.folder / "run.log").read_text()
     assert all(sentence in log for sentence in verdicts.values())

@@ -24,6 +24,18 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "epochs.jsonl").read_text() == "rows"
 
 
+def test_a_folder_inside_a_bundle_is_refused(tmp_path: Path) -> None:
+    """Another file there would make the bundle fail its check."""
+    file = tmp_path / "configurations" / "cnn.toml"
+    file.parent.mkdir()
+    file.write_text(WINNER.read_text())
+    (tmp_path / "bundle.json").touch()
+    done = CliRunner().invoke(app, ["train", str(file)])
+    assert isinstance(done.exception, RunFolderError)
+    assert "inside a bundle" in str(done.exception)
+    assert [path.name for path in file.parent.iterdir()] == ["cnn.toml"]
+
+
 def test_a_file_from_a_bundle_is_trained_on_images_that_the_command_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,12 +102,14 @@ def export(
         raise ConfigError("export needs --to DIR, --optuna FILE or both", found="neither")
     if to is not None:
         from tune_brain.export.write import export as write_models
-        from tune_brain.runs import open_run
+        from tune_brain.runs import open_run, read_winners
         from tune_brain.stages.preconditions import check_search_has_ended
 
         evaluated = (folder / SCORES).exists()
         if not evaluated:
-            check_search_has_ended(open_run(folder))
+            run = open_run(folder)
+            read_winners(run)  # says how to find out more if there are none yet
+            check_search_has_ended(run)
         typer.echo(write_models(folder, to, onnx=onnx))
         if not evaluated:
             typer.echo(

@@ -59,7 +59,8 @@ def score(
     Macro averages leave out classes without images. Replicates that miss any other class do not count for
     them, because an average over fewer classes would be another measure.
 
-    If a mean is exactly 0 or 1, so are all replicates, which says nothing about other images. Then a measure
+    If an accuracy, F1 or the like is exactly 0 or 1, so are all replicates, which says nothing about other
+    images. Then a measure
     of `PROPORTIONS` has the exact interval of Clopper & Pearson (Biometrika 26, 1934) with groups in place of
     images, and any other measure has none.
 

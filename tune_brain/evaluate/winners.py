@@ -8,11 +8,14 @@ from typing import Any
 from tune_brain import runs
 from tune_brain.config import PRETRAINED, Precision
 from tune_brain.data.prepare import Prepared
+from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.shrinkage import shrunken_score
+from tune_brain.files import read_json
+from tune_brain.layout import RECORD
 from tune_brain.progress import Progress
-from tune_brain.records import TrialRow
+from tune_brain.records import TrialRow, by_arch, trials_of
 from tune_brain.runs import Run, Winner
-from tune_brain.text import counted
+from tune_brain.text import counted, quoted
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,55 @@ def fields_of(choice: Choice, run: Run, classes: int, precision: Precision) -> d
             precision=precision,
         ),
     }
+
+
+def check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
+    """Refuse winners other than those that the rows choose.
+
+    They differ after an edit, after a copy brought back older files, or after an interruption between the
+    writing of two winners.
+
+    Raises:
+        RunFolderError: they differ.
+    """
+    for arch, rows in by_arch(trials_of(run.folder), run.config.arch).items():
+        _check(run, arch, winners.get(arch), choose(rows, run.config.full_length))
+
+
+def check_intact(run: Run, winners: Mapping[str, Winner]) -> None:
+    """Refuse winners that are not as their own trials were, because somebody has edited them.
+
+    Another rule than today's may have chosen them: their scores on the test stand.
+
+    Raises:
+        RunFolderError: they differ.
+    """
+    rows = {row.trial: row for row in trials_of(run.folder)}
+    for arch, winner in winners.items():
+        row = rows.get(winner.trial)
+        _check(run, arch, winner, Choice(row, (winner.score, *winner.again)) if row else None)
+
+
+def _check(run: Run, arch: str, winner: Winner | None, choice: Choice | None) -> None:
+    wrong = ["trial"] if (winner is None) != (choice is None) else []
+    if winner and choice:
+        record = read_json(run.folder / RECORD)
+        fields = fields_of(choice, run, len(record["data"]["classes"]), record["precision"][arch])
+        wrong = [name for name, value in fields.items() if getattr(winner, name) != value]
+    if wrong:
+        rows = f"trial {choice.row.trial} with {choice.row.values}" if choice else "none"
+        file = runs.winner_file(run.folder, arch)
+        raise RunFolderError(
+            "A winner does not match the trials of its run",
+            found=f"{file} differs in: {', '.join(wrong)}; in trials.jsonl: {rows}",
+            remedy="Restore the file from a copy of the run, or choose the winners again with:\n"
+            f"tune-brain resume {quoted(run.folder)}"
+            + (
+                "\nwhich first searches for its time budget, and only before seed runs have begun"
+                if run.config.time_budget
+                else ""
+            ),
+        )
 
 
 def write_winners(

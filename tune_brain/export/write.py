@@ -12,17 +12,18 @@ from safetensors.numpy import save
 
 from tune_brain.bundle.manifest import write_manifest
 from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
-from tune_brain.config import check, to_toml
+from tune_brain.config import check
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.ensemble import ENSEMBLE
 from tune_brain.evaluate.validation import VALIDATED, Validated, read
+from tune_brain.evaluate.winners import check_intact
 from tune_brain.export.card import card
 from tune_brain.files import as_json, making, read_json, require_new, write_text, writing_output
 from tune_brain.interrupts import interruptible
 from tune_brain.layout import CALIBRATION, RECORD, SCORES
 from tune_brain.progress import Progress
 from tune_brain.records import arch_of
-from tune_brain.runs import Run, Winner, open_run, read_winners
+from tune_brain.runs import Run, Winner, open_run, portable_toml, read_winners, without_paths
 from tune_brain.text import quoted
 
 HERE = Path(__file__).parent
@@ -41,7 +42,6 @@ class _Results:
 
     run: Run
     winners: Mapping[str, Winner]
-    """As exported, without paths."""
     record: Mapping[str, Any]
     calibration: Mapping[str, Any]
     scores: Mapping[str, Any]
@@ -71,7 +71,8 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """
     run, to = open_run(folder), to.resolve()
-    winners = {arch: _without_paths(winner) for arch, winner in read_winners(run).items()}
+    winners = read_winners(run)
+    check_intact(run, winners)
     if onnx and not (folder / SCORES).exists():
         raise RunFolderError(
             "ONNX files are written into bundles, which an evaluated run has",
@@ -80,7 +81,10 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
         )
     require_new(to, "An export")
     with interruptible("Interrupted; nothing of the export is kept"), writing_output(to), making(to) as made:
-        best = {arch: winner.model_dump(mode="json", exclude={"data"}) for arch, winner in winners.items()}
+        best = {
+            arch: without_paths(winner).model_dump(mode="json", exclude={"data"})
+            for arch, winner in winners.items()
+        }
         write_text(made / "configurations.json", as_json(best))
         if (folder / SCORES).exists():
             results = _Results(
@@ -97,21 +101,6 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
             for name in results.scores:
                 _write(results, name, made / name, onnx=onnx)
     return to
-
-
-def _without_paths(winner: Winner) -> Winner:
-    """The winner without folders of this machine: of a file of weights, it keeps the name."""
-    return winner.model_copy(update={"data": None, "weights": Path(winner.weights).name})
-
-
-def _how_to_train(winner: Winner, run: Run) -> str:
-    """The command that trains an exported winner again, with what the file does not say."""
-    command = f"tune-brain train {winner.training.arch}.toml --to FOLDER"
-    if run.config.data:
-        command += " --data FOLDER_OF_IMAGES"
-    if winner.weights not in ("imagenet", "none"):
-        command += " --weights FILE_OF_WEIGHTS"
-    return f"Train it again with: {command}"
 
 
 def _write(results: _Results, name: str, into: Path, *, onnx: bool) -> None:
@@ -154,8 +143,7 @@ def _write(results: _Results, name: str, into: Path, *, onnx: bool) -> None:
     (into / SIMILAR).write_bytes(save({key: np.ascontiguousarray(array) for key, array in similar.items()}))
     for arch in {arch_of(member) for member in weights}:
         (into / "configurations").mkdir(exist_ok=True)
-        text = to_toml(results.winners[arch], _how_to_train(results.winners[arch], results.run))
-        write_text(into / "configurations" / f"{arch}.toml", text)
+        write_text(into / "configurations" / f"{arch}.toml", portable_toml(results.winners[arch]))
     shutil.copytree(PORTABLE, into / "portable", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(HERE / "predict.py.txt", into / "predict.py")
     if onnx:

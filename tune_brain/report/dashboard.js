@@ -121,9 +121,10 @@ const cellText = (name, i) => (name === "configuration" && !trials[name][i] ? "u
 
 // Indices of the trials that match the chosen architecture and every word of the filter, in the order of the table.
 function matching() {
-  const words = (document.getElementById("filter")?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+  const words = (document.getElementById("filter")?.value ?? "").toLowerCase().replace(/\s*(>=|<=|[<>=])\s*/g, "$1").split(/\s+/).filter(Boolean);
   const keys = COLUMNS();
   const matches = (i, word) => {
+    if (/^\w+(>=|<=|[<>=])$/.test(word)) return true; // still being typed
     const [, key, sign, value] = word.match(/^(\w+)(>=|<=|[<>=])(.+)$/) ?? [];
     if (!key || !(key in trials)) return keys.some((name) => cellText(name, i).toLowerCase().includes(word));
     const exact = trials[key][i];
@@ -150,7 +151,7 @@ function listTrials() {
   if (table.tHead.dataset.columns !== COLUMNS().join()) {
     const head = document.createElement("tr");
     for (const name of COLUMNS()) {
-      head.appendChild(make("th", "")).append(make("button", name.replaceAll("_", " "), { type: "button", value: name }));
+      head.appendChild(make("th", "")).append(make("button", name, { type: "button", value: name }));
     }
     table.tHead.replaceChildren(head);
     table.tHead.dataset.columns = COLUMNS().join();

@@ -257,12 +257,6 @@ def notes(contents: Contents, images: pd.DataFrame) -> Iterator[str]:
         yield f"{files['n']:,} left out ({reason}): {first_names(files)}"
     if record and not record.get("commit"):
         yield "The commit of the code is unknown."
-    for arch in contents.winners if contents.scores else ():
-        if arch not in contents.scores:
-            yield (
-                f"{arch} has no test score and is not exported: all seed runs of its winner diverged. Its "
-                "card shows the score by which it was chosen on validation, which is optimistic."
-            )
     if contents.scores and config.seeds == 1:
         yield "One seed per winner: the spread between seeds is unknown."
 

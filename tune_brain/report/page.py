@@ -63,7 +63,7 @@ def page(shown: RunView, others: Sequence[RunView] = (), live: Live | None = Non
 
     Args:
         shown: the run.
-        others: the runs that it is compared with; a live page does without.
+        others: the runs that it is compared with; a live page requests that view later.
         live: facts about the server; None for a page that stands alone.
     """
     compares = others or (live and len(live.names) > 1)

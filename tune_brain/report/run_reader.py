@@ -73,7 +73,7 @@ class Contents:
 
     @property
     def verdicts(self) -> dict[str, str]:
-        """A sentence on each of `tested`."""
+        """A sentence on each winner and on the ensemble."""
         return self._without_copy(self.comparisons.get("verdicts", {}))
 
     def _without_copy(self, by_name: dict[str, Any]) -> dict[str, Any]:

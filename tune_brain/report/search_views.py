@@ -15,6 +15,7 @@ from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
 from tune_brain.report.tables.parameters import ENOUGH
+from tune_brain.runs import portable_toml, read_winner, winner_file
 from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
@@ -173,7 +174,10 @@ def machines(shown: RunView, _: Sequence[RunView]) -> Values:
 def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
     """Values of the configurations view: the winners' files, and all trials."""
     return {
-        "winners": shown.contents.winners,
+        "winners": {
+            arch: portable_toml(read_winner(winner_file(shown.contents.folder, arch)))
+            for arch in shown.contents.winners
+        },
         "trials": trial_columns(shown.trials, shown.contents.spaces, int(shown.images["train"].sum())),
         "tuned": studies.parameters(shown.trials),
     }

@@ -26,7 +26,7 @@ class Uploads:
     """Predicts files with a bundle, in the order in which they arrive."""
 
     def __init__(self, bundle: Bundle, keep: Path | None) -> None:
-        """Create the folder for kept files, if it is missing.
+        """Make the predictor, its thread and the metrics, and the folder for kept files.
 
         Args:
             bundle: the bundle to predict with.
@@ -49,6 +49,7 @@ class Uploads:
             "tune_brain_seconds", "Seconds from an uploaded file to its prediction", registry=registry
         )
         self.inside = Gauge("tune_brain_inside", "Requests being received or answered", registry=registry)
+        """Set by `Guard`; here because it belongs to the same registry."""
         if keep is not None:
             _make_private(keep)
 

@@ -87,7 +87,7 @@ def _check_frames(data: Any, count: int) -> None:
 
 
 def _from_colour(values: NDArray[Any], data: Any, count: int) -> NDArray[np.uint8]:
-    """The brightness of frames in colour, or of numbers of colours in a palette."""
+    """The brightness of frames in colour, or of indices into a palette."""
     from pydicom.pixels import apply_color_lut
 
     bits = int(data.BitsAllocated)

@@ -65,7 +65,7 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
             "The image folder does not exist; relative paths start from the working directory",
             found=f"no {root} in {Path.cwd()}",
             remedy="Change to the directory in which the search was started, or write the absolute path\n"
-            "into the file that names it (run.toml, or for `train` the winner's).",
+            "into the file that names it (run.toml; for `train` the winner's, or --data).",
         )
     with progress.bar("decoding images") as advance:
         return prepare(root, image_size=config.image_size, seed=config.seed, advance=advance)

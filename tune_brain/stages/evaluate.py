@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tune_brain import compute, lock, runs
 from tune_brain.config import check_seeds
 from tune_brain.data.prepare import Prepared
-from tune_brain.errors import RunFolderError, SearchError
+from tune_brain.errors import SearchError
 from tune_brain.evaluate.calibration import FEWEST_ANSWERS
 from tune_brain.evaluate.ensemble import ENSEMBLE, add_scores, against_best, calibrated_predictions, fit_all
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions
@@ -16,11 +16,11 @@ from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, trai
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test, seed_runs_that_predicted
 from tune_brain.evaluate.validation import Validated, validate
-from tune_brain.evaluate.winners import Choice, choose, fields_of
+from tune_brain.evaluate.winners import check_chosen
 from tune_brain.files import read_json, write_json
 from tune_brain.layout import CALIBRATION, CHECKPOINTS, COMPARISONS, LOG, SCORES, SEAL
 from tune_brain.progress import Progress
-from tune_brain.records import SeedRow, by_arch, trials_of
+from tune_brain.records import SeedRow
 from tune_brain.runs import Run, Winner
 from tune_brain.slots import Slots
 from tune_brain.stages.common import (
@@ -68,9 +68,6 @@ def _evaluate(folder: Path, given: Mapping[str, Any]) -> Path:
     progress.log_to(folder / LOG)
     with compute.session(run.config) as ray:
         slots = ray.slots(gpus_of(run))
-        precisions = {arch: winner.training.precision for arch, winner in chosen.items()}
-        if not slots.gpus and (slow := slow_on_this_cpu(precisions)):
-            progress.say(slow)
         if given:
             # Later commands, such as export, must use the same number of seeds.
             runs.create(run.config, run.spaces)
@@ -92,7 +89,7 @@ def _planned(run: Run) -> tuple[dict[str, Winner], list[SeedRun]]:
     """The winners and their seed runs; refused unless they agree with the rows, the seal and earlier ones."""
     chosen = runs.read_winners(run)
     check_search_has_ended(run)
-    _check_chosen(run, chosen)
+    check_chosen(run, chosen)
     planned = plan(run, chosen)
     check_seal(run.folder, planned)
     check_rows(run, planned)
@@ -120,6 +117,10 @@ def _trained(
         # Old scores must not remain beside networks that are retrained, as in a copy without predictions.
         for name in (SCORES, COMPARISONS):
             (run.folder / name).unlink(missing_ok=True)
+    missing = [one.training for one in planned if not one.weights(run.folder).exists()]
+    precisions = {training.arch: training.precision for training in missing}
+    if not slots.gpus and (slow := slow_on_this_cpu(precisions)):
+        progress.say(slow)
     state = start.state if start else None
     trained = train_all(run, planned, prepared.development(), state, slots, progress)
     return seed_runs_that_predicted(run.folder, trained)
@@ -132,7 +133,7 @@ def _finished(chosen: Mapping[str, Winner], validated: Validated) -> list[str]:
     raise SearchError(
         "No seed run of any winner finished, so there is nothing to score",
         found=f"all of them diverged: {', '.join(chosen)}",
-        remedy="The test stays sealed. Use more --seeds, or search lower learning rates.",
+        remedy="Nothing is scored. Use more --seeds, or search lower learning rates.",
     )
 
 
@@ -189,32 +190,9 @@ def _scored(
     verdicts = comparison["verdicts"]
     for arch in chosen:
         if arch not in scored:
-            verdicts[arch] = f"{arch}: all seed runs of its winner diverged, so it has no test score."
+            verdicts[arch] = (
+                f"{arch}: all seed runs of its winner diverged, so it has no test score and is not exported."
+            )
     validation = {arch: comparison["validation"][arch]["winner"] for arch in scored}
     comparison["ensemble"], verdicts[ENSEMBLE] = against_best(test, predicted, validation)
     return scores, comparison
-
-
-def _check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
-    """Refuse winners other than those that the rows choose.
-
-    They differ after an edit, after a copy brought back older files, or after an interruption between the
-    writing of two winners.
-    """
-    for arch, rows in by_arch(trials_of(run.folder), run.config.arch).items():
-        choice, winner = choose(rows, run.config.full_length), winners.get(arch)
-        if not _is_chosen(winner, choice, run):
-            chosen = f"trial {choice.row.trial} with {choice.row.values}" if choice else "none"
-            raise RunFolderError(
-                "A winner does not match the trials of its run",
-                found=f"{runs.winner_file(run.folder, arch)} is not what trials.jsonl chooses: {chosen}",
-                remedy=f"Choose the winners again with: tune-brain resume {quoted(run.folder)}"
-                + (", which first searches for its time budget" if run.config.time_budget else ""),
-            )
-
-
-def _is_chosen(winner: Winner | None, choice: Choice | None, run: Run) -> bool:
-    if winner is None or choice is None:
-        return winner is None and choice is None
-    training = winner.training
-    return winner == winner.model_copy(update=fields_of(choice, run, training.classes, training.precision))

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save
 
 from tune_brain import runs
+from tune_brain.bundle.schema import ABOUT
 from tune_brain.config import RunConfig, check
 from tune_brain.errors import DataError, Diverged, RunFolderError, SearchError
 from tune_brain.files import replacing, writing_output
@@ -33,10 +34,16 @@ def train(file: Path, to: Path, *, data: Path | None = None, weights: str | None
         The folder.
 
     Raises:
-        RunFolderError: the folder holds a run.
+        RunFolderError: the folder holds a run or is inside a bundle.
         DataError: the images are not those of the search, or neither the file nor `data` says where they are.
         SearchError: the training diverged.
     """
+    if any((parent / ABOUT).is_file() for parent in to.absolute().parents):
+        raise RunFolderError(
+            "The target folder is inside a bundle, which may hold only what its manifest lists",
+            found=str(to),
+            remedy="Choose a folder elsewhere with --to.",
+        )
     if (to / RUN).exists():
         raise RunFolderError(
             "The target folder holds a run, whose rows would be replaced",
@@ -58,9 +65,9 @@ def train(file: Path, to: Path, *, data: Path | None = None, weights: str | None
     prepared = images(config, progress)
     if config.data is None and prepared.summary["cut_digest"] != winner.data_digest:
         raise DataError(
-            "A configuration from a bundle does not say where its images are",
-            found=f"{file} names no folder, and the built-in demo images are others than those of its search",
-            remedy="Name their folder with --data DIR.",
+            f"{file} names no folder of images, and the built-in demo images are not those of its search",
+            found=f"digest {prepared.summary['cut_digest'][:12]} instead of {winner.data_digest[:12]}",
+            remedy="Name their folder with --data DIR; for demo images, restore the version of tune_brain.",
         )
     check_digest(prepared, winner.data_digest, str(file))
     start = starting_weights(config, progress)

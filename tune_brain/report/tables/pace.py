@@ -94,13 +94,15 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
             state=row.state,
             why=row.why or "",
         )
-        latest = max(latest, row.started + row.seconds)
+        # Not by starts: those of a resumed search may come before the one that shows the interruption.
+        if row.state != "running":
+            latest = max(latest, row.started + row.seconds)
     return _slots(pd.DataFrame(attempts, columns=_ATTEMPT))
 
 
 def _continues(attempt: Mapping[str, Any], row: TrialRow) -> bool:
     """Whether a row belongs to the trial's latest attempt: `started` changes once, when its worker begins."""
-    waited = attempt["state"] == "running" and not attempt["node"]
+    waited = not attempt["node"]
     return attempt["started"] == row.started or (waited and (bool(row.node) or row.state != "running"))
 
 

@@ -58,10 +58,10 @@ const capital = (text) => text[0].toUpperCase() + text.slice(1);
 // How likely an answer of which the bundle is sure is right: by its own estimate, and by the test.
 function confidence(frame, tested) {
   if (!tested) return `${capital(frame.words)} by its own estimate. How often such answers are right is unknown: the bundle has no test result for them.`;
-  const twins = tested.part === "unseen" ? "without a twin in training" : "related to its training or validation images";
+  const kind = tested.part === "unseen" ? "without a twin in training" : "related to its training or validation images";
   // Only if all answers were right is it 100 %.
   const right = tested.accuracy < 1 ? Math.min(99, Math.round(tested.accuracy * 100)) : 100;
-  const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${twins}, of all that it was sure enough to answer, ${right} % were right.`;
+  const onTest = `on ${tested.n} test image${tested.n === 1 ? "" : "s"} ${kind}, of all that it was sure enough to answer, ${right} % were right.`;
   return tested.accuracy < frame.probability - CLEARLY
     ? `${capital(frame.words)} by its own estimate, but ${onTest}`
     : `${capital(frame.words)}. Of 100 images like those of its training with so much confidence, ${rounded(frame.probability)} are ${frame.label}. ${capital(onTest)}`;
