@@ -223,6 +223,27 @@ def test_a_job_that_loses_its_worker_is_started_again_and_fails_in_the_end(
     assert made_up[1] == []
 
 
+def test_a_job_killed_for_memory_waits_until_fewer_run(
+    monkeypatch: pytest.MonkeyPatch, made_up: dict[int, list[Exception]]
+) -> None:
+    alive(monkeypatch, {"CPU": 4.0})
+    made_up[3] = [ray.exceptions.OutOfMemoryError("the node was running low on memory")]
+    running, wait = list[int](), compute.ray.wait
+
+    def counted(references: list[int], **given: object) -> tuple[list[int], list[int]]:
+        running.append(len(references))
+        ended: tuple[list[int], list[int]] = wait(references, **given)
+        return ended
+
+    monkeypatch.setattr(compute.ray, "wait", counted)
+    done = list[int]()
+    ended(Slots(count=4, gpus=0), 9, done)
+    assert sorted(done) == list(range(9))
+    assert running[0] == 4
+    # The first three jobs end before the fourth is killed.
+    assert max(running[4:]) < 4
+
+
 @pytest.mark.usefixtures("made_up")
 @pytest.mark.parametrize(
     ("machines", "limit", "most"),

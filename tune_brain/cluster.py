@@ -1,5 +1,6 @@
-"""Ray: start it on this machine or join a cluster, and watch that cluster's head node."""
+"""Ray: start it on this machine or join a cluster, watch its head node, compare versions of its machines."""
 
+import importlib.metadata
 import os
 import socket
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 
 import ray
 
+from tune_brain import __version__
 from tune_brain.config import RunConfig
 from tune_brain.errors import ClusterError
 from tune_brain.text import quoted
@@ -95,3 +97,23 @@ def start(config: RunConfig, scratch: str) -> None:
             else "Free some space in the temporary folder (or set TMPDIR to another) and in /dev/shm, and\n"
             "repeat the command; --address joins a running cluster.",
         ) from None
+
+
+def versions() -> str:
+    """The versions of tune_brain and torch, on which results depend, so that all machines need the same."""
+    # Builds for CPUs and for CUDA differ in what follows the plus sign.
+    torch = importlib.metadata.version("torch").partition("+")[0]
+    return f"tune_brain {__version__} and torch {torch}"
+
+
+def check_versions(of_driver: str) -> None:
+    """Check that a machine has the driver's `versions`; Ray compares only Python's and its own.
+
+    Args:
+        of_driver: `versions` there.
+
+    Raises:
+        RuntimeError: it has others.
+    """
+    if (here := versions()) != of_driver:
+        raise RuntimeError(f"it has {here}, the driver has {of_driver}")

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -233,6 +234,9 @@ def each(
                 failed = failed or error
             else:
                 waiting = itertools.chain([(index, job, retries + 1)], waiting)
+                if isinstance(error, ray.exceptions.OutOfMemoryError):
+                    # Memory did not suffice for so many.
+                    slots = replace(slots, limit=max(1, len(running)))
         else:
             yield index, result
     if failed:

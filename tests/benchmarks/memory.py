@@ -20,11 +20,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from tune_brain.cluster import versions
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.prepare import load
 from tune_brain.models import build
-from tune_brain.search.trainable import TrialWorker, versions
+from tune_brain.search.trainable import TrialWorker
 
 SIZE = 64
 
@@ -43,6 +44,7 @@ class Probe(TrialWorker):
                 disk_budget=0,
                 made_with="",
                 versions_of_driver=versions(),
+                gpus=0.0,
             )
 
     def private(self) -> float:

@@ -238,7 +238,9 @@ def test_retrained_networks_replace_the_validation_rows_of_the_former_ones(
     again = {"val_loss": 0.5, "val_accuracy": 0.5, "val_macro_f1": 0.25, "seconds": 1.0}
     monkeypatch.setattr(retrain.compute, "put", lambda value: value)
     monkeypatch.setattr(
-        retrain.compute, "each", lambda _, jobs, __: ((place, (again, b"")) for place in range(len(jobs)))
+        retrain.compute,
+        "each",
+        lambda _, jobs, __: ((place, (again, b"", "cpu")) for place in range(len(jobs))),
     )
     # The run was copied without its weights.
     train_all(run, seed_runs, None, None, SLOTS, Progress())

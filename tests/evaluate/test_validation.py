@@ -47,7 +47,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def each(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
         for index in range(len(jobs)):
-            yield index, (MEASURED, b"weights")
+            yield index, (MEASURED, b"weights", "cpu")
 
     monkeypatch.setattr(compute, "each", each)
     monkeypatch.setattr(compute, "put", lambda shared: shared)
@@ -63,6 +63,14 @@ def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
         SeedRun(role="winner", index=index, training=training, values=values) for index in range(seeds)
     ]
     return train_all(run, planned, None, None, SLOTS, Progress())  # type: ignore[arg-type]
+
+
+def test_seed_runs_that_train_on_the_cpu_although_gpus_were_assigned_are_reported_once(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("test_validation.SLOTS", Slots(count=1, gpus=1))
+    trained(run, 0.01, 2)
+    assert capsys.readouterr().err.count("torch cannot use a GPU") == 1
 
 
 def test_a_network_predicts_in_fp32_whatever_it_was_trained_in(run: Run) -> None:
@@ -138,7 +146,7 @@ def test_validation_is_predicted_again_only_when_weights_have_changed(
 
 def test_a_seed_run_that_diverges_is_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def each(_: Any, jobs: list[Any], __: Slots) -> Iterator[tuple[int, Any]]:
-        results = [(MEASURED, b"weights"), "the training loss was nan", (MEASURED, b"weights")]
+        results = [(MEASURED, b"weights", "cpu"), "the training loss was nan", (MEASURED, b"weights", "cpu")]
         yield from enumerate(results[: len(jobs)])
 
     monkeypatch.setattr(compute, "each", each)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tune_brain.cluster import versions
 from tune_brain.data.arrays import Development
-from tune_brain.search.trainable import TrialWorker, versions
+from tune_brain.search.trainable import TrialWorker
 
 Start = Callable[[dict[str, Any]], TrialWorker]
 
@@ -25,6 +26,7 @@ def given(development: Development, checkpoints: Path) -> dict[str, Any]:
         "disk_budget": 10**9,
         "made_with": "",
         "versions_of_driver": versions(),
+        "gpus": 0.5,
     }
     return {"development": development, "weights": None, **kept}
 

@@ -33,6 +33,46 @@ def test_a_worker_that_is_gone_before_it_begins_costs_its_trial_no_attempt(
     assert trials_of(tmp_path)[0].attempt == 1
 
 
+def test_an_attempt_is_left_after_two_losses_and_a_kill_before_the_third_begins(make, tmp_path: Path) -> None:
+    now = [100.0]
+    searcher = make(arch=("linear",), clock=lambda: now[0])
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+        lose(searcher, name)
+    assert searcher.suggest("c")["number"] == 0
+    lose(searcher, "c", "memory", "the node was running low on memory")
+    now[0] += START_PATIENCE + 1
+    assert trials_of(tmp_path)[0].attempt == ATTEMPTS["memory"] - 1
+    assert searcher.suggest("d")["number"] == 0
+
+
+def test_a_retry_for_two_slots_that_no_worker_takes_is_tried_with_one(make) -> None:
+    """The only machine that always has room for it may be one on which no worker starts."""
+    now = [100.0]
+    searcher = make(arch=("linear",), clock=lambda: now[0])
+    searcher.suggest("killed")
+    searcher.is_up("killed", "its worker")
+    lose(searcher, "killed", "memory", "the node was running low on memory")
+    for number in range(LOST_IN_A_ROW - 1):
+        assert searcher.suggest(f"{number}")["slots"] == 2
+        lose(searcher, f"{number}")
+        now[0] += START_PATIENCE + 1
+    assert searcher.suggest("last")["slots"] == 1
+
+
+def test_idle_workers_that_tune_ends_for_a_larger_one_are_up_no_longer(make) -> None:
+    searcher = make(arch=("linear",), configs=100)
+    for name in "ab":
+        searcher.suggest(name)
+        searcher.is_up(name, f"worker of {name}")
+    searcher.on_trial_complete("a", result=result(1, 2, done=True))
+    lose(searcher, "b", "memory", "the node was running low on memory")
+    assert searcher.suggest("large")["slots"] == 2
+    searcher.workers.did_not_start()
+    assert searcher.workers.holds_back(1)
+
+
 def test_one_gpu_of_two_on_which_nothing_can_train_costs_no_trial(make, tmp_path: Path) -> None:
     """Its worker, which had trained before, refuses the next trial and so does each that follows it."""
     now = [100.0]

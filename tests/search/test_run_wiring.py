@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from noise import DEVELOPMENT
 
-from tune_brain import __version__, slots
+from tune_brain import __version__, cluster, slots
 from tune_brain.config import RunConfig
 from tune_brain.files import write_json
 from tune_brain.progress import Progress
 from tune_brain.records import TrialRow, append
-from tune_brain.search import run, trainable
+from tune_brain.search import run
 from tune_brain.slots import Slots
 from tune_brain.space import Space
 
@@ -60,7 +60,8 @@ def test_workers_get_their_disk_budget_and_the_identity_of_the_run_but_no_cloud_
         "checkpoints": tmp_path / "checkpoints",
         "disk_budget": 123,
         "made_with": f"c1 | mine.pth | {__version__}",
-        "versions_of_driver": trainable.versions(),
+        "versions_of_driver": cluster.versions(),
+        "gpus": 0.0,
     }
     assert type(keywords["disk_budget"]) is int
     assert "AWS_SECRET_ACCESS_KEY" not in environment

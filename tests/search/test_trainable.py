@@ -13,6 +13,7 @@ import torch
 from driven import Start, asked, given, results, rows
 from noise import DEVELOPMENT
 
+from tune_brain import cluster
 from tune_brain.search import trainable
 from tune_brain.search.trainable import TrialWorker
 
@@ -191,5 +192,5 @@ def test_a_machine_with_another_torch_or_tune_brain_starts_no_worker(tmp_path: P
 
 def test_builds_for_cpus_and_gpus_are_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
     builds = iter(["2.60+cpu", "2.60+cu130"])
-    monkeypatch.setattr(trainable.importlib.metadata, "version", lambda _: next(builds))
-    assert trainable.versions() == trainable.versions()
+    monkeypatch.setattr(cluster.importlib.metadata, "version", lambda _: next(builds))
+    assert cluster.versions() == cluster.versions()

@@ -1,7 +1,6 @@
 """The worker with a GPU that is made up: none is needed."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 import ray
@@ -13,14 +12,11 @@ from tune_brain.train import process
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Ray assigns half a GPU; the list holds the share at each check of it."""
+    """A slot has half a GPU; the list holds the share at each check of it."""
     checked = list[float]()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "get_gpu_ids", lambda: [0])
-    resources = {"CPU": 1.0, "GPU": 0.5}
-    context = SimpleNamespace(get_assigned_resources=lambda: resources)
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: context)
     monkeypatch.setattr(process, "check_gpu", checked.append)
     return checked
 

@@ -66,6 +66,16 @@ def test_what_a_trial_raised_in_its_worker_is_no_loss_of_a_machine() -> None:
     assert workers._loss("") == ("lost", "")
 
 
+def test_a_full_gpu_on_which_no_worker_starts_is_no_want_of_a_larger_slot() -> None:
+    words = (
+        "The actor died because of an error raised in its creation task, ray::TrialWorker.__init__()\n"
+        "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 MiB."
+    )
+    why, detail = workers._loss(words)
+    assert why == "lost"
+    assert detail.startswith("it did not start: torch.OutOfMemoryError: CUDA out of memory")
+
+
 def test_trials_that_wait_long_for_a_worker_are_said_each_time_that_it_begins(make) -> None:
     now, told = [100.0], list[str]()
     searcher = make(clock=lambda: now[0])

@@ -60,8 +60,12 @@ def test_a_whole_gpu_must_have_half_of_its_memory_free_or_kept_by_this_process(
         check_gpu(share)
 
 
-def test_a_gpu_that_computes_nothing_fails_the_check() -> None:
-    if torch.cuda.is_available():
-        pytest.skip("needs a machine without one")
-    with pytest.raises((AssertionError, RuntimeError)):
+def test_a_gpu_that_computes_nothing_fails_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> torch.Tensor:
+        raise RuntimeError("uncorrectable ECC error")
+
+    monkeypatch.setattr(torch, "ones", fails)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (16 * 2**30, 16 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
+    with pytest.raises(RuntimeError, match="ECC"):
         check_gpu(1.0)

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tune_brain import compute
+from tune_brain.cluster import check_versions, versions
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged, RunFolderError
@@ -146,15 +147,20 @@ def train_all(
     ]
     progress.say(f"seed runs: {len(pending)} to train, {slots.count} at a time")
     shared, start = compute.put(development), compute.put(weights)
-    jobs = [(seed_run.training, shared, start) for seed_run in pending]
-    diverged = []
+    jobs = [(seed_run.training, shared, start, versions()) for seed_run in pending]
+    diverged, on_cpu = list[SeedRun](), False
     for ended, (index, result) in enumerate(compute.each(_train, jobs, slots), 1):
         seed_run = pending[index]
         if isinstance(result, str):
             diverged.append(seed_run)
             progress.say(f"{seed_run.name}: diverged and is left out of the scores: {result}")
             continue
-        measures, state = result
+        measures, state, device = result
+        if slots.gpus and device == "cpu" and not on_cpu:
+            on_cpu = True
+            progress.say(
+                "torch cannot use a GPU that Ray assigned (is its driver too old?) and trains on the CPU"
+            )
         with writing_run(run.folder), replacing(seed_run.weights(run.folder)) as aside:
             aside.write_bytes(state)
         row = SeedRow(
@@ -183,20 +189,22 @@ def digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
 
 
 def _train(
-    config: TrialConfig, development: Development, weights: State | None
-) -> tuple[dict[str, float], bytes] | str:
-    """Train one seed run; return its final measures and its state as safetensors, or how it diverged."""
+    config: TrialConfig, development: Development, weights: State | None, versions_of_driver: str
+) -> tuple[dict[str, float], bytes, str] | str:
+    """Train one seed run; return measures, state as safetensors and device, or how it diverged."""
+    check_versions(versions_of_driver)
     make_ready()
     started = time.perf_counter()
-    model = build(config, weights)
+    model, device = build(config, weights), compute.device()
     last: dict[str, float] = {}
     try:
-        for row in fit(begin(model, config, development, compute.device())):
+        for row in fit(begin(model, config, development, device)):
             last = row
     except Diverged as end:
         return str(end)
     measures = {name: last[name] for name in ("val_loss", "val_accuracy", "val_macro_f1")}
-    return {**measures, "seconds": round(time.perf_counter() - started, 3)}, save(state_of(model))
+    measures["seconds"] = round(time.perf_counter() - started, 3)
+    return measures, save(state_of(model)), device.type
 
 
 def trained_model(config: TrialConfig, state: bytes) -> nn.Module:

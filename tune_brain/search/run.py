@@ -13,6 +13,7 @@ from typing import Any
 from ray import tune
 
 from tune_brain import __version__
+from tune_brain.cluster import versions
 from tune_brain.compute import storing
 from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development
@@ -26,7 +27,7 @@ from tune_brain.search.ladder import advice, unfinished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
-from tune_brain.search.trainable import TrialWorker, versions
+from tune_brain.search.trainable import TrialWorker
 from tune_brain.search.workers import ArrivalOrderScheduler, Machines, Workers, memory_ends_one_worker
 from tune_brain.slots import Slots
 from tune_brain.space import Space
@@ -90,6 +91,7 @@ def search(
         "disk_budget": int(config.disk_budget),
         "made_with": _made_with(config.out),
         "versions_of_driver": versions(),
+        "gpus": slots.gpus,
     }
     with storing():
         trainable = tune.with_parameters(TrialWorker, development=development, **shared)

@@ -1,6 +1,7 @@
 """The searcher: gives Ray Tune the next trial of the study whose turn it is, and records what comes back."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from tune_brain.search.ladder import Retry, Train, cycle, next_step, slots_neede
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
 from tune_brain.search.study import ATTEMPTS, is_tried_again
-from tune_brain.search.worker_health import WorkerHealth
+from tune_brain.search.worker_health import LOST_IN_A_ROW, WorkerHealth
 from tune_brain.seeds import derive
 from tune_brain.slots import Slots
 from tune_brain.space import Space
@@ -50,6 +51,9 @@ class RowSearcher(Searcher):
             for arch in config.arch
         }
         self._in_flight = AllInFlight()
+        self._last_was_large = False
+        self._large_refused = Counter[int]()
+        """How often no worker of two slots started, by trial."""
         self.workers = WorkerHealth(clock)
         self.broken: Exception | None = None
         """The error that kept the end of a trial from being recorded."""
@@ -69,9 +73,16 @@ class RowSearcher(Searcher):
             if not isinstance(step, Retry | Train):
                 continue
             needed = slots_needed(step, slots.largest, slots.gpus)
+            if isinstance(step, Retry) and self._large_refused[step.row.trial] >= LOST_IN_A_ROW - 1:
+                # The only machine with room for two slots may be one on which no worker starts.
+                needed = 1
             # Ray does not know of --concurrency, and would start a larger retry beside the other trials.
             if slots.limit == slots.count and self._in_flight and needed > room:
                 return None
+            if needed > 1 or self._last_was_large:
+                # Tune ends idle workers of another size for it, and tells nobody.
+                self.workers.keep({trial.worker for trial in self._in_flight.values()})
+            self._last_was_large = needed > 1
             self.workers.dispatched(trial_id, slots.count)
             return self._begin(trial_id, arch, step, needed)
         return None if self._in_flight else self._finish()
@@ -122,6 +133,7 @@ class RowSearcher(Searcher):
                 self.workers.lost_in_a_row.append(this.trial)
             self._not_begun(this.trial, why, detail)
             self.workers.did_not_start()
+            self._large_refused[this.trial] += this.slots > 1
             return False
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
@@ -165,7 +177,12 @@ class RowSearcher(Searcher):
         """Record that no worker began with a trial: this was no attempt; a need for more memory is kept."""
         row = self._ledger.trials[trial]
         why = row.why or ("memory" if cause == "memory" else "lost")
-        end = {"state": "failed", "why": why, "detail": detail, "attempt": row.attempt - 1}
+        end = {
+            "state": "failed",
+            "why": why,
+            "detail": detail,
+            "attempt": min(row.attempt, ATTEMPTS[why]) - 1,
+        }
         self._ledger.end(trial, started=time.time(), **end)
 
     def _finish(self) -> str:

@@ -2,17 +2,16 @@
 
 import contextlib
 import faulthandler
-import importlib.metadata
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray import tune
 
-from tune_brain import __version__, compute
+from tune_brain import compute
+from tune_brain.cluster import check_versions
 from tune_brain.data.arrays import Development
 from tune_brain.errors import Diverged
 
@@ -23,13 +22,6 @@ START = 1800.0
 
 Twice what 10 GB of images take to arrive over 100 Mbit/s.
 """
-
-
-def versions() -> str:
-    """The versions that decide a trial's rows and must be the same on all machines: tune_brain and torch."""
-    # Builds for CPUs and for CUDA differ in what follows the plus sign.
-    torch = importlib.metadata.version("torch").partition("+")[0]
-    return f"tune_brain {__version__} and torch {torch}"
 
 
 @contextlib.contextmanager
@@ -68,21 +60,31 @@ class TrialWorker(tune.Trainable):
         disk_budget: int,
         made_with: str,
         versions_of_driver: str,
+        gpus: float,
     ) -> None:
         """Take the arrays from Ray's object store, and the first trial.
+
+        Args:
+            config: the first trial.
+            development: the images.
+            weights: the initial weights of the pretrained architecture.
+            checkpoints: the folder of checkpoints.
+            disk_budget: how many bytes they may take.
+            made_with: what a checkpoint must have been made with to be continued.
+            versions_of_driver: see `cluster.versions`.
+            gpus: of a slot; of 1 or more, the memory must be free.
 
         Raises:
             RuntimeError: this machine has other versions than the driver.
         """
-        # Ray itself compares only its own version and Python's.
-        if (here := versions()) != versions_of_driver:
-            raise RuntimeError(f"it has {here}, the driver has {versions_of_driver}")
+        check_versions(versions_of_driver)
         # Imported here: the driver of a search needs this class without torch.
         from tune_brain.search.checkpoints import CheckpointKeeper
         from tune_brain.search.trial import rows
         from tune_brain.train.process import make_ready
 
         make_ready()
+        self._gpus = gpus
         self._device = compute.device()
         self._keeper = CheckpointKeeper(checkpoints, disk_budget, made_with)
         self._train = partial(
@@ -101,7 +103,7 @@ class TrialWorker(tune.Trainable):
             if self._device.type == "cuda":
                 from tune_brain.train.process import check_gpu
 
-                check_gpu(ray.get_runtime_context().get_assigned_resources().get("GPU", 1.0))
+                check_gpu(self._gpus)
             self._task = new_config
             self._rows: Iterator[dict[str, float]] | None = None
         return True

@@ -58,6 +58,14 @@ class WorkerHealth:
         self._starting.discard(trial_id)
         self._up.discard(worker)
 
+    def keep(self, workers: set[str]) -> None:
+        """Forget all other workers, which Tune has ended.
+
+        Args:
+            workers: their names.
+        """
+        self._up &= workers
+
     def did_not_start(self) -> None:
         """A worker did not start."""
         self.cautious_until = self._clock() + START_PATIENCE

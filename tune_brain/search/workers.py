@@ -196,16 +196,16 @@ def _loss(message: str) -> tuple[Why, str]:
     message = re.sub(r"\x1b\[[\d;]*m", "", message).strip()
     errors = re.findall(r"^\w[\w.]*(?:Error|Exception)\b.*", message, re.MULTILINE)
     last = [*message.splitlines(), *errors][-1].strip() if message else ""
+    if "raised in its creation task" in message:
+        return "lost", f"it did not start: {last}"
+    if message.startswith("ray::"):
+        return "raised", last
     memory = re.search(r"[^.\n]*(?:running low on|out of) memory[^.\n]*", message)
     # For a killed worker Ray guesses at three causes, one of which is memory.
     if memory and "Some common causes" not in message:
         return "memory", memory.group().strip()
     if "is unavailable" in message:
         return "lost", "its machine cannot be reached"
-    if "raised in its creation task" in message:
-        return "lost", f"it did not start: {last}"
-    if message.startswith("ray::"):
-        return "raised", last
     sentence = re.search(r"The actor is dead because (.*)", message)
     cause = sentence.group(1) if sentence else message.partition("\n")[0]
     cause = re.sub(r"\. Worker exit type: \w+ Worker exit detail: ", ": ", cause)

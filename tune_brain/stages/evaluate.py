@@ -119,7 +119,8 @@ def _trained(
             (run.folder / name).unlink(missing_ok=True)
     missing = [one.training for one in planned if not one.weights(run.folder).exists()]
     precisions = {training.arch: training.precision for training in missing}
-    if not slots.gpus and (slow := slow_on_this_cpu(precisions)):
+    # On a cluster, other machines train than this one.
+    if run.config.address is None and not slots.gpus and (slow := slow_on_this_cpu(precisions)):
         progress.say(slow)
     state = start.state if start else None
     trained = train_all(run, planned, prepared.development(), state, slots, progress)

@@ -154,7 +154,9 @@ def _record(
         for change in runs.changes_since(record):
             progress.say(f"{change}: trials from here on may differ in their last digits")
         # Asked only after a move, since the answer waits for torch.
-        moved = record.get("gpus_per_trial") or record["machine"]["processor"] != runs.processor()
+        moved = run.config.address is None and (
+            record.get("gpus_per_trial") or record["machine"]["processor"] != runs.processor()
+        )
         if moved and not slots.gpus and (slow := slow_on_this_cpu(record["precision"])):
             progress.say(slow)
     else:
