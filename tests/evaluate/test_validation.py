@@ -54,7 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return runs.create(RunConfig(out=tmp_path / "run", arch=("linear",)), load(default_folder(), ["linear"]))
 
 
-def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
+def trained(run: Run, max_lr: float, seeds: int, slots: Slots = SLOTS) -> list[SeedRun]:
     values = {**run.spaces["linear"].baseline, "max_lr": max_lr}
     training = run.spaces["linear"].trial(
         values, epochs=2, image_size=32, classes=4, seed=1, precision="fp32"
@@ -62,14 +62,13 @@ def trained(run: Run, max_lr: float, seeds: int) -> list[SeedRun]:
     planned = [
         SeedRun(role="winner", index=index, training=training, values=values) for index in range(seeds)
     ]
-    return train_all(run, planned, None, None, SLOTS, Progress())  # type: ignore[arg-type]
+    return train_all(run, planned, None, None, slots, Progress())  # type: ignore[arg-type]
 
 
 def test_seed_runs_that_train_on_the_cpu_although_gpus_were_assigned_are_reported_once(
-    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("test_validation.SLOTS", Slots(count=1, gpus=1))
-    trained(run, 0.01, 2)
+    trained(run, 0.01, 2, Slots(count=1, gpus=1))
     assert capsys.readouterr().err.count("torch cannot use a GPU") == 1
 
 
