@@ -46,7 +46,10 @@ def status(folder: Path) -> None:
     slots = record.get("slots", 1)
     table = studies_table(run.config, ledger, slots, alive=writer is not None)
     rows = list(ledger.trials.values())
-    if writer and writer.command == lock.EVALUATE and _winners(run):
+    state = state_of(run.config, rows, writer.command if writer else None)
+    if state in ("failed", "searched", "evaluated"):
+        table.caption = None  # no time is left
+    if state == "evaluating" and _winners(run):
         winners = {arch: winner.configuration for arch, winner in runs.read_winners(run).items()}
         table.caption = evaluating(read(folder / SEED_RUNS, SeedRow), winners, run.config.seeds)
     console.print(table)
@@ -62,7 +65,6 @@ def status(folder: Path) -> None:
             length = counted(row.epochs, "epoch", "epochs")
             line = f"failed: {row.arch} {name(row)} at {length}: {row.why}: {row.detail}"
             console.print(line, markup=False, soft_wrap=True)
-    state = state_of(run.config, rows, writer.command if writer else None)
     if state == "evaluated":
         console.print(f"It is evaluated: {folder / SCORES}", markup=False, soft_wrap=True)
     counts = record.get("data", {}).get("counts", {}).get("validation", {})
