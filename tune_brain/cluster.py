@@ -116,4 +116,4 @@ def check_versions(of_driver: str) -> None:
         RuntimeError: it has others.
     """
     if (here := versions()) != of_driver:
-        raise RuntimeError(f"it has {here}, the driver has {of_driver}")
+        raise RuntimeError(f"{socket.gethostname()} has {here}, the driver has {of_driver}")

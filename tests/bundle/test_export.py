@@ -92,6 +92,8 @@ def test_an_edited_winner_is_not_exported(run: Path, tmp_path: Path) -> None:
         {"values": {**winner.values, "max_lr": 0.5}},
         {"training": winner.training.model_copy(update={"image_size": 96})},
         {"trial": 10_000},
+        {"score": 0.99},
+        {"again": (0.9,)},
     ):
         runs.write_winner(run, winner.model_copy(update=edited))
         with pytest.raises(RunFolderError, match=rf"cnn\.toml differs in: {next(iter(edited))};"):

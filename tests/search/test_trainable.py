@@ -186,7 +186,7 @@ def test_what_failed_leaves_no_checkpoint_to_the_worker_that_tries_it_again(
 def test_a_machine_with_another_torch_or_tune_brain_starts_no_worker(tmp_path: Path) -> None:
     told = given(DEVELOPMENT, tmp_path) | {"versions_of_driver": "tune_brain 0.1 and torch 1.0"}
     worker = TrialWorker.__new__(TrialWorker)
-    with pytest.raises(RuntimeError, match=r"it has .*, the driver has tune_brain 0\.1 and torch 1\.0"):
+    with pytest.raises(RuntimeError, match=r"\w has .*, the driver has tune_brain 0\.1 and torch 1\.0"):
         worker.setup(asked(), **told)
 
 

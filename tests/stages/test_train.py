@@ -30,10 +30,13 @@ def test_a_folder_inside_a_bundle_is_refused(tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text(WINNER.read_text())
     (tmp_path / "bundle.json").touch()
-    done = CliRunner().invoke(app, ["train", str(file)])
-    assert isinstance(done.exception, RunFolderError)
-    assert "inside a bundle" in str(done.exception)
+    for options in ([], ["--to", str(tmp_path)], ["--to", f"{file.parent}/../again"]):
+        done = CliRunner().invoke(app, ["train", str(file), *options])
+        assert isinstance(done.exception, RunFolderError)
+        assert "a bundle or inside one" in str(done.exception)
     assert [path.name for path in file.parent.iterdir()] == ["cnn.toml"]
+    with pytest.raises(DataError, match="image folder"):
+        stage.train(file, file.parent / ".." / ".." / "outside", data=Path("nowhere"))
 
 
 def test_a_file_from_a_bundle_is_trained_on_images_that_the_command_names(

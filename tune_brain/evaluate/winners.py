@@ -130,17 +130,20 @@ def check_chosen(run: Run, winners: Mapping[str, Winner]) -> None:
 
 
 def check_intact(run: Run, winners: Mapping[str, Winner]) -> None:
-    """Refuse winners that are not as their own trials were, because somebody has edited them.
+    """Refuse winners other than the rows say of their configurations, because somebody has edited them.
 
-    Another rule than today's may have chosen them: their scores on the test stand.
+    Which configuration won is not asked: another version's rule may have chosen it, and its scores on the
+    test stand.
 
     Raises:
         RunFolderError: they differ.
     """
-    rows = {row.trial: row for row in trials_of(run.folder)}
-    for arch, winner in winners.items():
-        row = rows.get(winner.trial)
-        _check(run, arch, winner, Choice(row, (winner.score, *winner.again)) if row else None)
+    full_length = run.config.full_length
+    for arch, rows in by_arch(trials_of(run.folder), winners).items():
+        first, number = _first(rows, full_length), winners[arch].configuration
+        scores = full_scores(rows, full_length)
+        choice = Choice(first[number], tuple(scores[number])) if number in first else None
+        _check(run, arch, winners[arch], choice)
 
 
 def _check(run: Run, arch: str, winner: Winner | None, choice: Choice | None) -> None:

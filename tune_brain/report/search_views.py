@@ -1,10 +1,12 @@
 """Template values of the views that show the search: overview, progress, ladder and so on."""
 
+import tomllib
 from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
 
+from tune_brain.config import check
 from tune_brain.report import findings, formatting
 from tune_brain.report.figures import ladder as ladder_figures
 from tune_brain.report.figures import pace as pace_figures
@@ -15,7 +17,7 @@ from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
 from tune_brain.report.tables.parameters import ENOUGH
-from tune_brain.runs import portable_toml, read_winner, winner_file
+from tune_brain.runs import Winner, portable_toml
 from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
@@ -175,8 +177,8 @@ def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
     """Values of the configurations view: the winners' files, and all trials."""
     return {
         "winners": {
-            arch: portable_toml(read_winner(winner_file(shown.contents.folder, arch)))
-            for arch in shown.contents.winners
+            arch: portable_toml(check(Winner, tomllib.loads(text), f"winners/{arch}.toml"))
+            for arch, text in shown.contents.winners.items()
         },
         "trials": trial_columns(shown.trials, shown.contents.spaces, int(shown.images["train"].sum())),
         "tuned": studies.parameters(shown.trials),

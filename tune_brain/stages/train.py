@@ -34,13 +34,14 @@ def train(file: Path, to: Path, *, data: Path | None = None, weights: str | None
         The folder.
 
     Raises:
-        RunFolderError: the folder holds a run or is inside a bundle.
+        RunFolderError: the folder holds a run, or is a bundle or inside one.
         DataError: the images are not those of the search, or neither the file nor `data` says where they are.
         SearchError: the training diverged.
     """
-    if any((parent / ABOUT).is_file() for parent in to.absolute().parents):
+    place = to.resolve()
+    if any((folder / ABOUT).is_file() for folder in (place, *place.parents)):
         raise RunFolderError(
-            "The target folder is inside a bundle, which may hold only what its manifest lists",
+            "The target folder is a bundle or inside one, which may hold only what its manifest lists",
             found=str(to),
             remedy="Choose a folder elsewhere with --to.",
         )

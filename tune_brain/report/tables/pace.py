@@ -60,7 +60,8 @@ def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
 
     Rows name the machine and the worker, not the slot; each attempt is assigned the first slot of its machine
     that was free. When an attempt was interrupted is not recorded: it ends at the latest time that was
-    recorded before trials were started again, so that a pause before a `resume` does not count as work.
+    recorded before trials were started again, so that a pause before a `resume` does not count as work
+    (unless a new trial ended before them: then the pause does).
 
     Args:
         rows: all trial rows, in the order in which they were written.
