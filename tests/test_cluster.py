@@ -41,18 +41,23 @@ def test_the_loss_of_the_head_node_is_reported_once_with_the_command_to_continue
     assert "tune-brain resume out" in printed
 
 
+def told(option: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What Ray is told when it starts on this machine, and when it joins a cluster."""
+    started = list[dict[str, object]]()
+    monkeypatch.setattr(cluster.ray, "init", lambda **options: started.append(options))
+    for address in (None, "192.0.2.1:6379"):
+        cluster.start(RunConfig(out=folder, address=address), "scratch")
+    return [options.get(option) for options in started]
+
+
 @pytest.mark.parametrize(("usable", "counted"), [({1, 3}, 2), (set(range(8)), None)])
 def test_ray_on_this_machine_has_only_the_cpus_that_this_process_may_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, usable: set[int], counted: int | None
 ) -> None:
     """Where it may use all of them, Ray counts them itself, since a container's quota may allow fewer."""
-    started = list[dict[str, object]]()
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: usable)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(cluster.ray, "init", lambda **options: started.append(options))
-    for address in (None, "192.0.2.1:6379"):
-        cluster.start(RunConfig(out=tmp_path, address=address), "scratch")
-    assert [options.get("num_cpus") for options in started] == [counted, None]
+    assert told("num_cpus", tmp_path, monkeypatch) == [counted, None]
 
 
 @pytest.mark.parametrize(
@@ -62,14 +67,10 @@ def test_ray_on_this_machine_has_only_the_cpus_that_this_process_may_use(
 def test_every_mig_instance_that_is_visible_counts_as_a_gpu(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, visible: str | None, gpus: int | None
 ) -> None:
-    started = list[dict[str, object]]()
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    monkeypatch.setattr(cluster.ray, "init", lambda **options: started.append(options))
-    for address in (None, "192.0.2.1:6379"):
-        cluster.start(RunConfig(out=tmp_path, address=address), "scratch")
-    assert [options.get("num_gpus") for options in started] == [gpus, None]
+    assert told("num_gpus", tmp_path, monkeypatch) == [gpus, None]
 
 
 @pytest.mark.parametrize(

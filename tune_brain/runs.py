@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from tune_brain import __version__, space
@@ -59,6 +60,11 @@ class Winner(Frozen):
     """Initial weights of a pretrained architecture."""
     training: TrialConfig
     """The complete configuration of the trial."""
+
+    @property
+    def mean_score(self) -> float:
+        """Mean macro-F1 on validation over all its full-length trials, by which it was chosen."""
+        return fmean((self.score, *self.again))
 
 
 def spaces_for(config: RunConfig) -> dict[str, Space]:
@@ -175,6 +181,11 @@ def _where_it_is(folder: Path) -> str:
 def winner_file(folder: Path, arch: str) -> Path:
     """The path of an architecture's winner."""
     return folder / "winners" / f"{arch}.toml"
+
+
+def has_winners(config: RunConfig) -> bool:
+    """Whether a run has a winner: its search has ended, or had before it was extended or copied."""
+    return any(winner_file(config.out, arch).is_file() for arch in config.arch)
 
 
 def write_winner(folder: Path, winner: Winner) -> Path:

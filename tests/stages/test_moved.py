@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tune_brain import compute
 from tune_brain.errors import Diverged, Interrupted, SearchError
 from tune_brain.files import read_json, write_json
 from tune_brain.runs import Run
@@ -64,7 +65,7 @@ def test_it_is_announced_before_seed_runs(
 
     folder = made(precision="bf16").folder
     resume(folder)
-    monkeypatch.setattr(evaluate, "train_all", interrupted)
+    monkeypatch.setattr(compute, "put", interrupted)
     with pytest.raises(Interrupted):
         evaluate.evaluate(folder)
     assert SLOW in capsys.readouterr().err

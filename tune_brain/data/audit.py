@@ -105,6 +105,7 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
     paths = [image.name for image in catalogue.images]
     related = relate(paths, images.thumbnails, patients, alike=alike, mirrored=mirrored)
     has_twin, has_patient = related.across(test, ~test)
+    leaks = {rule: share_group(twin, test, ~test) for rule, twin in twins.groups.items()}
     groups, seen = related.observations(test), has_twin | has_patient
     shown = _shown(twins, listing.parts)
     facts: dict[str, Any] = {
@@ -117,9 +118,9 @@ def audit(root: Path, advance: Advance | None = None, *, strict: bool = False) -
         "dimensions": dimensions(images.sizes, listing.parts),
         "resizing": resizing(images.sizes),
         "aspects": aspects(images.sizes, listing.parts),
-        "twins": _twin_counts(twins, listing),
+        "twins": _twin_counts(twins, leaks, listing),
         "patients": {**patient_counts(related.patients), "leaked": int(has_patient.sum())},
-        "leak": _leaks(twins, listing),
+        "leak": _leaks(leaks, listing),
         "conflicts": _conflicts(twins, listing),
         "pairs": [_described(pair, listing) for pair in shown],
         "nearest": nearest,
@@ -179,14 +180,14 @@ def _files(
     }
 
 
-def _twin_counts(twins: Twins, listing: _Listing) -> dict[str, Any]:
+def _twin_counts(twins: Twins, leaks: Mapping[str, Flags], listing: _Listing) -> dict[str, Any]:
     """Pairs by kind, and by rule the number of groups, of images in them, of leaks and of conflicts."""
     parts = np.unique(listing.parts, return_inverse=True)[1]
     by_rule = {
         rule: {
             **group_counts(groups),
             "across": len(of_two_kinds(groups, parts)),
-            "leaked": int(share_group(groups, listing.test, ~listing.test).sum()),
+            "leaked": int(leaks[rule].sum()),
             "conflicts": len(of_two_kinds(groups, listing.labels)),
         }
         for rule, groups in twins.groups.items()
@@ -194,11 +195,9 @@ def _twin_counts(twins: Twins, listing: _Listing) -> dict[str, Any]:
     return {"pairs": {kind: len(pairs.first) for kind, pairs in twins.pairs.items()}, **by_rule}
 
 
-def _leaks(twins: Twins, listing: _Listing) -> dict[str, dict[str, int]]:
+def _leaks(leaks: Mapping[str, Flags], listing: _Listing) -> dict[str, dict[str, int]]:
     """By class, the number of `test` images, and by rule of those with a twin in the other parts."""
-    images = {"test": listing.test}
-    for rule, groups in twins.groups.items():
-        images[rule] = share_group(groups, listing.test, ~listing.test)
+    images = {"test": listing.test, **leaks}
     return {
         name: {kind: int((flags & (listing.labels == number)).sum()) for kind, flags in images.items()}
         for number, name in enumerate(listing.classes)

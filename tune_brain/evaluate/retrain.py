@@ -27,6 +27,7 @@ from tune_brain.seeds import derive
 from tune_brain.slots import Slots
 from tune_brain.text import duration
 from tune_brain.train.fit import fit
+from tune_brain.train.precision import slow_on_this_cpu
 from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
@@ -146,6 +147,10 @@ def train_all(
         if seed_run.name not in previous or not seed_run.weights(run.folder).exists()
     ]
     progress.say(f"seed runs: {len(pending)} to train, {slots.count} at a time")
+    precisions = {seed_run.training.arch: seed_run.training.precision for seed_run in pending}
+    # On a cluster, other machines train than this one.
+    if run.config.address is None and not slots.gpus and (slow := slow_on_this_cpu(precisions)):
+        progress.say(slow)
     shared, start = compute.put(development), compute.put(weights)
     jobs = [(seed_run.training, shared, start, versions()) for seed_run in pending]
     diverged, on_cpu = list[SeedRun](), False

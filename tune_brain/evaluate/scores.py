@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,7 @@ def comparisons(
         },
         "validation": {
             arch: {
-                "search": fmean((winner.score, *winner.again)),
+                "search": winner.mean_score,
                 **{
                     role: [row.val_macro_f1 for row in seed_rows if (row.arch, row.role) == (arch, role)]
                     for role in ("winner", "baseline")

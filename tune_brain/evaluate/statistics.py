@@ -60,9 +60,8 @@ def score(
     them, because an average over fewer classes would be another measure.
 
     If an accuracy, F1 or the like is exactly 0 or 1, so are all replicates, which says nothing about other
-    images. Then a measure
-    of `PROPORTIONS` has the exact interval of Clopper & Pearson (Biometrika 26, 1934) with groups in place of
-    images, and any other measure has none.
+    images. Then a measure of `PROPORTIONS` has the exact interval of Clopper & Pearson (Biometrika 26, 1934)
+    with groups in place of images, and any other measure has none.
 
     Args:
         probabilities: [S, N, C], of each seed; one-hot for a classifier without probabilities.

@@ -73,8 +73,10 @@ def export(folder: Path, to: Path, *, onnx: bool = False) -> Path:
     run, to = open_run(folder), to.resolve()
     winners = read_winners(run)
     # Scores on the test belong to their winners, whatever today's rule would choose.
-    check = check_intact if (folder / SCORES).exists() else check_chosen
-    check(run, winners)
+    if (folder / SCORES).exists():
+        check_intact(run, winners)
+    else:
+        check_chosen(run, winners)
     if onnx and not (folder / SCORES).exists():
         raise RunFolderError(
             "ONNX files are written into bundles, which an evaluated run has",

@@ -7,7 +7,7 @@ from tune_brain.config import RunConfig
 from tune_brain.layout import SCORES, SEAL, SEED_RUNS
 from tune_brain.lock import EVALUATE
 from tune_brain.records import TrialRow, by_arch
-from tune_brain.runs import winner_file
+from tune_brain.runs import has_winners
 from tune_brain.search.chance import advice, no_better_than_constant
 from tune_brain.search.convergence import convergence
 from tune_brain.search.ladder import came_to_nothing, unfinished
@@ -32,9 +32,7 @@ def state_of(config: RunConfig, rows: Sequence[TrialRow], command: str | None) -
     if came_to_nothing(rows, config):
         return "failed"
     left = unfinished(rows, config)
-    if not any(winner_file(config.out, arch).is_file() for arch in config.arch):
-        return "interrupted"
-    if left and config.time_budget is None:
+    if not has_winners(config) or (left and config.time_budget is None):
         return "interrupted"
     return "out of time" if left else "searched"
 

@@ -35,7 +35,6 @@ from tune_brain.stages.common import (
 )
 from tune_brain.stages.preconditions import check_search_has_ended
 from tune_brain.text import quoted
-from tune_brain.train.precision import slow_on_this_cpu
 
 if TYPE_CHECKING:
     from tune_brain.weights import ResolvedWeights
@@ -117,11 +116,6 @@ def _trained(
         # Old scores must not remain beside networks that are retrained, as in a copy without predictions.
         for name in (SCORES, COMPARISONS):
             (run.folder / name).unlink(missing_ok=True)
-    missing = [one.training for one in planned if not one.weights(run.folder).exists()]
-    precisions = {training.arch: training.precision for training in missing}
-    # On a cluster, other machines train than this one.
-    if run.config.address is None and not slots.gpus and (slow := slow_on_this_cpu(precisions)):
-        progress.say(slow)
     state = start.state if start else None
     trained = train_all(run, planned, prepared.development(), state, slots, progress)
     return seed_runs_that_predicted(run.folder, trained)

@@ -10,7 +10,7 @@ from tune_brain import lock, runs
 from tune_brain.errors import TuneBrainError
 from tune_brain.layout import RUN
 from tune_brain.records import trials_of
-from tune_brain.runs import Run, Winner
+from tune_brain.runs import Run
 from tune_brain.search.state import state_of
 from tune_brain.text import legible
 
@@ -53,11 +53,7 @@ def _line(folder: Path) -> tuple[str, tuple[str, ...]]:
 
 def _best(run: Run) -> str:
     """The winner with the best mean score over its full-length trials."""
-    if not any(runs.winner_file(run.folder, arch).is_file() for arch in run.config.arch):
+    if not runs.has_winners(run.config):
         return "-"
-
-    def mean(winner: Winner) -> float:
-        return sum((winner.score, *winner.again)) / (1 + len(winner.again))
-
-    arch, best = max(runs.read_winners(run).items(), key=lambda item: mean(item[1]))
-    return f"{mean(best):.4f} {arch}"
+    arch, best = max(runs.read_winners(run).items(), key=lambda item: item[1].mean_score)
+    return f"{best.mean_score:.4f} {arch}"

@@ -14,7 +14,6 @@ from tune_brain.errors import RunFolderError
 from tune_brain.layout import EPOCHS, RUN, SCORES, SEED_RUNS
 from tune_brain.records import EpochRow, SeedRow, TrialRow, read
 from tune_brain.report.seed_runs import evaluating
-from tune_brain.runs import Run
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ledger import Ledger
@@ -49,7 +48,7 @@ def status(folder: Path) -> None:
     state = state_of(run.config, rows, writer.command if writer else None)
     if state in ("failed", "searched", "evaluated"):
         table.caption = None  # no time is left
-    if state == "evaluating" and _winners(run):
+    if state == "evaluating" and runs.has_winners(run.config):
         winners = {arch: winner.configuration for arch, winner in runs.read_winners(run).items()}
         table.caption = evaluating(read(folder / SEED_RUNS, SeedRow), winners, run.config.seeds)
     console.print(table)
@@ -134,10 +133,6 @@ def _has_open(pid: int, file: Path) -> bool:
             if opened.samefile(file):
                 return True
     return False
-
-
-def _winners(run: Run) -> list[str]:
-    return [arch for arch in run.config.arch if runs.winner_file(run.folder, arch).is_file()]
 
 
 def _running(row: TrialRow, epochs: int, *, alive: bool) -> str:
