@@ -120,7 +120,9 @@ def test_a_gpu_that_torch_cannot_use_is_said_once(make, gpus: float, device: str
     told = list[str]()
     heard = Workers(make(), told.append, gpus)
     for _ in range(2):
-        heard.on_trial_result(result={"device": device, "node_ip": "192.0.2.7"})
+        heard.on_trial_result(
+            trial=SimpleNamespace(trial_id="a"), result={"device": device, "node_ip": "192.0.2.7"}
+        )
     assert [line.partition(" (")[0] for line in told] == ["torch cannot use the GPU of 192.0.2.7"] * times
 
 
@@ -152,7 +154,9 @@ def test_checkpoints_that_have_no_room_are_said_once(make) -> None:
     told = list[str]()
     heard = Workers(make(), told.append)
     for over in (False, True, True):
-        heard.on_trial_result(result={"over_budget": over, "device": "cpu"})
+        heard.on_trial_result(
+            trial=SimpleNamespace(trial_id="a"), result={"over_budget": over, "device": "cpu"}
+        )
     assert [line.partition(":")[0] for line in told] == ["checkpoints exceed --disk-budget"]
 
 
@@ -161,7 +165,7 @@ def test_of_what_workers_say_tune_keeps_nothing_that_grows(make) -> None:
     numbers = {"over_budget": False, "time_total_s": 3.0, "config": {"number": 1}}
     said = result(1, 2, done=True)
     told = said | numbers
-    heard.on_trial_result(result=told)
+    heard.on_trial_result(trial=SimpleNamespace(trial_id="a"), result=told)
     # The searcher hears of the end after this.
     assert told == said
     trial = SimpleNamespace(last_result=told)

@@ -10,6 +10,7 @@ from ray.tune.search import Searcher
 from tune_brain.config import Precision, RunConfig
 from tune_brain.records import BASELINE, TrialRow, Why
 from tune_brain.search.fair_share import by_need
+from tune_brain.search.idle_slots import threads
 from tune_brain.search.in_flight import AllInFlight, InFlight
 from tune_brain.search.ladder import Retry, Train, cycle, next_step, slots_needed
 from tune_brain.search.ledger import Ledger
@@ -165,6 +166,11 @@ class RowSearcher(Searcher):
     def stranded(self) -> set[str]:
         """The trials without a worker that are to be withdrawn, see `AllInFlight.stranded`."""
         return self._in_flight.stranded(self._slots().largest, late=self._late)
+
+    def threads(self) -> int:
+        """How many CPU threads each running trial may use, see `idle_slots.threads`."""
+        studies = [self._ledger.study(arch) for arch in self._config.arch]
+        return threads(studies, self._config, self._in_flight, self._slots(), self._clock())
 
     def _room(self, slots: Slots) -> int:
         """How many slots are free for further trials; none while these must wait for a worker or a retry."""

@@ -104,9 +104,16 @@ class TrialWorker(tune.Trainable):
                 from tune_brain.train.process import check_gpu
 
                 check_gpu(self._gpus)
+            self.use_threads(1)
             self._task = new_config
             self._rows: Iterator[dict[str, float]] | None = None
         return True
+
+    def use_threads(self, count: int) -> None:
+        """Train on this many CPU threads from now on, until the next trial."""
+        import torch
+
+        torch.set_num_threads(count)
 
     def cleanup(self) -> None:
         """Remove the checkpoint of a trial that has ended; an interrupted one will continue from its own."""

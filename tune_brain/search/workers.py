@@ -103,7 +103,7 @@ class Workers(tune.Callback):  # type: ignore[misc]
 
     def __init__(self, searcher: RowSearcher, say: Callable[[str], None], gpus: float = 0.0) -> None:
         self._searcher, self._say, self._gpus = searcher, say, gpus
-        self._failed_machines = set[str]()
+        self._failed_machines, self._wide = set[str](), set[str]()
         self._over_budget = self._waits = False
         self.last_loss = ""
 
@@ -114,9 +114,11 @@ class Workers(tune.Callback):  # type: ignore[misc]
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A worker has started, or got its next trial."""
         self._searcher.is_up(trial.trial_id, str(trial.temporary_state.ray_actor))
+        self._share_idle_cpus(trial)
 
-    def on_trial_result(self, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
+    def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         """Epochs have ended."""
+        self._share_idle_cpus(trial)
         if result.get("over_budget") and not self._over_budget:
             self._over_budget = True
             self._say(
@@ -131,6 +133,13 @@ class Workers(tune.Callback):  # type: ignore[misc]
         # Tune would keep the history of every number of a result for as long as the search lasts.
         for name in result.keys() - _KEPT:
             del result[name]
+
+    def _share_idle_cpus(self, trial: Any) -> None:
+        """Tell a worker, before its next epoch, how many threads it may use, see `idle_slots.threads`."""
+        threads = self._searcher.threads()
+        if threads > 1 or trial.trial_id in self._wide:
+            self._wide.add(trial.trial_id)
+            trial.temporary_state.ray_actor.use_threads.remote(threads)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A trial has ended, and the searcher has recorded it."""
