@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import normalize, relu
 
 from tune_brain.portable.networks import CPU, INFERENCE, place, predict, view
 
@@ -90,10 +90,11 @@ def cam_layer(model: nn.Module, image_size: int) -> nn.Module | None:
 
 
 def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Embeddings [N, D] of images uint8 [N, 1, S, S]: the inputs of the last linear layer."""
+    """Embeddings [N, D] of images uint8 [N, 1, S, S]: the inputs of the last linear layer, with length 1."""
     with _embeddings(model) as batches:
         predict(model, pixels, CPU, INFERENCE)
-    return torch.cat(batches).numpy().astype(np.float16)
+    # Only directions are compared, and the inputs themselves may exceed what a float16 can hold.
+    return normalize(torch.cat(batches)).numpy().astype(np.float16)
 
 
 def width(model: nn.Module) -> int:

@@ -51,9 +51,12 @@ class Sleeper(tune.Trainable):
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._trial, self._epoch, self._begun = new_config["trial"], 0, time.time()
+        self._trial, self._epoch, self._begun, self._threads = new_config["trial"], 0, time.time(), 1
         self._waited = self._begun - self._ended if self._ended else 0.0
         return True
+
+    def use_threads(self, count: int) -> None:
+        self._threads = count
 
     def step(self) -> dict[str, Any]:
         # Like a trained trial, it reports epochs of seconds one by one and shorter ones together.
@@ -61,7 +64,8 @@ class Sleeper(tune.Trainable):
         count = min(self._trial["epochs"] - self._epoch, max(1, int(1 / pace)))
         time.sleep(pace * count)
         value = 1 / (1 + (math.log10(self._trial["hyperparameters"]["max_lr"]) + 3) ** 2)
-        row = {**METRICS, "val_macro_f1": value}
+        # No row has a field for the threads.
+        row = {**METRICS, "val_macro_f1": value, "train_loss": self._threads}
         rows = [{**row, "epoch": self._epoch + index + 1} for index in range(count)]
         self._epoch += count
         self._ended = time.time()
@@ -72,7 +76,7 @@ class Sleeper(tune.Trainable):
 
 def asked(folder: Path, **more: Any) -> RunConfig:
     """The configuration of the search."""
-    return RunConfig(out=folder, image_size=16, final_round=(0, 0), **more)
+    return RunConfig.model_validate({"out": folder, "image_size": 16, "final_round": (0, 0), **more})
 
 
 def search(config: RunConfig, slots: Slots, seconds: float, images: int = 2) -> None:

@@ -42,7 +42,8 @@ def test_the_last_trials_share_the_slots_that_nothing_else_can_use(make) -> None
     searcher = at_the_end(make, Slots(count=7, gpus=0, largest=7))
     assert searcher.threads() == 3
     end(searcher, "a")
-    assert searcher.threads() == 7
+    # Not 7: more were never measured.
+    assert searcher.threads() == 4
     end(searcher, "b")
     assert searcher.threads() == 1
 
@@ -52,18 +53,18 @@ def test_there_is_nothing_to_share_while_all_slots_train(make) -> None:
 
 
 @pytest.mark.parametrize(
-    "slots",
+    ("slots", "address"),
     [
-        Slots(count=4, gpus=0, largest=2),
-        Slots(count=4, gpus=0.25, largest=4),
-        # `--concurrency 2` of four.
-        Slots(count=2, gpus=0, limit=2, largest=4),
+        (Slots(count=4, gpus=0.25, largest=4), None),
+        (Slots(count=4, gpus=0, largest=4), "auto"),
+        # `--concurrency 2` on four CPUs.
+        (Slots(count=2, gpus=0, limit=2, largest=4), None),
     ],
 )
-def test_on_gpus_on_several_machines_and_beyond_the_limit_every_trial_keeps_to_one_cpu(
-    make, slots: Slots
+def test_on_gpus_on_a_cluster_and_beyond_the_limit_every_trial_keeps_to_one_cpu(
+    make, slots: Slots, address: str | None
 ) -> None:
-    assert at_the_end(make, slots).threads() == 1
+    assert at_the_end(make, slots, address=address).threads() == 1
 
 
 def test_trials_of_the_ladder_never_get_more(make) -> None:
@@ -106,7 +107,7 @@ def test_a_worker_hears_of_it_before_its_next_epoch_and_when_others_start_again(
     begin(searcher, "a again")
     assert epoch_ends() == [3, 1, 3]
     end(searcher, "a again")
-    assert epoch_ends() == [3, 1, 3, 6]
+    assert epoch_ends() == [3, 1, 3, 4]
 
 
 def test_a_worker_hears_of_nothing_while_all_slots_train(make) -> None:

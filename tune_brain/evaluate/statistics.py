@@ -131,7 +131,8 @@ def weighted_measures(
     """
     size = probabilities.shape[1]
     predicted = probabilities.argmax(1)
-    cells = np.eye(size * size)[labels * size + predicted]
+    cells = np.zeros((len(labels), size * size))
+    cells[np.arange(len(labels)), labels * size + predicted] = 1
     confusion = (weights @ cells).reshape(-1, size, size)
     total = weights.sum(1)
     hits, actual, claimed = np.diagonal(confusion, axis1=1, axis2=2), confusion.sum(2), confusion.sum(1)

@@ -8,6 +8,9 @@ from tune_brain.search.ladder import Retry, Train, next_step
 from tune_brain.search.study import Study
 from tune_brain.slots import Slots
 
+MOST = 4
+"""Threads of a trial at most: more were never measured, and a batch has few images to share."""
+
 
 def threads(
     studies: Collection[Study], config: RunConfig, running: AllInFlight, slots: Slots, now: float
@@ -16,7 +19,7 @@ def threads(
 
     One, unless all of them are further seeds of configurations and nothing is left to start: then they share
     the idle slots. Trials of the ladder stay reproducible to the last bit, which another number of threads
-    would change. Where slots are on several machines, it is not known here which of them is idle.
+    would change. Not on a cluster: which machine is idle is not known here, and its CPUs may be others'.
 
     Args:
         studies: all of the search.
@@ -27,8 +30,8 @@ def threads(
     """
     numbers = running.trials
     repeats = [row.repeat for study in studies for row in study.unsettled.values() if row.trial in numbers]
-    if slots.gpus or slots.count > slots.largest or not repeats or not all(repeats):
+    if config.address or slots.gpus or not repeats or not all(repeats):
         return 1
     if any(isinstance(next_step(study, config, numbers), Retry | Train) for study in studies):
         return 1
-    return 1 + max(0, slots.count - running.taken(now)) // len(repeats)
+    return min(MOST, 1 + max(0, slots.count - running.taken(now)) // len(repeats))

@@ -52,7 +52,8 @@ class Ledger:
     def add_epochs(self, trial: int, rows: Sequence[Mapping[str, Any]]) -> bool:
         """Record finished epochs; returns whether any of them is new.
 
-        A restarted trial produces the same rows again, as it is a pure function; they are kept once.
+        A restarted trial produces the same rows again (except on another number of threads, see
+        `idle_slots`, or another kind of machine); the first ones are kept.
         """
         new = [metrics for metrics in rows if (trial, metrics["epoch"]) not in self._epochs_seen]
         if not self._run or not new:

@@ -104,7 +104,8 @@ def read_outcomes(folders: Sequence[Path], arch: str) -> Outcomes:
             epochs.setdefault(epoch.trial, []).append(epoch)
         for row in (row for row in rows if row.score is not None):
             curve = sorted(epochs.get(row.trial, ()), key=lambda epoch: epoch.epoch)
-            paces += [epoch.seconds for epoch in curve]
+            # Further seeds may have been trained with more threads.
+            paces += [] if row.repeat else [epoch.seconds for epoch in curve]
             # Rows may be missing after a damaged line was removed; the score is in the trial's own row.
             if len(curve) == row.epochs:
                 curves[(_key(row), row.epochs, row.seed)] = [epoch.val_macro_f1 for epoch in curve]
