@@ -54,7 +54,7 @@ def test_a_search_that_learnt_nothing_is_not_sent_to_the_sealed_test(untaught):
     text = overview_of(untaught)
     assert text.count(nothing) == 2, "as the next step and among the caveats"
     assert "Score the winners on the sealed test, once" not in text
-    assert f"tune-brain extend {untaught} --spaces DIR" in text
+    assert f"tune-brain extend {untaught} --spaces DIR --configs N" in text
     shown = RunView(read_contents(untaught))
     assert shown.leader == "linear"
     assert findings.overview(shown).startswith("linear leads")

@@ -95,6 +95,17 @@ def test_spaces_that_are_not_wider_are_refused(
         extended(run, {"spaces": folder})
 
 
+def test_wider_ranges_of_which_a_finished_search_would_sample_nothing_are_refused(
+    made: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = made()
+    train(run)
+    wider = write_space(run, tmp_path / "wider", {"max_lr": {"high": 10.0}})
+    with pytest.raises(ConfigError, match=r"no effect.*linear with its \d+\.\nAdd --configs"):
+        extended(run, {"spaces": wider})
+    assert extended(run, {"spaces": wider, "configs": run.config.configs + 1})
+
+
 def test_what_a_converged_study_would_not_sample_is_refused(made: Callable[..., Run], tmp_path: Path) -> None:
     run = made(until_converged=True, configs=40)
     numbers = [*range(1, FEWEST + 1), *[BASELINE] * SEEDS]

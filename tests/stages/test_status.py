@@ -183,7 +183,7 @@ def test_status_of_a_search_that_learnt_nothing_does_not_advise_to_evaluate(
     status(run.folder)
     printed = capsys.readouterr().out
     assert "is better than predicting one class for every image" in printed
-    assert f"tune-brain extend {run.folder} --spaces DIR" in printed
+    assert f"tune-brain extend {run.folder} --spaces DIR --configs N" in printed
     assert "test, once: tune-brain evaluate" not in printed
     (run.folder / "seed_runs.jsonl").touch()
     status(run.folder)

@@ -12,9 +12,9 @@ from tune_brain.report.tables.compare import ENSEMBLE
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
 from tune_brain.search.display import planned_epochs
-from tune_brain.search.state import is_frozen, next_command, state_of
+from tune_brain.search.state import is_frozen, next_command, state_of, widening
 from tune_brain.search.study import Study
-from tune_brain.text import counted, duration, quoted
+from tune_brain.text import counted, duration
 
 NOTHING_YET = "No full-length trial has completed yet"
 
@@ -69,7 +69,7 @@ def next_step(shown: RunView) -> str:
     if narrow and state == "evaluated":
         return f"A new search with wider ranges may find a better configuration: {narrow}"
     if narrow and state == "searched" and not contents.untaught and not is_frozen(config):
-        return f"Search a wider range (tune-brain extend {quoted(contents.folder)} --spaces DIR): {narrow}"
+        return f"Search a wider range ({widening(config, contents.trials)}): {narrow}"
     return next_command(config, contents.trials, state, contents.validation)
 
 

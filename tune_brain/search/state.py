@@ -73,15 +73,25 @@ def _continued(
         return score
     if archs := no_better_than_constant(rows, config, validation):
         return (
-            f"{advice(archs, validation)}\nWider ranges: tune-brain extend {folder} --spaces DIR\n"
+            f"{advice(archs, validation)}\nWider ranges: {widening(config, rows)}\n"
             f"To score the winners all the same: {evaluate}"
         )
     if state == "out of time":
         return f"{score}\nIts time budget ran out; to finish the search: tune-brain resume {folder}"
+    return f"{score}\nOr sample more: tune-brain extend {folder} {_more(config, rows)}"
+
+
+def widening(config: RunConfig, rows: Sequence[TrialRow]) -> str:
+    """The command with which a search that has ended continues in wider ranges."""
+    return f"tune-brain extend {quoted(config.out)} --spaces DIR {_more(config, rows)}"
+
+
+def _more(config: RunConfig, rows: Sequence[TrialRow]) -> str:
+    """The options of `extend` without which no further configuration would be sampled."""
     studies = by_arch(rows, config.arch).values() if config.until_converged else ()
     ended = [convergence(of, config.ladder[0]) for of in studies]
     goes_on = " --no-until-converged" if ended and all(of and of.reached for of in ended) else ""
-    return f"{score}\nOr sample more: tune-brain extend {folder} --configs N{goes_on}"
+    return f"--configs N{goes_on}"
 
 
 def _where(config: RunConfig) -> str:

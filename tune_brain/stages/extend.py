@@ -94,13 +94,22 @@ def _wider_spaces(before: Mapping[str, Space], folder: Path) -> dict[str, Space]
 
 
 def _check_more_is_sampled(run: Run, config: RunConfig, spaces: Mapping[str, Space]) -> None:
-    """Refuse wider ranges, or more configurations, of which converged studies would sample nothing."""
+    """Refuse wider ranges, or more configurations, of which the studies would sample nothing."""
+    rows = by_arch(trials_of(run.folder), run.config.arch)
+    before = run.spaces
+    wider = [arch for arch in before if spaces.get(arch, before[arch]).tuned != before[arch].tuned]
+    for arch in wider:
+        if max((row.configuration for row in rows[arch]), default=0) >= config.configs:
+            raise ConfigError(
+                "Wider ranges have no effect on a study whose configurations are all sampled",
+                found=f"{arch} with its {config.configs}",
+                remedy="Add --configs with a larger total.",
+            )
     if not config.until_converged:
         return
-    rows = by_arch(trials_of(run.folder), run.config.arch)
-    studies = {arch: convergence(rows[arch], config.ladder[0]) for arch in run.spaces}
+    studies = {arch: convergence(rows[arch], config.ladder[0]) for arch in before}
     converged = {arch: study for arch, study in studies.items() if study and study.reached}
-    wider = [arch for arch in converged if spaces.get(arch, run.spaces[arch]).tuned != run.spaces[arch].tuned]
+    wider = [arch for arch in wider if arch in converged]
     # Others of the run's studies, or an added one, may still need more.
     more = config.configs > run.config.configs and len(converged) == len(config.arch)
     if refused := wider or (list(converged) if more else []):
