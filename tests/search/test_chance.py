@@ -8,7 +8,7 @@ import torch
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
-from tune_brain.search.chance import advice, constant_macro_f1, finding, no_better_than_constant
+from tune_brain.search.chance import caution, constant_macro_f1, finding, no_better_than_constant
 from tune_brain.train.metrics import confusion, macro_f1
 
 COUNTS = {"a": 6, "b": 3, "c": 1, "none": 0}
@@ -36,10 +36,10 @@ def test_an_architecture_is_untaught_if_no_full_length_score_exceeds_that_of_a_c
     assert no_better_than_constant([*rows, row(0, 12, 0.0, arch="resnet18")], config, {}) == []
 
 
-def test_the_advice_names_the_architectures_and_their_limit() -> None:
+def test_the_caution_names_the_architectures_and_their_limit() -> None:
     assert finding(["linear", "cnn", "resnet18"], COUNTS) == (
         "No full-length trial of linear, cnn or resnet18 is better than predicting one class for every image "
         "(macro-F1 0.250 on validation)."
     )
-    assert "search lower or higher learning rates" in advice(["cnn"], COUNTS)
-    assert "trial of cnn is" in advice(["cnn"], COUNTS)
+    assert "search lower or higher learning rates" in caution(["cnn"], COUNTS)
+    assert "trial of cnn is" in caution(["cnn"], COUNTS)

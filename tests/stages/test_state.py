@@ -13,11 +13,11 @@ from tune_brain.report.findings import next_step
 from tune_brain.report.run_reader import read_contents
 from tune_brain.report.run_view import RunView
 from tune_brain.runs import Run
-from tune_brain.search.state import State, state_of
+from tune_brain.search.state import RunState, state_of
 from tune_brain.stages.status import status
 
 
-def state(run: Run) -> State:
+def state(run: Run) -> RunState:
     """The state of a run as its folder is now."""
     writer = lock.holder(run.folder)
     return state_of(run.config, trials_of(run.folder), writer.command if writer else None)
@@ -41,7 +41,7 @@ def test_a_state_follows_from_the_files_and_the_lock_of_a_run(made: Callable[...
 
 @pytest.mark.parametrize(("budget", "called"), [(None, "interrupted"), (60.0, "out of time")])
 def test_page_and_status_do_not_send_an_unfinished_search_to_the_test(
-    made: Callable[..., Run], capsys: pytest.CaptureFixture[str], budget: float | None, called: State
+    made: Callable[..., Run], capsys: pytest.CaptureFixture[str], budget: float | None, called: RunState
 ) -> None:
     """It has winners if a time budget ended it, or if an older copy of it was restored."""
     run = made(time_budget=budget, configs=9)

@@ -31,7 +31,7 @@ from tune_brain.train.precision import slow_on_this_cpu
 from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
-State = Mapping[str, Tensor]
+Weights = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def train_all(
     run: Run,
     runs: Sequence[SeedRun],
     development: Development,
-    weights: State | None,
+    weights: Weights | None,
     slots: Slots,
     progress: Progress,
 ) -> list[SeedRun]:
@@ -194,7 +194,7 @@ def digests(run: Path, runs: Sequence[SeedRun]) -> dict[str, str]:
 
 
 def _train(
-    config: TrialConfig, development: Development, weights: State | None, versions_of_driver: str
+    config: TrialConfig, development: Development, weights: Weights | None, versions_of_driver: str
 ) -> tuple[dict[str, float], bytes, str] | str:
     """Train one seed run; return measures, state as safetensors and device, or how it diverged."""
     check_versions(versions_of_driver)

@@ -59,7 +59,7 @@ def finding(archs: Sequence[str], counts: Mapping[str, int]) -> str:
     )
 
 
-def advice(archs: Sequence[str], counts: Mapping[str, int]) -> str:
+def caution(archs: Sequence[str], counts: Mapping[str, int]) -> str:
     """What to do before the winners of these architectures meet the sealed test, and why.
 
     Args:

@@ -123,10 +123,10 @@ def came_to_nothing(rows: Sequence[TrialRow], config: RunConfig) -> str | None:
         return None
     causes = Counter(row.why for row in rows if row.state == "failed")
     counts = ", ".join(f"{why} {n} times" for why, n in causes.items())
-    return f"No full-length trial completed: {counts}. {advice(rows)}"
+    return f"No full-length trial completed: {counts}. {remedy(rows)}"
 
 
-def advice(rows: Collection[TrialRow]) -> str:
+def remedy(rows: Collection[TrialRow]) -> str:
     """What to do when every trial has failed."""
     if any(row.why == "diverged" for row in rows):
         return "Start a new run with lower learning rates in the space files."

@@ -23,7 +23,7 @@ from tune_brain.progress import Progress
 from tune_brain.records import TrialRow
 from tune_brain.runs import read_record
 from tune_brain.search.display import end_line, studies_table, trial_line
-from tune_brain.search.ladder import advice, unfinished
+from tune_brain.search.ladder import remedy, unfinished
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.searcher import RowSearcher
 from tune_brain.search.study import Study, is_tried_again
@@ -113,7 +113,7 @@ def search(
             found=_failures(ledger),
             remedy=f"The time budget was spent: tune-brain extend {quoted(config.out)} --time-budget 4h"
             if unfinished(rows, config)
-            else advice(rows),
+            else remedy(rows),
         )
 
 

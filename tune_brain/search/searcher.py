@@ -15,7 +15,7 @@ from tune_brain.search.in_flight import AllInFlight, InFlight
 from tune_brain.search.ladder import Retry, Train, cycle, next_step, slots_needed
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.sampler import StudySampler
-from tune_brain.search.study import ATTEMPTS, is_tried_again
+from tune_brain.search.study import ATTEMPTS, attempts, is_tried_again
 from tune_brain.search.worker_health import LOST_IN_A_ROW, WorkerHealth
 from tune_brain.seeds import derive
 from tune_brain.slots import Slots
@@ -138,8 +138,7 @@ class RowSearcher(Searcher):
             return False
         if overdue:
             why, detail = "timeout", f"it trained for more than {duration(self._config.trial_timeout or 0)}"
-        row = self._ledger.trials[this.trial]
-        attempt = 0 if this.new_epochs and why == "lost" else _attempt(row, why)
+        attempt = attempts(self._ledger.trials[this.trial], why, new_epochs=this.new_epochs)
         end = {"state": "failed", "why": why, "detail": detail, "attempt": attempt}
         ended = self._ledger.end(this.trial, **end, **_began(this))
         if not overdue and not (why == "memory" and is_tried_again(ended)):
@@ -182,13 +181,8 @@ class RowSearcher(Searcher):
     def _not_begun(self, trial: int, cause: Why, detail: str) -> None:
         """Record that no worker began with a trial: this was no attempt; a need for more memory is kept."""
         row = self._ledger.trials[trial]
-        why = row.why or ("memory" if cause == "memory" else "lost")
-        end = {
-            "state": "failed",
-            "why": why,
-            "detail": detail,
-            "attempt": min(row.attempt, ATTEMPTS[why]) - 1,
-        }
+        why: Why = row.why or ("memory" if cause == "memory" else "lost")
+        end = {"state": "failed", "why": why, "detail": detail, "attempt": attempts(row, why, begun=False)}
         self._ledger.end(trial, started=time.time(), **end)
 
     def _finish(self) -> str:
@@ -274,17 +268,11 @@ class RowSearcher(Searcher):
             state="completed" if finished else "failed",
             why=result["why"],
             detail=result["detail"],
-            attempt=_attempt(self._ledger.trials[this.trial], result["why"]),
+            attempt=attempts(self._ledger.trials[this.trial], result["why"]),
             score=result["rows"][-1]["val_macro_f1"] if finished else None,
             **_began(this),
             **_where(result),
         )
-
-
-def _attempt(row: TrialRow, why: str) -> int:
-    """Which attempt has ended; the count restarts when a trial first runs out of memory."""
-    anew = why == "memory" and row.why != "memory" and row.attempt < ATTEMPTS["lost"]
-    return 1 if anew else row.attempt
 
 
 def _began(this: InFlight) -> dict[str, float]:

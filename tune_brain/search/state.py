@@ -8,16 +8,16 @@ from tune_brain.layout import SCORES, SEAL, SEED_RUNS
 from tune_brain.lock import EVALUATE
 from tune_brain.records import TrialRow, by_arch
 from tune_brain.runs import has_winners
-from tune_brain.search.chance import advice, no_better_than_constant
+from tune_brain.search.chance import caution, no_better_than_constant
 from tune_brain.search.convergence import convergence
 from tune_brain.search.ladder import came_to_nothing, unfinished
 from tune_brain.text import quoted
 
-State = Literal["searching", "evaluating", "evaluated", "failed", "interrupted", "out of time", "searched"]
+RunState = Literal["searching", "evaluating", "evaluated", "failed", "interrupted", "out of time", "searched"]
 """`failed`: no trial completed; `out of time`: the time budget ended the search, whose winners may stand."""
 
 
-def state_of(config: RunConfig, rows: Sequence[TrialRow], command: str | None) -> State:
+def state_of(config: RunConfig, rows: Sequence[TrialRow], command: str | None) -> RunState:
     """The state of a run.
 
     Args:
@@ -43,7 +43,7 @@ def is_frozen(config: RunConfig) -> bool:
 
 
 def next_command(
-    config: RunConfig, rows: Sequence[TrialRow], state: State, validation: Mapping[str, int]
+    config: RunConfig, rows: Sequence[TrialRow], state: RunState, validation: Mapping[str, int]
 ) -> str:
     """What to call next, in one or more sentences or lines.
 
@@ -62,7 +62,7 @@ def next_command(
 
 
 def _continued(
-    config: RunConfig, rows: Sequence[TrialRow], state: State, validation: Mapping[str, int]
+    config: RunConfig, rows: Sequence[TrialRow], state: RunState, validation: Mapping[str, int]
 ) -> str:
     folder = quoted(config.out)
     if state == "interrupted":
@@ -73,7 +73,7 @@ def _continued(
         return score
     if archs := no_better_than_constant(rows, config, validation):
         return (
-            f"{advice(archs, validation)}\nWider ranges: {widening(config, rows)}\n"
+            f"{caution(archs, validation)}\nWider ranges: {widening(config, rows)}\n"
             f"To score the winners all the same: {evaluate}"
         )
     if state == "out of time":

@@ -135,6 +135,25 @@ def is_tried_again(row: TrialRow) -> bool:
     return row.state == "failed" and row.attempt < ATTEMPTS.get(row.why, 1)
 
 
+def attempts(row: TrialRow, why: Why, *, begun: bool = True, new_epochs: bool = False) -> int:
+    """How many attempts a trial has had, as `ATTEMPTS` counts them, when one ends.
+
+    Args:
+        row: its row while it ran.
+        why: why it ended.
+        begun: whether a worker had begun with it; if not, this was no attempt.
+        new_epochs: whether it completed an epoch that no earlier attempt had.
+    """
+    if not begun:
+        return min(row.attempt, ATTEMPTS[why]) - 1
+    if why == "lost" and new_epochs:
+        return 0
+    if why == "memory" and row.why != "memory" and row.attempt < ATTEMPTS["lost"]:
+        # The first time; the next attempt gets more.
+        return 1
+    return row.attempt
+
+
 def _place(row: TrialRow) -> tuple[bool, int, float, int, int]:
     """Sort key of ended trials: failed ones last, as in TPE, then the longest first, then the best."""
     return row.state == "failed", -row.epochs, -(row.score or 0.0), row.configuration, row.trial

@@ -17,7 +17,7 @@ from tune_brain.layout import LOG, RECORD
 from tune_brain.progress import Progress
 from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run
-from tune_brain.search.chance import advice, no_better_than_constant
+from tune_brain.search.chance import caution, no_better_than_constant
 from tune_brain.search.ladder import cycle
 from tune_brain.search.run import search as run_search
 from tune_brain.search.sampler import write_journal
@@ -140,7 +140,7 @@ def _search(
     write_winners(run, rows, prepared, precision, progress)
     counts = prepared.summary["counts"]["validation"]
     if archs := no_better_than_constant(rows, run.config, counts):
-        progress.say(advice(archs, counts))
+        progress.say(caution(archs, counts))
     return run.folder
 
 
