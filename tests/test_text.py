@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tune_brain.text import counted, legible, quoted
+from tune_brain.text import counted, legible, listed, quoted
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,10 @@ def test_unprintable_characters_are_escaped(name: str, escaped: str) -> None:
 def test_nouns_are_singular_or_plural() -> None:
     counts = [counted(n, "file", "files") for n in (0, 1, 2, 1200)]
     assert counts == ["0 files", "1 file", "2 files", "1,200 files"]
+
+
+def test_names_are_listed_with_a_word_before_the_last() -> None:
+    assert [listed(["a", "b", "c"][:n], "and") for n in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
 
 
 def test_a_quoted_path_is_one_word_to_a_shell() -> None:

@@ -1,6 +1,7 @@
 """Make text safe to display, and format counts, paths and durations."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -16,6 +17,16 @@ def legible(text: str) -> str:
 def counted(n: int, singular: str, plural: str) -> str:
     """A number with its noun: 1 file, 1,200 files."""
     return f"{n:,} {singular if n == 1 else plural}"
+
+
+def listed(names: Sequence[str], last: str) -> str:
+    """Names as a list: `a, b and c`.
+
+    Args:
+        names: one or more.
+        last: the word before the last one, such as `and`.
+    """
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def quoted(path: Path) -> str:

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import math
+import os
 import pickle
 import py_compile
+import re
 import shutil
 import subprocess
 import sys
@@ -89,6 +91,14 @@ def test_a_modified_missing_or_linked_file_is_refused(
 ) -> None:
     harm(bundle, name)
     with pytest.raises(BundleError, match=name.split("/")[-1].split(".")[0]):
+        open_bundle(bundle)
+
+
+def test_a_file_over_the_limit_is_refused_before_it_is_read(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune_brain.bundle.read.LARGEST", 10)
+    with pytest.raises(BundleError, match="bytes, more than 10"):
         open_bundle(bundle)
 
 
@@ -208,12 +218,28 @@ def change_or_add(bundle: Path, fields: dict[str, object]) -> None:
         write_manifest(bundle)
 
 
-@pytest.mark.parametrize("name", ["../bundle.json", "/etc/hostname", "a\0b", "\ud800"])
-def test_a_manifest_that_names_a_file_outside_the_bundle_is_refused(bundle: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../bundle.json", "/etc/hostname", "a\0b", "\ud800", "", ".", "weights"),
+        *("./bundle.json", "weights/../bundle.json", "weights//bundle.json"),
+    ],
+)
+def test_a_manifest_that_names_anything_but_a_file_below_the_folder_is_refused(
+    bundle: Path, name: str
+) -> None:
     manifest = json.loads((bundle / MANIFEST).read_text())
     manifest["files"] = {name: {"bytes": 1, "sha256": "0"}, **manifest["files"]}
     (bundle / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(BundleError, match="outside the bundle"):
+    with pytest.raises(BundleError, match=re.escape(f"{name!r} is missing")):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("name", ["pipe", MANIFEST, WEIGHTS, "bundle.json"])
+def test_what_is_neither_a_file_nor_a_folder_is_refused_and_not_read(bundle: Path, name: str) -> None:
+    (bundle / name).unlink(missing_ok=True)
+    os.mkfifo(bundle / name)  # to read it would never end
+    with pytest.raises(BundleError, match=name):
         open_bundle(bundle)
 
 

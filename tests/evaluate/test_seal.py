@@ -12,8 +12,9 @@ from tune_brain import runs
 from tune_brain.data.prepare import Prepared, prepare
 from tune_brain.errors import ClusterError, RunFolderError, SealedTestError
 from tune_brain.evaluate import retrain, sealed
-from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, train_all
+from tune_brain.evaluate.retrain import train_all
 from tune_brain.evaluate.sealed import check_seal, seed_runs_that_predicted
+from tune_brain.evaluate.seed_runs import SeedRun, check_rows, plan, rows_of
 from tune_brain.progress import Progress
 from tune_brain.runs import Run
 from tune_brain.slots import Slots

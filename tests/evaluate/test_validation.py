@@ -18,7 +18,8 @@ from tune_brain.config import Precision, RunConfig
 from tune_brain.data.arrays import Development, Images
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError
 from tune_brain.evaluate import retrain, stored
-from tune_brain.evaluate.retrain import SeedRun, predict_logits, rows_of, train_all
+from tune_brain.evaluate.retrain import predict_logits, train_all
+from tune_brain.evaluate.seed_runs import SeedRun, rows_of
 from tune_brain.evaluate.validation import VALIDATED, read, validate
 from tune_brain.explain import embeddings
 from tune_brain.export import write

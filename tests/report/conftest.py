@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from growing import Growing
 from predicted import predictions
 
 from tune_brain import runs
@@ -225,3 +226,11 @@ def scored_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_run(tmp_path: Path) -> MakeRun:
     """Makes run folders that a test may write to."""
     return lambda name="run", **wanted: make_run(tmp_path / name, **wanted)
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Growing:
+    """A reference run that has just begun."""
+    run = Growing(tmp_path / "growing")
+    run.grow(trials=20, epochs=30)
+    return run

@@ -53,7 +53,8 @@ def test_compared_runs_of_the_same_name_are_told_apart_by_their_paths(new_run, t
         ({"cut_digest": "another"}, "validated on different images", True),
         ({"cut_digest": "another", "test_digest": "another"}, "used different images", False),
         ({"cut_digest": "another", "unseen": {}}, "used different images", False),
-        ({"cut_digest": None, "test_digest": None}, "used different images", False),
+        ({"cut_digest": None, "test_digest": None}, "not recorded whether these runs used the same", False),
+        ({"cut_digest": None}, "not recorded whether they were validated on the same images", True),
     ],
 )
 def test_only_runs_on_the_same_images_are_ranked(new_run, other, warning, ranked):
@@ -62,10 +63,29 @@ def test_only_runs_on_the_same_images_are_ranked(new_run, other, warning, ranked
         record = json.loads((folder / "record.json").read_text())
         record["data"] |= other
         (folder / "record.json").write_text(json.dumps(record))
-    text = Page(write_page(folders[0], folders[1:]).read_text(encoding="utf-8")).text
+    text = compared(*folders)
     assert ("has the highest score on the unseen test" in text) is ranked
-    assert ("different images" in text) is bool(warning)
+    assert ("not comparable" in text) is ("different images" in warning)
+    assert ("may not be comparable" in text) is ("not recorded" in warning)
     assert warning in text
+
+
+def test_a_difference_is_stated_even_if_a_third_run_recorded_nothing(new_run):
+    folders = [new_run(name, archs=("cnn",), configs=2) for name in ("one", "two", "three")]
+    for folder, digest in zip(folders, ("a", "b", None), strict=True):
+        record = json.loads((folder / "record.json").read_text())
+        record["data"] |= {"cut_digest": digest, "test_digest": digest}
+        (folder / "record.json").write_text(json.dumps(record))
+    assert "These runs used different images" in compared(*folders)
+    assert "Runs on different images, side by side" in compared(*folders)
+    assert "not recorded" in compared(folders[0], folders[2])
+    assert "Runs on images that may differ, side by side" in compared(folders[0], folders[2])
+    assert "comparable" not in compared(folders[2]), "of a single readable run"
+
+
+def test_the_key_of_many_runs_is_unambiguous(scored_run):
+    text = compared(*[scored_run] * 8)
+    assert "★ scored (6) ●7 scored (7) ◆8 scored (8)" in text
 
 
 def test_an_ensemble_that_beats_all_winners_is_named(tmp_path):

@@ -87,7 +87,7 @@ def test_no_view_is_blank_before_the_search_ends(page, new_run, kind):
     for section in page.locator("section").all():
         assert section.locator(".plot, .empty, .card, #trials").count() > 0
     overview = page.locator("#overview").inner_text()
-    assert ("running 1" in overview) == (kind == "crashed")
+    assert ("interrupted 1" in overview) == (kind == "crashed")
 
 
 def test_one_architecture_can_be_shown_alone(page, sartaj, trials):

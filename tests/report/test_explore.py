@@ -82,6 +82,25 @@ def test_every_kind_of_figure_and_picture_is_in_the_page(page: Page, found: Audi
         Image.open(io.BytesIO(b64decode(body))).load()
 
 
+def test_pictures_are_described_and_what_scrolls_is_reached_by_keyboard(page: Page, found: Audit) -> None:
+    described = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert len(set(described)) == len(described)
+    first = found.facts["pairs"][0]
+    for text in (
+        f"twins: {first['first']} and {first['second']}",
+        f"{EVIL}, original images",
+        "a, the same as a model sees them",
+        "a, the same rotated and mirrored",
+        "b, original test images",
+        f"mean image of {EVIL}, test",
+    ):
+        assert text in described
+    scrolled = [attrs for _, attrs in page.tags if "scroll" in (attrs.get("class") or "").split()]
+    assert len(scrolled) > 8
+    assert all(attrs.get("tabindex") == "0" for attrs in scrolled)
+    assert [attrs.get("aria-label") for tag, attrs in page.tags if tag == "nav"] == ["sections"]
+
+
 def test_the_threshold_for_twins_is_drawn_in_the_histogram(page: Page, found: Audit) -> None:
     (nearest,) = (one for one in page.figures if "shapes" in one["layout"])
     edges = found.facts["nearest"]["edges"]

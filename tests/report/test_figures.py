@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tune_brain.report import explore, style
-from tune_brain.report.figures import ladder, parameters
+from tune_brain.report.figures import compare, ladder, pace, parameters
 from tune_brain.report.figures import scores as score_figures
 from tune_brain.space import Range
 
@@ -212,6 +212,36 @@ def test_lines_of_architectures_differ_in_more_than_their_colour():
         score_figures.reliability(dict.fromkeys(style.ARCHS, reliability)),
     ):
         assert {trace.name: trace.line.dash for trace in figure.data} == style.DASHES
+
+
+def test_the_progress_of_all_architectures_differs_in_more_than_colour_and_shorter_trials_are_hollow():
+    lines = [(arch, fate, arch == "cnn") for arch in style.ARCHS for fate in ("left", "promoted", "full")]
+    ends = pd.DataFrame(lines, columns=["arch", "fate", "winner"]).assign(
+        trial=range(len(lines)), spent=1.0, hours=1.0, score=0.5, best=0.5, baseline=False
+    )
+    ends["winner"] &= ends["fate"] == "full"
+    traces = by_name(pace.best_over(ends, "spent"))
+    for arch, colour in style.ARCHS.items():
+        assert traces[f"best of {arch}"].line.dash == style.DASHES[arch]
+        for fate, fill in (("left", style.WHITE), ("promoted", style.WHITE), ("full", colour)):
+            name = f"{arch}, {style.FATES[fate].label}"
+            if name in traces:
+                marker = traces[name].marker
+                assert (marker.color, marker.line.color, traces[name].opacity) == (fill, colour, None)
+    assert "cnn, full length" not in traces, "the winner is a star"
+    alone = by_name(pace.best_over(ends[ends["arch"] == "cnn"], "spent"))
+    assert alone["best of cnn"].line.dash == "solid"
+
+
+def test_markers_of_many_runs_are_told_apart_by_their_numbers():
+    names = [f"run {number}" for number in range(1, 15)]
+    table = pd.DataFrame({"arch": "cnn", "run": names, "best": 0.5})
+    dots = compare.results(table, "best").data
+    looks = [(dot.marker.symbol, dot.text) for dot in dots]
+    assert len(set(looks)) == len(names)
+    assert [dot.text[0] for dot in dots] == [*[""] * 6, *map(str, range(7, 15))]
+    marks = [style.run(place) for place in range(len(names))]
+    assert len({mark.sign + mark.number for mark in marks}) == len(names)
 
 
 def test_a_confusion_matrix_shows_counts_and_shares():

@@ -66,6 +66,7 @@ def test_the_outcome_of_a_trial_names_its_rank_and_cut_off():
     plain |= {"repeat": 0, "configuration": 3}
     nan = float("nan")
     assert formatting.reason({**plain, "fate": "running", "attempt": 2}) == "running, attempt 2"
+    assert formatting.reason({**plain, "fate": "interrupted"}) == "interrupted"
     failed = {**plain, "fate": "failed", "why": "raised", "attempt": 2, "detail": "out of memory"}
     assert formatting.reason(failed) == "raised, attempt 2: out of memory"
     assert formatting.reason({**plain, "fate": "full", "cutoff": nan}) == "rank 2 of 4 at full length"

@@ -12,6 +12,7 @@ import pytest
 from pages import Page
 from predicted import predictions
 
+from tune_brain import lock
 from tune_brain.errors import RunFolderError
 from tune_brain.evaluate.predictions import write_predictions
 from tune_brain.records import TrialRow, append, read
@@ -210,7 +211,8 @@ def test_a_first_trial_is_shown_while_it_runs(new_run):
         started=0,
     )
     append(run / "trials.jsonl", row)
-    page = read_page(run)
+    with lock.hold(run):
+        page = read_page(run)
     assert "Configurations sampled: 0. Trials: 1, running 1, failed 0." in page.text
     trials = trials_of(page)
     assert (trials["fate"], trials["macro_f1"], trials["max_lr"]) == (["running"], [None], [0.1])

@@ -70,3 +70,26 @@ def test_a_figure_that_changed_while_hidden_is_drawn_in_full_width_once_it_is_sh
     )
     ink = "(plot) => getComputedStyle(plot.querySelector('.main-svg text')).fill === 'rgb(159, 176, 195)'"
     page.wait_for_function(ink, arg=plot.element_handle())
+
+
+@pytest.mark.slow
+def test_a_page_in_dark_colours_is_printed_in_light_ones(page, tmp_path):
+    run = shutil.copytree(REFERENCE / "sartaj", tmp_path / "sartaj")
+    page.emulate_media(color_scheme="dark")
+    page.goto(write_page(run).as_uri())
+    plot = page.locator("#ladder .plot").first
+    plot.scroll_into_view_if_needed()
+    plot.locator(".main-svg").first.wait_for()
+    looks = """() => {
+      const colour = (selector, key) => getComputedStyle(document.querySelector(selector))[key];
+      const figure = colour("#ladder .main-svg text", "fill");
+      return [figure, colour("#ladder .key .dot", "backgroundColor"), colour("body", "color")];
+    }"""
+    dark = page.evaluate(looks)
+    assert dark == ["rgb(159, 176, 195)", "rgb(109, 124, 142)", "rgb(230, 235, 241)"]
+    page.evaluate("async () => { await ready; dispatchEvent(new Event('beforeprint')); await null; }")
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate(looks) == ["rgb(91, 107, 127)", "rgb(132, 146, 162)", "rgb(29, 39, 51)"]
+    page.emulate_media(media="screen", color_scheme="dark")
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    page.wait_for_function(f"(dark) => ({looks})().join() === dark.join()", arg=dark)

@@ -50,6 +50,40 @@ def test_the_summary_has_scores_epochs_and_optimism() -> None:
     assert summary(study)[["gap", "error", "shrunken"]].isna().all(axis=None)
 
 
+NOTHING = {"epochs": [30], "seconds": [300.0], "true": [], "baseline": 0.5} | dict.fromkeys(
+    ("chosen", "expected", "realised")
+)
+"""A replay that ended before any configuration had trained in full."""
+
+
+def test_a_replay_without_a_winner_has_reached_nothing_and_leaves_the_scores_unknown() -> None:
+    assert reached(NOTHING, 0.1) == np.inf
+    some = {"name": "brief", "repeats": [*OTHER["repeats"][:3], NOTHING]}
+    lines = summary({"best": 0.9, "noise": 0.01, "variants": [YARDSTICK, some]}).set_index("way")
+    unknown = ["score", "low", "high", "regret", "gap", "error", "shrunken", "worse", "epochs_90"]
+    assert lines.loc["brief", unknown].isna().all()
+    assert lines.loc["brief", ["epochs", "reached"]].tolist() == [48, 0.75]
+    # Without a winner of the reference there is no score to reach.
+    lines = summary({"best": 0.9, "noise": 0.01, "variants": [some, OTHER]}).set_index("way")
+    assert lines["reached"].tolist() == [0, 0]
+    assert lines.loc["tpe", "score"] == pytest.approx(0.76)
+
+
+def test_a_curve_counts_replays_without_a_winner_only_among_all() -> None:
+    repeats = OTHER["repeats"][:3]
+    curve = anytime({"repeats": [*repeats, NOTHING]}, "epochs")
+    assert curve["median"].iloc[-1] == pytest.approx(0.8)
+    assert curve["epochs"].iloc[0] == pytest.approx(12)
+    assert anytime({"repeats": [*repeats, *[NOTHING] * 3]}, "epochs").empty
+
+
+def test_a_strategy_that_found_nothing_has_a_line_in_the_table(tmp_path: Path) -> None:
+    study = {**STUDY, "noise": 0.01, "variants": [YARDSTICK, {"name": "brief", "repeats": [NOTHING] * 2}]}
+    write_json(tmp_path / "replay.json", {"runs": ["a"], "repeats": 2, "studies": [study]})
+    page = Page(write_replay(tmp_path / "replay.json").read_text(encoding="utf-8"))
+    assert "brief 30 5 min - - - - - - - 0 % - -" in page.text
+
+
 def test_an_anytime_curve_is_a_step_function() -> None:
     curve = anytime(OTHER, "epochs")
     assert curve["median"].iloc[0] == pytest.approx(0.4)

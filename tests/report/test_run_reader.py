@@ -2,6 +2,11 @@
 
 import dataclasses
 
+import pytest
+from starlette.testclient import TestClient
+
+from tune_brain.errors import ConfigError
+from tune_brain.report.live import application
 from tune_brain.report.run_reader import VersionedCache, read_contents
 
 
@@ -36,3 +41,16 @@ def test_an_ensemble_of_one_network_is_not_shown_beside_it(scored_run) -> None:
         config = contents.config.model_copy(update={"arch": archs, "seeds": seeds})
         of = dataclasses.replace(contents, config=config, **both)
         assert [*of.verdicts] == [*of.tested] == shown
+
+
+@pytest.mark.parametrize("damage", ["values = ", "score = 0.5"])
+def test_a_damaged_winner_is_an_error_that_names_its_file(new_run, damage) -> None:
+    run = new_run(archs=("cnn",), configs=2)
+    assert read_contents(run).winners["cnn"].training.arch == "cnn"
+    client = TestClient(application([run]), base_url="http://127.0.0.1")
+    (run / "winners" / "cnn.toml").unlink()
+    (run / "winners" / "cnn.toml").write_text(damage)
+    with pytest.raises(ConfigError, match=r"winners/cnn\.toml"):
+        read_contents(run)
+    answer = client.get("/run/0/views/overview")
+    assert (answer.status_code, "winners/cnn.toml" in answer.text) == (409, True)

@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tune_brain import lock, runs
-from tune_brain.evaluate.retrain import plan
+from tune_brain.evaluate.seed_runs import plan
 from tune_brain.layout import COMPARISONS, SCORES, SEAL, SEED_RUNS
 from tune_brain.records import BASELINE
 from tune_brain.report import findings
@@ -19,7 +19,15 @@ def evaluated(new_run):
     run = new_run()
     for name in (SCORES, COMPARISONS, SEAL):
         (run / name).unlink()
+    (run / "weights").mkdir()
+    for one in planned_of(run):
+        one.weights(run).touch()
     return run
+
+
+def planned_of(folder):
+    run = runs.open_run(folder)
+    return plan(run, runs.read_winners(run))
 
 
 def next_step(run) -> str:
@@ -29,7 +37,7 @@ def next_step(run) -> str:
 
 def test_the_page_counts_the_seed_runs_of_an_evaluation_that_runs(evaluated):
     file = evaluated / SEED_RUNS
-    planned = plan(runs.open_run(evaluated), runs.read_winners(runs.open_run(evaluated)))
+    planned = planned_of(evaluated)
     rows = file.read_text().splitlines(keepends=True)
     for trained in (len(planned), 2, 0):
         file.write_text("".join(rows[:trained]))
@@ -38,6 +46,15 @@ def test_the_page_counts_the_seed_runs_of_an_evaluation_that_runs(evaluated):
     assert "evaluating" not in findings.next_step(RunView(read_contents(evaluated)))
     with lock.hold(evaluated):
         assert "Wait: the run is in progress" in findings.next_step(RunView(read_contents(evaluated)))
+
+
+def test_a_seed_run_without_its_weights_is_trained_again(evaluated):
+    first, *others = planned_of(evaluated)
+    client = TestClient(application([evaluated]), base_url="http://127.0.0.1")
+    before = client.get("/run/0/views").json()
+    first.weights(evaluated).unlink()
+    assert f"{len(others)} of {len(others) + 1} seed runs trained" in next_step(evaluated)
+    assert client.get("/run/0/views").json()["overview"] != before["overview"]
 
 
 def test_a_baseline_that_won_is_one_of_the_planned_seed_runs_once(evaluated):

@@ -69,6 +69,7 @@ def test_studies_count_what_the_search_did():
         "configurations": 3,
         "trials": [2, 3],
         "running": 0,
+        "interrupted": 0,
         "failed": 1,
         "best": 0.7,
         "baseline": 0.6,

@@ -24,7 +24,7 @@ from tune_brain.portable.model import load, read
 from tune_brain.portable.pictures import MOST_BYTES
 from tune_brain.serve.answers import Predictor
 from tune_brain.serve.app import create_app
-from tune_brain.serve.guard import HEADERS
+from tune_brain.serve.guard import BODY_SECONDS, HEADERS
 
 JPEG = {"content-type": "image/jpeg"}
 HERE = "http://127.0.0.1:8000"
@@ -42,6 +42,7 @@ def test_a_prediction_has_everything_the_page_shows(client: TestClient, mri: Pat
     (frame,) = prediction["frames"]
     assert "Not a medical device" in prediction["notice"]
     assert prediction["tested"] is None
+    assert prediction["image_size"] == 48
     assert frame.keys() == {
         *(
             "number",
@@ -83,13 +84,14 @@ FEW, MANY = ({"n": n, "share": 0.5, "accuracy": accuracy} for n, accuracy in ((5
     ],
 )
 def test_how_often_sure_answers_were_right_on_the_test_comes_with_a_prediction(
-    bundle_folder: Path, mri: Path, tmp_path: Path, unseen: object, official: object, tested: object
+    light_bundle: Path, mri: Path, tmp_path: Path, unseen: object, official: object, tested: object
 ) -> None:
-    folder = shutil.copytree(bundle_folder, tmp_path / "scored")
+    folder = shutil.copytree(light_bundle, tmp_path / "scored")
     change(folder, scores={"unseen": {"answered": unseen}, "official": {"answered": official}})
     with TestClient(create_app(open_bundle(folder)), base_url=HERE) as client:
         assert client.post("/predict", content=mri.read_bytes(), headers=JPEG).json()["tested"] == tested
-        assert client.get("/health").json()["tested"] == tested
+        health = client.get("/health").json()
+        assert (health["tested"], health["body_seconds"]) == (tested, BODY_SECONDS)
 
 
 @pytest.mark.slow
@@ -119,8 +121,8 @@ def test_a_file_gives_the_same_bits_in_bundle_script_table_and_service(
         assert "medical" not in done.stdout
 
 
-def test_host_names_are_compared_ignoring_case(bundle_folder: Path) -> None:
-    app = create_app(open_bundle(bundle_folder), hosts=("WARD-PC",))
+def test_host_names_are_compared_ignoring_case(light_bundle: Path) -> None:
+    app = create_app(open_bundle(light_bundle), hosts=("WARD-PC",))
     with TestClient(app, base_url="http://ward-pc:8000") as client:
         assert client.get("/health").status_code == 200
     with TestClient(app, base_url="http://other-pc:8000") as client:
@@ -175,10 +177,10 @@ def test_a_body_of_unknown_length_is_cut_off_at_the_limit(client: TestClient) ->
 
 
 def test_requests_beyond_the_limit_get_a_503(
-    bundle_folder: Path, mri: Path, monkeypatch: pytest.MonkeyPatch
+    light_bundle: Path, mri: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tune_brain.serve.app.CROWD", 0)
-    with TestClient(create_app(open_bundle(bundle_folder)), base_url=HERE) as client:
+    with TestClient(create_app(open_bundle(light_bundle)), base_url=HERE) as client:
         refused = client.post("/predict", content=mri.read_bytes(), headers=JPEG)
         assert client.get("/health").status_code == 200
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -211,21 +213,21 @@ def test_metrics_count_without_class_names(client: TestClient, mri: Path) -> Non
 
 
 def test_keep_stores_files_and_predictions_under_hashes(
-    bundle_folder: Path, mri: Path, tmp_path: Path
+    light_bundle: Path, mri: Path, tmp_path: Path
 ) -> None:
     kept = tmp_path / "kept"
-    with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
+    with TestClient(create_app(open_bundle(light_bundle), keep=kept), base_url=HERE) as client:
         client.post("/predict", content=mri.read_bytes(), headers={**JPEG, "x-name": "../../patient.jpg"})
         assert "are kept there with their answers" in client.get("/").text
     assert not any(path.stat().st_mode & 0o077 for path in (kept, *kept.iterdir()))
     with pytest.raises(ConfigError, match="--keep"):
-        create_app(open_bundle(bundle_folder), keep=mri)
+        create_app(open_bundle(light_bundle), keep=mri)
     digest = hashlib.sha256(mri.read_bytes()).hexdigest()
-    first = open_bundle(bundle_folder).fingerprint
+    first = open_bundle(light_bundle).fingerprint
     assert {path.name for path in kept.iterdir()} == {f"{digest}.image", f"{digest}-{first[:12]}.json"}
     assert (kept / f"{digest}.image").read_bytes() == mri.read_bytes()
     # Another bundle does not overwrite what the first one predicted.
-    other = shutil.copytree(bundle_folder, tmp_path / "other")
+    other = shutil.copytree(light_bundle, tmp_path / "other")
     change(other, note="another")
     second = open_bundle(other).fingerprint
     with TestClient(create_app(open_bundle(other), keep=kept), base_url=HERE) as client:
@@ -238,10 +240,10 @@ def test_keep_stores_files_and_predictions_under_hashes(
 
 
 def test_a_file_that_cannot_be_kept_is_still_predicted_and_counted(
-    bundle_folder: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    light_bundle: Path, mri: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "kept"
-    with TestClient(create_app(open_bundle(bundle_folder), keep=kept), base_url=HERE) as client:
+    with TestClient(create_app(open_bundle(light_bundle), keep=kept), base_url=HERE) as client:
 
         def full(file: Path, content: bytes) -> int:
             with file.open("wb") as torn:

@@ -62,7 +62,7 @@ def test_a_request_is_answered_and_the_next_head_is_timed_as_well(
     assert client.recv(100) == b""
 
 
-def test_serve_times_request_heads(bundle_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_serve_times_request_heads(light_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configs = []
 
     def run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
@@ -70,5 +70,5 @@ def test_serve_times_request_heads(bundle_folder: Path, monkeypatch: pytest.Monk
         sockets[0].close()
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    serve(bundle_folder, host="127.0.0.1", port=0, names=(), keep=None)
+    serve(light_bundle, host="127.0.0.1", port=0, names=(), keep=None)
     assert configs[0].http is TimedProtocol

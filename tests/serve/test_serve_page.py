@@ -1,54 +1,22 @@
 """The page in a real browser: uploads, results, doubt, failures, keyboard, layout, no foreign requests."""
 
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
-import uvicorn
-from bundles import change
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+from served import Server, articles
 
 from tune_brain.bundle.read import open_bundle
-from tune_brain.bundle.schema import CARD
 from tune_brain.portable.pictures import MOST_BYTES
-from tune_brain.serve.app import create_app
 
 pytestmark = pytest.mark.slow
 
 expect.set_options(timeout=30_000)
-
-
-class Server(uvicorn.Server):
-    """The service in a thread, on a free port unless one is given."""
-
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        super().__init__(uvicorn.Config(create_app(open_bundle(folder)), port=port, log_level="warning"))
-        self.socket = self.config.bind_socket()
-        self.socket.listen()
-        self.port = self.socket.getsockname()[1]
-        self.url, self.folder = f"http://127.0.0.1:{self.port}", folder
-        self.thread = threading.Thread(target=self.run, kwargs={"sockets": [self.socket]}, daemon=True)
-        self.thread.start()
-
-    def end(self) -> None:
-        self.should_exit = True
-        self.thread.join()
-
-
-@pytest.fixture(scope="module")
-def url(bundle_folder: Path) -> Iterator[str]:
-    server = Server(bundle_folder)
-    yield server.url
-    server.end()
-
-
-def articles(page: Page) -> Any:
-    return page.locator("article")
 
 
 def test_a_result_shows_probabilities_heat_map_and_similar_images(page: Any, url: str, mri: Path) -> None:
@@ -99,23 +67,6 @@ def test_the_page_works_with_the_keyboard_alone(page: Any, url: str, mri: Path) 
     expect(page.locator("#card")).to_contain_text("Not a medical device")
     page.keyboard.press("Escape")
     expect(page.locator("#card")).not_to_be_visible()
-
-
-@pytest.fixture
-def changed(bundle_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Serves a changed copy of the bundle."""
-    servers = []
-
-    def serve(port: int = 0, **fields: Any) -> Server:
-        folder = shutil.copytree(bundle_folder, tmp_path / str(len(servers)))
-        (folder / CARD).write_text(f"# Card of {fields.get('name')}\n\n**Not a medical device.**\n")
-        change(folder, **fields)
-        servers.append(Server(folder, port))
-        return servers[-1]
-
-    yield serve
-    for server in servers:
-        server.end()
 
 
 def test_an_unsure_result_says_so_first(page: Any, changed: Callable[..., Server], mri: Path) -> None:
@@ -219,7 +170,7 @@ def test_a_file_that_cannot_be_sent_is_not_blamed_on_the_service(
     expect(articles(page)).to_have_count(1)
     gone.unlink()
     page.evaluate("take(chosenBefore)")
-    expect(articles(page).last).to_contain_text("This file could not be read or sent.")
+    expect(articles(page).last).to_contain_text("This file could not be read.")
     drop = {"items": [], "files": [str(mri.parent)], "dragOperationsMask": 1}
     browser = page.context.new_cdp_session(page)
     for kind in ("dragEnter", "dragOver", "drop"):

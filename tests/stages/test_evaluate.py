@@ -11,8 +11,8 @@ from predicted import predictions
 from tune_brain import runs
 from tune_brain.errors import ConfigError, Interrupted, RunFolderError, SearchError
 from tune_brain.evaluate.predictions import Predictions
-from tune_brain.evaluate.retrain import SeedRun, plan
 from tune_brain.evaluate.scores import REFERENCES
+from tune_brain.evaluate.seed_runs import SeedRun, plan
 from tune_brain.evaluate.validation import Validated
 from tune_brain.evaluate.winners import check_chosen, check_intact
 from tune_brain.files import read_json, write_json

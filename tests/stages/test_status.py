@@ -150,7 +150,7 @@ def test_status_counts_the_seed_runs_while_they_are_trained(
 ) -> None:
     run = made(seeds=2)
     train(run)
-    crown(run)
+    crown(run, values=run.spaces["linear"].baseline)
     with lock.hold(run.folder):
         status(run.folder)
         assert "time left about 0 s" in capsys.readouterr().out
@@ -162,6 +162,10 @@ def test_status_counts_the_seed_runs_while_they_are_trained(
         scores = dict.fromkeys(("val_loss", "val_accuracy", "val_macro_f1", "seconds"), 0.5)
         row = SeedRow(arch="linear", role="baseline", index=1, seed=5, values={}, **scores)
         append(run.folder / "seed_runs.jsonl", row)
+        status(run.folder)
+        assert "evaluating: 0 of 4 seed runs trained" in capsys.readouterr().out, "its weights are missing"
+        (run.folder / "weights").mkdir()
+        (run.folder / "weights" / f"{row.name}.safetensors").touch()
         status(run.folder)
         assert "evaluating: 1 of 4 seed runs trained" in capsys.readouterr().out
     status(run.folder)

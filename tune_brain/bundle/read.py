@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,8 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
     """Contents by file name, checked against the manifest, and the SHA-256 of the manifest itself."""
     path = folder / MANIFEST
     try:
+        if not path.is_file():
+            raise _broken(f"no file {path}")
         raw = path.read_bytes()
         manifest = json.loads(raw)
         entries: Mapping[str, Any] = manifest["files"]
@@ -115,14 +117,19 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
         # `rglob` does not follow links, so files in a linked folder would escape the check below.
         if file.is_symlink():
             raise _broken(f"a symbolic link: {name}")
-        if not file.is_dir():
+        if file.is_file():
             present.add(name)
+        elif not file.is_dir():
+            raise _broken(f"neither a file nor a folder: {name}")
     if unlisted := sorted(present - listed.keys() - {MANIFEST}):
         # Python writes one when it imports the bundle's modules by other means than predict.py.
         cache = ", a cache of Python that may be deleted" if "__pycache__" in unlisted[0] else ""
         raise _broken(f"a file that is not in the manifest: {unlisted[0]}{cache}")
     contents = {}
     for name, (length, digest) in listed.items():
+        # Only a name that was found below the folder is read, so none leads out of it.
+        if name not in present:
+            raise _broken(f"{name!r} is missing")
         contents[name] = _read(folder, name, length)
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise _broken(f"{name} has another SHA-256 than in the manifest")
@@ -130,21 +137,13 @@ def _checked(folder: Path) -> tuple[dict[str, bytes], str]:
 
 
 def _read(folder: Path, name: str, length: int) -> bytes:
-    parts = PurePosixPath(name)
-    path = folder / parts
+    path = folder / name
     try:
-        inside = not parts.is_absolute() and ".." not in parts.parts
-        inside = inside and path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # not a possible file name
-        inside = False
-    if not inside:
-        raise _broken(f"a file outside the bundle: {name!r}")
-    try:
-        if not path.is_file():
-            raise _broken(f"{name} is missing")
         size = path.stat().st_size
-        if size != length or size > LARGEST:
+        if size != length:
             raise _broken(f"{name} has {size} bytes instead of {length}")
+        if size > LARGEST:
+            raise _broken(f"{name} has {size} bytes, more than {LARGEST}")
         return path.read_bytes()
     except OSError as error:
         raise _broken(f"{name}: {error.strerror}") from None

@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +14,15 @@ from tune_brain import compute
 from tune_brain.cluster import check_versions, versions
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
-from tune_brain.errors import Diverged, RunFolderError
+from tune_brain.errors import Diverged
+from tune_brain.evaluate.seed_runs import SeedRun, untrained
 from tune_brain.files import replacing, writing_run
 from tune_brain.layout import SEED_RUNS
 from tune_brain.models import build, state_of
 from tune_brain.portable.networks import CPU, INFERENCE, predict
 from tune_brain.progress import Progress
-from tune_brain.records import BASELINE, Role, SeedRow, append, read, seed_name
-from tune_brain.runs import Run, Winner
-from tune_brain.seeds import derive
+from tune_brain.records import SeedRow, append, read
+from tune_brain.runs import Run
 from tune_brain.slots import Slots
 from tune_brain.text import duration
 from tune_brain.train.fit import fit
@@ -32,84 +31,6 @@ from tune_brain.train.process import make_ready
 from tune_brain.train.training import begin
 
 Weights = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedRun:
-    """One winner or baseline, to be trained with one seed."""
-
-    role: Role
-    index: int
-    training: TrialConfig
-    values: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """The name under which its row, weights and predictions are stored."""
-        return seed_name(self.role, self.training.arch, self.index)
-
-    def weights(self, run: Path) -> Path:
-        """The path of its weights file.
-
-        Args:
-            run: the run's folder.
-        """
-        return run / "weights" / f"{self.name}.safetensors"
-
-
-def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
-    """All seed runs of a run. A baseline that won its study is planned once, as the winner.
-
-    None reuses the seed of a search trial: a winner's own seed is part of the reason why it won.
-
-    Args:
-        run: the run.
-        winners: by architecture.
-    """
-    planned = []
-    for arch, winner in winners.items():
-        roles: dict[Role, Mapping[str, float]] = {"winner": winner.values}
-        if winner.configuration != BASELINE:
-            roles["baseline"] = run.spaces[arch].baseline
-        for role, values in roles.items():
-            for index in range(run.config.seeds):
-                hyperparameters = run.spaces[arch].hyperparameters(values)
-                seed = derive(run.config.seed, arch, role, "seed run", index)
-                training = winner.training.model_copy(
-                    update={"hyperparameters": hyperparameters, "seed": seed}
-                )
-                planned.append(SeedRun(role=role, index=index, training=training, values=values))
-    return planned
-
-
-def check_rows(run: Run, runs: Sequence[SeedRun]) -> None:
-    """Check that the stored rows of these seed runs belong to their configurations and seeds.
-
-    Raises:
-        RunFolderError: the winners have changed since a seed run was trained.
-    """
-    path = run.folder / SEED_RUNS
-    rows = {row.name: row for row in read(path, SeedRow)}
-    for seed_run in runs:
-        row = rows.get(seed_run.name)
-        if row and (row.seed, row.values) != (seed_run.training.seed, seed_run.values):
-            raise RunFolderError(
-                "Stored seed runs must belong to the current winners",
-                found=f"{path} holds {seed_run.name} with seed {row.seed} and {row.values}",
-                remedy="Move the file aside to train the seed runs again.",
-            )
-
-
-def rows_of(run: Run, runs: Sequence[SeedRun]) -> list[SeedRow]:
-    """The latest rows of these seed runs.
-
-    The file may hold further rows: of an abandoned evaluation with more seeds, and of networks that no longer
-    exist. If a run is copied back without its weights, its seed runs are trained again, and on another
-    processor they turn out differently.
-    """
-    names = {seed_run.name for seed_run in runs}
-    latest = {row.name: row for row in read(run.folder / SEED_RUNS, SeedRow)}
-    return [row for name, row in latest.items() if name in names]
 
 
 def train_all(
@@ -141,11 +62,7 @@ def train_all(
     """
     rows = run.folder / SEED_RUNS
     previous = {row.name: row for row in read(rows, SeedRow)}
-    pending = [
-        seed_run
-        for seed_run in runs
-        if seed_run.name not in previous or not seed_run.weights(run.folder).exists()
-    ]
+    pending = untrained(run, runs, previous.values())
     progress.say(f"seed runs: {len(pending)} to train, {slots.count} at a time")
     precisions = {seed_run.training.arch: seed_run.training.precision for seed_run in pending}
     # On a cluster, other machines train than this one.

@@ -16,7 +16,8 @@ from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, SealedTestError
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions, read_predictions, write_predictions
-from tune_brain.evaluate.retrain import SeedRun, digests, predict_logits
+from tune_brain.evaluate.retrain import digests, predict_logits
+from tune_brain.evaluate.seed_runs import SeedRun
 from tune_brain.files import read_json, write_json
 from tune_brain.layout import COMPARISONS, SCORES, SEAL
 from tune_brain.portable.ood import features

@@ -12,7 +12,8 @@ from tune_brain import compute
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import RunFolderError
-from tune_brain.evaluate.retrain import SeedRun, digests, reproducible_logits, trained_model
+from tune_brain.evaluate.retrain import digests, reproducible_logits, trained_model
+from tune_brain.evaluate.seed_runs import SeedRun
 from tune_brain.evaluate.stored import store, stored
 from tune_brain.explain import embeddings
 from tune_brain.portable.ood import features

@@ -194,7 +194,7 @@ def _counts(facts: Facts) -> go.Figure:
             marker={"color": COLOURS[part]},
             hovertemplate=f"{part}: %{{x:,}}<extra></extra>",
         )
-    figure.update_layout(barmode="stack", bargap=0.35, showlegend=True, legend={"orientation": "h"})
+    figure.update_layout(**style.LEGEND, barmode="stack", bargap=0.35)
     figure.update_yaxes(
         tickvals=list(range(len(names))), ticktext=names, autorange="reversed", showgrid=False
     )
@@ -221,7 +221,7 @@ def _sizes(dimensions: list[list[Any]]) -> go.Figure:
                 customdata=[n for *_, n in sizes],
                 hovertemplate=f"{part}: %{{x}} x %{{y}}, %{{customdata:,}} images<extra></extra>",
             )
-    figure.update_layout(showlegend=True, legend={"orientation": "h"})
+    figure.update_layout(**style.LEGEND)
     figure.update_xaxes(title_text="width, pixels")
     figure.update_yaxes(title_text="height, pixels")
     return figure
@@ -232,9 +232,7 @@ def _aspects(aspects: dict[str, list[int]]) -> go.Figure:
     figure = style.figure(height=340)
     for part, counts in aspects.items():
         figure.add_bar(name=part, x=bands(), y=counts, marker={"color": COLOURS[part]})
-    figure.update_layout(
-        barmode="stack", bargap=0.1, showlegend=True, legend={"orientation": "h", "y": -0.25}
-    )
+    figure.update_layout(**style.LEGEND, legend_y=-0.25, barmode="stack", bargap=0.1)
     figure.update_xaxes(title_text="width / height", showgrid=False, type="category")
     figure.update_yaxes(title_text="images")
     return figure
@@ -282,7 +280,7 @@ def _nearest(facts: Facts) -> go.Figure:
             hovertemplate=f"{label}, %{{customdata}}: %{{y:.1%}}<extra></extra>",
         )
     figure.add_vline(x=edges.index(TWINS), line={"color": style.WINNER, "width": 2, "dash": "dot"})
-    figure.update_layout(barmode="overlay", bargap=0.05, showlegend=True, legend={"orientation": "h"})
+    figure.update_layout(**style.LEGEND, barmode="overlay", bargap=0.05)
     first = next(i for i, both in enumerate(zip(nearest["train"], nearest["test"], strict=True)) if any(both))
     figure.update_xaxes(
         title_text="correlation with the most similar other image",

@@ -12,9 +12,9 @@ from tune_brain.report.tables.compare import ENSEMBLE
 from tune_brain.report.tables.ladder import agreement
 from tune_brain.report.tables.parameters import edges
 from tune_brain.search.display import planned_epochs
-from tune_brain.search.state import is_frozen, next_command, state_of, widening
+from tune_brain.search.state import is_frozen, next_command, widening
 from tune_brain.search.study import Study
-from tune_brain.text import counted, duration
+from tune_brain.text import counted, duration, listed
 
 NOTHING_YET = "No full-length trial has completed yet"
 
@@ -54,17 +54,16 @@ def overview(shown: RunView) -> str:
 
 def next_step(shown: RunView) -> str:
     """The suggested next step for the run."""
-    contents, config = shown.contents, shown.config
-    if contents.running:
-        if shown.evaluating:
-            return f"Wait: the search has ended; {shown.evaluating}."
+    contents, config, state = shown.contents, shown.config, shown.state
+    if state == "evaluating":
+        return f"Wait: the search has ended; {shown.evaluating}."
+    if state == "searching":
         trained = {arch: shown.spent.get(arch, (0, 0.0))[0] for arch in config.arch}
         studies = {arch: Study(row for row in contents.trials if row.arch == arch) for arch in config.arch}
         planned = sum(planned_epochs(studies[arch], config, trained[arch]) for arch in config.arch)
         done = sum(trained.values())
         portion = f" ({share(done / planned)})" if planned else ""
         return f"Wait: the run is in progress, {done:,} of about {planned:,} epochs are trained{portion}."
-    state = state_of(config, contents.trials, contents.command)
     narrow = next(_at_edges(shown), None)
     if narrow and state == "evaluated":
         return f"A new search with wider ranges may find a better configuration: {narrow}"
@@ -127,7 +126,7 @@ def parameters(shown: RunView) -> str:
         str(arch) for arch in shown.trials.loc[shown.trials["winner"] & shown.trials["baseline"], "arch"]
     ]
     inside = "No best value lies at an edge of its range"
-    return f"{inside}; no configuration beat the untuned {_and(untuned)}" if untuned else inside
+    return f"{inside}; no configuration beat the untuned {listed(untuned, 'and')}" if untuned else inside
 
 
 def warnings(shown: RunView, arch: str) -> list[str]:
@@ -197,26 +196,27 @@ def winners(shown: RunView) -> str:
     gains = shown.worth[shown.worth[f"gain_{part}"].notna()].sort_values(f"gain_{part}")
     if gains.empty:
         return "No winner can be compared with an untuned baseline: the baselines won or diverged"
-    listed = ", ".join(
+    by_arch = ", ".join(
         f"{line['arch']} {line[f'gain_{part}'] * 100:+.1f}" for line in gains.to_dict("records")
     )
-    return f"Tuned minus untuned on the {part} test, in points of macro-F1: {listed}"
+    return f"Tuned minus untuned on the {part} test, in points of macro-F1: {by_arch}"
 
 
-def compare(results: pd.DataFrame, *, same_cut: bool, same_test: bool) -> str:
-    """Which run has the best winner or ensemble; runs on different images are not ranked.
+def compare(results: pd.DataFrame, *, same_cut: bool | None, same_test: bool | None) -> str:
+    """Which run has the best winner or ensemble, if the runs are known to share their images.
 
-    Runs are ranked on the unseen test if all of them have opened it, otherwise on validation.
+    They are ranked on the unseen test if all of them have opened it, otherwise on validation.
 
     Args:
         results: see `tables.compare.results`.
-        same_cut: whether all parts consist of the same images in every run.
+        same_cut: whether all parts consist of the same images in every run; None if that is not recorded.
         same_test: whether the test and its unseen part do.
     """
     tested = results["unseen"].notna().groupby(results["run"]).any()
     column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
-    if not (same_test if tested.all() else same_cut):
-        return "Runs on different images, side by side"
+    same = same_test if tested.all() else same_cut
+    if not same:
+        return f"Runs on {'images that may differ' if same is None else 'different images'}, side by side"
     scored = results[results[column].notna()]
     if scored.empty:
         return "No run has a full-length trial yet"
@@ -233,7 +233,3 @@ def configurations(shown: RunView) -> str:
     count = len(trials[["arch", "configuration"]].drop_duplicates())
     configurations = counted(count, "configuration", "configurations")
     return f"{counted(len(trials), 'trial', 'trials')} of {configurations}"
-
-
-def _and(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)

@@ -86,15 +86,17 @@ def progress(study: Mapping[str, Any]) -> str:
     against = f" The untuned baseline scored {number(study['baseline'])}." if study["baseline"] >= 0 else ""
     return (
         f"Configurations sampled: {study['configurations']}. "
-        f"Trials: {sum(study['trials'])}, running {study['running']}, failed {study['failed']}.{against}"
+        f"Trials: {sum(study['trials'])}, running {study['running']}, "
+        + (f"interrupted {study['interrupted']}, " if study["interrupted"] else "")
+        + f"failed {study['failed']}.{against}"
     )
 
 
 def reason(trial: Mapping[Any, Any]) -> str:
     """Outcome of a trial and its reason, from its line of `RunView.trials`."""
     fate = trial["fate"]
-    if fate == "running":
-        return f"running, attempt {trial['attempt']}" if trial["attempt"] > 1 else "running"
+    if fate in ("running", "interrupted"):
+        return f"{fate}, attempt {trial['attempt']}" if trial["attempt"] > 1 else str(fate)
     if fate == "failed":
         attempt = f", attempt {trial['attempt']}" if trial["attempt"] > 1 else ""
         return f"{trial['why']}{attempt}" + (f": {trial['detail']}" if trial["detail"] else "")

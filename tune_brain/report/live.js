@@ -1,11 +1,19 @@
-// Keeps a served page up to date: polls the versions of the views and replaces those that changed and are in sight.
+// Keeps a served page up to date: polls the versions of the views and replaces those that changed, at once if they are
+// in sight and otherwise within a minute.
 const EVERY = 2000; // milliseconds
+const SELDOM = 60000; // between two updates of a section that is out of sight
 const indicator = document.getElementById("live");
 const REACHABLE = "a, button, input, select, summary, [tabindex]";
 
 function inSight(section) {
   const { top, bottom } = section.getBoundingClientRect();
   return bottom > -300 && top < innerHeight + 300;
+}
+
+const updated = new Map(); // when each section was last replaced
+function isDue(section) {
+  if (section.dataset.version === "" || section.id === "configurations" || inSight(section)) return true;
+  return performance.now() - (updated.get(section) ?? 0) > SELDOM;
 }
 
 // Replaces a section's content, except for figures and controls: they stay the same elements, and so keep their
@@ -62,6 +70,7 @@ async function update(section) {
   const answer = await ask(`/${section.id}`);
   const changed = renew(section, await answer.text());
   section.dataset.version = answer.headers.get("X-Version");
+  updated.set(section, performance.now());
   if (section.id === "configurations") readTrials();
   if (section.id === "steps") readEpochs();
   fillChooser();
@@ -78,11 +87,13 @@ async function tick() {
       const versions = await answer.json();
       // The table of trials comes first: the labels of all figures are written from it.
       const sections = [...document.querySelectorAll("section.view")].sort((a, b) => (b.id === "configurations") - (a.id === "configurations"));
+      let failure;
       for (const section of sections) {
-        const stale = section.dataset.version !== versions[section.id];
-        const wanted = section.dataset.version === "" || section.id === "configurations" || inSight(section);
-        if (stale && wanted) await update(section);
+        if (section.dataset.version === versions[section.id] || !isDue(section)) continue;
+        // A view that cannot be shown must not stop the others.
+        await update(section).catch((error) => (failure ??= new Error(`${section.id}: ${error.message}`)));
       }
+      if (failure) throw failure;
       const state = answer.headers.get("X-State");
       setText(indicator, state);
       indicator.className = state === "live" ? "" : "idle";

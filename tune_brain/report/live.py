@@ -68,7 +68,7 @@ class Watched:
 
         Raises:
             RunFolderError: a file is damaged.
-            ConfigError: run.toml or a space file is damaged.
+            ConfigError: run.toml, a space file or a winner's file is damaged.
         """
         with self._lock:
             reader, figures = self._readers[run], self._figures[run]

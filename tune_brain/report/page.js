@@ -10,7 +10,8 @@ const coarse = matchMedia("(pointer: coarse)");
 const figures = new Map();
 // Hooks that a page may replace: the label of a trial, and a change to a figure's traces before it is drawn.
 const page = { label: (trial) => `trial ${trial}`, fill: () => {} };
-const coloured = (text) => (night.matches ? text.replace(/#[0-9a-f]{6}/g, (colour) => NIGHT[colour] ?? colour) : text);
+let printing = false; // paper is white
+const coloured = (text) => (night.matches && !printing ? text.replace(/#[0-9a-f]{6}/g, (colour) => NIGHT[colour] ?? colour) : text);
 
 async function draw(place) {
   await ready;
@@ -66,12 +67,15 @@ function drawAgain() {
   for (const place of figures.keys()) if ("drawn" in place.dataset) draw(place);
 }
 night.addEventListener("change", drawAgain);
-// Figures keep the width at which they were drawn: for a print, that of a sheet of paper.
+// Figures keep the width and the colours with which they were drawn: for a print, those of a sheet of paper.
 addEventListener("beforeprint", () => {
   document.body.classList.add("sheet");
+  printing = true;
+  adopt(document);
   for (const place of figures.keys()) draw(place);
 });
 addEventListener("afterprint", () => {
   document.body.classList.remove("sheet");
+  printing = false;
   drawAgain();
 });

@@ -50,7 +50,7 @@ def write_page(run: Path, others: Sequence[Path] = ()) -> Path:
 
     Raises:
         RunFolderError: a folder contains no run, or one of its files is damaged.
-        ConfigError: a run.toml or a space file is damaged.
+        ConfigError: a run.toml, a space file or a winner's file is damaged.
     """
     path = run / "dashboard.html"
     shown, *compared = (RunView(read_contents(folder)) for folder in (run, *others))

@@ -37,10 +37,11 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
     choice reached the reference's median score and stayed there; `epochs_90`, the epochs within which 90 %
     of the replays did (NaN if fewer did); `saving`, the reference's epochs divided by `epochs_90`.
 
-    `gap`, `error` and `shrunken` are NaN if no configuration has two seeds (`noise` is None).
+    `gap`, `error` and `shrunken` are NaN if no configuration has two seeds (`noise` is None). What concerns
+    winners is NaN if a replay found none; if that is one of the reference, there is no score to reach.
     """
     reference = study["variants"][0]["repeats"]
-    target = float(np.median([repeat["realised"] for repeat in reference]))
+    target = float(np.median(np.array([repeat["realised"] for repeat in reference], float)))
     spent = float(np.median([repeat["epochs"][-1] for repeat in reference]))
     lines = pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
     if study["noise"] is None:
@@ -66,7 +67,7 @@ def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) 
         "gap": (chosen - realised).mean(),
         "error": np.abs(chosen - realised).mean(),
         "shrunken": np.abs(expected - realised).mean(),
-        "worse": (realised < baseline).mean(),
+        "worse": (realised < baseline).mean() if np.isfinite(realised).all() else np.nan,
         "reached": np.isfinite([reached(repeat, target) for repeat in repeats]).mean(),
         "epochs_90": within if np.isfinite(within) else np.nan,
         "saving": spent / within if np.isfinite(within) else np.nan,
@@ -74,10 +75,13 @@ def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) 
 
 
 def reached(repeat: Mapping[str, Any], target: float) -> float:
-    """Epochs after which a replay's choice stayed at or above a target score; infinite if it ended below."""
-    below = [place for place, true in enumerate(repeat["true"]) if true < target]
+    """Epochs after which a replay's choice stayed at or above a target score.
+
+    Infinite if it ended below, if the replay found no winner, or if the target is NaN.
+    """
+    below = [place for place, true in enumerate(repeat["true"]) if not true >= target]
     after = below[-1] + 1 if below else 0
-    return float(repeat["epochs"][after]) if after < len(repeat["epochs"]) else float("inf")
+    return float(repeat["epochs"][after]) if after < len(repeat["true"]) else float("inf")
 
 
 def anytime(variant: Mapping[str, Any], axis: str) -> pd.DataFrame:
@@ -98,7 +102,9 @@ def anytime(variant: Mapping[str, Any], axis: str) -> pd.DataFrame:
 
 
 def _step_values(changes: list[float], true: list[float], places: np.ndarray) -> np.ndarray:
-    """Values of a step function at some places; NaN before its first step."""
+    """Values of a step function at some places; NaN before its first step, everywhere if it has none."""
+    if not true:
+        return np.full(len(places), np.nan)
     at = np.searchsorted(changes, places, side="right") - 1
     return np.where(at >= 0, np.array(true)[np.maximum(at, 0)], np.nan)
 
@@ -124,7 +130,7 @@ def figure(study: Mapping[str, Any], axis: str) -> go.Figure:
         )  # fmt: skip
     drawn.update_xaxes(title_text="epochs trained" if axis == "epochs" else of_time, type="log")
     drawn.update_yaxes(title_text="macro-F1 of the choice, mean over seeds")
-    drawn.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.2}, hovermode="x unified")
+    drawn.update_layout(**style.LEGEND, legend_y=-0.2, hovermode="x unified")
     return drawn
 
 
@@ -171,7 +177,7 @@ COLUMNS = (
     Column(
         "5 to 95 %",
         "quantiles of that score",
-        lambda line: formatting.interval(line["low"], line["high"]),
+        lambda line: formatting.interval(line["low"], line["high"]) or formatting.NOTHING,
     ),
     Column("regret", "how far it is below the best configuration", lambda line: number(line["regret"], 4)),
     Column(
@@ -185,7 +191,11 @@ COLUMNS = (
         "the same error of the winner's expected score",
         lambda line: number(line["shrunken"], 4),
     ),
-    Column("< untuned", "winners worse than the untuned baseline", lambda line: share(line["worse"])),
+    Column(
+        "< untuned",
+        "winners worse than the untuned baseline",
+        lambda line: formatting.NOTHING if np.isnan(line["worse"]) else share(line["worse"]),
+    ),
     Column(
         "reached",
         "replays whose choice reached the reference's median score and stayed there",

@@ -11,9 +11,8 @@ from tune_brain.config import RunConfig
 from tune_brain.evaluate.predictions import PREDICTIONS
 from tune_brain.files import read_json
 from tune_brain.layout import COMPARISONS, EPOCHS, RECORD, RUN, SCORES, SEAL, SEED_RUNS, TRIALS
-from tune_brain.lock import EVALUATE
 from tune_brain.records import EpochRow, Row, SeedRow, TrialRow
-from tune_brain.runs import open_run, winner_file
+from tune_brain.runs import Winner, open_run, read_winner, winner_file
 from tune_brain.search.chance import no_better_than_constant
 from tune_brain.space import Space
 
@@ -35,8 +34,8 @@ class Contents:
     scores: dict[str, Any]
     comparisons: dict[str, Any]
     sealed: dict[str, Any]
-    winners: dict[str, str]
-    """Text of each winner's file, by architecture."""
+    winners: dict[str, Winner]
+    """By architecture, in the run's order."""
     command: str | None
     """The command that is writing to the run; None if there is none."""
 
@@ -44,16 +43,6 @@ class Contents:
     def trials(self) -> list[TrialRow]:
         """The latest row of each trial."""
         return records.latest(self.rows)
-
-    @property
-    def running(self) -> bool:
-        """Whether a command is writing to the run."""
-        return self.command is not None
-
-    @property
-    def evaluated_now(self) -> bool:
-        """Whether that command evaluates the run."""
-        return self.command == EVALUATE
 
     @property
     def validation(self) -> dict[str, int]:
@@ -92,7 +81,7 @@ def read_contents(folder: Path) -> Contents:
 
     Raises:
         RunFolderError: the folder contains no run, or a file is damaged.
-        ConfigError: its run.toml or a space file is damaged.
+        ConfigError: its run.toml, a space file or a winner's file is damaged.
     """
     return Reader(folder).read()
 
@@ -139,13 +128,12 @@ class Reader:
 
         Raises:
             RunFolderError: the folder contains no run, or a file is damaged.
-            ConfigError: its run.toml or a space file is damaged.
+            ConfigError: its run.toml, a space file or a winner's file is damaged.
         """
         folder = self.folder
         run = self._cached(folder / RUN, lambda _: open_run(folder), None) or open_run(folder)
         winners = {
-            arch: self._cached(winner_file(folder, arch), lambda path: path.read_text(encoding="utf-8"), "")
-            for arch in run.config.arch
+            arch: self._cached(winner_file(folder, arch), read_winner, None) for arch in run.config.arch
         }
         plain: dict[str, dict[str, Any]] = {
             name: self._cached(folder / file, read_json, {}) for name, file in _PLAIN.items()
@@ -157,7 +145,7 @@ class Reader:
             rows=self._trials.read(),
             epochs=self._epochs.read(),
             seed_runs=self._seed_runs.read(),
-            winners={arch: text for arch, text in winners.items() if text},
+            winners={arch: winner for arch, winner in winners.items() if winner},
             command=self.command(),
             **plain,
         )
@@ -168,7 +156,7 @@ class Reader:
         `trials` and `epochs` change with their rows, `files` with any other file, `running` when a command
         starts or stops writing to the run.
         """
-        names = [RUN, *_PLAIN.values(), SEED_RUNS, PREDICTIONS, "winners", "spaces"]
+        names = [RUN, *_PLAIN.values(), SEED_RUNS, PREDICTIONS, "winners", "spaces", "weights"]
         return {
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),

@@ -1,6 +1,5 @@
 """A run's contents and the tables that its views share, each computed on first use."""
 
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -9,10 +8,12 @@ import pandas as pd
 
 from tune_brain.config import Frozen
 from tune_brain.evaluate.predictions import Predictions, read_predictions
+from tune_brain.evaluate.seed_runs import evaluating
 from tune_brain.records import EpochRow, TrialRow
 from tune_brain.report.run_reader import Contents, Kind, VersionedCache
-from tune_brain.report.seed_runs import evaluating
 from tune_brain.report.tables import expectations, ladder, pace, scores, studies
+from tune_brain.runs import Run
+from tune_brain.search.state import RunState, state_of
 
 
 class RunView:
@@ -35,7 +36,7 @@ class RunView:
         """All trials with their outcomes: see `studies.trials` and `ladder.fates`."""
 
         def make() -> pd.DataFrame:
-            table = studies.trials(self.contents.trials, self.config)
+            table = self._interrupted(studies.trials(self.contents.trials, self.config))
             starts = ladder.first_starts(self.contents.rows)
             return table.join(ladder.fates(table, self.config.ladder, starts))
 
@@ -68,28 +69,30 @@ class RunView:
         return pace.spent(self.contents.trials, self.contents.epochs)
 
     def cached(self, name: str, make: Callable[[], Kind]) -> Kind:
-        """A value that depends on trials and scores alone, recomputed when they have changed.
+        """A value that depends on trials, scores and whether the search runs, recomputed if they change.
 
         Args:
             name: key of the value.
             make: computes the value.
         """
         contents = self.contents
-        return self._cache.get(name, (self.config, contents.rows, contents.scores), make)
+        return self._cache.get(name, (self.config, contents.rows, contents.scores, self.searching), make)
 
     @cached_property
-    def evaluating(self) -> str:
-        """How many seed runs are trained, while a command evaluates the run: see `seed_runs.evaluating`."""
-        contents = self.contents
-        if not contents.evaluated_now:
-            return ""
-        winners = {arch: tomllib.loads(text)["configuration"] for arch, text in contents.winners.items()}
-        return evaluating(contents.seed_runs, winners, self.config.seeds)
+    def state(self) -> RunState:
+        """Where the run stands: see `state_of`."""
+        return state_of(self.config, self.contents.trials, self.contents.command)
 
     @property
     def searching(self) -> bool:
-        """Whether a command is writing to the run, and does not evaluate it."""
-        return self.contents.running and not self.contents.evaluated_now
+        """Whether a command searches: otherwise no trial runs, whatever its last row says."""
+        return self.state == "searching"
+
+    @property
+    def evaluating(self) -> str:
+        """How many seed runs are trained: see `seed_runs.evaluating`."""
+        contents = self.contents
+        return evaluating(Run(self.config, contents.spaces), contents.winners, contents.seed_runs)
 
     @cached_property
     def worth(self) -> pd.DataFrame:
@@ -114,10 +117,14 @@ class RunView:
     def timeline(self) -> pd.DataFrame:
         """All attempts at trials, up to the latest time in the rows: see `pace.timeline`."""
         times = [row.started + row.seconds for row in self.contents.rows]
-        running = self.trials[self.trials["state"] == "running"]
+        running = self.trials[~self.trials["state"].isin(studies.ENDED)]
         epochs = self.curves.groupby("trial")["seconds"].sum()
         times += [line["started"] + epochs.get(line["trial"], 0.0) for line in running.to_dict("records")]
-        return pace.timeline(self.contents.rows, max(times, default=0.0))
+        return self._interrupted(pace.timeline(self.contents.rows, max(times, default=0.0)))
+
+    def _interrupted(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table in which trials that have not ended were interrupted, unless the search runs."""
+        return table if self.searching else table.replace({"state": {"running": "interrupted"}})
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -130,7 +130,7 @@ def compare(shown: RunView, others: Sequence[RunView]) -> Values:
     spaces = {name: run.contents.spaces for name, run in zip(names, runs, strict=True)}
     data = [run.contents.record.get("data", {}) for run in runs]
     same_cut = _alike(data, "cut_digest")
-    same_test = same_cut or _alike(data, "test_digest", "unseen")
+    same_test = True if same_cut else _alike(data, "test_digest", "unseen")
     return {
         "names": names,
         "title": findings.compare(table, same_cut=same_cut, same_test=same_test),
@@ -142,10 +142,13 @@ def compare(shown: RunView, others: Sequence[RunView]) -> Values:
     }
 
 
-def _alike(data: Sequence[Values], *facts: str) -> bool:
-    """Whether all runs have recorded these facts about their images, and the facts are equal."""
+def _alike(data: Sequence[Values], *facts: str) -> bool | None:
+    """Whether these facts about their images are equal in all runs; None if not all have recorded them."""
     recorded = [[of_run.get(fact) for fact in facts] for of_run in data]
-    return None not in recorded[0] and all(of_run == recorded[0] for of_run in recorded)
+    known = [of_run for of_run in recorded if None not in of_run]
+    if any(of_run != known[0] for of_run in known):
+        return False
+    return True if len(data) in (1, len(known)) else None
 
 
 def distinct_names(runs: Sequence[RunView]) -> list[str]:

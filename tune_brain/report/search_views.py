@@ -1,12 +1,10 @@
 """Template values of the views that show the search: overview, progress, ladder and so on."""
 
-import tomllib
 from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
 
-from tune_brain.config import check
 from tune_brain.report import findings, formatting
 from tune_brain.report.figures import ladder as ladder_figures
 from tune_brain.report.figures import pace as pace_figures
@@ -17,7 +15,7 @@ from tune_brain.report.run_view import RunView
 from tune_brain.report.tables import pace, studies
 from tune_brain.report.tables.ladder import cutoffs
 from tune_brain.report.tables.parameters import ENOUGH
-from tune_brain.runs import Winner, portable_toml
+from tune_brain.runs import portable_toml
 from tune_brain.search.convergence import convergence
 
 Values = dict[str, Any]
@@ -122,15 +120,14 @@ def parameters(shown: RunView, _: Sequence[RunView]) -> Values:
 
 def _study(shown: RunView, arch: str) -> Values:
     space, trials = shown.contents.spaces[arch], shown.of(arch)
-    ended = trials[trials["state"] != "running"]
     pairs = combinations(space.tuned, 2)
     return {
         "slices": {
-            name: parameter_figures.slices(ended, name, limits) for name, limits in space.tuned.items()
+            name: parameter_figures.slices(trials, name, limits) for name, limits in space.tuned.items()
         },
-        "parallel": parameter_figures.parallel(ended, space),
-        "pairs": {pair: parameter_figures.pair(ended, space, *pair) for pair in pairs},
-        "full": int((ended["full"] & ended["score"].notna()).sum()),
+        "parallel": parameter_figures.parallel(trials, space),
+        "pairs": {pair: parameter_figures.pair(trials, space, *pair) for pair in pairs},
+        "full": int((trials["full"] & trials["score"].notna()).sum()),
         "enough": ENOUGH,
         "warnings": findings.warnings(shown, arch),
         **_importances(shown, arch),
@@ -170,16 +167,14 @@ def machines(shown: RunView, _: Sequence[RunView]) -> Values:
         "slots": pace.busy(timeline).to_dict("records"),
         "troubles": timeline[timeline["state"].isin(["failed", "interrupted"])].to_dict("records"),
         "archs": [arch for arch in shown.config.arch if (timeline["arch"] == arch).any()],
+        "searching": shown.searching,
     }
 
 
 def configurations(shown: RunView, _: Sequence[RunView]) -> Values:
     """Values of the configurations view: the winners' files, and all trials."""
     return {
-        "winners": {
-            arch: portable_toml(check(Winner, tomllib.loads(text), f"winners/{arch}.toml"))
-            for arch, text in shown.contents.winners.items()
-        },
+        "winners": {arch: portable_toml(winner) for arch, winner in shown.contents.winners.items()},
         "trials": trial_columns(shown.trials, shown.contents.spaces, int(shown.images["train"].sum())),
         "tuned": studies.parameters(shown.trials),
     }

@@ -2,12 +2,14 @@
 
 import html
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+
+Key = TypeVar("Key", bound=Hashable)
 
 INK, SOFT, GRID, WHITE = "#1d2733", "#5b6b7f", "#e7ebf0", "#ffffff"
 FULL, SHORTER, WINNER, FAILED = "#1864ab", "#8492a2", "#c9400c", "#b42318"
@@ -26,10 +28,11 @@ After Okabe and Ito (2008); the two lightest are darkened to a contrast of at le
 
 
 class Mark(NamedTuple):
-    """A marker: plotly's name of it, and a character that looks like it."""
+    """A marker: plotly's name of it, a character that looks like it, and a number if others look the same."""
 
     symbol: str
     sign: str
+    number: str = ""
 
 
 RUNS = (
@@ -40,7 +43,7 @@ RUNS = (
     Mark("cross", "✚"),
     Mark("star", "★"),
 )
-"""One marker per run in a comparison."""
+"""The markers of runs in a comparison."""
 
 NIGHT = {
     INK: "#e6ebf1",
@@ -81,6 +84,9 @@ FATES = {
 }
 """Markers by outcome of a trial, in drawing order."""
 
+LEGEND = {"showlegend": True, "legend": {"orientation": "h"}}
+"""Layout of a figure with a legend, below it."""
+
 SHARES = ([0.0, WHITE], [0.5, "#a5c8ea"], [1.0, FULL])
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
 
@@ -99,8 +105,9 @@ def dash(name: str) -> str:
 
 
 def run(place: int) -> Mark:
-    """Marker of the run at a place in a comparison, from 0."""
-    return RUNS[place % len(RUNS)]
+    """Marker of the run at a place in a comparison, from 0; once all shapes are taken, with its number."""
+    mark = RUNS[place % len(RUNS)]
+    return mark if place < len(RUNS) else mark._replace(number=str(place + 1))
 
 
 def opacities(ladder: Sequence[int]) -> dict[int, float]:
@@ -134,6 +141,39 @@ def figure(height: int) -> go.Figure:
             "yaxis": axis,
         }
     )
+
+
+def lanes(figure: go.Figure, keys: Sequence[Key], labels: Sequence[str]) -> dict[Key, int]:
+    """Divide a figure into lanes, from top to bottom; returns the height of each.
+
+    Args:
+        figure: the figure.
+        keys: one per lane.
+        labels: of the lanes, escaped.
+    """
+    heights = {key: len(keys) - place for place, key in enumerate(keys)}
+    figure.update_yaxes(
+        tickvals=list(heights.values()),
+        ticktext=list(labels),
+        range=[0.4, len(keys) + 0.6],
+        showgrid=False,
+    )
+    return heights
+
+
+def error_bars(
+    low: Iterable[float], mean: Iterable[float], high: Iterable[float], colour: str
+) -> dict[str, Any]:
+    """Error bars from `low` to `high`, without caps."""
+    ends = [(above - at, at - below) for below, at, above in zip(low, mean, high, strict=True)]
+    return {
+        "symmetric": False,
+        "array": [up for up, _ in ends],
+        "arrayminus": [down for _, down in ends],
+        "thickness": 2,
+        "width": 0,
+        "color": colour,
+    }
 
 
 def trials(figure: go.Figure, table: pd.DataFrame, x: str, y: str, **trace: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tune_brain.config import RunConfig
 from tune_brain.records import TrialRow
+from tune_brain.text import listed
 
 ROUNDING = 1e-6
 """A score must exceed that of a constant prediction by more than this."""
@@ -52,9 +53,8 @@ def finding(archs: Sequence[str], counts: Mapping[str, int]) -> str:
         archs: see `no_better_than_constant`.
         counts: number of validation images by class.
     """
-    names = " or ".join([", ".join(archs[:-1]), archs[-1]] if archs[1:] else archs)
     return (
-        f"No full-length trial of {names} is better than predicting one class for every image "
+        f"No full-length trial of {listed(archs, 'or')} is better than predicting one class for every image "
         f"(macro-F1 {constant_macro_f1(counts):.3f} on validation)."
     )
 

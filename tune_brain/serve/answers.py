@@ -94,7 +94,7 @@ class Predictor:
 
         Returns:
             The prediction, and a heat map [448, 448] in 0..1 of what speaks for its class, averaged over the
-            members; None if no member has a convolution.
+            members; None if no member has a convolution, or no region speaks for it.
         """
         model, about = self.bundle.model, self.bundle.about
         traces = [trace(member.network, self._layers[member.name], pixels) for member in model.members]
@@ -134,7 +134,7 @@ class Predictor:
             for member, traced in zip(model.members, traces, strict=True)
             if (heat := grad_cam(traced, likely)) is not None
         ]
-        return answer, _mean_heat(maps) if maps else None
+        return answer, _mean_heat(maps)
 
     def _similar(self, embedding: NDArray[np.float32]) -> list[Similar]:
         similarity = self.bundle.embeddings @ (embedding / max(float(np.linalg.norm(embedding)), 1e-12))
@@ -156,10 +156,10 @@ def in_words(similar: Sequence[Similar]) -> str:
     return ", ".join(f"{n} {label}" for label, n in counts.most_common())
 
 
-def _mean_heat(maps: Sequence[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:
-    """Weighted mean of heat maps of any size, resized for display and divided by its maximum."""
+def _mean_heat(maps: Sequence[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32] | None:
+    """Weighted mean of heat maps of any size, resized for display, with a maximum of 1; None if it is 0."""
     total = np.zeros((SHOWN, SHOWN), np.float32)
     for weight, heat in maps:
         image = Image.fromarray(heat).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
         total += weight * np.asarray(image).clip(0, 1)
-    return total / max(float(total.max()), 1e-12)
+    return total / total.max() if total.any() else None

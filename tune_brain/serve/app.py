@@ -17,7 +17,7 @@ from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS
 from tune_brain.serve import wire
 from tune_brain.serve.answers import NOTICE
-from tune_brain.serve.guard import HEADERS, LOCAL, Guard
+from tune_brain.serve.guard import BODY_SECONDS, HEADERS, LOCAL, Guard
 from tune_brain.serve.uploads import Uploads
 
 PAGE = Path(__file__).parent / "page"
@@ -96,6 +96,7 @@ def create_app(bundle: Bundle, *, hosts: Iterable[str] = LOCAL, keep: Path | Non
             members=len(bundle.about.members),
             fingerprint=bundle.fingerprint,
             tested=uploads.tested,
+            body_seconds=BODY_SECONDS,
         )
 
     @app.get("/metrics", response_class=PlainTextResponse)

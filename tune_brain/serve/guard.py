@@ -28,7 +28,9 @@ HEAD_BYTES = 16 * 1024
 """Largest request head, in bytes."""
 WITH_BODY = ("POST", "PUT", "PATCH")
 BODY_SECONDS = 20.0
-"""Seconds within which a request body must arrive."""
+"""Seconds within which a request body must arrive; one more for each `BODY_RATE` bytes that have arrived."""
+BODY_RATE = 128 * 1024
+"""In bytes a second. At this rate a body of any length is in time. A trickle ends after `BODY_SECONDS`."""
 
 
 class Guard:
@@ -59,6 +61,9 @@ class Guard:
             await _refusal(*refused)(scope, receive, send)
             return
         if scope["method"] not in WITH_BODY:
+            if scope["method"] == "HEAD":
+                # Answered as GET is: the server, which knows the method, leaves out the body.
+                scope = {**scope, "method": "GET"}
             await self._app(scope, receive, send)
             return
         if self._active >= self._crowd:
@@ -112,7 +117,8 @@ async def _body(receive: Receive, largest: int) -> bytes | tuple[int, str] | Non
     """The body; or status and detail of a refusal; or None if the client disconnected."""
     parts, length = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        start = asyncio.get_running_loop().time()
+        async with asyncio.timeout(BODY_SECONDS) as limit:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -123,8 +129,12 @@ async def _body(receive: Receive, largest: int) -> bytes | tuple[int, str] | Non
                     return 413, f"A file must have at most {largest // 2**20} MB."
                 if not message.get("more_body"):
                     return b"".join(parts)
+                limit.reschedule(start + BODY_SECONDS + length / BODY_RATE)
     except TimeoutError:
-        return 408, f"A file must arrive within {BODY_SECONDS:.0f} seconds."
+        return 408, (
+            f"A file must arrive within {BODY_SECONDS:.0f} seconds, and one more for each "
+            f"{BODY_RATE // 1024} kB of it."
+        )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -82,7 +82,11 @@ class Uploads:
             self._answers.labels("foreign" if answer.foreign else "unsure" if answer.unsure else "sure").inc()
             predicted.append(wire.frame(picture.number, picture.of, picture.shown, answer, heat))
         prediction = wire.Prediction(
-            bundle=about.name, fingerprint=self._bundle.fingerprint, tested=self.tested, frames=predicted
+            bundle=about.name,
+            fingerprint=self._bundle.fingerprint,
+            image_size=about.image_size,
+            tested=self.tested,
+            frames=predicted,
         )
         if self._keep is not None:
             try:

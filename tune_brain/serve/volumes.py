@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain.errors import ConfigError, ImageError
-from tune_brain.portable.pictures import MOST_BYTES, check_scans
+from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS, check_scans
 from tune_brain.serve.intensity import check_extent, to_grey8, window_of
 from tune_brain.serve.rle import check_rle
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 """UID of the DICOM transfer syntax that deflates the whole file, to a size that is unknown beforehand."""
+MOST_GROUPS = MOST_PIXELS // 64**2
+"""Most frames with functional groups of their own, which are slow to read: so many of 64 x 64 pixels fit."""
 GZIP = b"\x1f\x8b"
 """What a gzip file, and each further member of one, begins with."""
 THICK = 1.5
@@ -24,12 +26,13 @@ THICK = 1.5
 def dicom_slices(content: bytes) -> NDArray[np.uint8]:
     """The frames of a DICOM file, as [N, H, W].
 
-    Applies the modality rescale or lookup table, then the window or VOI lookup table; without either,
-    stretches the percentiles `TAILS` to black and white.
+    Applies the modality rescale or lookup table, then the window or VOI lookup table, each of the frame's own
+    functional group, else of the shared one, else of the file. Frames without a window are stretched alike,
+    the percentiles `TAILS` to black and white.
 
     Raises:
-        ImageError: the file has no pixels, too many, more than it says, or a compression that cannot be
-            decoded.
+        ImageError: the file has no pixels, too many, more than it says, groups for too many frames, or a
+            compression that cannot be decoded.
         TooManyScans: a JPEG frame would take too long to decode.
         ConfigError: pydicom is not installed.
     """
@@ -59,7 +62,7 @@ def dicom_slices(content: bytes) -> NDArray[np.uint8]:
         ) from None
     if samples == 3 or data.PhotometricInterpretation == "PALETTE COLOR":
         return _from_colour(values, data, count)
-    grey = _windowed(values.reshape(count, *values.shape[-2:]), data)
+    grey = _displayed(values.reshape(count, *values.shape[-2:]), data)
     return 255 - grey if data.PhotometricInterpretation == "MONOCHROME1" else grey
 
 
@@ -98,20 +101,73 @@ def _from_colour(values: NDArray[Any], data: Any, count: int) -> NDArray[np.uint
     return to_grey8(values, 0, 2**bits - 1)
 
 
-def _windowed(values: NDArray[Any], data: Any) -> NDArray[np.uint8]:
-    """Frames as the file says that they are to be displayed."""
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
+def _displayed(values: NDArray[Any], data: Any) -> NDArray[np.uint8]:
+    """Frames [N, H, W] as the file says that each is to be displayed."""
+    from pydicom.pixels import apply_modality_lut
 
-    values = apply_modality_lut(values, data)
-    if data.get("VOILUTSequence"):
-        entries = data.VOILUTSequence[0].LUTDescriptor
-        return to_grey8(apply_voi_lut(values, data), 0, 2 ** int(entries[2]) - 1)
-    if data.get("WindowCenter") is not None and data.get("WindowWidth"):
-        centre, width = (_first(data[name].value) for name in ("WindowCenter", "WindowWidth"))
-        # DICOM PS3.3, C.11.2.1.2.1.
-        low = centre - 0.5 - (width - 1) / 2
-        return to_grey8(values.astype(np.float64), low, low + max(width - 1, 1e-6))
-    return to_grey8(values, *window_of(values))
+    own = len(data.get("PerFrameFunctionalGroupsSequence") or ())
+    if own > MOST_GROUPS:
+        raise ImageError(
+            f"A DICOM file must describe at most {MOST_GROUPS:,} frames one by one", found=f"{own:,}"
+        )
+    # One part for each frame with functional groups of its own; all others are displayed alike.
+    parts = [slice(number, number + 1) for number in range(min(own, len(values)))]
+    if own < len(values):
+        parts.append(slice(own, None))
+    rescaled = [
+        apply_modality_lut(values[part], _macro(data, part.start, "PixelValueTransformationSequence"))
+        for part in parts
+    ]
+    windowed = [
+        _windowed(frames, _macro(data, part.start, "FrameVOILUTSequence"))
+        for part, frames in zip(parts, rescaled, strict=True)
+    ]
+    missing = any(grey is None for grey in windowed)
+    window = window_of(np.concatenate(rescaled, dtype=np.float32)) if missing else (0.0, 1.0)
+    return np.concatenate(
+        [
+            to_grey8(frames, *window) if grey is None else grey
+            for frames, grey in zip(rescaled, windowed, strict=True)
+        ]
+    )
+
+
+def _macro(data: Any, frame: int, name: str) -> Any:
+    """What a frame is displayed with: its own functional group, the shared one, else the file's attributes.
+
+    Args:
+        data: the file.
+        frame: counted from 0.
+        name: of the sequence that holds a group, as in DICOM PS3.3, C.7.6.16.2.
+    """
+    for groups, place in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
+        items = data.get(groups) or ()
+        if place < len(items) and items[place].get(name):
+            return items[place][name].value[0]
+    return data
+
+
+def _windowed(values: NDArray[Any], macro: Any) -> NDArray[np.uint8] | None:
+    """Frames through a VOI lookup table or a window; None without one."""
+    from pydicom.pixels import apply_voi
+
+    if macro.get("VOILUTSequence"):
+        entries = macro.VOILUTSequence[0].LUTDescriptor
+        return to_grey8(apply_voi(values, macro), 0, 2 ** int(entries[2]) - 1)
+    if macro.get("WindowCenter") is None or not macro.get("WindowWidth"):
+        return None
+    centre, width = (_first(macro[name]) for name in ("WindowCenter", "WindowWidth"))
+    # The functions of DICOM PS3.3, C.11.2.1.2.1, C.11.2.1.3.1 and C.11.2.1.3.2. Those of pydicom need
+    # attributes that a functional group lacks.
+    function = macro.get("VOILUTFunction")
+    if function not in ("LINEAR_EXACT", "SIGMOID"):  # LINEAR, the default
+        centre, width = centre - 0.5, width - 1
+    if width < 0:
+        return None
+    if function == "SIGMOID":
+        # A hyperbolic tangent is the same curve, but cannot overflow.
+        return to_grey8(np.tanh(2 * (values - centre) / width), -1, 1)
+    return to_grey8(values, centre - width / 2, centre + width / 2)
 
 
 def nifti_slices(content: bytes) -> NDArray[np.uint8]:
@@ -186,8 +242,8 @@ def _slice_axis(shape: Sequence[int], sizes: Sequence[float]) -> int:
     return sizes.index(longest) if longest > THICK * second else 2
 
 
-def _first(value: Any) -> float:
-    return float(value[0] if isinstance(value, list | tuple) or hasattr(value, "__getitem__") else value)
+def _first(element: Any) -> float:
+    return float(element.value[0] if element.VM > 1 else element.value)
 
 
 def _missing(kind: str, package: str) -> ConfigError:

@@ -23,7 +23,9 @@ class Frame(Answer):
     of: int
     similar_in_words: str
     image: str = Field(description="PNG as a data URI")
-    heat: str | None = Field(description="PNG with transparency as a data URI; null without convolutions")
+    heat: str | None = Field(
+        description="PNG with transparency as a data URI; null if there is nothing to show"
+    )
 
 
 class Tested(BaseModel):
@@ -41,6 +43,7 @@ class Prediction(BaseModel):
 
     bundle: str
     fingerprint: str
+    image_size: int = Field(description="side of the square that the networks see, in pixels")
     tested: Tested | None = Field(description="null if unknown, or if no test image was answered")
     notice: str = NOTICE
     frames: list[Frame]
@@ -55,6 +58,7 @@ class Health(BaseModel):
     members: int
     fingerprint: str
     tested: Tested | None
+    body_seconds: float = Field(description="seconds for which the service waits for a body at least")
 
 
 class Problem(BaseModel):

@@ -12,9 +12,10 @@ from tune_brain.errors import SearchError
 from tune_brain.evaluate.calibration import FEWEST_ANSWERS
 from tune_brain.evaluate.ensemble import ENSEMBLE, add_scores, against_best, calibrated_predictions, fit_all
 from tune_brain.evaluate.predictions import PREDICTIONS, Predictions
-from tune_brain.evaluate.retrain import SeedRun, check_rows, plan, rows_of, train_all
+from tune_brain.evaluate.retrain import train_all
 from tune_brain.evaluate.scores import comparisons, marked, winner_scores
 from tune_brain.evaluate.sealed import check_seal, open_test, seed_runs_that_predicted
+from tune_brain.evaluate.seed_runs import SeedRun, check_rows, plan, rows_of
 from tune_brain.evaluate.validation import Validated, validate
 from tune_brain.evaluate.winners import check_chosen
 from tune_brain.files import read_json, write_json

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from tune_brain import lock, runs
 from tune_brain.errors import RunFolderError
+from tune_brain.evaluate.seed_runs import evaluating
 from tune_brain.layout import EPOCHS, RUN, SCORES, SEED_RUNS
 from tune_brain.records import EpochRow, SeedRow, TrialRow, read
-from tune_brain.report.seed_runs import evaluating
 from tune_brain.search.convergence import convergence
 from tune_brain.search.display import name, studies_table
 from tune_brain.search.ledger import Ledger
@@ -49,8 +49,7 @@ def status(folder: Path) -> None:
     if state in ("failed", "searched", "evaluated"):
         table.caption = None  # no time is left
     if state == "evaluating" and runs.has_winners(run.config):
-        winners = {arch: winner.configuration for arch, winner in runs.read_winners(run).items()}
-        table.caption = evaluating(read(folder / SEED_RUNS, SeedRow), winners, run.config.seeds)
+        table.caption = evaluating(run, runs.read_winners(run), read(folder / SEED_RUNS, SeedRow))
     console.print(table)
     for arch in run.config.arch if run.config.until_converged else ():
         if study := convergence(ledger.study(arch).rows, run.config.ladder[0]):

@@ -16,38 +16,27 @@ def results(table: pd.DataFrame, column: str) -> go.Figure:
     names = list(dict.fromkeys(table["run"]))
     archs = list(dict.fromkeys(table.loc[table[column].notna(), "arch"]))
     figure = style.figure(height=70 + 26 * len(archs) * max(2, len(names)))
-    heights = {arch: len(archs) - place for place, arch in enumerate(archs)}
+    heights = style.lanes(figure, archs, style.labels(archs))
     for place, (name, label) in enumerate(zip(names, style.labels(names), strict=True)):
         lines = table[(table["run"] == name) & table[column].notna()]
         if lines.empty:
             continue
-        shift = 0.5 * (0.5 - (place + 0.5) / len(names))
-        colours = [style.arch(arch) for arch in lines["arch"]]
+        shift, mark = 0.5 * (0.5 - (place + 0.5) / len(names)), style.run(place)
         bars = {}
         if f"{column}_high" in lines:
-            bars["error_x"] = {
-                "symmetric": False,
-                "array": (lines[f"{column}_high"] - lines[column]).tolist(),
-                "arrayminus": (lines[column] - lines[f"{column}_low"]).tolist(),
-                "thickness": 2,
-                "width": 0,
-                "color": style.SHORTER,
-            }
+            low, mean, high = (lines[column + edge] for edge in ("_low", "", "_high"))
+            bars["error_x"] = style.error_bars(low, mean, high, style.SHORTER)
         figure.add_scatter(
             name=label,
             x=lines[column].round(5).tolist(),
             y=[heights[arch] + shift for arch in lines["arch"]],
-            mode="markers",
-            marker={"symbol": style.run(place).symbol, "size": 11, "color": colours},
+            mode="markers+text",
+            marker={"symbol": mark.symbol, "size": 11, "color": [style.arch(arch) for arch in lines["arch"]]},
+            text=[mark.number] * len(lines),
+            textposition="top center",
             customdata=[label] * len(lines),
             hovertemplate="%{customdata}: %{x:.3f}<extra></extra>",
             **bars,
         )
     figure.update_xaxes(title_text="macro-F1")
-    figure.update_yaxes(
-        tickvals=list(heights.values()),
-        ticktext=style.labels(archs),
-        range=[0.4, len(archs) + 0.6],
-        showgrid=False,
-    )
     return figure

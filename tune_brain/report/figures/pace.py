@@ -18,6 +18,8 @@ def unit(hours: float) -> tuple[str, float]:
 def best_over(ends: pd.DataFrame, x: str) -> go.Figure:
     """The best full-length score so far as one stepped line per architecture, over all trials' scores.
 
+    With several architectures, each has its colour and its dash, and shorter trials are hollow.
+
     Args:
         ends: see `pace.ends`, joined with the columns of `ladder.fates`.
         x: `hours`, or `spent` for the epochs that an architecture has trained.
@@ -32,9 +34,14 @@ def best_over(ends: pd.DataFrame, x: str) -> go.Figure:
             style.trials(figure, points, "at", "score", name=look.label, marker=look.marker)
             continue
         for arch, of_arch in points.groupby("arch", sort=False):
-            marker = {**look.marker, "color": style.arch(str(arch)), "size": look.marker["size"] - 1}
-            name, opacity = f"{arch}, {look.label}", 0.9 if fate == "full" else 0.4
-            style.trials(figure, of_arch, "at", "score", name=name, marker=marker, opacity=opacity)
+            colour = style.arch(str(arch))
+            marker = {
+                **look.marker,
+                "color": colour if fate == "full" else style.WHITE,
+                "size": look.marker["size"] - 1,
+                "line": {"color": colour, "width": 1.5},
+            }
+            style.trials(figure, of_arch, "at", "score", name=f"{arch}, {look.label}", marker=marker)
     for arch, of_arch in ends.groupby("arch", sort=False):
         best = of_arch[of_arch["best"].notna()]
         figure.add_scatter(
@@ -44,7 +51,12 @@ def best_over(ends: pd.DataFrame, x: str) -> go.Figure:
             else best["at"].round(5).tolist(),
             y=best["best"].round(5).tolist() + (best["best"].round(5).tolist()[-1:] if x == "hours" else []),
             mode="lines",
-            line={"shape": "hv", "color": style.arch(str(arch)), "width": 2.5},
+            line={
+                "shape": "hv",
+                "color": style.arch(str(arch)),
+                "dash": "solid" if alone else style.dash(str(arch)),
+                "width": 2.5,
+            },
             hovertemplate=f"best of {arch}: %{{y:.4f}}<extra></extra>",
         )
     special(figure, ends if alone else ends[ends["winner"]], "at")
@@ -63,13 +75,14 @@ def machines(timeline: pd.DataFrame) -> go.Figure:
     start = timeline["started"].min()
     name, per_hour = unit((timeline["ended"].max() - start) / 3600)
     slots = timeline[["node", "slot"]].drop_duplicates().sort_values(["node", "slot"])
-    lanes = {key: len(slots) - place for place, key in enumerate(slots.itertuples(index=False, name=None))}
+    figure = style.figure(height=90 + 34 * len(slots))
+    keys = list(slots.itertuples(index=False, name=None))
+    lanes = style.lanes(figure, keys, style.labels([f"{node or 'machine'} · {slot}" for node, slot in keys]))
     table = timeline.assign(
         lane=[lanes[key] for key in zip(timeline["node"], timeline["slot"], strict=True)],
         begin=(timeline["started"] - start) / 3600 * per_hour,
         length=(timeline["ended"] - timeline["started"]) / 3600 * per_hour,
     )
-    figure = style.figure(height=90 + 34 * len(lanes))
     for arch, bars in table.groupby("arch", sort=False):
         opacities = [0.45 if state == "running" else 1 for state in bars["state"]]
         figure.add_bar(
@@ -108,10 +121,4 @@ def machines(timeline: pd.DataFrame) -> go.Figure:
             )
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title_text=f"time since the start ({name})", rangemode="tozero")
-    figure.update_yaxes(
-        tickvals=list(lanes.values()),
-        ticktext=style.labels([f"{node or 'machine'} · {slot}" for node, slot in lanes]),
-        range=[0.4, len(lanes) + 0.6],
-        showgrid=False,
-    )
     return figure

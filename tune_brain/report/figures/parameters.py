@@ -20,7 +20,7 @@ def slices(trials: pd.DataFrame, name: str, limits: Range) -> go.Figure:
     failed trials are crosses along the bottom.
 
     Args:
-        trials: the trials that have ended; see `studies.trials`.
+        trials: see `studies.trials`.
         name: the hyperparameter.
         limits: the range that was searched.
     """

@@ -25,7 +25,9 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
         names: display name of each (classifier, role), from top to bottom.
     """
     figure = style.figure(height=84 + 40 * len(names))
-    heights = {key: len(names) - place for place, key in enumerate(names)}
+    labels = zip(names, style.labels(list(names.values())), strict=True)
+    bold = [f"<b>{label}</b>" if role == "winner" else label for (_, role), label in labels]
+    heights = style.lanes(figure, list(names), bold)
     for part, shift in zip(TEST_PARTS, (0.16, -0.16), strict=True):
         lines = scores[(scores["metric"] == metric) & (scores["part"] == part)]
         # One trace per point, because plotly draws all error bars of a trace in one colour.
@@ -36,14 +38,7 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
                 name=part,
                 x=[line["mean"]],
                 y=[heights[key] + shift],
-                error_x={
-                    "symmetric": False,
-                    "array": [line["high"] - line["mean"]],
-                    "arrayminus": [line["mean"] - line["low"]],
-                    "thickness": 2,
-                    "width": 0,
-                    "color": colour,
-                },
+                error_x=style.error_bars([line["low"]], [line["mean"]], [line["high"]], colour),
                 mode="markers",
                 marker={
                     "size": 10,
@@ -55,13 +50,6 @@ def score_dots(scores: pd.DataFrame, metric: str, names: Mapping[tuple[str, str]
                 hovertemplate=f"%{{customdata}}, {part} test: %{{x:.3f}}<extra></extra>",
             )
     figure.update_xaxes(title_text=METRIC_NAMES.get(metric, metric))
-    labels = zip(names, style.labels(list(names.values())), strict=True)
-    figure.update_yaxes(
-        tickvals=list(heights.values()),
-        ticktext=[f"<b>{label}</b>" if role == "winner" else label for (_, role), label in labels],
-        range=[0.4, len(names) + 0.6],
-        showgrid=False,
-    )
     return figure
 
 

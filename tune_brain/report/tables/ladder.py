@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tune_brain.records import BASELINE, TrialRow
+from tune_brain.report.tables.studies import ENDED
 from tune_brain.search.ladder import PROMOTED_SHARE
 
 
@@ -34,9 +35,9 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int], starts: Mapping[int, floa
         starts: see `first_starts`.
 
     Returns:
-        Columns fate (full, promoted, left, failed or running), rank (from 1; NaN while running), peers
-        (number of ranked trials, including this one), cutoff (lowest score in the best third at that time;
-        NaN if a third of the peers is less than one trial).
+        Columns fate (full, promoted, left, failed, running or interrupted), rank (from 1; NaN until it has
+        ended), peers (number of ranked trials, including this one), cutoff (lowest score in the best third
+        at that time; NaN if a third of the peers is less than one trial).
     """
     fate = trials["state"].where(trials["state"] != "completed", "left").to_numpy(dtype=object)
     rankings = np.full((len(trials), 3), np.nan)
@@ -46,7 +47,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int], starts: Mapping[int, floa
     scores = trials["score"].fillna(-np.inf).to_numpy()
     rungs: dict[Any, Any] = dict(trials.groupby(["arch", "epochs"]).indices)
     for (_, rung), at_rung in rungs.items():
-        ended = at_rung[states[at_rung] != "running"]
+        ended = at_rung[np.isin(states[at_rung], ENDED)]
         top = rung == ladder[-1]
         promoted_at = np.full(len(ended), np.inf)
         if not top:
@@ -103,7 +104,7 @@ def cutoffs(trials: pd.DataFrame, ladder: Sequence[int]) -> pd.DataFrame:
     """One line per rung of one architecture: epochs, n (trials ended), promoted, best, current cutoff."""
     lines = []
     for rung in ladder:
-        ended = trials[(trials["epochs"] == rung) & (trials["state"] != "running") & (trials["repeat"] == 0)]
+        ended = trials[(trials["epochs"] == rung) & trials["state"].isin(ENDED) & (trials["repeat"] == 0)]
         if rung != ladder[-1]:
             ended = ended[~ended["baseline"]]
         scores = ended["score"].fillna(-np.inf).to_numpy()

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from tune_brain.records import EpochRow, TrialRow
+from tune_brain.report.tables.studies import ENDED
 
 
 def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
@@ -22,7 +23,7 @@ def ends(trials: pd.DataFrame, epochs: Sequence[EpochRow]) -> pd.DataFrame:
         epochs: all epoch rows of the run.
     """
     reported = Counter(row.trial for row in epochs)
-    ended = trials[trials["state"] != "running"]
+    ended = trials[trials["state"].isin(ENDED)]
     end = ended["started"] + ended["seconds"]
     ended = ended.assign(hours=(end - trials["started"].min()) / 3600).sort_values("hours", kind="stable")
     trained = ended["epochs"].where(ended["state"] == "completed", ended["trial"].map(reported))

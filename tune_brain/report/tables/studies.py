@@ -9,6 +9,9 @@ from tune_brain.config import RunConfig
 from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, EpochRow, TrialRow
 
+ENDED = ("completed", "failed")
+"""States of trials that have ended; the others are `running`, or `interrupted` when nothing runs any more."""
+
 
 def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
     """One line per trial, by architecture in the run's order, then by number.
@@ -63,7 +66,8 @@ def curves(rows: Sequence[EpochRow], trials: pd.DataFrame) -> pd.DataFrame:
 def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """One line per architecture: counts of its search, mean full-length scores of its winner and baseline.
 
-    Columns arch, configurations (sampled), trials (number by rung), running, failed, best and baseline.
+    Columns arch, configurations (sampled), trials (number by rung), running, interrupted, failed, best and
+    baseline.
     """
     lines = []
     for arch in config.arch:
@@ -74,8 +78,10 @@ def studies(trials: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
                 "arch": arch,
                 "configurations": study.loc[~study["baseline"], "configuration"].nunique(),
                 "trials": [int((study["epochs"] == rung).sum()) for rung in config.ladder],
-                "running": int((study["state"] == "running").sum()),
-                "failed": int((study["state"] == "failed").sum()),
+                **{
+                    state: int((study["state"] == state).sum())
+                    for state in ("running", "interrupted", "failed")
+                },
                 "best": full.loc[full["winner"], "mean"].max(),
                 "baseline": full.loc[full["baseline"], "mean"].max(),
             }

@@ -82,7 +82,8 @@ function resultArticle(name, frame, prediction) {
   $(".words", article).textContent = sure ? confidence(frame, prediction.tested) : frame.reason;
 
   $(".image", article).src = frame.image;
-  $(".image", article).alt = `The picture as the networks see it, in grey and square: ${name}`;
+  $(".image", article).alt = `The picture in grey, cut to a square: ${name}`;
+  $(".size", article).textContent = `The networks see the picture at ${prediction.image_size} x ${prediction.image_size} pixels.`;
   const heat = $(".heat", article), slider = $(".opacity", article);
   if (frame.heat && !frame.foreign) {
     heat.src = frame.heat;
@@ -92,7 +93,7 @@ function resultArticle(name, frame, prediction) {
   } else {
     heat.remove();
     $(".slide", article).remove();
-    $(".heat-words", article).textContent = frame.foreign ? "" : "These networks have no heat map.";
+    $(".heat-words", article).textContent = frame.foreign ? "" : `No heat map: these networks have none, or no region speaks for ${frame.label} to them.`;
   }
   const body = $(".probabilities tbody", article);
   Object.entries(frame.probabilities).sort((a, b) => b[1] - a[1])
@@ -123,22 +124,26 @@ function refusal(file, folders) {
   return "";
 }
 
+// Throws why a file could not be sent. Returns if it may be sent again: a service that is too busy refuses a file
+// before all of it has arrived, which can break the connection before its answer is seen; so can a limit of time.
+async function explainBreak(file, seconds) {
+  const about = await fetch("health").then((answer) => answer.ok ? answer.json() : {}, () => null);
+  if (!about) throw new Error("The service cannot be reached. Is `tune-brain serve` still running?");
+  await file.slice(0, 1).arrayBuffer().catch(() => { throw new Error("This file could not be read. Has it been moved or changed since it was chosen?"); });
+  if (seconds >= about.body_seconds) throw new Error(`The connection broke after ${Math.round(seconds)} seconds. It may be too slow for this file.`);
+}
+
 async function predict(file) {
   const kind = TYPES[file.name.split(".").pop().toLowerCase()] || "application/octet-stream";
   for (let attempt = 0; ; attempt++) {
-    let response;
-    try {
-      response = await fetch("predict", { method: "POST", body: file, headers: { "Content-Type": kind } });
-    } catch {
-      const reachable = await fetch("health").then((answer) => answer.ok, () => false);
-      throw new Error(reachable
-        ? "This file could not be read or sent. Has it been moved or changed since it was chosen?"
-        : "The service cannot be reached. Is `tune-brain serve` still running?");
-    }
-    if (response.status === 503 && attempt < ATTEMPTS) {
+    const start = performance.now();
+    const response = await fetch("predict", { method: "POST", body: file, headers: { "Content-Type": kind } }).catch(() => null);
+    if (!response) await explainBreak(file, (performance.now() - start) / 1000);
+    if ((!response || response.status === 503) && attempt < ATTEMPTS) {
       await wait(0.5 + Math.random());
       continue;
     }
+    if (!response) throw new Error("This file could not be sent: the connection broke each time.");
     const content = await response.json().catch(() => ({ detail: `The service answered ${response.status}.` }));
     if (!response.ok) throw new Error(content.detail);
     return content;
