@@ -175,6 +175,14 @@ def test_the_home_folder_is_expanded_and_paths_that_are_not_utf8_are_refused(
         check(RunConfig, {"out": Path("a"), "data": Path("Donn\udce9es")}, "An option")
     with pytest.raises(ConfigError, match=r"out.*UTF-8.*link"):
         check(RunConfig, {"out": Path("Donn\udce9es")}, "An option")
+    with pytest.raises(ConfigError, match=r"weights.*UTF-8.*link"):
+        check(RunConfig, {"out": Path("a"), "weights": "Donn\udce9es.pth"}, "An option")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_bytes("\ufeffseed = 3\n".encode())
+    assert read_toml(file) == {"seed": 3}
 
 
 def test_more_seed_runs_than_a_bundle_can_hold_are_refused() -> None:

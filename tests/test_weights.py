@@ -208,7 +208,7 @@ def test_imagenet_weights_are_downloaded_once(served: Path, state: dict[str, Ten
         )
 
 
-@pytest.mark.parametrize("failure", ["no network", "not found", "other content"])
+@pytest.mark.parametrize("failure", ["no network", "not found", "other content", "no folder"])
 def test_imagenet_weights_out_of_reach_come_with_three_ways_out(
     served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str
 ) -> None:
@@ -220,6 +220,9 @@ def test_imagenet_weights_out_of_reach_come_with_three_ways_out(
         monkeypatch.setattr(torch.hub, "urlopen", refuse)
     elif failure == "not found":
         served.unlink()
+    elif failure == "no folder":
+        cached(served, tmp_path).parent.parent.mkdir(parents=True, exist_ok=True)
+        cached(served, tmp_path).parent.write_text("a file in its place")
     else:
         served.write_bytes(b"other")
     with pytest.raises(WeightsError) as caught:

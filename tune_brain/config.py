@@ -138,9 +138,9 @@ class RunConfig(Frozen):
         except RuntimeError:
             raise ValueError("~ cannot be expanded for this user: write the absolute path") from None
 
-    @field_validator("data", "out", "spaces", "warm_start")
+    @field_validator("data", "out", "spaces", "warm_start", "weights")
     @classmethod
-    def _is_utf8(cls, path: Path | None) -> Path | None:
+    def _is_utf8(cls, path: Path | str | None) -> Path | str | None:
         try:
             str(path).encode()
         except UnicodeEncodeError:
@@ -257,7 +257,8 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: there is no such file, or it is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Some editors begin a file with a byte order mark.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError("Cannot read a TOML file", found=f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

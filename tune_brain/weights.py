@@ -75,8 +75,8 @@ def _imagenet() -> ResolvedWeights:
     name = Path(urlparse(url).path).name
     cache = Path(torch.hub.get_dir()) / "checkpoints" / name
     if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
         try:
+            cache.parent.mkdir(parents=True, exist_ok=True)
             with _timeout(_DOWNLOAD_TIMEOUT):
                 torch.hub.download_url_to_file(url, str(cache), _digest_prefix(name), progress=False)
         except (OSError, RuntimeError) as error:

@@ -96,12 +96,13 @@ def test_twins_across_sources_stay_on_one_side_of_a_cut(tmp_path: Path) -> None:
 
 
 def test_files_and_folders_of_the_same_name_are_distinguished(tmp_path: Path) -> None:
-    for number, root in enumerate(("x/set", "y/set")):
+    # Files whose names begin with a dot or two underscores are hidden.
+    for number, root in enumerate(("x/.__set", "y/set")):
         for place, name in enumerate(("a", "b", "c")):
             for i in range(3):
                 save(tmp_path / root / name / f"{i}.png", phantom(100 * number + 10 * place + i))
     to = tmp_path / "both"
-    rows = combine([tmp_path / "x/set", tmp_path / "y/set"], to, rules={"c": "b"})
+    rows = combine([tmp_path / "x/.__set", tmp_path / "y/set"], to, rules={"c": "b"})
     assert {row.source for row in rows} == {"set", "set-2"}
     assert len({row.file for row in rows}) == len(rows) == 18
     assert scan(to).left_out == ()

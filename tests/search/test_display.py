@@ -16,9 +16,9 @@ def test_the_time_left_is_unknown_while_there_is_no_machine(
     config = RunConfig(out=tmp_path, arch=("linear",), ladder=(1, 2))
     ledger, ended = Ledger(None), row(1, 2, seconds=4.0)
     ledger.start(ended)
-    assert studies_table(config, ledger, 0).caption == "time left about ?"
-    assert trial_line(ended, config, ledger, 0).endswith(", ? left")
-    assert not trial_line(ended, config, ledger, 1).endswith(", ? left")
+    assert studies_table(config, ledger, 0, since=0.0).caption == "time left about ?"
+    assert trial_line(ended, config, ledger, 0, 0.0).endswith(", ? left")
+    assert not trial_line(ended, config, ledger, 1, 0.0).endswith(", ? left")
 
 
 def test_the_best_so_far_is_no_further_seeds(row: Callable[..., TrialRow]) -> None:
@@ -31,7 +31,7 @@ def test_the_best_so_far_is_no_further_seeds(row: Callable[..., TrialRow]) -> No
 def test_a_finished_search_has_no_time_left_and_misses_no_epochs() -> None:
     run = runs.open_run(Path(__file__).parents[2] / "results" / "reference" / "both")
     ledger = Ledger(run.folder)
-    table = studies_table(run.config, ledger, 2, alive=False)
+    table = studies_table(run.config, ledger, 2, since=None)
     spent = sum(row.epochs for row in trials_of(run.folder))
     assert table.caption == "time left about 0 s"
     assert list(table.columns[-1].cells) == [f"{spent}/{spent}"]
@@ -49,7 +49,7 @@ def test_only_epochs_that_have_been_trained_are_counted(row: Callable[..., Trial
     # The rows of another machine, copied before the trial's own.
     append(tmp_path / EPOCHS, EpochRow(**{**metrics, "trial": 9, "epoch": 1, "arch": "linear"}))
     for read in (ledger, Ledger(tmp_path)):
-        (cell,) = studies_table(config, read, 1).columns[-1].cells
+        (cell,) = studies_table(config, read, 1, since=0.0).columns[-1].cells
         assert str(cell).startswith("6/")
 
 
@@ -62,7 +62,7 @@ def test_a_finished_search_misses_no_epochs_where_a_trial_diverged(
     for number, score in enumerate((0.5, None)):
         ledger.start(row(number, 2, score, trial=number))
         ledger.add_epochs(number, [{**metrics, "epoch": epoch} for epoch in (1, 2)[: 2 - number]])
-    assert list(studies_table(config, ledger, 1).columns[-1].cells) == ["3/3"]
+    assert list(studies_table(config, ledger, 1, since=0.0).columns[-1].cells) == ["3/3"]
 
 
 def test_the_pace_counts_attempts_that_were_lost(row: Callable[..., TrialRow]) -> None:
@@ -84,4 +84,4 @@ def test_a_trial_that_will_be_retried_is_still_to_be_done(
     ledger = Ledger(None)
     for started in (row(0, 12, seconds=120.0), row(1, 1, seconds=10.0), row(1, 12, None, why="lost")):
         ledger.start(started)
-    assert studies_table(config, ledger, 1).caption == "time left about 2 min"
+    assert studies_table(config, ledger, 1, since=0.0).caption == "time left about 2 min"

@@ -19,7 +19,7 @@ def test_relative_paths_start_from_the_directory_of_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=rf"no data/mri in {tmp_path}\.\nChange to the directory"):
+    with pytest.raises(DataError, match=rf"no data/mri in {tmp_path}\.\nWrite its path into"):
         images(RunConfig(out=tmp_path, data=Path("data/mri")), Progress())
     config = RunConfig(out=tmp_path, arch=("resnet34",), weights="mine.pth")
     with pytest.raises(WeightsError, match=r"mine\.pth.*\nA relative path"):

@@ -35,6 +35,17 @@ def test_a_folder_of_runs_is_listed_oldest_first(
     assert lines[-1].split()[1:] == ["2026-11-30", "scans", str(trials), "0.6333", "linear", "searched"]
 
 
+def test_one_run_whose_files_cannot_be_read_does_not_hide_the_others(
+    made: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made(out=tmp_path / "a")
+    (made(out=tmp_path / "b").folder / "trials.jsonl").mkdir()
+    status(tmp_path)
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "unreadable: Is a directory" in lines["b"]
+    assert "interrupted" in lines["a"]
+
+
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="holds no run"):
         status(tmp_path)

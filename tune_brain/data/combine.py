@@ -111,10 +111,13 @@ def _check_places(roots: Sequence[Path], to: Path) -> None:
 
 
 def _source_names(roots: Sequence[Path]) -> list[str]:
-    """The folders' own names, numbered where two are equal."""
+    """The folders' own names, numbered where two are equal.
+
+    Without leading dots and underscores: they begin the names of files, which would be hidden by them.
+    """
     names: list[str] = []
     for root in roots:
-        own = name = root.resolve().name
+        own = name = root.resolve().name.lstrip("._") or "images"
         number = 1
         while name in names:
             number += 1

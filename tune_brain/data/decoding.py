@@ -60,7 +60,7 @@ def each_file(
     failures: dict[int, str] = {}
     n = len(files)
     batches = [range(start, min(start + AT_ONCE, n)) for start in range(0, n, AT_ONCE)]
-    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         # Pillow also warns about damaged metadata, which does not affect the pixels.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -140,7 +140,7 @@ def in_threads(compare: Callable[[slice], Pairs], n: int, at_once: int) -> Pairs
     """Compare blocks of n images, each of at most `at_once`, in parallel threads; returns all their pairs."""
     # BLAS gets one thread per product: small products are slower with two, and nested threads wait for each
     # other.
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_thread(), ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return joined(pool.map(compare, _blocks(n, at_once)))
 
 
@@ -151,7 +151,7 @@ def one_thread() -> threadpool_limits:
 
 def _blocks(n: int, at_once: int) -> list[slice]:
     """Split n images into even blocks of at most `at_once`, the same number for each core."""
-    cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     parts = min(n, cores * -(-n // (cores * at_once)))
     ends = np.linspace(0, n, parts + 1).round().astype(int).tolist() if n else []
     return [slice(*both) for both in pairwise(ends)]

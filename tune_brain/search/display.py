@@ -15,20 +15,21 @@ from tune_brain.text import counted, duration
 _HEADINGS = ("architecture", "running", "tried", "promoted", "left", "failed", "best so far", "epochs")
 
 
-def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> Table:
+def studies_table(config: RunConfig, ledger: Ledger, slots: int, *, since: float | None) -> Table:
     """Each study's running trials, its configurations by fate, its best score so far, and the time left.
 
     `left` counts configurations whose longest trial completed below full length; they may still be promoted.
-    Without a live driver (`alive`) nothing runs, and the trials it had running count as still to be done.
+    Only what was begun since the current driver started runs (`since`, in Unix seconds; None: there is none).
+    What an earlier one had running counts as still to be done.
     `epochs` counts completed epochs, those of running and failed trials included.
     """
-    left = _time_left(config, ledger, slots, alive=alive)
+    left = _time_left(config, ledger, slots, since)
     table = Table(caption=f"time left about {left}", box=None, pad_edge=False)
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("architecture", "running") else "right")
     for arch in config.arch:
         study = ledger.study(arch)
-        rows, running = study.rows, study.running if alive else []
+        rows, running = study.rows, [row for row in study.running if is_running(row, since)]
         promoted = {
             row.configuration for row in rows
             if row.configuration != BASELINE and row.epochs > config.ladder[0]
@@ -55,8 +56,13 @@ def _left(rows: list[TrialRow], full_length: int) -> int:
     )
 
 
-def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> str:
-    """One ended trial as a line of the log."""
+def is_running(row: TrialRow, since: float | None) -> bool:
+    """Whether a trial runs now; `since` as in `studies_table`."""
+    return row.state == "running" and since is not None and row.started >= since
+
+
+def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int, since: float) -> str:
+    """One ended trial as a line of the log; `since` as in `studies_table`."""
     study = ledger.study(row.arch)
     outcome = f"macro-F1 {row.score:.4f}" if row.score is not None else f"failed ({row.why}: {row.detail})"
     length = counted(row.epochs, "epoch", "epochs")
@@ -64,7 +70,7 @@ def trial_line(row: TrialRow, config: RunConfig, ledger: Ledger, slots: int) -> 
     return (
         f"{row.arch:9} trial {row.trial:<4} {name(row):>9} {length:>9}  {outcome}  "
         f"[{values}]  {duration(row.seconds)}; {len(study.tried)}/{wanted(study.rows, config)} tried, "
-        f"best {best_so_far(study, config.full_length)}, {_time_left(config, ledger, slots)} left"
+        f"best {best_so_far(study, config.full_length)}, {_time_left(config, ledger, slots, since)} left"
     )
 
 
@@ -94,7 +100,7 @@ def name(row: TrialRow) -> str:
     return f"{called} again" + (f" ({row.repeat})" if row.repeat > 1 else "")
 
 
-def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = True) -> str:
+def _time_left(config: RunConfig, ledger: Ledger, slots: int, since: float | None) -> str:
     """An estimate from each study's seconds per epoch and the epochs that its ladder still expects."""
     if slots < 1:
         return "?"
@@ -105,7 +111,7 @@ def _time_left(config: RunConfig, ledger: Ledger, slots: int, *, alive: bool = T
             return "?"
         # The trials that run, and those that will be retried.
         for row in list(study.unsettled.values()):
-            elapsed = time.time() - row.started if alive and row.state == "running" else 0.0
+            elapsed = time.time() - row.started if is_running(row, since) else 0.0
             total += max(0.0, row.epochs * pace - elapsed)
         total += max(0, planned_epochs(study, config, ledger.trained[arch]) - study.allotted) * pace
     return duration(total / slots)

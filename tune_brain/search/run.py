@@ -5,7 +5,9 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -68,10 +70,10 @@ def search(
     """
     ledger = Ledger(config.out)
     checkpoints = config.out.absolute() / CHECKPOINTS
-    machines = Machines(slots, progress.say)
+    machines, since = Machines(slots, progress.say), time.time()
 
     def on_end(row: TrialRow) -> None:
-        progress.say(trial_line(row, config, ledger, machines.slots().count))
+        progress.say(trial_line(row, config, ledger, machines.slots().count, since))
         forget(checkpoints, row)
         if config.until_converged and (end := end_line(row, ledger.study(row.arch).rows, config.ladder[0])):
             progress.say(end)
@@ -103,7 +105,8 @@ def search(
         progress.say(
             f"{unused} machines have too few GPUs and are not used; --gpus-per-trial 0 trains on CPUs"
         )
-    with progress.table(lambda: studies_table(config, ledger, machines.slots().count)), _without_keys():
+    table = partial(studies_table, config, ledger, since=since)
+    with progress.table(lambda: table(machines.slots().count)), _without_keys():
         _fit(worker, searcher, progress, config.out, slots.gpus)
     clear(checkpoints, [ledger.study(arch) for arch in config.arch])
     rows = list(ledger.trials.values())

@@ -60,12 +60,12 @@ def images(config: RunConfig, progress: Progress) -> Prepared:
             # The folder may hold what an interrupted command left of the demo images.
             shutil.rmtree(root, ignore_errors=True)
             write_demo(root)
-    elif not root.is_absolute() and not root.exists():
+    elif not root.exists():
         raise DataError(
             "The image folder does not exist; relative paths start from the working directory",
-            found=f"no {root} in {Path.cwd()}",
-            remedy="Change to the directory in which the search was started, or write the absolute path\n"
-            "into the file that names it (run.toml; for `train` the winner's, or --data).",
+            found=f"no {root}" if root.is_absolute() else f"no {root} in {Path.cwd()}",
+            remedy="Write its path into the file that names it (run.toml; for `train` the winner's, or\n"
+            "--data). A relative one also works in the directory in which the search was started.",
         )
     with progress.bar("decoding images") as advance:
         return prepare(root, image_size=config.image_size, seed=config.seed, advance=advance)

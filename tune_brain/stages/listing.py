@@ -47,8 +47,9 @@ def _line(folder: Path) -> tuple[str, tuple[str, ...]]:
         images = legible(run.config.data.name) if run.config.data else "demo"
         day = started.partition("T")[0] or "-"
         return started, (name, day, images, f"{completed:,}", _best(run), state)
-    except TuneBrainError as error:
-        return "", (name, "-", "-", "-", "-", f"unreadable: {legible(error.rule)}")
+    except (TuneBrainError, OSError) as error:
+        why = error.rule if isinstance(error, TuneBrainError) else str(error.strerror)
+        return "", (name, "-", "-", "-", "-", f"unreadable: {legible(why)}")
 
 
 def _best(run: Run) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -187,7 +188,8 @@ def replay_each(surrogate: Surrogate, jobs: Sequence[tuple[Variant, int]]) -> It
     """Call `replay_once` for each variant and seed on all cores; yields the results in order."""
     # Forked workers would inherit the locks of numerical libraries' threads.
     context = get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=_set_surrogate, initargs=(surrogate,)) as pool:
+    usable = len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(usable, context, _set_surrogate, (surrogate,)) as pool:
         yield from pool.map(_replay_job, jobs, chunksize=4)
 
 

@@ -13,7 +13,7 @@ from tune_brain.data.prepare import Prepared
 from tune_brain.errors import RunFolderError, WeightsError
 from tune_brain.evaluate.winners import choose, write_winners
 from tune_brain.files import read_json, write_json, writing_run
-from tune_brain.layout import LOG, RECORD
+from tune_brain.layout import LOG, RECORD, SEAL
 from tune_brain.progress import Progress
 from tune_brain.records import by_arch, trials_of
 from tune_brain.runs import Run
@@ -137,7 +137,9 @@ def _search(
     development, state = prepared.development(), start.state if start else None
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = trials_of(run.folder)
-    write_winners(run, rows, prepared, precision, progress)
+    if not (run.folder / SEAL).exists():
+        # Winners whose scores are known stay, even if a later version would choose others.
+        write_winners(run, rows, prepared, precision, progress)
     counts = prepared.summary["counts"]["validation"]
     if archs := no_better_than_constant(rows, run.config, counts):
         progress.say(caution(archs, counts))

@@ -15,7 +15,7 @@ from tune_brain.evaluate.seed_runs import evaluating
 from tune_brain.layout import EPOCHS, RUN, SCORES, SEED_RUNS
 from tune_brain.records import EpochRow, SeedRow, TrialRow, read
 from tune_brain.search.convergence import convergence
-from tune_brain.search.display import name, studies_table
+from tune_brain.search.display import is_running, name, studies_table
 from tune_brain.search.ledger import Ledger
 from tune_brain.search.state import next_command, state_of
 from tune_brain.stages.listing import print_list, runs_in
@@ -43,7 +43,8 @@ def status(folder: Path) -> None:
     else:
         console.print(f"{folder}: not running", markup=False)
     slots = record.get("slots", 1)
-    table = studies_table(run.config, ledger, slots, alive=writer is not None)
+    began = writer.since if writer else None
+    table = studies_table(run.config, ledger, slots, since=began)
     rows = list(ledger.trials.values())
     state = state_of(run.config, rows, writer.command if writer else None)
     if state in ("failed", "searched", "evaluated"):
@@ -57,7 +58,7 @@ def status(folder: Path) -> None:
     done = {row.trial: row.epoch for row in read(folder / EPOCHS, EpochRow)}
     for row in rows:
         if row.state == "running":
-            console.print(_running(row, done.get(row.trial, 0), alive=writer is not None), markup=False)
+            console.print(_running(row, done.get(row.trial, 0), alive=is_running(row, began)), markup=False)
     for row in rows:
         if row.state == "failed":
             length = counted(row.epochs, "epoch", "epochs")
