@@ -227,7 +227,7 @@ def test_exported_bundles_are_verified_and_studies_written(
     assert "empty folder" in command("export", finished, "--to", models, code=2).stderr
     weights = shutil.copytree(finished, tmp_path / "copy") / "weights"
     shutil.copyfile(weights / "winner-cnn-1.safetensors", weights / "winner-cnn-0.safetensors")
-    assert "trained since" in command("export", weights.parent, "--to", tmp_path / "new", code=5).stderr
+    assert "the SHA-256" in command("export", weights.parent, "--to", tmp_path / "new", code=5).stderr
 
 
 def test_a_search_resumed_after_ctrl_c_ends_as_an_uninterrupted_one(

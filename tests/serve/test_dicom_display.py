@@ -106,7 +106,9 @@ def test_frames_without_a_window_are_stretched_alike_after_their_own_slopes() ->
     assert dark.max() <= 4
 
 
-@pytest.mark.parametrize(("function", "width"), [("LINEAR", 0.5), ("LINEAR_EXACT", -3), ("SIGMOID", -3)])
+@pytest.mark.parametrize(
+    ("function", "width"), [("LINEAR", 0.5), ("LINEAR_EXACT", -3), ("SIGMOID", -3), ("SIGMOID", [0, 2])]
+)
 def test_a_window_narrower_than_its_function_permits_counts_as_none(function: str, width: float) -> None:
     content = dicom(RAMP, WindowCenter=2000, WindowWidth=width, VOILUTFunction=function)
     assert np.array_equal(shown(content), shown(dicom(RAMP)))

@@ -65,7 +65,9 @@ def validate(run: Path, runs: Sequence[SeedRun], development: Development, slots
     weights = digests(run, winners)
     with contextlib.suppress(RunFolderError):
         cached = read(run)
-        if cached.weights == weights:
+        # Before version 0.8.1 a number beyond what a float16 can hold was stored as infinite.
+        finite = all(np.isfinite(each).all() for each in cached.embeddings.values())
+        if cached.weights == weights and finite:
             return cached
     shared = compute.put(development)
     first = {seed_run.training.arch: seed_run.name for seed_run in reversed(winners)}

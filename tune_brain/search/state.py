@@ -1,6 +1,6 @@
 """Where a run stands, by its rows and files, and the command that comes next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from tune_brain.config import RunConfig
@@ -83,14 +83,14 @@ def _continued(
 
 def widening(config: RunConfig, rows: Sequence[TrialRow]) -> str:
     """The command with which a search that has ended continues in wider ranges."""
-    return f"tune-brain extend {quoted(config.out)} --spaces DIR {_more(config, rows)}"
+    return f"tune-brain extend {quoted(config.out)} --spaces DIR {_more(config, rows, any)}"
 
 
-def _more(config: RunConfig, rows: Sequence[TrialRow]) -> str:
-    """The options of `extend` without which no further configuration would be sampled."""
+def _more(config: RunConfig, rows: Sequence[TrialRow], enough: Callable[[Iterable[bool]], bool] = all) -> str:
+    """The options of `extend` without which nothing is sampled, once `enough` studies have converged."""
     studies = by_arch(rows, config.arch).values() if config.until_converged else ()
     ended = [convergence(of, config.ladder[0]) for of in studies]
-    goes_on = " --no-until-converged" if ended and all(of and of.reached for of in ended) else ""
+    goes_on = " --no-until-converged" if ended and enough(bool(of and of.reached) for of in ended) else ""
     return f"--configs N{goes_on}"
 
 

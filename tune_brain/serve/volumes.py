@@ -162,7 +162,7 @@ def _windowed(values: NDArray[Any], macro: Any) -> NDArray[np.uint8] | None:
     function = macro.get("VOILUTFunction")
     if function not in ("LINEAR_EXACT", "SIGMOID"):  # LINEAR, the default
         centre, width = centre - 0.5, width - 1
-    if width < 0:
+    if width < 0 or (function == "SIGMOID" and not (width > 0 and np.isfinite(centre))):
         return None
     if function == "SIGMOID":
         # A hyperbolic tangent is the same curve, but cannot overflow.

@@ -137,8 +137,8 @@ def _search(
     development, state = prepared.development(), start.state if start else None
     run_search(run.config, run.spaces, development, state, precision, slots, progress)
     rows = trials_of(run.folder)
-    if not (run.folder / SEAL).exists():
-        # Winners whose scores are known stay, even if a later version would choose others.
+    if not ((run.folder / SEAL).exists() and runs.has_winners(run.config)):
+        # Winners that have met the test stay, even if a later version would choose others.
         write_winners(run, rows, prepared, precision, progress)
     counts = prepared.summary["counts"]["validation"]
     if archs := no_better_than_constant(rows, run.config, counts):
