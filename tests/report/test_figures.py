@@ -236,12 +236,22 @@ def test_the_progress_of_all_architectures_differs_in_more_than_colour_and_short
 def test_markers_of_many_runs_are_told_apart_by_their_numbers():
     names = [f"run {number}" for number in range(1, 15)]
     table = pd.DataFrame({"arch": "cnn", "run": names, "best": 0.5})
-    dots = compare.results(table, "best").data
+    dots = compare.results(table, names, "best").data
     looks = [(dot.marker.symbol, dot.text) for dot in dots]
     assert len(set(looks)) == len(names)
     assert [dot.text[0] for dot in dots] == [*[""] * 6, *map(str, range(7, 15))]
     marks = [style.run(place) for place in range(len(names))]
     assert len({mark.sign + mark.number for mark in marks}) == len(names)
+
+
+def test_a_run_keeps_its_marker_where_it_lacks_an_architecture():
+    lines = [("linear", "one"), ("linear", "three"), ("cnn", "one"), ("cnn", "two"), ("cnn", "three")]
+    table = pd.DataFrame(lines, columns=["arch", "run"]).assign(best=0.5)
+    names = ["one", "two", "three"]
+    dots = compare.results(table, names, "best").data
+    assert {dot.name: dot.marker.symbol for dot in dots} == {
+        name: style.run(place).symbol for place, name in enumerate(names)
+    }
 
 
 def test_a_confusion_matrix_shows_counts_and_shares():

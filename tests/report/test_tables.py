@@ -169,6 +169,10 @@ def test_runs_on_different_images_are_not_ranked():
         == "b has the highest score on validation: cnn, 0.900"
     )
     assert "b" not in findings.compare(table, same_cut=False, same_test=True).split()
+    table["unseen"] = 0.5
+    for same_cut, images in ((None, "images that may differ"), (False, "different images")):
+        found = findings.compare(table, same_cut=same_cut, same_test=None)
+        assert found == f"Runs on {images}, side by side"
 
 
 def test_row_shares_are_of_the_true_class():

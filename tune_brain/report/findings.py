@@ -216,7 +216,8 @@ def compare(results: pd.DataFrame, *, same_cut: bool | None, same_test: bool | N
     column, where = ("unseen", "the unseen test") if tested.all() else ("best", "validation")
     same = same_test if tested.all() else same_cut
     if not same:
-        return f"Runs on {'images that may differ' if same is None else 'different images'}, side by side"
+        differ = False in (same, same_cut)
+        return f"Runs on {'different images' if differ else 'images that may differ'}, side by side"
     scored = results[results[column].notna()]
     if scored.empty:
         return "No run has a full-length trial yet"

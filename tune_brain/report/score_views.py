@@ -121,7 +121,7 @@ def compare(shown: RunView, others: Sequence[RunView]) -> Values:
         names, [run.studies for run in runs], [run.spent for run in runs], [run.scores for run in runs]
     )
     drawn: dict[str, go.Figure] = {
-        column: compare_figures.results(table, column)
+        column: compare_figures.results(table, names, column)
         for column in ("best", *TEST_PARTS)
         if table[column].notna().any()
     }
