@@ -55,6 +55,8 @@ def test_compared_runs_of_the_same_name_are_told_apart_by_their_paths(new_run, t
         ({"cut_digest": "another", "unseen": {}}, "used different images", False),
         ({"cut_digest": None, "test_digest": None}, "not recorded whether these runs used the same", False),
         ({"cut_digest": None}, "not recorded whether they were validated on the same images", True),
+        ({"cut_digest": "another", "test_digest": None}, "not recorded whether they share a test", False),
+        ({"cut_digest": "another", "test_digest": None, "unseen": {}}, "used different images", False),
     ],
 )
 def test_only_runs_on_the_same_images_are_ranked(new_run, other, warning, ranked):

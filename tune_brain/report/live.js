@@ -10,10 +10,11 @@ function inSight(section) {
   return bottom > -300 && top < innerHeight + 300;
 }
 
-const updated = new Map(); // when each section was last replaced
+const asked = new Map(); // when each section was last asked for
 function isDue(section) {
-  if (section.dataset.version === "" || section.id === "configurations" || inSight(section)) return true;
-  return performance.now() - (updated.get(section) ?? 0) > SELDOM;
+  if (section.id === "configurations" || inSight(section)) return true;
+  if (section.dataset.version === "" && !asked.has(section)) return true;
+  return performance.now() - (asked.get(section) ?? 0) > SELDOM;
 }
 
 // Replaces a section's content, except for figures and controls: they stay the same elements, and so keep their
@@ -67,10 +68,10 @@ async function ask(path) {
 }
 
 async function update(section) {
+  asked.set(section, performance.now());
   const answer = await ask(`/${section.id}`);
   const changed = renew(section, await answer.text());
   section.dataset.version = answer.headers.get("X-Version");
-  updated.set(section, performance.now());
   if (section.id === "configurations") readTrials();
   if (section.id === "steps") readEpochs();
   fillChooser();

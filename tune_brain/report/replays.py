@@ -38,10 +38,12 @@ def summary(study: Mapping[str, Any]) -> pd.DataFrame:
     of the replays did (NaN if fewer did); `saving`, the reference's epochs divided by `epochs_90`.
 
     `gap`, `error` and `shrunken` are NaN if no configuration has two seeds (`noise` is None). What concerns
-    winners is NaN if a replay found none; if that is one of the reference, there is no score to reach.
+    winners is NaN if a replay found none; if most of the reference's did not, there is no score to reach.
     """
     reference = study["variants"][0]["repeats"]
-    target = float(np.median(np.array([repeat["realised"] for repeat in reference], float)))
+    found = [-np.inf if (score := repeat["realised"]) is None else score for repeat in reference]
+    target = float(np.median(found))
+    target = target if np.isfinite(target) else np.nan
     spent = float(np.median([repeat["epochs"][-1] for repeat in reference]))
     lines = pd.DataFrame([_line(variant, study["best"], target, spent) for variant in study["variants"]])
     if study["noise"] is None:
@@ -68,7 +70,9 @@ def _line(variant: Mapping[str, Any], best: float, target: float, spent: float) 
         "error": np.abs(chosen - realised).mean(),
         "shrunken": np.abs(expected - realised).mean(),
         "worse": (realised < baseline).mean() if np.isfinite(realised).all() else np.nan,
-        "reached": np.isfinite([reached(repeat, target) for repeat in repeats]).mean(),
+        "reached": np.nan
+        if np.isnan(target)
+        else np.isfinite([reached(repeat, target) for repeat in repeats]).mean(),
         "epochs_90": within if np.isfinite(within) else np.nan,
         "saving": spent / within if np.isfinite(within) else np.nan,
     }
@@ -199,7 +203,7 @@ COLUMNS = (
     Column(
         "reached",
         "replays whose choice reached the reference's median score and stayed there",
-        lambda line: share(line["reached"]),
+        lambda line: formatting.NOTHING if np.isnan(line["reached"]) else share(line["reached"]),
     ),
     Column(
         "90 % by", "epochs within which 90 % of the replays did", lambda line: number(line["epochs_90"], 0)

@@ -143,12 +143,14 @@ def compare(shown: RunView, others: Sequence[RunView]) -> Values:
 
 
 def _alike(data: Sequence[Values], *facts: str) -> bool | None:
-    """Whether these facts about their images are equal in all runs; None if not all have recorded them."""
-    recorded = [[of_run.get(fact) for fact in facts] for of_run in data]
-    known = [of_run for of_run in recorded if None not in of_run]
-    if any(of_run != known[0] for of_run in known):
-        return False
-    return True if len(data) in (1, len(known)) else None
+    """Whether these facts about their images are equal in all runs; None if that is not known of each."""
+    unknown = False
+    for fact in facts:
+        known = [of_run[fact] for of_run in data if of_run.get(fact) is not None]
+        if any(value != known[0] for value in known):
+            return False
+        unknown |= len(known) < len(data)
+    return None if unknown and len(data) > 1 else True
 
 
 def distinct_names(runs: Sequence[RunView]) -> list[str]:
