@@ -28,9 +28,11 @@ def threads(
         slots: of the cluster; a trial on a GPU needs no further thread.
         now: this moment, of the searcher's clock.
     """
+    if config.address or slots.gpus:
+        return 1
     numbers = running.trials
     repeats = [row.repeat for study in studies for row in study.unsettled.values() if row.trial in numbers]
-    if config.address or slots.gpus or not repeats or not all(repeats):
+    if not repeats or not all(repeats):
         return 1
     if any(isinstance(next_step(study, config, numbers), Retry | Train) for study in studies):
         return 1
