@@ -47,12 +47,12 @@ def made(folder: Path, started: str) -> Path:
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
+    (folder / "gone").symlink_to("nowhere")
     return folder
 
 
 def contents(folder: Path) -> dict[str, str]:
-    files = (file for file in folder.rglob("*") if file.is_file())
-    return {str(file.relative_to(folder)): file.read_text() for file in files}
+    return {str(file.relative_to(folder)): file.read_text() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.usefixtures("bucket")

@@ -183,6 +183,10 @@ def test_the_kubernetes_job_mounts_only_volumes_that_it_defines() -> None:
         spec = pod["template"]["spec"]
         volumes = {volume["name"] for volume in spec["volumes"]}
         for container in spec["containers"]:
-            assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+            environment = {variable["name"]: variable["value"] for variable in container["env"]}
+            assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
+            # Openings of the test are counted in the cache, which must outlive the pods.
+            mounted = [mount["mountPath"] for mount in container["volumeMounts"]]
+            assert any(environment["TUNE_BRAIN_CACHE"].startswith(f"{path}/") for path in mounted)
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["image"]

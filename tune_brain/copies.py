@@ -70,8 +70,8 @@ class Place:
         details = {
             path.removeprefix(self.root).lstrip("/"): (file["size"], file.get("mtime") or file.get("created"))
             for path, file in self.system.find(self.root, detail=True).items()
-            # Consoles of buckets create empty objects for folders, whose names end in a slash.
-            if not path.endswith("/")
+            # Not links that lead nowhere, nor the empty objects that consoles of buckets create for folders.
+            if not path.endswith("/") and (file["type"] == "file" or self.system.isfile(path))
         }
         copied = [name for name in details if _is_copied(PurePosixPath(name))]
         first = (RUN, RECORD, SEAL)

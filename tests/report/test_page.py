@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -210,8 +211,8 @@ def test_a_first_trial_is_shown_while_it_runs(new_run):
         state="running",
         started=0,
     )
-    append(run / "trials.jsonl", row)
     with lock.hold(run):
+        append(run / "trials.jsonl", row.model_copy(update={"started": time.time()}))
         page = read_page(run)
     assert "Configurations sampled: 0. Trials: 1, running 1, failed 0." in page.text
     trials = trials_of(page)

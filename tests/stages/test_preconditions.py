@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from trained import train
 
 from tune_brain import runs
-from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.errors import ConfigError, RunFolderError, SealedTestError
 from tune_brain.records import TrialRow, append, read
 from tune_brain.runs import Run
 from tune_brain.stages.preconditions import check_search_is_open, unfinished
+from tune_brain.stages.resume import resume
+from tune_brain.stages.search import write_studies
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
@@ -28,6 +31,26 @@ def test_a_study_is_unfinished_until_its_ladder_is_and_again_when_it_is_extended
     append(run.folder / "trials.jsonl", last)
     assert unfinished(made(arch=("linear", "cnn"), configs=4)) == ["linear", "cnn"]
     assert unfinished(made(arch=("linear", "cnn"), final_round=(2, 2))) == ["linear", "cnn"]
+
+
+def test_ranges_that_lack_a_trained_configuration_are_refused(
+    made: Callable[..., Run], no_ray: SimpleNamespace, tmp_path: Path
+) -> None:
+    run = made()
+    resume(run.folder)
+    path = run.folder / "spaces" / "linear.toml"
+    low, high = run.spaces["linear"].tuned["max_lr"].low, run.spaces["linear"].baseline["max_lr"]
+    no_ray.sessions.clear()
+    text = path.read_text()
+    assert text.count(f"low = {low}\n") == 1
+    path.write_text(text.replace(f"low = {low}\n", f"low = {high}\n"))
+    for command in (resume, lambda folder: write_studies(folder, tmp_path / "studies.log")):
+        with pytest.raises(ConfigError, match=r"must hold the configurations.*linear\.toml.*Restore the file"):
+            command(run.folder)
+    assert not (tmp_path / "studies.log").exists()
+    path.write_text(text)
+    write_studies(run.folder, tmp_path / "studies.log")
+    resume(run.folder)
 
 
 @pytest.mark.parametrize("folder", sorted(REFERENCE.iterdir()), ids=lambda folder: folder.name)

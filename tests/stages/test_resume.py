@@ -152,7 +152,8 @@ def test_options_of_resume_change_the_machines_from_then_on(ended: Run, no_ray: 
     resume(ended.folder, {"address": None})
     assert runs.open_run(ended.folder).config.address is None
     # `status` estimates the remaining time with it.
-    assert json.loads((ended.folder / "record.json").read_text())["slots"] == 7
+    record = json.loads((ended.folder / "record.json").read_text())
+    assert (record["slots"], len(record["resumed"])) == (7, 2)
 
 
 @pytest.mark.parametrize(

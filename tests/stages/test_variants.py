@@ -1,13 +1,18 @@
 """The variants that a replay compares, and which are refused beforehand."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tune_brain.config import RunConfig
-from tune_brain.errors import ConfigError
+from tune_brain.errors import ConfigError, RunFolderError
+from tune_brain.stages import replay as stage
 from tune_brain.stages.replay import variants
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 
 @pytest.fixture
@@ -32,6 +37,16 @@ def test_convergence_is_only_combined_with_ladders_of_several_lengths(config: Ru
 def test_the_reference_has_as_many_configurations_as_the_first_variant(config: RunConfig) -> None:
     ways = variants(config, {"slots": (2,), "warm_start": (False,), "budget": (2.0, 0.5)})
     assert [way.configs for way in ways] == [16, 16, 4]
+
+
+def test_a_run_that_cannot_be_written_is_not_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tune_brain.runs.try_writing", refuse)
+    monkeypatch.setattr(stage, "read_outcomes", None)
+    with pytest.raises(RunFolderError, match="Read-only file system"):
+        stage.replay([REFERENCE / "sartaj"], {}, repeats=1)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Watched:
 
     def state(self, run: int) -> str:
         """`live` while a command writes to a run, otherwise `not running`."""
-        return "not running" if self._readers[run].command() is None else "live"
+        return "not running" if self._readers[run].writer() is None else "live"
 
     def shown(self, run: int) -> RunView:
         """The current state of a run.

@@ -36,8 +36,8 @@ class Contents:
     sealed: dict[str, Any]
     winners: dict[str, Winner]
     """By architecture, in the run's order."""
-    command: str | None
-    """The command that is writing to the run; None if there is none."""
+    writer: lock.Holder | None
+    """The process that is writing to the run; None if there is none."""
 
     @cached_property
     def trials(self) -> list[TrialRow]:
@@ -146,7 +146,7 @@ class Reader:
             epochs=self._epochs.read(),
             seed_runs=self._seed_runs.read(),
             winners={arch: winner for arch, winner in winners.items() if winner},
-            command=self.command(),
+            writer=self.writer(),
             **plain,
         )
 
@@ -154,20 +154,20 @@ class Reader:
         """Cheap fingerprints that change with the inputs of the views.
 
         `trials` and `epochs` change with their rows, `files` with any other file, `running` when a command
-        starts or stops writing to the run.
+        starts or stops writing to the run, or another takes its place.
         """
+        writer = self.writer()
         names = [RUN, *_PLAIN.values(), SEED_RUNS, PREDICTIONS, "winners", "spaces", "weights"]
         return {
             "trials": _joined(_stamp(self._trials.path)),
             "epochs": _joined(_stamp(self._epochs.path)),
             "files": str(hash(tuple(_stamp(self.folder / name) for name in names))),
-            "running": str(self.command()),
+            "running": f"{writer.since} {writer.command}" if writer else "",
         }
 
-    def command(self) -> str | None:
-        """The command that is writing to the run; None if there is none."""
-        holder = lock.holder(self.folder)
-        return holder and holder.command
+    def writer(self) -> lock.Holder | None:
+        """The process that is writing to the run; None if there is none."""
+        return lock.holder(self.folder)
 
     def _cached(self, path: Path, read: Callable[[Path], Kind], absent: Kind) -> Kind:
         """The value of a file, read again if the file has changed; `absent` if it is missing."""

@@ -1,5 +1,6 @@
 """A run's contents and the tables that its views share, each computed on first use."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -69,24 +70,31 @@ class RunView:
         return pace.spent(self.contents.trials, self.contents.epochs)
 
     def cached(self, name: str, make: Callable[[], Kind]) -> Kind:
-        """A value that depends on trials, scores and whether the search runs, recomputed if they change.
+        """A value that depends on trials, scores and the running search, recomputed if they change.
 
         Args:
             name: key of the value.
             make: computes the value.
         """
         contents = self.contents
-        return self._cache.get(name, (self.config, contents.rows, contents.scores, self.searching), make)
+        return self._cache.get(name, (self.config, contents.rows, contents.scores, self._began), make)
 
     @cached_property
     def state(self) -> RunState:
         """Where the run stands: see `state_of`."""
-        return state_of(self.config, self.contents.trials, self.contents.command)
+        writer = self.contents.writer
+        return state_of(self.config, self.contents.trials, writer and writer.command)
 
     @property
     def searching(self) -> bool:
         """Whether a command searches: otherwise no trial runs, whatever its last row says."""
         return self.state == "searching"
+
+    @property
+    def _began(self) -> float:
+        """Unix time at which the running search was started or resumed; infinite if none runs."""
+        writer = self.contents.writer
+        return writer.since if writer and self.searching else math.inf
 
     @property
     def evaluating(self) -> str:
@@ -120,11 +128,13 @@ class RunView:
         running = self.trials[~self.trials["state"].isin(studies.ENDED)]
         epochs = self.curves.groupby("trial")["seconds"].sum()
         times += [line["started"] + epochs.get(line["trial"], 0.0) for line in running.to_dict("records")]
-        return self._interrupted(pace.timeline(self.contents.rows, max(times, default=0.0)))
+        resumed = self.contents.record.get("resumed", [])
+        return self._interrupted(pace.timeline(self.contents.rows, max(times, default=0.0), resumed))
 
     def _interrupted(self, table: pd.DataFrame) -> pd.DataFrame:
-        """A table in which trials that have not ended were interrupted, unless the search runs."""
-        return table if self.searching else table.replace({"state": {"running": "interrupted"}})
+        """A table in which trials that no command trains any more were interrupted."""
+        dead = (table["state"] == "running") & (table["started"] < self._began)
+        return table.assign(state=table["state"].mask(dead, "interrupted"))
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tune_brain.errors import RunFolderError, SealedTestError
+from tune_brain.errors import ConfigError, RunFolderError, SealedTestError
 from tune_brain.layout import RUN, SEAL, SEED_RUNS
 from tune_brain.records import trials_of
 from tune_brain.runs import Run
@@ -13,6 +13,23 @@ from tune_brain.text import quoted
 def unfinished(run: Run) -> list[str]:
     """The architectures whose study has something left to train, including one ended by a time budget."""
     return ladder.unfinished(trials_of(run.folder), run.config)
+
+
+def check_ranges(run: Run) -> None:
+    """Refuse spaces that lack a configuration of their rows: Optuna knows no values outside a range.
+
+    Raises:
+        ConfigError: a space file was narrowed by hand.
+    """
+    for row in trials_of(run.folder):
+        space = run.spaces.get(row.arch)
+        if space and not space.holds(row.values):
+            raise ConfigError(
+                "The ranges of a run must hold the configurations that it has trained",
+                found=f"{run.folder / 'spaces' / row.arch}.toml without configuration {row.configuration}, "
+                f"{row.values}",
+                remedy="Restore the file; narrower ranges need a new run.",
+            )
 
 
 def check_search_has_ended(run: Run) -> None:

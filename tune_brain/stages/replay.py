@@ -63,9 +63,10 @@ def replay(
 
     Raises:
         ConfigError: a value breaks a rule, or no trial was trained for one of the lengths.
-        RunFolderError: a run has no trials, or the runs do not belong together.
+        RunFolderError: a run has no trials, the runs do not belong together, or the first cannot be written.
     """
     run, progress = runs.open_run(folders[0]), Progress()
+    runs.check_writable(run.folder)
     slots = runs.read_record(run.folder).get("slots", 1)
     spaces = warmed(run.spaces, warm_start) if warm_start else run.spaces
     warm = (False, True) if warm_start else (any(space.first for space in run.spaces.values()),)

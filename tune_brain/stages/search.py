@@ -1,5 +1,6 @@
 """The search stage: start a new run or continue one, and write its studies for optuna-dashboard."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from tune_brain.stages.common import (
     same_for_all,
     starting_weights,
 )
-from tune_brain.stages.preconditions import unfinished
+from tune_brain.stages.preconditions import check_ranges, unfinished
 from tune_brain.stages.warm import spaces_to_search
 from tune_brain.text import quoted
 from tune_brain.train.precision import faster_precision, slow_on_this_cpu
@@ -95,6 +96,7 @@ def search_on(run: Run, ray: compute.Session) -> Path:
             found=f"no {run.folder / RECORD}",
             remedy="Restore it from a copy of the run, or start a new one.",
         )
+    check_ranges(run)
     if unfinished(run):
         _check_cycles(run)
     slots = ray.slots(gpus_of(run))
@@ -118,8 +120,14 @@ def _check_cycles(run: Run) -> None:
 
 
 def write_studies(folder: Path, journal: Path) -> Path:
-    """Write the studies of a run as an Optuna journal for optuna-dashboard; returns its path."""
+    """Write the studies of a run as an Optuna journal for optuna-dashboard; returns its path.
+
+    Raises:
+        ConfigError: the file exists, or a space file was edited so that it lacks a trained configuration.
+        RunFolderError: there is no run in the folder, or its rows are damaged.
+    """
     run = runs.open_run(folder)
+    check_ranges(run)
     rows = by_arch(trials_of(folder), run.config.arch)
     choices = {arch: choose(of_arch, run.config.full_length) for arch, of_arch in rows.items()}
     winners = {arch: choice.row.configuration for arch, choice in choices.items() if choice}
@@ -153,6 +161,7 @@ def _record(
     path = run.folder / RECORD
     if path.exists():
         record = read_json(path)
+        record["resumed"] = [*record.get("resumed", []), time.time()]
         for change in runs.changes_since(record):
             progress.say(f"{change}: trials from here on may differ in their last digits")
         # Asked only after a move, since the answer waits for torch.

@@ -1,5 +1,6 @@
 """Tables of the search over time: the best score so far, time spent, and what each slot did."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -56,34 +57,36 @@ def spent(trials: Sequence[TrialRow], epochs: Sequence[EpochRow]) -> dict[str, t
     return totals
 
 
-def timeline(rows: Sequence[TrialRow], now: float) -> pd.DataFrame:
+def timeline(rows: Sequence[TrialRow], now: float, resumed: Sequence[float] = ()) -> pd.DataFrame:
     """One line per attempt at a trial, by start, with the slot that it occupied.
 
     Rows name the machine and the worker, not the slot; each attempt is assigned the first slot of its machine
     that was free. When an attempt was interrupted is not recorded: it ends at the latest time that was
-    recorded before trials were started again, so that a pause before a `resume` does not count as work
-    (unless a new trial ended before them: then the pause does).
+    recorded before the search was resumed, or, where nothing says when that was, before an interrupted trial
+    was started again. So a pause does not count as work.
 
     Args:
         rows: all trial rows, in the order in which they were written.
         now: Unix time at which running attempts are cut off.
+        resumed: Unix times at which the search was resumed, ascending.
 
     Returns:
         Columns trial, arch, node, slot (from 1, within its node), attempt, started, ended (Unix time), state
-        (completed, failed, running, or `interrupted`: it never ended and the trial was started again) and
-        why.
+        (completed, failed, running, or `interrupted`: it never ended, and the search was resumed) and why.
     """
     attempts: list[dict[str, Any]] = []
     last: dict[int, dict[str, Any]] = {}
-    latest = 0.0
+    latest, resumes = 0.0, 0
     for row in rows:
         attempt = last.get(row.trial)
-        if attempt is None or not _continues(attempt, row):
-            if attempt is not None and attempt["state"] == "running":
-                # Their command has ended, so all attempts that are running end with this one.
-                for other in last.values():
-                    if other["state"] == "running":
-                        other.update(state="interrupted", ended=max(latest, other["started"]))
+        is_next = attempt is None or not _continues(attempt, row)
+        before, resumes = resumes, max(resumes, bisect_right(resumed, row.started))
+        if resumes > before or (is_next and attempt and attempt["state"] == "running"):
+            # Their command has ended, and with it all attempts that were running.
+            for other in last.values():
+                if other["state"] == "running":
+                    other.update(state="interrupted", ended=max(latest, other["started"]))
+        if attempt is None or is_next:
             attempt = last[row.trial] = {}
             attempts.append(attempt)
         attempt.update(
