@@ -16,7 +16,7 @@ PACKAGE = "tune_brain"
 
 # A room, a module or package of tune_brain, imports only from rooms on lines above its own.
 RANKS = (
-    ("text", "layout"),
+    ("text", "layout", "array_types"),
     ("errors", "portable"),
     ("files", "seeds", "config", "interrupts"),
     ("records", "lock", "progress"),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize, relu
 
+from tune_brain.array_types import Bytes, Float32s
 from tune_brain.portable.networks import CPU, INFERENCE, place, predict, view
 
 SMALLEST_MAP = 6
@@ -21,13 +22,13 @@ class Trace(NamedTuple):
 
     logits: Tensor
     """float32 [1, C], bit for bit those of `predict` with a batch of one."""
-    embedding: NDArray[np.float32]
+    embedding: Float32s
     """[D], the input of the last linear layer."""
     features: Tensor | None
     """[1, K, H, W], output of the network's `cam_layer`; None without one."""
 
 
-def trace(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) -> Trace:
+def trace(model: nn.Module, layer: nn.Module | None, pixels: Bytes) -> Trace:
     """Run one image uint8 [1, 1, S, S] through a network.
 
     Not thread-safe: it registers hooks on the network.
@@ -56,7 +57,7 @@ def trace(model: nn.Module, layer: nn.Module | None, pixels: NDArray[np.uint8]) 
     return Trace(logits, batches[0][0].numpy(), captured.get("features"))
 
 
-def grad_cam(trace: Trace, target: int) -> NDArray[np.float32] | None:
+def grad_cam(trace: Trace, target: int) -> Float32s | None:
     """Grad-CAM heat map [H, W] in 0..1 of what speaks for class `target`; None without a feature map.
 
     Selvaraju et al. (ICCV 2017), equations 1 and 2, divided by the maximum. Libraries for it need a second
@@ -67,7 +68,7 @@ def grad_cam(trace: Trace, target: int) -> NDArray[np.float32] | None:
     gradient = torch.autograd.grad(trace.logits[0, target], trace.features, retain_graph=True)[0]
     weighted = gradient.mean((2, 3), keepdim=True) * trace.features.detach()
     positive = relu(weighted.sum(1))[0]
-    heat: NDArray[np.float32] = (positive / positive.max().clamp_min(1e-12)).numpy()
+    heat: Float32s = (positive / positive.max().clamp_min(1e-12)).numpy()
     return heat
 
 
@@ -89,7 +90,7 @@ def cam_layer(model: nn.Module, image_size: int) -> nn.Module | None:
     return chosen
 
 
-def embeddings(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
+def embeddings(model: nn.Module, pixels: Bytes) -> NDArray[np.float16]:
     """Embeddings [N, D] of images uint8 [N, 1, S, S]: the inputs of the last linear layer, with length 1."""
     with _embeddings(model) as batches:
         predict(model, pixels, CPU, INFERENCE)

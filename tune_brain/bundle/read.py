@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
+from tune_brain.array_types import Float32s, Ints
 from tune_brain.bundle.manifest import MANIFEST
 from tune_brain.bundle.schema import ABOUT, CARD, FORMAT, SIMILAR, About, weights_file
 from tune_brain.errors import BundleError
@@ -32,9 +33,9 @@ class Bundle:
 
     about: About
     model: Model
-    embeddings: NDArray[np.float32]
+    embeddings: Float32s
     """[N, D] of the training images, normalised to length 1."""
-    labels: NDArray[np.int64]
+    labels: Ints
     """[N], classes of the training images."""
     card: str
     """The model card, Markdown."""
@@ -81,7 +82,7 @@ def open_bundle(folder: Path) -> Bundle:
     )
 
 
-def _fit(embeddings: NDArray[np.float32], labels: NDArray[Any], size: int, classes: int) -> bool:
+def _fit(embeddings: Float32s, labels: NDArray[Any], size: int, classes: int) -> bool:
     return (
         labels.ndim == 1
         and len(labels) > 0

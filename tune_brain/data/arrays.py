@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from tune_brain.array_types import Bytes, Ints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
     """The N images of one part."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Bytes
     """[N, 1, S, S], grey."""
-    labels: NDArray[np.int64]
+    labels: Ints
     """[N], indices in the tuple of classes."""
-    thumbnails: NDArray[np.uint8]
+    thumbnails: Bytes
     """[N, 32, 32], grey."""
 
 

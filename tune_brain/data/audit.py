@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Flags, Ints, Names
 from tune_brain.data.catalogue import Catalogue, by_class, scan, unreadable, without
 from tune_brain.data.decoding import Advance
 from tune_brain.data.findings import summary
@@ -35,10 +35,6 @@ SHOWN = 3
 LISTED = 20
 """Largest number of conflicts listed."""
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-Names = NDArray[np.str_]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
@@ -48,7 +44,7 @@ class Audit:
     """Plain JSON values."""
     catalogue: Catalogue
     """The N readable images."""
-    squashed: NDArray[np.uint8]
+    squashed: Bytes
     """[N, 48, 48], the images resized to a square."""
     shown: tuple[tuple[int, int], ...]
     """Indices of the images of each listed pair."""

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes
 from tune_brain.data.catalogue import Catalogue
 from tune_brain.data.decoding import Advance, each_file
 from tune_brain.data.patients import patients_file
@@ -37,9 +38,9 @@ DAY = 24 * 3600
 class Decoded:
     """The N images that could be decoded, in the order of their files."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Bytes
     """[N, 1, S, S], grey."""
-    thumbnails: NDArray[np.uint8]
+    thumbnails: Bytes
     """[N, 32, 32], the whole image resized to a square, so that images of any shape can be compared."""
     digests: tuple[str, ...]
     """SHA-256 of each image's file."""

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from tune_brain.array_types import Flags, Float32s, Ints
 
 CELLS = 3.0
 """Number of cells per square root of the number of vectors. More cells hold fewer vectors to compare, but
@@ -36,14 +33,14 @@ class Pairs(NamedTuple):
     first: Ints
     second: Ints
     """[P], indices."""
-    similarity: Floats
+    similarity: Float32s
     """[P], correlation as defined by the kind of pair, or inner product."""
 
 
 class Cells:
     """N vectors, each in the cell of its nearest centre."""
 
-    def __init__(self, vectors: Floats) -> None:
+    def __init__(self, vectors: Float32s) -> None:
         """Index vectors [N, D] of length 1 or 0."""
         self._centres = _centres(vectors)
         cell = _nearest(vectors, self._centres)
@@ -52,7 +49,7 @@ class Cells:
         self._ends = np.searchsorted(cell[self._places], np.arange(len(self._centres) + 1))
         self._distances = np.sqrt(np.clip(_squares(self._centres, self._centres), 0, None) + ROUNDING)
 
-    def near(self, queries: Floats, threshold: float, radius_share: float = 1.0) -> Iterator[Pairs]:
+    def near(self, queries: Float32s, threshold: float, radius_share: float = 1.0) -> Iterator[Pairs]:
         """Find all pairs of a query and a vector whose inner product reaches a threshold.
 
         Unit vectors with the inner product p are sqrt(2 - 2p) apart. A match in another cell therefore lies
@@ -87,7 +84,7 @@ class Cells:
         if batch:
             yield joined(batch)
 
-    def _reached(self, queries: Floats, radius: float) -> Flags:
+    def _reached(self, queries: Float32s, radius: float) -> Flags:
         """[Q, cells], true where the cell may hold a vector within the radius of the query."""
         squares = _squares(queries, self._centres)
         own = squares.argmin(1)
@@ -102,7 +99,7 @@ def joined(parts: Iterable[Pairs]) -> Pairs:
     return Pairs(*map(np.concatenate, zip(none, *parts, strict=True)))
 
 
-def _centres(vectors: Floats) -> Floats:
+def _centres(vectors: Float32s) -> Float32s:
     """[K, D], the centres that k-means finds on a sample of the vectors."""
     k = round(CELLS * len(vectors) ** 0.5)
     centres = vectors[:: max(1, len(vectors) // max(k, 1))]
@@ -116,15 +113,15 @@ def _centres(vectors: Floats) -> Floats:
     return centres
 
 
-def _nearest(vectors: Floats, centres: Floats) -> Ints:
+def _nearest(vectors: Float32s, centres: Float32s) -> Ints:
     """[N], index of the nearest centre of each vector."""
     blocks = [vectors[start : start + ROWS] for start in range(0, len(vectors), ROWS)]
     nearest = [_squares(block, centres).argmin(1) for block in blocks]
     return np.concatenate([np.zeros(0, np.int64), *nearest])
 
 
-def _squares(vectors: Floats, centres: Floats) -> Floats:
+def _squares(vectors: Float32s, centres: Float32s) -> Float32s:
     """[N, K], squared distances."""
     lengths = (vectors**2).sum(1)[:, None] + (centres**2).sum(1)
-    squares: Floats = lengths - 2 * vectors @ centres.T
+    squares: Float32s = lengths - 2 * vectors @ centres.T
     return squares

@@ -5,14 +5,11 @@ of each image are looked up in an index of these coefficients, and only the best
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Float32s, Ints
 from tune_brain.data.cells import Cells, Pairs, joined
 from tune_brain.data.similarity import AT_ONCE, in_threads, one_thread
 
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 Window = tuple[float, float, float]
 
 WHOLE = (0.0, 0.0, 1.0)
@@ -66,7 +63,7 @@ def cropped(images: Bytes) -> Pairs:
     return _once(in_threads(compare, n, AT_ONCE))
 
 
-def _candidates(cells: Cells, crops: Floats, n: int, start: int) -> tuple[Ints, Ints]:
+def _candidates(cells: Cells, crops: Float32s, n: int, start: int) -> tuple[Ints, Ints]:
     """Pairs of an image of a block and another image that resembles one of its crops.
 
     Args:
@@ -92,7 +89,7 @@ def _candidates(cells: Cells, crops: Floats, n: int, start: int) -> tuple[Ints, 
     return rows[other], places[other]
 
 
-def _best(rows: Ints, values: Floats, most: int) -> Ints:
+def _best(rows: Ints, values: Float32s, most: int) -> Ints:
     """Indices of the `most` largest values of each row; values lie in -1..1."""
     order = np.argsort(rows * 4.0 - values)
     ordered = rows[order]
@@ -100,7 +97,7 @@ def _best(rows: Ints, values: Floats, most: int) -> Ints:
     return best
 
 
-def _best_window(crops: Floats, whole: Floats, rows: Ints, places: Ints) -> tuple[Ints, Floats]:
+def _best_window(crops: Float32s, whole: Float32s, rows: Ints, places: Ints) -> tuple[Ints, Float32s]:
     """For P pairs, the window in which one image is most similar to the other, and the correlation there.
 
     Args:
@@ -118,7 +115,7 @@ def _best_window(crops: Floats, whole: Floats, rows: Ints, places: Ints) -> tupl
     return window, similarity
 
 
-def _fits(images: Bytes, first: Ints, second: Ints, window: Ints) -> Floats:
+def _fits(images: Bytes, first: Ints, second: Ints, window: Ints) -> Float32s:
     """[P], how well each pair fits in its window [P], or in any window if that comes close to a twin."""
     fits = np.zeros(len(first), np.float32)
     for number in range(len(WINDOWS)):
@@ -129,7 +126,7 @@ def _fits(images: Bytes, first: Ints, second: Ints, window: Ints) -> Floats:
     return fits
 
 
-def _fit(images: Bytes, first: Ints, second: Ints, fits: Floats, chosen: Ints, window: int) -> None:
+def _fit(images: Bytes, first: Ints, second: Ints, fits: Float32s, chosen: Ints, window: int) -> None:
     """Fit the chosen pairs in a window, and keep the better of the new and the previous fit of each."""
     for start in range(0, len(chosen), FIT_AT_ONCE):
         part = chosen[start : start + FIT_AT_ONCE]
@@ -137,7 +134,7 @@ def _fit(images: Bytes, first: Ints, second: Ints, fits: Floats, chosen: Ints, w
         fits[part] = np.maximum(fits[part], fit)
 
 
-def _dct_basis(side: int, n: int) -> Floats:
+def _dct_basis(side: int, n: int) -> Float32s:
     """[side, n], the first n vectors of the orthonormal DCT-II basis.
 
     Vector k is cos(pi / side * (x + 1/2) * k) over the positions x, scaled to length 1.
@@ -154,47 +151,47 @@ def _low_frequencies(limit: int) -> tuple[Ints, Ints]:
     return vertical, horizontal
 
 
-def _dct(images: Bytes, window: Window) -> Floats:
+def _dct(images: Bytes, window: Window) -> Float32s:
     """[N, 209], unit vectors of the low-frequency DCT coefficients of a window of each image [N, s, s]."""
     left, top, share = window
     side = images.shape[1]
     horizontal, vertical = (
         _dct_basis(side, FINE).T @ _resampling(start, share, side) for start in (left, top)
     )
-    dct: Floats = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
+    dct: Float32s = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
     return _unit(dct[:, *_low_frequencies(FINE)], 0.5)
 
 
-def _coarse(dct: Floats) -> Floats:
+def _coarse(dct: Float32s) -> Float32s:
     """[N, 77], unit vectors of the lowest frequencies among the coefficients [N, 209]."""
     return _unit(dct[:, np.add(*_low_frequencies(FINE)) < COARSE], 0.05)
 
 
-def _unit(vectors: Floats, shortest: float) -> Floats:
+def _unit(vectors: Float32s, shortest: float) -> Float32s:
     """Scale vectors to length 1; those no longer than `shortest` are rounding noise and become 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > shortest, lengths, np.inf), np.float32)
 
 
-def _crop(images: Bytes, window: Window) -> Floats:
+def _crop(images: Bytes, window: Window) -> Float32s:
     """A window of each image [N, s, s], enlarged to the size of the whole image."""
     left, top, share = window
     horizontal, vertical = (_resampling(start, share, images.shape[1]) for start in (left, top))
-    crop: Floats = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
+    crop: Float32s = np.matmul(np.matmul(vertical, images.astype(np.float32)), horizontal.T)
     return crop
 
 
-def _resampling(start: float, share: float, side: int) -> Floats:
+def _resampling(start: float, share: float, side: int) -> Float32s:
     """[side, side], a matrix that averages the source pixels that each target pixel covers."""
     edges = np.linspace(start * side, (start + share) * side, side + 1)
     places = np.arange(side)
     cover = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
     cover = np.clip(cover, 0, None)
-    shares: Floats = (cover / cover.sum(1, keepdims=True)).astype(np.float32)
+    shares: Float32s = (cover / cover.sum(1, keepdims=True)).astype(np.float32)
     return shares
 
 
-def _similarity(images: Floats, others: Bytes) -> Floats:
+def _similarity(images: Float32s, others: Bytes) -> Float32s:
     """[P], correlations of images [P, s, s] with others after the best small shift, zoom and brightness.
 
     To first order, a small shift or zoom adds a multiple of the image's gradient. So this is the multiple

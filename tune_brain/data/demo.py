@@ -8,16 +8,14 @@ import io
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from tune_brain.array_types import Floats
 from tune_brain.errors import DataError
 from tune_brain.files import making, require_new, writing
 from tune_brain.seeds import derive
 
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
-
-Plane = NDArray[np.float64]
 
 
 def write_demo(folder: Path, *, seed: int = 0, per_class: tuple[int, int] = (60, 20)) -> None:
@@ -119,7 +117,7 @@ def draw(name: str, random: np.random.Generator) -> Image.Image:
     return Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
-def _head(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
+def _head(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
     """Scalp, skull, brain with grey and white matter, fissure, ventricles and a few vessels."""
     radius = np.hypot(u, v)
     inside = _soft(0.84 - radius, 0.015)
@@ -139,7 +137,7 @@ def _head(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
     return image
 
 
-def _glioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
+def _glioma(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
     """An irregular mass inside the brain: a bright ragged rim around a darker core."""
     direction, distance = random.uniform(0, 2 * np.pi), random.uniform(0.28, 0.5)
     du, dv = u - distance * np.cos(direction), v - distance * np.sin(direction)
@@ -152,7 +150,7 @@ def _glioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
     return random.uniform(0.25, 0.38) * mass - 0.45 * _soft(depth - 0.1, 0.025)
 
 
-def _meningioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
+def _meningioma(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
     """A round, homogeneous, bright mass on the edge of the brain, above the base."""
     direction, radius = random.uniform(-1.2, np.pi + 1.2), random.uniform(0.11, 0.2)
     offset = 0.86 - radius
@@ -160,19 +158,19 @@ def _meningioma(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
     return random.uniform(0.24, 0.38) * _soft(radius - distance, 0.015)
 
 
-def _pituitary(u: Plane, v: Plane, random: np.random.Generator) -> Plane:
+def _pituitary(u: Floats, v: Floats, random: np.random.Generator) -> Floats:
     """A small mass at the sella, low on the midline."""
     cu, cv = random.normal(0, 0.03), random.uniform(0.5, 0.58)
     distance = np.hypot((u - cu) / random.uniform(0.9, 1.3), v - cv)
     return random.uniform(0.24, 0.38) * _soft(random.uniform(0.09, 0.14) - distance, 0.015)
 
 
-def _soft(depth: Plane, width: float) -> Plane:
+def _soft(depth: Floats, width: float) -> Floats:
     """A soft step at depth 0, from 0 outside to 1 inside."""
     return 1 / (1 + np.exp(-np.clip(depth / width, -30, 30)))
 
 
-def _texture(shape: tuple[int, ...], cells: int, random: np.random.Generator) -> Plane:
+def _texture(shape: tuple[int, ...], cells: int, random: np.random.Generator) -> Floats:
     """Smooth noise of unit scale, `cells` bumps across."""
     coarse = Image.fromarray(random.normal(size=(cells, cells)).astype(np.float32))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), np.float64)

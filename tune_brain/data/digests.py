@@ -4,12 +4,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tune_brain.array_types import Ints
 from tune_brain.data.catalogue import Catalogue
-
-Ints = NDArray[np.int64]
 
 
 def digests(

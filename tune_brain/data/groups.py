@@ -1,12 +1,10 @@
 """Group numbers of images that belong together."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
+from tune_brain.array_types import Flags, Ints
 
 
 def tied(n: int, first: Ints, second: Ints) -> Ints:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tune_brain.array_types import Bytes, Ints
 from tune_brain.data.decoding import Advance, each_file
 from tune_brain.portable.pictures import (
     FORMATS,
@@ -37,13 +38,13 @@ PNG_DEPTH = 24
 class ImageFacts:
     """Facts about the N readable files, in their order."""
 
-    files: NDArray[np.int64]
+    files: Ints
     """[N], indices in the list of files."""
-    thumbnails: NDArray[np.uint8]
+    thumbnails: Bytes
     """[N, 32, 32], the whole image resized to a square, grey."""
-    fine: NDArray[np.uint8]
+    fine: Bytes
     """[N, 48, 48], the same at a higher resolution."""
-    sizes: NDArray[np.int64]
+    sizes: Ints
     """[N, 2], width and height as displayed, in pixels."""
     histograms: NDArray[np.uint32]
     """[N, 256], number of pixels of each grey."""
@@ -104,7 +105,7 @@ def read_facts(
     return facts, failures
 
 
-def shrunk(grey: Grey) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def shrunk(grey: Grey) -> tuple[Bytes, Bytes]:
     """The whole picture resized to [32, 32] and to [48, 48]."""
     # Box averaging first: resampling the full image twice would take half as long as decoding it.
     scale = max(1, min(grey.size) // (2 * FINE))

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Ints
 from tune_brain.errors import DataError
 from tune_brain.text import legible
 
@@ -42,14 +42,14 @@ def patient_names(root: Path, images: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def patient_numbers(names: Mapping[str, str], images: Sequence[str]) -> NDArray[np.int64]:
+def patient_numbers(names: Mapping[str, str], images: Sequence[str]) -> Ints:
     """[N] a number for each patient, from 0 in the order of N images; -1 where `names` has none."""
     known = [names.get(image) for image in images]
     numbers = {patient: number for number, patient in enumerate(filter(None, dict.fromkeys(known)))}
     return np.array([-1 if patient is None else numbers[patient] for patient in known], np.int64)
 
 
-def patient_counts(patients: NDArray[np.int64]) -> dict[str, int]:
+def patient_counts(patients: Ints) -> dict[str, int]:
     """How many patients are `known`, and how many `images` show them.
 
     Args:
@@ -58,7 +58,7 @@ def patient_counts(patients: NDArray[np.int64]) -> dict[str, int]:
     return {"known": len(np.unique(patients[patients >= 0])), "images": int((patients >= 0).sum())}
 
 
-def patient_groups(patients: NDArray[np.int64], otherwise: NDArray[np.int64]) -> NDArray[np.int64]:
+def patient_groups(patients: Ints, otherwise: Ints) -> Ints:
     """[N] group numbers: images of one patient are a group, those of unknown patients are grouped otherwise.
 
     Args:

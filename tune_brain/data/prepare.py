@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.array_types import Flags, Ints, Names
 from tune_brain.data.arrays import Development, Images
 from tune_brain.data.cache import Decoded, cache_key, cache_root, decode, is_whole, store
 from tune_brain.data.catalogue import Catalogue, by_class, scan, without
@@ -139,9 +140,7 @@ def _contents(
     return arrays, values
 
 
-def _parts(
-    catalogue: Catalogue, related: Related, seed: int
-) -> tuple[NDArray[np.str_], list[dict[str, Any]]]:
+def _parts(catalogue: Catalogue, related: Related, seed: int) -> tuple[Names, list[dict[str, Any]]]:
     """The part of each image, or "dropped": a training image related to a validation or split-off test image.
 
     The splits do not keep mirrored twins together: linked by them too, the blocks of a set would merge into
@@ -176,9 +175,7 @@ def _parts(
     return parts, uneven
 
 
-def _uneven(
-    part: str, asked: float, names: NDArray[np.str_], held_out: NDArray[np.bool_]
-) -> Iterator[dict[str, Any]]:
+def _uneven(part: str, asked: float, names: Names, held_out: Flags) -> Iterator[dict[str, Any]]:
     """The classes of which a part got far more or less than the share that was asked for."""
     low, high = UNEVEN
     for name in np.unique(names):
@@ -187,7 +184,7 @@ def _uneven(
             yield {"part": part, "class": legible(name), "images": n, "of": of, "asked": asked}
 
 
-def _parted(catalogue: Catalogue, labels: NDArray[np.int64], related: Related) -> list[str]:
+def _parted(catalogue: Catalogue, labels: Ints, related: Related) -> list[str]:
     """The classes of which a part was split off in blocks smaller than usual."""
     if {"validation", "test"} <= set(catalogue.parts):
         return []
@@ -196,9 +193,7 @@ def _parted(catalogue: Catalogue, labels: NDArray[np.int64], related: Related) -
     return [legible(catalogue.classes[label]) for label in np.unique(labels[smaller])]
 
 
-def _counts(
-    catalogue: Catalogue, labels: NDArray[np.int64], parts: NDArray[np.str_], unseen: NDArray[np.bool_]
-) -> dict[str, Any]:
+def _counts(catalogue: Catalogue, labels: Ints, parts: Names, unseen: Flags) -> dict[str, Any]:
     """The classes, and the number of images of each by part, in the official and in the unseen test."""
     classes = [legible(name) for name in catalogue.classes]
     counts = {part: by_class(labels[parts == part], classes) for part in FOLDERS}

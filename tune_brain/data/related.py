@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Flags, Ints
 from tune_brain.data.groups import join, share_group
 from tune_brain.data.patients import patient_groups, patient_numbers
 from tune_brain.data.series import SPLIT_BLOCKS, in_blocks, ordered_series
-
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +61,7 @@ class Related:
 
 def relate(
     names: Sequence[str],
-    thumbnails: NDArray[np.uint8],
+    thumbnails: Bytes,
     patients: Mapping[str, str],
     *,
     alike: Ints,

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from tune_brain.array_types import Bytes
 from tune_brain.config import Hyperparameters
 from tune_brain.data.catalogue import Catalogue, Part
 from tune_brain.portable.pictures import Grey, open_grey, square
@@ -20,8 +20,6 @@ GAP = 6
 """Width of the gap between pictures, in pixels."""
 MODEL = 64
 """Side of the images as a small model would see them, in pixels; a search uses `RunConfig.image_size`."""
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)

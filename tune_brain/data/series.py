@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Float32s, Ints
 from tune_brain.data.similarity import unit_vectors
 
 BLOCK = 20
@@ -30,7 +30,7 @@ class Series(NamedTuple):
     """Indices of the images in slice order, in one list for each run of numbers: perhaps a patient."""
 
 
-def ordered_series(names: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[Series]:
+def ordered_series(names: Sequence[str], thumbnails: Bytes) -> list[Series]:
     """Find the series in slice order: slices with close file numbers tend to be of one patient.
 
     A series is the files of one folder whose names differ only in their numbers. Its files that agree in all
@@ -52,7 +52,7 @@ def ordered_series(names: Sequence[str], thumbnails: NDArray[np.uint8]) -> list[
     ]
 
 
-def in_blocks(n: int, series: Iterable[Series], least: int = 1) -> NDArray[np.int64]:
+def in_blocks(n: int, series: Iterable[Series], least: int = 1) -> Ints:
     """Group n images: a run of at most `BLOCK` images is a group, and a longer one is cut in blocks.
 
     Args:
@@ -104,7 +104,7 @@ def _runs(names: Sequence[str], members: Sequence[int]) -> Runs:
     return list(runs.values())
 
 
-def _is_ordered(vectors: NDArray[np.float32], runs: Runs) -> bool:
+def _is_ordered(vectors: Float32s, runs: Runs) -> bool:
     """Whether neighbours in the runs are more similar than pairs of their images on average.
 
     The excess correlation of neighbours must be at least a fifth of the gap between the mean correlation of

@@ -5,10 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Names = NDArray[np.str_]
+from tune_brain.array_types import Ints, Names
 
 SIZES = 2000
 """Largest number of different sizes listed, the most common first."""

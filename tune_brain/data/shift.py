@@ -4,13 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Flags, Floats, Ints
 from tune_brain.data.image_facts import ImageFacts
 from tune_brain.data.similarity import nearest
-
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 DARK = 25
 """Pixels darker than this count as background."""
@@ -41,7 +38,7 @@ One edge is the threshold of twins, so that the valley around it is visible.
 """
 
 
-def statistics(facts: ImageFacts) -> dict[str, NDArray[np.float64]]:
+def statistics(facts: ImageFacts) -> dict[str, Floats]:
     """The `STATISTICS` of each image, [N] by name; greys in 0..255, background as a share of the pixels."""
     greys = np.arange(256)
     pixels = facts.histograms.sum(1, dtype=np.int64)
@@ -56,7 +53,7 @@ def statistics(facts: ImageFacts) -> dict[str, NDArray[np.float64]]:
 
 
 def origin(
-    statistics: dict[str, NDArray[np.float64]],
+    statistics: dict[str, Floats],
     labels: Ints,
     test: Flags,
     seen: Flags,
@@ -89,9 +86,7 @@ def origin(
     return verdicts
 
 
-def _verdict(
-    statistics: dict[str, NDArray[np.float64]], unseen: Flags, others: Flags, groups: Ints
-) -> dict[str, Any]:
+def _verdict(statistics: dict[str, Floats], unseen: Flags, others: Flags, groups: Ints) -> dict[str, Any]:
     """The verdict of `origin` on one class, given its unseen test images [N] and its other images [N]."""
     weights = [_weights(groups[side]) for side in (unseen, others)]
     shares = {
@@ -113,18 +108,18 @@ def _verdict(
     }
 
 
-def _weights(groups: Ints) -> NDArray[np.float64]:
+def _weights(groups: Ints) -> Floats:
     """Weights of images that add up to 1, equal for each group and within it."""
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    weights: NDArray[np.float64] = 1 / sizes[group] / len(sizes)
+    weights: Floats = 1 / sizes[group] / len(sizes)
     return weights
 
 
 def _superiority(
-    values: NDArray[np.float64],
-    others: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    weights_of_others: NDArray[np.float64],
+    values: Floats,
+    others: Floats,
+    weights: Floats,
+    weights_of_others: Floats,
 ) -> float | None:
     """Share of all pairs in which the value exceeds the other, ties counting half; None without pairs.
 
@@ -140,7 +135,7 @@ def _superiority(
 
 
 def nearness(
-    thumbnails: NDArray[np.uint8], labels: Ints, test: Flags, classes: Sequence[str]
+    thumbnails: Bytes, labels: Ints, test: Flags, classes: Sequence[str]
 ) -> tuple[dict[str, Any], Ints]:
     """Correlations of images with their nearest neighbours outside the test part.
 

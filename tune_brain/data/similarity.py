@@ -11,14 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from tune_brain.array_types import Bytes, Float32s, Ints
 from tune_brain.data.cells import Cells, Pairs, joined
-
-Floats = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 
 TWINS = 0.995
 """Smallest correlation of the 32x32 thumbnails of twins, both in audits and when a search splits the
@@ -79,7 +75,7 @@ class Similarity:
 
         return in_threads(compare, len(queries), AT_ONCE)
 
-    def _project(self, vectors: Floats) -> Floats:
+    def _project(self, vectors: Float32s) -> Float32s:
         """[N, 65], components along the axes and the norm of the rest; inner products bound correlations.
 
         By the Cauchy-Schwarz inequality, what the axes leave out of two vectors contributes at most the
@@ -90,7 +86,7 @@ class Similarity:
         return np.column_stack([components, np.sqrt(rest)]).astype(np.float32)
 
 
-def nearest(thumbnails: Bytes, queries: Bytes, exclude: Ints | None = None) -> tuple[Ints, Floats]:
+def nearest(thumbnails: Bytes, queries: Bytes, exclude: Ints | None = None) -> tuple[Ints, Float32s]:
     """For each query, find the most similar thumbnail: the first one, up to differences of `TIE`.
 
     Args:
@@ -124,7 +120,7 @@ def nearest(thumbnails: Bytes, queries: Bytes, exclude: Ints | None = None) -> t
     return pairs.second, pairs.similarity
 
 
-def unit_vectors(thumbnails: Bytes | Floats) -> Floats:
+def unit_vectors(thumbnails: Bytes | Float32s) -> Float32s:
     """Thumbnails [N, h, w] as rows [N, h * w] of mean 0 and length 1: inner products are correlations.
 
     A uniform thumbnail has no correlation with anything, not even itself: its row is zero.
@@ -157,7 +153,7 @@ def _blocks(n: int, at_once: int) -> list[slice]:
     return [slice(*both) for both in pairwise(ends)]
 
 
-def _main_axes(blocks: Sequence[Bytes]) -> Floats:
+def _main_axes(blocks: Sequence[Bytes]) -> Float32s:
     """[h * w, 64], orthonormal axes close to those along which the thumbnails' vectors vary most.
 
     These are the leading eigenvectors of the second moments, found by subspace iteration.

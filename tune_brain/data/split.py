@@ -1,12 +1,9 @@
 """Split images in two so that no group of related images is on both sides."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Flags, Ints, Names
 from tune_brain.errors import DataError
-
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 PASSES = 3
 """Passes over the groups in which each may change sides."""
@@ -14,7 +11,7 @@ LARGEST = 0.25
 """A group is large if it holds more than this share of the images that its class should give."""
 
 
-def cut(labels: Ints | NDArray[np.str_], groups: Ints, share: float, seed: int) -> Flags:
+def cut(labels: Ints | Names, groups: Ints, share: float, seed: int) -> Flags:
     """Hold out about a given share of every class, in whole groups, with every class on both sides.
 
     Args:

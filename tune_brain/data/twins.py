@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes, Ints
 from tune_brain.data.cells import Pairs, joined
 from tune_brain.data.cropped import cropped
 from tune_brain.data.groups import tied
 from tune_brain.data.image_facts import ImageFacts
 from tune_brain.data.similarity import Similarity
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +38,7 @@ def all_twins(facts: ImageFacts) -> Twins:
     return Twins(pairs=pairs, groups=groups)
 
 
-def twin_groups(digests: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple[Ints, Ints]:
+def twin_groups(digests: Sequence[str], thumbnails: Bytes) -> tuple[Ints, Ints]:
     """Group the twins that matter to a search: equal files and similar pictures, and also mirrored ones.
 
     Args:
@@ -54,7 +52,7 @@ def twin_groups(digests: Sequence[str], thumbnails: NDArray[np.uint8]) -> tuple[
     return groups["alike"], groups["mirrored"]
 
 
-def _pairs(contents: Sequence[str], thumbnails: NDArray[np.uint8]) -> dict[str, Pairs]:
+def _pairs(contents: Sequence[str], thumbnails: Bytes) -> dict[str, Pairs]:
     _, first, content = np.unique(np.asarray(contents, str), return_index=True, return_inverse=True)
     copies = np.flatnonzero(first[content] != np.arange(len(contents)))
     similarity = np.ones(len(copies), np.float32)

@@ -5,13 +5,10 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from tune_brain.array_types import Flags, Floats, Ints
 from tune_brain.evaluate.statistics import SEED, draws, fewest_groups, summary, weighted_measures
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def difference(a: Floats, b: Floats, labels: Ints, groups: Ints) -> dict[str, float | None]:
@@ -61,7 +58,7 @@ def _mean_over_seeds(values: Floats, generator: np.random.Generator) -> Floats:
     return mean + shift
 
 
-def sign_test(a_correct: NDArray[np.bool_], b_correct: NDArray[np.bool_], groups: Ints) -> dict[str, Any]:
+def sign_test(a_correct: Flags, b_correct: Flags, groups: Ints) -> dict[str, Any]:
     """Exact sign test of two classifiers over groups: in which one of them is right on more images.
 
     If every group is one image, it is McNemar's exact test. Counting images would take related ones, on which

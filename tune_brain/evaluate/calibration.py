@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from tune_brain.portable.probabilities import Floats
-
-Ints = NDArray[np.int64]
+from tune_brain.array_types import Flags, Floats, Ints
 
 ERROR_RATE = 0.02
 """The largest share of wrong answers, among those given, that a model may have on validation."""
@@ -69,7 +67,7 @@ def weights(members: Floats, labels: Ints) -> Floats:
     return shares
 
 
-def abstention(probabilities: Floats, labels: Ints, foreign: NDArray[np.bool_]) -> dict[str, Any]:
+def abstention(probabilities: Floats, labels: Ints, foreign: Flags) -> dict[str, Any]:
     """The lowest confidence, `LEAST_CONFIDENCE` or more, from which a model's error rate is low enough.
 
     At least `FEWEST_ANSWERS` must show that, all of them to images that are not rejected anyway.

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Flags, Floats, Ints
 from tune_brain.evaluate import calibration
 from tune_brain.evaluate.between import difference, sign_test
 from tune_brain.evaluate.calibration import FALSE_REJECTIONS
@@ -14,7 +14,7 @@ from tune_brain.evaluate.scores import phrase
 from tune_brain.evaluate.statistics import score, weighted_measures
 from tune_brain.evaluate.validation import Validated
 from tune_brain.portable.ood import Reference, distance, fit
-from tune_brain.portable.probabilities import Floats, calibrated, logits_of, mean
+from tune_brain.portable.probabilities import calibrated, logits_of, mean
 from tune_brain.records import TEST_PARTS, seeds_of
 
 ENSEMBLE = "ensemble"
@@ -75,7 +75,7 @@ def fit_all(validated: Validated, archs: Sequence[str]) -> Scores:
 
 
 def _shares(
-    by_name: Mapping[str, Floats], seeds: Mapping[str, Sequence[str]], labels: NDArray[np.int64]
+    by_name: Mapping[str, Floats], seeds: Mapping[str, Sequence[str]], labels: Ints
 ) -> dict[str, float]:
     """The share of each architecture in the ensemble, from the calibrated probabilities of its seed runs."""
     by_arch = np.stack([np.mean([by_name[name] for name in names], axis=0) for names in seeds.values()])
@@ -84,7 +84,7 @@ def _shares(
     return dict(zip(seeds, (shares / shares.sum()).tolist(), strict=True))
 
 
-def _rejection(validated: Validated) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+def _rejection(validated: Validated) -> tuple[dict[str, Any], Flags]:
     """The limits beyond which an image is foreign, and which validation images are."""
     reference = fit(validated.known_features)
     distances = distance(reference, validated.features)
@@ -186,21 +186,21 @@ def calibrated_predictions(test: Predictions, fitted: Mapping[str, Any], archs: 
     return {**by_arch, ENSEMBLE: calibrated(mixed, fitted["ensemble_temperature"])[None]}
 
 
-def exported(probabilities: Floats, labels: NDArray[np.int64]) -> dict[str, float | None]:
+def exported(probabilities: Floats, labels: Ints) -> dict[str, float | None]:
     """The measures `CLAIMS` of an exported model's probabilities [N, C]; None without images."""
     if not len(labels):
         return dict.fromkeys(CLAIMS)
     return dict(zip(CLAIMS, _values(probabilities, labels, CLAIMS), strict=True))
 
 
-def _before_and_after(before: Floats, after: Floats, labels: NDArray[np.int64]) -> dict[str, Any]:
+def _before_and_after(before: Floats, after: Floats, labels: Ints) -> dict[str, Any]:
     """Calibration error and log loss of probabilities [N, C] before and after calibration."""
     names = ("calibration_error", "log_loss")
     pairs = zip(_values(before, labels, names), _values(after, labels, names), strict=True)
     return {name: {"before": old, "after": new} for name, (old, new) in zip(names, pairs, strict=True)}
 
 
-def _values(probabilities: Floats, labels: NDArray[np.int64], names: Sequence[str]) -> list[float]:
+def _values(probabilities: Floats, labels: Ints, names: Sequence[str]) -> list[float]:
     measures = weighted_measures(probabilities, labels, np.ones((1, len(labels))))
     return [float(measures[name][0]) for name in names]
 
@@ -209,15 +209,13 @@ def _mix(probabilities: Mapping[str, Floats], weights: Mapping[str, float]) -> F
     return mean(np.stack([probabilities[name] for name in weights]), list(weights.values()))
 
 
-def _answered(
-    probabilities: Floats, labels: NDArray[np.int64], min_confidence: float, foreign: NDArray[np.bool_]
-) -> Scores:
+def _answered(probabilities: Floats, labels: Ints, min_confidence: float, foreign: Flags) -> Scores:
     answered = (probabilities.max(1) >= min_confidence) & ~foreign
     correct = probabilities.argmax(1)[answered] == labels[answered]
     return {"n": int(answered.sum()), "share": _share(answered), "accuracy": _share(correct)}
 
 
-def _share(flags: NDArray[np.bool_]) -> float | None:
+def _share(flags: Flags) -> float | None:
     return float(flags.mean()) if len(flags) else None
 
 

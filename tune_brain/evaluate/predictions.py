@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Flags, Floats, Ints, Names
 from tune_brain.evaluate.stored import store, stored
 from tune_brain.records import Role, seeds_of
 
@@ -18,22 +18,22 @@ PREDICTIONS = "predictions.npz"
 class Predictions:
     """What is known of the test images, without their pixels, and each model's probabilities for them."""
 
-    labels: NDArray[np.int64]
+    labels: Ints
     """[N], true classes."""
-    unseen: NDArray[np.bool_]
+    unseen: Flags
     """[N], False where the image has a twin, or a known patient, in training or validation."""
-    groups: NDArray[np.int64]
+    groups: Ints
     """[N], group numbers: related images share one."""
-    features: NDArray[np.float64]
+    features: Floats
     """[N, F], image features for out-of-distribution detection, see `tune_brain.portable.ood`."""
-    names: NDArray[np.str_]
+    names: Names
     """[N], paths of the images relative to the image folder."""
-    probabilities: Mapping[str, NDArray[np.float64]]
+    probabilities: Mapping[str, Floats]
     """[N, C] by seed run, and one-hot under `majority` and `nearest_neighbour`."""
     weights: Mapping[str, str]
     """SHA-256 of the weights of each seed run."""
 
-    def part(self, part: str) -> NDArray[np.bool_]:
+    def part(self, part: str) -> Flags:
         """A mask [N] of the images in a part of the test: `official` (all of them) or `unseen`.
 
         Args:
@@ -46,7 +46,7 @@ class Predictions:
         """The part on which classifiers are compared: `unseen`, unless it is empty."""
         return "unseen" if self.unseen.any() else "official"
 
-    def seed_runs(self, role: Role, arch: str) -> NDArray[np.float64]:
+    def seed_runs(self, role: Role, arch: str) -> Floats:
         """The probabilities [S, N, C] of one configuration's seed runs; S is 0 if there are none.
 
         Args:

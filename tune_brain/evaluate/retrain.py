@@ -5,12 +5,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from tune_brain import compute
+from tune_brain.array_types import Bytes, Float32s
 from tune_brain.cluster import check_versions, versions
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
@@ -142,15 +141,15 @@ def trained_model(config: TrialConfig, state: bytes) -> nn.Module:
     return model
 
 
-def reproducible_logits(model: nn.Module, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def reproducible_logits(model: nn.Module, pixels: Bytes) -> Float32s:
     """Logits [N, C] for images uint8 [N, 1, H, W], equal to those of the exported bundle bit for bit.
 
     As in a bundle, the model predicts one image at a time, on the CPU and in the inference precision.
     """
-    logits: NDArray[np.float32] = predict(model, pixels, CPU, INFERENCE, batch=1).numpy()
+    logits: Float32s = predict(model, pixels, CPU, INFERENCE, batch=1).numpy()
     return logits
 
 
-def predict_logits(config: TrialConfig, state: bytes, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+def predict_logits(config: TrialConfig, state: bytes, pixels: Bytes) -> Float32s:
     """`reproducible_logits` of `trained_model`: a job for `compute.each`."""
     return reproducible_logits(trained_model(config, state), pixels)

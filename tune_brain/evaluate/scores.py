@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tune_brain.array_types import Floats
 from tune_brain.evaluate.between import difference, holm, sign_test
 from tune_brain.evaluate.predictions import Predictions
 from tune_brain.evaluate.statistics import score
@@ -17,7 +15,6 @@ REFERENCES = ("majority", "nearest_neighbour")
 """Classifiers without training that every winner is compared with."""
 
 Scores = dict[str, Any]
-Floats = NDArray[np.float64]
 
 
 def marked(scores: Scores, allowed_leak: int) -> Scores:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tune_brain import __version__, compute
+from tune_brain.array_types import Bytes, Flags, Ints
 from tune_brain.config import Frozen
 from tune_brain.data.cache import cache_root
 from tune_brain.data.prepare import Prepared
@@ -24,8 +24,6 @@ from tune_brain.portable.ood import features
 from tune_brain.portable.probabilities import calibrated
 from tune_brain.records import append, read
 from tune_brain.slots import Slots
-
-Ints = NDArray[np.int64]
 
 OPENINGS = "openings.jsonl"
 """The file of the cache that lists the openings of tests by runs on this machine."""
@@ -183,9 +181,9 @@ class Opening(Frozen):
 class Test(NamedTuple):
     """The test images of a data set."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Bytes
     labels: Ints
-    unseen: NDArray[np.bool_]
+    unseen: Flags
 
 
 def scored_before(prepared: Prepared) -> Test:
@@ -193,7 +191,7 @@ def scored_before(prepared: Prepared) -> Test:
     return Test(*(np.load(prepared.sealed / f"{name}.npy") for name in Test._fields))
 
 
-def _nearest(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> Ints:
+def _nearest(train: Bytes, test: Bytes) -> Ints:
     """For each test thumbnail, the index of the nearest training thumbnail by squared pixel distance.
 
     Args:

@@ -9,10 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from tune_brain.array_types import Flags, Floats, Ints
 
 CALIBRATION_BINS = 15
 """Bins of equal width, as in Guo et al., On Calibration of Modern Neural Networks (ICML 2017)."""
@@ -244,12 +242,12 @@ def _ratio(part: Floats, whole: Floats) -> Floats:
     return np.divide(part, whole, out=undefined, where=whole > 0)
 
 
-def _macro(values: Floats, has_images: NDArray[np.bool_]) -> Floats:
+def _macro(values: Floats, has_images: Flags) -> Floats:
     """The mean [R] of [R, C] over the classes with images; NaN where one of them is undefined."""
     return _ratio(values[:, has_images].sum(1), np.full(len(values), has_images.sum(), np.float64))
 
 
-def _auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats:
+def _auc(scores: Floats, positive: Flags, weights: Floats) -> Floats:
     """[R], the weighted share of (positive, negative) pairs in the right order; ties count half."""
     order = np.argsort(scores)
     # The first place of each distinct score, so that the sums below are over ties.
@@ -261,7 +259,7 @@ def _auc(scores: Floats, positive: NDArray[np.bool_], weights: Floats) -> Floats
     return _ratio(concordant, positives.sum(0) * negatives.sum(0))
 
 
-def _calibration_error(confidence: Floats, correct: NDArray[np.bool_], weights: Floats) -> Floats:
+def _calibration_error(confidence: Floats, correct: Flags, weights: Floats) -> Floats:
     """[R], the mean absolute gap between accuracy and confidence over bins of confidence."""
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(int).clip(1, CALIBRATION_BINS) - 1
     gaps = weights @ ((correct - confidence)[:, None] * np.eye(CALIBRATION_BINS)[bins])

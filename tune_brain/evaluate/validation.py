@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_brain import compute
+from tune_brain.array_types import Float32s, Floats, Ints
 from tune_brain.config import TrialConfig
 from tune_brain.data.arrays import Development
 from tune_brain.errors import RunFolderError
@@ -29,17 +30,17 @@ VALIDATED = "validation.npz"
 class Validated:
     """What calibration is fitted on and what a bundle searches for similar cases, by seed run."""
 
-    labels: NDArray[np.int64]
+    labels: Ints
     """[V], true classes of the validation images."""
-    logits: dict[str, NDArray[np.float32]]
+    logits: dict[str, Float32s]
     """[V, C] by seed run."""
-    known: NDArray[np.int64]
+    known: Ints
     """[N], true classes of the training images."""
     embeddings: dict[str, NDArray[np.float16]]
     """[N, D], of the training images, by seed run: only the first of each architecture."""
-    features: NDArray[np.float64]
+    features: Floats
     """[V, F], image features of the validation images."""
-    known_features: NDArray[np.float64]
+    known_features: Floats
     """[N, F], image features of the training images."""
     weights: dict[str, str]
     """SHA-256 of each seed run's weights, since another winner's seed runs get the same names."""
@@ -112,7 +113,7 @@ def read(run: Path) -> Validated:
 
 def _predict(
     config: TrialConfig, state: bytes, development: Development, with_embeddings: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float16] | None]:
+) -> tuple[Float32s, NDArray[np.float16] | None]:
     """Logits on validation and, if asked for, embeddings of the training images."""
     model = trained_model(config, state)
     logits = reproducible_logits(model, development.validation.pixels)

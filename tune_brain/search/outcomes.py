@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tune_brain import runs
+from tune_brain.array_types import Floats
 from tune_brain.errors import RunFolderError
 from tune_brain.layout import EPOCHS
 from tune_brain.records import EpochRow, TrialRow, read, trials_of
@@ -17,7 +17,6 @@ from tune_brain.runs import Run
 from tune_brain.search.ladder import cycle
 from tune_brain.space import Space
 
-Floats = NDArray[np.float64]
 Key = tuple[tuple[str, float], ...]
 
 

@@ -18,7 +18,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from tune_brain.search.outcomes import Floats, Outcomes, place
+from tune_brain.array_types import Floats
+from tune_brain.search.outcomes import Outcomes, place
 from tune_brain.seeds import derive
 
 NEIGHBOURS = 3

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from tune_brain.array_types import Bytes, Float32s
 from tune_brain.bundle.read import Bundle
 from tune_brain.explain import cam_layer, grad_cam, trace
 from tune_brain.serve.images import SHOWN
@@ -86,7 +86,7 @@ class Predictor:
         # As in the search's workers: the number of threads can change the order of additions.
         torch.set_num_threads(1)
 
-    def answer(self, pixels: NDArray[np.uint8]) -> tuple[Answer, NDArray[np.float32] | None]:
+    def answer(self, pixels: Bytes) -> tuple[Answer, Float32s | None]:
         """Predict one image.
 
         Args:
@@ -136,7 +136,7 @@ class Predictor:
         ]
         return answer, _mean_heat(maps)
 
-    def _similar(self, embedding: NDArray[np.float32]) -> list[Similar]:
+    def _similar(self, embedding: Float32s) -> list[Similar]:
         similarity = self.bundle.embeddings @ (embedding / max(float(np.linalg.norm(embedding)), 1e-12))
         nearest = np.argsort(-similarity, kind="stable")[:NEIGHBOURS]
         classes, labels = self.bundle.model.classes, self.bundle.labels
@@ -156,7 +156,7 @@ def in_words(similar: Sequence[Similar]) -> str:
     return ", ".join(f"{n} {label}" for label, n in counts.most_common())
 
 
-def _mean_heat(maps: Sequence[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32] | None:
+def _mean_heat(maps: Sequence[tuple[float, Float32s]]) -> Float32s | None:
     """Weighted mean of heat maps of any size, resized for display, with a maximum of 1; None if it is 0."""
     total = np.zeros((SHOWN, SHOWN), np.float32)
     for weight, heat in maps:

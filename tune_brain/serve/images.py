@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from tune_brain.array_types import Bytes, Float32s
 from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import (
     FORMATS,
@@ -47,9 +47,9 @@ class Frame:
     """Counted from 1."""
     of: int
     """Number of pictures in the file."""
-    pixels: NDArray[np.uint8]
+    pixels: Bytes
     """[1, 1, S, S], the model's input."""
-    shown: NDArray[np.uint8]
+    shown: Bytes
     """[448, 448], the same part of the picture, for display."""
 
 
@@ -135,7 +135,7 @@ def _is_wide(page: Image.Image) -> bool:
     return page.mode.startswith(("I", "F"))
 
 
-def _wide_values(page: Image.Image) -> NDArray[np.float32]:
+def _wide_values(page: Image.Image) -> Float32s:
     """The values [H, W] of a page of 16 or 32 bits, larger where it is brighter."""
     values = np.asarray(page, np.float32)
     # Pillow inverts pages with fewer bits only.
@@ -143,7 +143,7 @@ def _wide_values(page: Image.Image) -> NDArray[np.float32]:
     return 65535 - values if is_negative else values
 
 
-def _all_wide_values(image: Image.Image, count: int) -> NDArray[np.float32]:
+def _all_wide_values(image: Image.Image, count: int) -> Float32s:
     """The values of all pages of 16 or 32 bits, flattened."""
     pages = [np.zeros(0, np.float32)]
     for number in range(count):
@@ -167,7 +167,7 @@ def _count_pages(image: Image.Image) -> int:
     raise ImageError(f"A TIFF file must have at most {MOST_PAGES} pages", found="more")
 
 
-def _slices(volume: NDArray[np.uint8], image_size: int, most: int | None) -> Iterator[Frame]:
+def _slices(volume: Bytes, image_size: int, most: int | None) -> Iterator[Frame]:
     for number in _chosen(len(volume), most):
         grey = _grey(volume[number])
         yield _frame(grey, grey, image_size, number + 1, len(volume))
@@ -186,6 +186,6 @@ def _chosen(count: int, most: int | None) -> list[int]:
     return [round(place) for place in np.linspace(0, count - 1, most).tolist()]
 
 
-def _grey(values: NDArray[np.uint8]) -> Grey:
+def _grey(values: Bytes) -> Grey:
     image = Image.fromarray(np.ascontiguousarray(values))
     return Grey(image, image.size, 1)

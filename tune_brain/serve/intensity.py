@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes
 from tune_brain.errors import ImageError
 from tune_brain.portable.pictures import MOST_PIXELS
 
@@ -36,7 +37,7 @@ def window_of(values: NDArray[Any]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def to_grey8(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+def to_grey8(values: NDArray[Any], low: float, high: float) -> Bytes:
     """Map low..high linearly to 0..255, clipping values outside; NaN becomes 0.
 
     Raises:
@@ -45,5 +46,5 @@ def to_grey8(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]
     if not np.isfinite([low, high]).all():
         raise ImageError("Pixel values must be finite numbers", found=f"{low} to {high}")
     scaled = np.nan_to_num((values.astype(np.float32) - low) / max(high - low, 1e-12))
-    grey: NDArray[np.uint8] = np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
+    grey: Bytes = np.rint(scaled.clip(0, 1) * 255).astype(np.uint8)
     return grey

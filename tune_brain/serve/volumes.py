@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tune_brain.array_types import Bytes
 from tune_brain.errors import ConfigError, ImageError
 from tune_brain.portable.pictures import MOST_BYTES, MOST_PIXELS, check_scans
 from tune_brain.serve.intensity import check_extent, to_grey8, window_of
@@ -23,7 +24,7 @@ THICK = 1.5
 """A series was acquired along the axis whose voxels are this many times as long as along both others."""
 
 
-def dicom_slices(content: bytes) -> NDArray[np.uint8]:
+def dicom_slices(content: bytes) -> Bytes:
     """The frames of a DICOM file, as [N, H, W].
 
     Applies the modality rescale or lookup table, then the window or VOI lookup table, each of the frame's own
@@ -89,7 +90,7 @@ def _check_frames(data: Any, count: int) -> None:
             check_rle(frame, data.Rows * data.Columns)
 
 
-def _from_colour(values: NDArray[Any], data: Any, count: int) -> NDArray[np.uint8]:
+def _from_colour(values: NDArray[Any], data: Any, count: int) -> Bytes:
     """The brightness of frames in colour, or of indices into a palette."""
     from pydicom.pixels import apply_color_lut
 
@@ -101,7 +102,7 @@ def _from_colour(values: NDArray[Any], data: Any, count: int) -> NDArray[np.uint
     return to_grey8(values, 0, 2**bits - 1)
 
 
-def _displayed(values: NDArray[Any], data: Any) -> NDArray[np.uint8]:
+def _displayed(values: NDArray[Any], data: Any) -> Bytes:
     """Frames [N, H, W] as the file says that each is to be displayed."""
     from pydicom.pixels import apply_modality_lut
 
@@ -147,7 +148,7 @@ def _macro(data: Any, frame: int, name: str) -> Any:
     return data
 
 
-def _windowed(values: NDArray[Any], macro: Any) -> NDArray[np.uint8] | None:
+def _windowed(values: NDArray[Any], macro: Any) -> Bytes | None:
     """Frames through a VOI lookup table or a window; None without one."""
     from pydicom.pixels import apply_voi
 
@@ -170,7 +171,7 @@ def _windowed(values: NDArray[Any], macro: Any) -> NDArray[np.uint8] | None:
     return to_grey8(values, centre - width / 2, centre + width / 2)
 
 
-def nifti_slices(content: bytes) -> NDArray[np.uint8]:
+def nifti_slices(content: bytes) -> Bytes:
     """The slices of a NIfTI file (.nii or .nii.gz), as [N, H, W], upright as radiologists view them.
 
     Slices are taken across the axis along which voxels are clearly the longest, the direction of

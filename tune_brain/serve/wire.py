@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field
 
+from tune_brain.array_types import Bytes, Float32s
 from tune_brain.serve.answers import NOTICE, Answer, Share, in_words
 
 HEAT = (217, 72, 15)
@@ -67,9 +67,7 @@ class Problem(BaseModel):
     detail: str
 
 
-def frame(
-    number: int, of: int, shown: NDArray[np.uint8], answer: Answer, heat: NDArray[np.float32] | None
-) -> Frame:
+def frame(number: int, of: int, shown: Bytes, answer: Answer, heat: Float32s | None) -> Frame:
     """A prediction with its picture and heat map as PNG."""
     return Frame(
         **dict(answer),
@@ -97,7 +95,7 @@ def tested(scores: Mapping[str, Any]) -> Tested | None:
     return None
 
 
-def _painted(heat: NDArray[np.float32]) -> Image.Image:
+def _painted(heat: Float32s) -> Image.Image:
     colour = np.empty((*heat.shape, 4), np.uint8)
     colour[..., :3] = HEAT
     colour[..., 3] = np.rint(heat * 255)

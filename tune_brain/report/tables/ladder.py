@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tune_brain.array_types import Floats
 from tune_brain.records import BASELINE, TrialRow
 from tune_brain.report.tables.studies import ENDED
 from tune_brain.search.ladder import PROMOTED_SHARE
@@ -67,7 +68,7 @@ def fates(trials: pd.DataFrame, ladder: Sequence[int], starts: Mapping[int, floa
 
 def _promotion_times(
     trials: pd.DataFrame, ended: NDArray[np.intp], above: int, starts: Mapping[int, float]
-) -> NDArray[np.float64]:
+) -> Floats:
     """Unix time at which each trial's configuration first started at the rung above; infinity if it has not.
 
     Args:
@@ -88,12 +89,12 @@ def _above(ladder: Sequence[int], rung: int) -> int:
     return next((length for length in ladder if length > rung), rung)
 
 
-def _ranking(scores: NDArray[np.float64], score: float) -> list[float]:
+def _ranking(scores: Floats, score: float) -> list[float]:
     """Rank of one score among several, how many there are, and the lowest score of the best third."""
     return [1 + int((scores > score).sum()), len(scores), _cutoff(scores)]
 
 
-def _cutoff(scores: NDArray[np.float64]) -> float:
+def _cutoff(scores: Floats) -> float:
     """The lowest of the best third of some scores; NaN if that is less than one, or a failed trial's."""
     third = len(scores) // PROMOTED_SHARE
     cutoff = np.partition(scores, -third)[-third] if third else -np.inf

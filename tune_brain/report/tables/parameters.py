@@ -2,8 +2,8 @@
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Floats
 from tune_brain.space import Space
 
 EDGE = 0.05
@@ -41,7 +41,7 @@ def edges(trials: pd.DataFrame, space: Space) -> list[tuple[str, str]]:
     return [(str(name), end) for name, end in ends if places[name] < EDGE or places[name] > 1 - EDGE]
 
 
-def surface(places: pd.DataFrame, scores: pd.Series, x: str, y: str) -> NDArray[np.float64] | None:
+def surface(places: pd.DataFrame, scores: pd.Series, x: str, y: str) -> Floats | None:
     """A smooth surface of the scores over two ranges, by kernel regression (Nadaraya 1964, Watson 1964).
 
     Args:
@@ -60,5 +60,5 @@ def surface(places: pd.DataFrame, scores: pd.Series, x: str, y: str) -> NDArray[
     gaps_y = ticks[:, None, None] - places[y].to_numpy()[None, None, :]
     weights = np.exp(-(gaps_x**2 + gaps_y**2) / (2 * WIDTH**2))
     total = weights.sum(2)
-    smooth: NDArray[np.float64] = (weights * scores.to_numpy()).sum(2) / np.maximum(total, 1e-12)
+    smooth: Floats = (weights * scores.to_numpy()).sum(2) / np.maximum(total, 1e-12)
     return np.where(total > np.exp(-2.0), smooth, np.nan)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Floats, Ints
 from tune_brain.evaluate.predictions import Predictions
 
 BINS = 10
@@ -16,7 +16,7 @@ WORST = 12
 """Number of worst misclassified images that are listed."""
 
 
-def roc(probabilities: NDArray[np.float64], labels: NDArray[np.int64], label: int) -> pd.DataFrame:
+def roc(probabilities: Floats, labels: Ints, label: int) -> pd.DataFrame:
     """The ROC curve of one class against the others, seed runs pooled.
 
     Computed here because importing sklearn.metrics takes more than half as long as importing the rest of the
@@ -43,7 +43,7 @@ def roc(probabilities: NDArray[np.float64], labels: NDArray[np.int64], label: in
     return pd.DataFrame({"false_positive": false[kept], "true_positive": true[kept]})
 
 
-def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> pd.DataFrame:
+def reliability(probabilities: Floats, labels: Ints) -> pd.DataFrame:
     """Accuracy by confidence, seed runs pooled.
 
     Args:
@@ -63,7 +63,7 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -
 
 
 def misclassified(
-    predictions: Predictions, winners: Mapping[str, NDArray[np.float64]], classes: Sequence[str]
+    predictions: Predictions, winners: Mapping[str, Floats], classes: Sequence[str]
 ) -> pd.DataFrame:
     """The `WORST` misclassified images, by mean probability of the true class, lowest first.
 

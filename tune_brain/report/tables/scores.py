@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from tune_brain.array_types import Floats
 from tune_brain.records import TEST_PARTS
 from tune_brain.report import formatting
 
@@ -75,11 +75,11 @@ def _score_lines(scores: Mapping[str, Any], comparisons: Mapping[str, Any]) -> I
                     yield {**line, "metric": metric, **metrics[metric]}
 
 
-def row_shares(confusion: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def row_shares(confusion: Sequence[Sequence[float]]) -> Floats:
     """Shares [C, C] of each row of a confusion matrix, NaN for an empty row; the diagonal is the recall."""
     counts = np.asarray(confusion, dtype=np.float64)
     total = counts.sum(axis=1, keepdims=True)
-    shares: NDArray[np.float64] = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    shares: Floats = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
     return shares
 
 

@@ -10,7 +10,7 @@ from tune_brain.evaluate.winners import choose, full_scores
 from tune_brain.records import BASELINE, EpochRow, TrialRow
 
 ENDED = ("completed", "failed")
-"""States of trials that have ended; the others are `running`, or `interrupted` when no command trains them."""
+"""States of trials that have ended; the others are `running`, or `interrupted` if no command trains them."""
 
 
 def trials(rows: Sequence[TrialRow], config: RunConfig) -> pd.DataFrame:
