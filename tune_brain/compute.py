@@ -96,9 +96,6 @@ def session(config: RunConfig) -> Iterator[Session]:
     from a closed terminal, act as Ctrl-C does. All three are ignored while Ray shuts down, and stay ignored
     after an interrupted session.
 
-    Args:
-        config: the run.
-
     Raises:
         Interrupted: Ctrl-C, SIGTERM or SIGHUP.
     """

@@ -11,9 +11,6 @@ from tune_brain.errors import Interrupted
 def interruptible(message: str) -> Iterator[None]:
     """Turn Ctrl-C, SIGTERM and SIGHUP into an error, so that a block's cleanup removes temporary files.
 
-    Args:
-        message: the message of the error.
-
     Raises:
         Interrupted: one of these signals arrived.
     """

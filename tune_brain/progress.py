@@ -93,9 +93,6 @@ class Progress:
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
         """Show a progress bar while a block runs, if there is a terminal.
 
-        Args:
-            what: its label.
-
         Yields:
             A function that moves the bar, called with the number done and the total.
         """

@@ -34,11 +34,7 @@ class Predictions:
     """SHA-256 of the weights of each seed run."""
 
     def part(self, part: str) -> Flags:
-        """A mask [N] of the images in a part of the test: `official` (all of them) or `unseen`.
-
-        Args:
-            part: its name.
-        """
+        """A mask [N] of the images in a part of the test: `official` (all of them) or `unseen`."""
         return self.unseen | (part == "official")
 
     @property
@@ -47,12 +43,7 @@ class Predictions:
         return "unseen" if self.unseen.any() else "official"
 
     def seed_runs(self, role: Role, arch: str) -> Floats:
-        """The probabilities [S, N, C] of one configuration's seed runs; S is 0 if there are none.
-
-        Args:
-            role: whether winner or baseline.
-            arch: the architecture.
-        """
+        """The probabilities [S, N, C] of one configuration's seed runs; S is 0 if there are none."""
         return np.array([self.probabilities[name] for name in seeds_of(self.probabilities, role, arch)])
 
 

@@ -32,10 +32,6 @@ OPENINGS = "openings.jsonl"
 def check_seal(run: Path, planned: Sequence[SeedRun]) -> None:
     """Refuse a second opening of the test; an interrupted opening of the same seed runs may be repeated.
 
-    Args:
-        run: the run's folder.
-        planned: the seed runs to score.
-
     Raises:
         SealedTestError: the test was opened for other seed runs, by name or by configuration.
         RunFolderError: there are results of the test, but no seal.
@@ -139,10 +135,6 @@ def seed_runs_that_predicted(run: Path, runs: Sequence[SeedRun]) -> Sequence[See
     """The seed runs to score: all, or after the test was opened, those whose predictions are stored.
 
     A seed run that had diverged by then stays out, even if it finishes now, on another processor.
-
-    Args:
-        run: the run's folder.
-        runs: the seed runs that finished.
 
     Raises:
         SealedTestError: a seed run with stored predictions is missing or has other weights now.

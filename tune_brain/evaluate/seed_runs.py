@@ -27,11 +27,7 @@ class SeedRun:
         return seed_name(self.role, self.training.arch, self.index)
 
     def weights(self, run: Path) -> Path:
-        """The path of its weights file.
-
-        Args:
-            run: the run's folder.
-        """
+        """The path of its weights file."""
         return run / "weights" / f"{self.name}.safetensors"
 
 
@@ -39,10 +35,6 @@ def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
     """All seed runs of a run. A baseline that won its study is planned once, as the winner.
 
     None reuses the seed of a search trial: a winner's own seed is part of the reason why it won.
-
-    Args:
-        run: the run.
-        winners: by architecture.
     """
     planned = []
     for arch, winner in winners.items():
@@ -61,25 +53,13 @@ def plan(run: Run, winners: Mapping[str, Winner]) -> list[SeedRun]:
 
 
 def untrained(run: Run, runs: Sequence[SeedRun], rows: Iterable[SeedRow]) -> list[SeedRun]:
-    """The seed runs whose row or weights are missing.
-
-    Args:
-        run: the run.
-        runs: its seed runs.
-        rows: those of the run.
-    """
+    """The seed runs whose row or weights are missing."""
     named = {row.name for row in rows}
     return [one for one in runs if one.name not in named or not one.weights(run.folder).exists()]
 
 
 def evaluating(run: Run, winners: Mapping[str, Winner], rows: Iterable[SeedRow]) -> str:
-    """How far an evaluation has got: `evaluating: n of m seed runs trained`.
-
-    Args:
-        run: the run.
-        winners: by architecture.
-        rows: of the run's seed runs.
-    """
+    """How far an evaluation has got: `evaluating: n of m seed runs trained`."""
     runs = plan(run, winners)
     return f"evaluating: {len(runs) - len(untrained(run, runs, rows))} of {len(runs)} seed runs trained"
 

@@ -107,10 +107,6 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
     host name are refused, to prevent DNS rebinding: a foreign page could let its own name resolve to this
     machine.
 
-    Args:
-        folders: the runs' folders.
-        host: address that the server listens on.
-
     Raises:
         RunFolderError: a folder contains no run, or one of its files is damaged.
     """

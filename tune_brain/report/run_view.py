@@ -70,12 +70,7 @@ class RunView:
         return pace.spent(self.contents.trials, self.contents.epochs)
 
     def cached(self, name: str, make: Callable[[], Kind]) -> Kind:
-        """A value that depends on trials, scores and the running search, recomputed if they change.
-
-        Args:
-            name: key of the value.
-            make: computes the value.
-        """
+        """A value that depends on trials, scores and the running search, recomputed if they change."""
         contents = self.contents
         return self._cache.get(name, (self.config, contents.rows, contents.scores, self._began), make)
 

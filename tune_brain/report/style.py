@@ -144,13 +144,7 @@ def figure(height: int) -> go.Figure:
 
 
 def lanes(figure: go.Figure, keys: Sequence[Key], labels: Sequence[str]) -> dict[Key, int]:
-    """Divide a figure into lanes, from top to bottom; returns the height of each.
-
-    Args:
-        figure: the figure.
-        keys: one per lane.
-        labels: of the lanes, escaped.
-    """
+    """Divide a figure into lanes, top to bottom, with labels that must be escaped; returns their heights."""
     heights = {key: len(keys) - place for place, key in enumerate(keys)}
     figure.update_yaxes(
         tickvals=list(heights.values()),

@@ -59,11 +59,7 @@ class WorkerHealth:
         self._up.discard(worker)
 
     def keep(self, workers: set[str]) -> None:
-        """Forget all other workers, which Tune has ended.
-
-        Args:
-            workers: their names.
-        """
+        """Forget all other workers, which Tune has ended."""
         self._up &= workers
 
     def did_not_start(self) -> None:

@@ -130,11 +130,6 @@ def variants(config: RunConfig, given: dict[str, tuple[Any, ...]]) -> list[Varia
 def configured(variant: Variant, arch: str, seed: int) -> RunConfig:
     """The run configuration of a variant.
 
-    Args:
-        variant: the variant.
-        arch: the architecture to search.
-        seed: the seed of the search.
-
     Raises:
         ConfigError: a value breaks a rule.
     """

@@ -36,10 +36,6 @@ def warmed(spaces: Mapping[str, Space], folder: Path) -> dict[str, Space]:
     turn: the best of each, then the second best of each. The images of the two runs may differ: what trains
     well on one data set is only a guess for another, and competes like any other configuration.
 
-    Args:
-        spaces: the spaces of the new run.
-        folder: the earlier run.
-
     Raises:
         RunFolderError: there is no such run, or none of its full-length configurations fits.
     """

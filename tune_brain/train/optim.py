@@ -18,10 +18,6 @@ def make_optimizer(model: nn.Module, hp: Hyperparameters) -> AdamW:
     end, whatever its layout. If a gradient has another layout than its weight, the update is wrong; if both
     are channels-last, the step needlessly copies the gradient first, about a sixteenth of a ResNet's step
     (torch 2.14, FusedAdamKernel.cpp; results/LOG.md).
-
-    Args:
-        model: the model to train.
-        hp: peak learning rate and weight decay.
     """
     weights = list(model.parameters())
     views = [nn.Parameter(_in_memory_order(weight, weight).detach()) for weight in weights]

@@ -45,12 +45,6 @@ def step_seconds(arch: str, image_size: int, classes: int, kind: str) -> dict[Pr
     this process, so that other work on the machine matters less, and shrinks the batch for large images, so
     that even a slow architecture takes seconds and not minutes. On a GPU the batch stays: a small one would
     measure kernel launches only.
-
-    Args:
-        arch: name of the architecture.
-        image_size: in pixels.
-        classes: number of classes.
-        kind: of the device, `cpu` or `cuda`.
     """
     with _one_thread():
         return _measure(arch, image_size, classes, torch.device(kind))

@@ -101,10 +101,6 @@ def capture(training: Training) -> dict[str, Tensor]:
 def restore(training: Training, state: Mapping[str, Tensor]) -> None:
     """Set a trial that has just begun to the captured state of a trial with the same configuration.
 
-    Args:
-        training: as `begin` returns it.
-        state: as `capture` returns it.
-
     Raises:
         KeyError, RuntimeError: the state is that of another architecture.
     """
