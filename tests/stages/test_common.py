@@ -3,6 +3,8 @@
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,12 @@ from tune_brain import runs
 from tune_brain.config import RunConfig
 from tune_brain.data.demo import write_demo
 from tune_brain.errors import DataError, WeightsError
+from tune_brain.files import write_json
 from tune_brain.progress import Progress
+from tune_brain.space import default_folder, load
 from tune_brain.stages import common
-from tune_brain.stages.common import images, starting_weights
+from tune_brain.stages.common import check_same, images, starting_weights
+from tune_brain.weights import ResolvedWeights
 
 
 def test_relative_paths_start_from_the_directory_of_the_search(
@@ -33,6 +38,18 @@ def test_other_versions_and_another_commit_are_listed(monkeypatch: pytest.Monkey
     before = {**record, "commit": "a1", "packages": {**record["packages"], "torch": "1.0"}}
     torch = record["packages"]["torch"]
     assert runs.changes_since(before) == [f"torch is {torch}, was 1.0", "commit is b2, was a1"]
+
+
+def test_initial_weights_may_be_renamed_but_not_replaced(tmp_path: Path) -> None:
+    config = RunConfig(out=tmp_path, arch=("resnet34",))
+    run = runs.create(config, load(default_folder(), config.arch))
+    record = {"data": {"cut_digest": "1"}, "precision": {"resnet34": "fp32"}, "weights": "a.pth, SHA-256 a1"}
+    write_json(tmp_path / "record.json", record)
+    prepared: Any = SimpleNamespace(summary={"cut_digest": "1"})
+    check_same(run, prepared, ResolvedWeights(state={}, origin="b.pth, SHA-256 a1"))
+    for other in (None, ResolvedWeights(state={}, origin="a.pth, SHA-256 b2")):
+        with pytest.raises(WeightsError, match=r"instead of a\.pth, SHA-256 a1"):
+            check_same(run, prepared, other)
 
 
 def test_half_written_demo_images_are_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,7 @@ def test_ranges_that_lack_a_trained_configuration_are_refused(
     assert text.count(f"low = {low}\n") == 1
     path.write_text(text.replace(f"low = {low}\n", f"low = {high}\n"))
     for command in (resume, lambda folder: write_studies(folder, tmp_path / "studies.log")):
-        with pytest.raises(
-            ConfigError, match=r"hold the configurations.*linear\.toml.*Restore the file"
-        ):
+        with pytest.raises(ConfigError, match=r"hold the configurations.*linear\.toml.*Restore the file"):
             command(run.folder)
     assert not (tmp_path / "studies.log").exists()
     path.write_text(text)

@@ -124,12 +124,17 @@ def check_same(run: Run, prepared: Prepared, start: "ResolvedWeights | None") ->
             found="the same images in another order, in other groups, or of other patients",
             remedy="Restore the names or patients.csv, or start a new run.",
         )
-    if PRETRAINED in record["precision"] and origin_of(start) != record["weights"]:
+    if PRETRAINED in record["precision"] and _contents(origin_of(start)) != _contents(record["weights"]):
         raise WeightsError(
             f"The initial weights of {PRETRAINED} are not those that {run.folder} began with",
             found=f"{origin_of(start)} instead of {record['weights']}",
             remedy="Restore the file, or start a new run.",
         )
+
+
+def _contents(origin: str) -> str:
+    """What identifies initial weights whatever their file is called: the digest in `origin_of`, if any."""
+    return origin.rpartition("SHA-256 ")[2]
 
 
 def check_digest(prepared: Prepared, digest: str, what: str) -> None:
