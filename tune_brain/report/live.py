@@ -43,6 +43,7 @@ class Watched:
 
         Raises:
             RunFolderError: a folder contains no run, or one of its files is damaged.
+            ConfigError: a run.toml, a space file or a winner's file is damaged.
         """
         self._readers = [Reader(folder) for folder in folders]
         self._figures = [VersionedCache() for _ in folders]
@@ -109,6 +110,7 @@ def application(folders: Sequence[Path], host: str = LOCAL[0]) -> Starlette:
 
     Raises:
         RunFolderError: a folder contains no run, or one of its files is damaged.
+        ConfigError: a run.toml, a space file or a winner's file is damaged.
     """
     runs = Watched(folders)
 
