@@ -256,7 +256,7 @@ def test_keys_that_are_no_files_of_the_folder_are_not_copied(
     whole = MemoryFileSystem.find
 
     def with_key(system: MemoryFileSystem, root: str, **options: object) -> dict[str, dict[str, object]]:
-        return {**whole(system, root, **options), f"{root}/{key}": {"size": 1, "created": 0}}
+        return {**whole(system, root, **options), f"{root}/{key}": {"size": 1, "created": 0, "type": "file"}}
 
     monkeypatch.setattr(MemoryFileSystem, "find", with_key)
     read = MemoryFileSystem.cat_file

@@ -8,7 +8,7 @@ import pytest
 from trained import train
 
 from tune_brain import runs
-from tune_brain.errors import ConfigError, RunFolderError, SealedTestError
+from tune_brain.errors import ConfigError, Interrupted, RunFolderError, SealedTestError
 from tune_brain.records import TrialRow, append, read
 from tune_brain.runs import Run
 from tune_brain.stages.preconditions import check_search_is_open, unfinished
@@ -36,16 +36,17 @@ def test_a_study_is_unfinished_until_its_ladder_is_and_again_when_it_is_extended
 def test_ranges_that_lack_a_trained_configuration_are_refused(
     made: Callable[..., Run], no_ray: SimpleNamespace, tmp_path: Path
 ) -> None:
-    run = made()
-    resume(run.folder)
+    run, no_ray.most = made(), 3
+    with pytest.raises(Interrupted):
+        resume(run.folder)
+    no_ray.most = 1000
     path = run.folder / "spaces" / "linear.toml"
-    low, high = run.spaces["linear"].tuned["max_lr"].low, run.spaces["linear"].baseline["max_lr"]
-    no_ray.sessions.clear()
+    high, lower = run.spaces["linear"].tuned["max_lr"].high, run.spaces["linear"].baseline["max_lr"]
     text = path.read_text()
-    assert text.count(f"low = {low}\n") == 1
-    path.write_text(text.replace(f"low = {low}\n", f"low = {high}\n"))
+    assert text.count(f"high = {high}\n") == 1
+    path.write_text(text.replace(f"high = {high}\n", f"high = {lower}\n"))
     for command in (resume, lambda folder: write_studies(folder, tmp_path / "studies.log")):
-        with pytest.raises(ConfigError, match=r"hold the configurations.*linear\.toml.*Restore the file"):
+        with pytest.raises(ConfigError, match=r"linear\.toml without configuration 1"):
             command(run.folder)
     assert not (tmp_path / "studies.log").exists()
     path.write_text(text)
